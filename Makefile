@@ -1,0 +1,76 @@
+# make PYTHON=python3.12 … builds the environments with another interpreter.
+PYTHON ?= python3
+SHELL := bash
+
+# Ranks of gforker share one session. Hydra (plain mpiexec) starts a session per rank, between which
+# sched_yield() can not hand over a core where the kernel groups by session: up to 100x slower with
+# more ranks than cores. MPIR_CVAR_ENABLE_HEAVY_YIELD=1 mends Hydra only: gforker gets 8x slower by it.
+export MPIEXEC = $(CURDIR)/.venv/bin/mpiexec.gforker
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help demo test test-openmpi lint bench results clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.stamp  ## a tour in two minutes: schedule, sweep, plots, real runs
+	mkdir -p demo
+	.venv/bin/python -m swing show --topology torus:4x4 --algorithm swing --ports 1
+	.venv/bin/python -m netsim sweep --topology torus:8x8 --algorithm all \
+	    --sizes 32B:128MiB:x4 --model analytic --csv demo/sweep.csv
+	.venv/bin/python -m netsim plot demo/sweep.csv --out demo/
+	.venv/bin/python -m netsim simulate --topology torus:8x8 --algorithm swing --size 2MiB \
+	    --links demo/links.csv
+	.venv/bin/python -m netsim plot demo/links.csv --out demo/
+	$(MPIEXEC) -n 4 .venv/bin/python -m mpi_bench --topology torus:2x2 --algorithm all \
+	    --sizes 32B:1MiB:x8
+	$(MPIEXEC) -n 8 .venv/bin/python -m mpi_bench --topology torus:2x4 --algorithm all \
+	    --sizes 32B:1MiB:x8
+
+test: .venv/.stamp  ## every test, MPI ranks under MPICH
+	.venv/bin/python -m pytest
+
+# As root, or with more ranks than cores, Open MPI refuses to start unless told so.
+test-openmpi: export MPIEXEC = $(CURDIR)/.venv-openmpi/bin/mpiexec
+test-openmpi: export OMPI_ALLOW_RUN_AS_ROOT = 1
+test-openmpi: export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
+test-openmpi: export PRTE_MCA_rmaps_default_mapping_policy = :oversubscribe
+test-openmpi: .venv-openmpi/.stamp  ## the MPI tests under Open MPI
+	.venv-openmpi/bin/python -m pytest tests/mpi
+
+lint: .venv/.stamp  ## ruff and mypy
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+bench: .venv/.stamp  ## time build, verify, simulate, execute
+	.venv/bin/python -m pytest --benchmark-only
+
+results: .venv/.stamp  ## every figure and table of results/
+	.venv/bin/python results/make.py
+
+clean:  ## remove the environments, demo/ and caches
+	rm -rf .venv .venv-openmpi demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find swing netsim mpi_bench tests results -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/.stamp: wanted = -e '.[mpi,plot]' --group dev
+.venv-openmpi/.stamp: wanted = -e '.[openmpi,plot]' --group test
+
+# Always from nothing, so that no version outlives its pin, and gone again after a failure.
+# Debian keeps ensurepip in a package of its own, so that venv can be there and still make no pip.
+.venv/.stamp .venv-openmpi/.stamp: %/.stamp: pyproject.toml constraints.txt
+	@set -e; \
+	fail() { echo "make: $$1" >&2; exit 1; }; \
+	has() { $(PYTHON) -c "import $$1" 2>/dev/null; }; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	    fail "$(PYTHON) is not a Python >= 3.11; name one: make PYTHON=python3.12"; \
+	rm -rf $*; trap 'rm -rf $*' EXIT; \
+	if has ensurepip; then $(PYTHON) -m venv $*; \
+	elif has virtualenv; then $(PYTHON) -m virtualenv -q $*; \
+	elif has pip; then $(PYTHON) -m venv --without-pip $*; \
+	    $(PYTHON) -m pip --python $*/bin/python install -q -c constraints.txt pip; \
+	else fail "$(PYTHON) can make no environment: apt-get install python3-venv, then again"; fi; \
+	echo "Installing the pinned packages into $* (about half a minute) ..."; \
+	$*/bin/python -m pip install -q -c constraints.txt pip; \
+	$*/bin/python -m pip install -q -c constraints.txt --build-constraint constraints.txt $(wanted); \
+	touch $@; trap - EXIT

@@ -1,0 +1,53 @@
+"""The one table of algorithms: a name and the function from Torus to Schedule."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, get_args, get_type_hints
+
+from swing.algorithms.bucket import bucket
+from swing.algorithms.hamiltonian import hamiltonian
+from swing.algorithms.recursive_doubling import mirrored_recursive_doubling, recursive_doubling
+from swing.algorithms.ring import ring
+from swing.algorithms.swing import swing
+from swing.schedule import Schedule
+from swing.torus import Torus
+
+ALGORITHMS: dict[str, Callable[..., Schedule]] = {
+    "swing": swing,
+    "recursive_doubling": recursive_doubling,
+    "mirrored_recursive_doubling": mirrored_recursive_doubling,
+    "ring": ring,
+    "hamiltonian": hamiltonian,
+    "bucket": bucket,
+}
+
+
+def schedule(name: str, torus: Torus, **options: Any) -> Schedule:
+    """The schedule an algorithm makes for a torus.
+
+    Args:
+        name: a key of `ALGORITHMS`.
+        torus: the ranks.
+        options: what the algorithm's function takes by keyword.
+
+    Raises:
+        ValueError: no such algorithm or option, or a torus that the algorithm cannot serve.
+
+    >>> schedule("swing", Torus((4, 4)), variant="latency")
+    <allreduce swing on 4x4: 4 steps, 4 blocks, 4 parts>
+    """
+    if name not in ALGORITHMS:
+        raise ValueError(f"no algorithm {name!r}: choose from {', '.join(ALGORITHMS)}")
+    known = [*inspect.signature(ALGORITHMS[name]).parameters][1:]
+    for option in options:
+        if option not in known:
+            raise ValueError(f"{name} has no option {option!r}: it takes {', '.join(known)}")
+    return ALGORITHMS[name](torus, **options)
+
+
+def variants(name: str) -> tuple[str, ...]:
+    """The variants of an algorithm that need no further option; ("",) where it has but one."""
+    hints = get_type_hints(ALGORITHMS[name])
+    return tuple(v for v in get_args(hints.get("variant")) if v != "hybrid") or ("",)

@@ -1,0 +1,84 @@
+"""Recursive doubling: in step σ along a dimension, the peer is coordinate XOR 2^σ.
+
+The dimensions of a torus take turns, so that short ways come first and carry the largest
+messages (Rabenseifner's reduce-scatter and allgather in the torus order of Sack and Gropp).
+With one port it leaves the other links idle; mirrored parts, which step the other way, fill
+them.
+
+Restrictions: none; a size that is no power of two is folded to the next lower one, dimension by
+dimension.
+
+Cost: bandwidth-optimal Λ = 2, Ψ = 2D (one port) or 1 (mirrored), Ξ = (2^D - 1)/(2^D - 2) for
+one port; latency-optimal Λ = 1, Ψ = D·log2 p, Ξ = 2D·p^(1/D).
+
+>>> import swing
+>>> print(swing.schedule("recursive_doubling", swing.Torus(4)))
+0 +  0→1:2-3  1→0:0-1  2→3:2-3  3→2:0-1
+1 +  0→2:1  1→3:3  2→0:0  3→1:2
+2 =  2→0:1  3→1:3  0→2:0  1→3:2
+3 =  1→0:2-3  0→1:0-1  3→2:2-3  2→3:0-1
+
+Source: Thakur, Rabenseifner, Gropp 2005; Sack, Gropp 2012; mirrored: Swing paper, §2.3, §5.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from swing.compose import Variant, by_ports, in_turn, realise
+from swing.line import Line, fold, halving
+from swing.schedule import Schedule
+from swing.torus import Array, Torus
+
+
+def recursive_doubling(
+    torus: Torus,
+    *,
+    variant: Variant = "bandwidth",
+    k: int | None = None,
+    ports: int | None = 1,
+    collective: str = "allreduce",
+) -> Schedule:
+    """Recursive doubling on any torus.
+
+    Args:
+        torus: the ranks.
+        variant: "bandwidth"-optimal, "latency"-optimal, or "hybrid": k steps of reduce-scatter,
+            an exchange of what is left, k steps of allgather.
+        k: for "hybrid", 0 … the number of halving steps.
+        ports: parts that run side by side, 1 … 2D (None: all); the second half are mirrored.
+        collective: "allreduce", "reduce_scatter" or "allgather" (bandwidth only).
+
+    Raises:
+        ValueError: an option out of range, with the range.
+    """
+    deliver = collective != "allreduce"
+
+    def part(start: int, mirrored: bool) -> Schedule:
+        lines = [xor_line(d, mirrored, deliver) for d in torus.dims]
+        return realise(torus, lines, list(in_turn(lines, start)), variant, k, collective)
+
+    return by_ports("recursive_doubling", torus, part, variant, ports)
+
+
+def mirrored_recursive_doubling(
+    torus: Torus,
+    *,
+    variant: Variant = "bandwidth",
+    k: int | None = None,
+    collective: str = "allreduce",
+) -> Schedule:
+    """Recursive doubling on all 2D ports: see `recursive_doubling`."""
+    return recursive_doubling(torus, variant=variant, k=k, ports=None, collective=collective)
+
+
+def peers(d: int, mirrored: bool = False) -> list[Array]:
+    """x XOR 2^σ on d = 2^m nodes; mirrored, the same way in the other direction."""
+    x = np.arange(d)
+    steps = range(d.bit_length() - 1)
+    return [(2 * x - (x ^ 2**s)) % d if mirrored else x ^ 2**s for s in steps]
+
+
+def xor_line(d: int, mirrored: bool = False, deliver: bool = False) -> Line:
+    """The reduce-scatter on one ring of any size, folded to a power of two."""
+    return fold(halving(peers(2 ** (d.bit_length() - 1), mirrored)), d, deliver)

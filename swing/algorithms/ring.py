@@ -1,0 +1,69 @@
+"""Ring: every rank passes one block a step on to the next, 2(p - 1) times.
+
+Every message goes to the right-hand neighbour of one logical ring, by rank. No bytes are sent
+twice and, where neighbours on the ring are neighbours on the torus, no link is shared; but
+there are as many steps as ranks. With two ports, half of the vector goes the other way round.
+
+Restrictions: none.
+
+Cost: Λ = 2(p - 1)/log2 p, Ψ = D/ports·(p - 1)/p relative to all 2D ports, Ξ = 1 on a ring.
+
+>>> import swing
+>>> print(swing.schedule("ring", swing.Torus(3)))
+0 +  0→1:2  1→2:0  2→0:1
+1 +  0→1:1  1→2:2  2→0:0
+2 =  1→0:1  2→1:2  0→2:0
+3 =  1→0:2  2→1:0  0→2:1
+
+Source: Patarasuk, Yuan 2009.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from swing.compose import collect, parallel
+from swing.schedule import Op, Schedule, Step, one_block
+from swing.torus import Array, Torus
+
+
+def ring(torus: Torus, *, ports: int = 1, collective: str = "allreduce") -> Schedule:
+    """A ring through all ranks in order.
+
+    Args:
+        torus: the ranks.
+        ports: 1, or 2 for both directions.
+        collective: "allreduce", "reduce_scatter" or "allgather".
+
+    Raises:
+        ValueError: another number of ports.
+    """
+    if ports not in (1, 2):
+        raise ValueError(f"ring uses 1 or 2 ports, not {ports}")
+    ways = [torus.ranks, torus.ranks[::-1]][:ports]
+    return replace(around(torus, ways, collective), name="ring")
+
+
+def around(torus: Torus, cycles: Sequence[Array], collective: str) -> Schedule:
+    """One part around each cycle; a cycle names every rank once, block i is its i-th rank's."""
+    return parallel([collect(_reduce_scatter(torus, cycle), collective) for cycle in cycles])
+
+
+def _reduce_scatter(torus: Torus, cycle: Array) -> Schedule:
+    p, i = torus.size, torus.ranks
+    right = cycle[(i + 1) % p]
+
+    def step(s: int) -> Step:
+        return Step(Op.REDUCE, src=cycle, dst=right, blocks=one_block((i - s - 1) % p))
+
+    return Schedule(
+        "ring",
+        torus,
+        nblocks=p,
+        nsteps=p - 1,
+        step=step,
+        collective="reduce_scatter",
+        find_owner=lambda: cycle,
+        pattern=lambda s: 0,
+    )

@@ -1,0 +1,155 @@
+"""Swing: neighbours on alternating sides, at distances 1, 1, 3, 5, 11, … (ρ).
+
+In step s of a reduce-scatter rank r of a ring sends its peer π(r, s) = r ± ρ(s) (+ for even r)
+the blocks that the peer will pass on, so large messages travel short ways; the allgather sends
+them back. On a torus the dimensions take turns, and 2D parts, each starting in another
+dimension and direction, use all 2D ports at once.
+
+Restrictions: none. Powers of two send contiguous blocks only. Even sizes send each block in
+the last step from which its owner is reached. In odd sizes the last node swaps one block with
+each of the others. Any size works in any dimension. The latency-optimal exchange folds other
+sizes to a power of two.
+
+Cost (T = log2 p·α·Λ + n/D·β·Ψ·Ξ): bandwidth-optimal Λ = 2, Ψ = 1, Ξ → 1.2 / 1.037 / 1.0084 on
+2 / 3 / 4 dimensions; latency-optimal Λ = 1, Ψ = D·log2 p, Ξ = (4/3)·D·p^(1/D).
+
+>>> import swing
+>>> print(swing.schedule("swing", swing.Torus(4), ports=1))
+0 +  0→1:2-3  1→0:0-1  2→3:0-1  3→2:2-3
+1 +  0→3:1  1→2:3  2→1:2  3→0:0
+2 =  3→0:1  2→1:3  1→2:2  0→3:0
+3 =  1→0:2-3  0→1:0-1  3→2:0-1  2→3:2-3
+
+Source: De Sensi, Bonato, Saam, Hoefler: Swing, NSDI 2024 (arXiv 2401.09356), §3, §4; the odd
+sizes inside a torus and the order of the latency-optimal steps are our own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from swing.compose import Variant, by_ports, in_turn, realise
+from swing.line import Line, LineStep, Sets, fold, halving, tree_order
+from swing.schedule import Schedule
+from swing.torus import Array, Torus
+
+
+def swing(
+    torus: Torus,
+    *,
+    variant: Variant = "bandwidth",
+    k: int | None = None,
+    ports: int | None = None,
+    collective: str = "allreduce",
+) -> Schedule:
+    """Swing on any torus.
+
+    Args:
+        torus: the ranks.
+        variant: "bandwidth"-optimal, "latency"-optimal, or "hybrid": k steps of reduce-scatter,
+            an exchange of what is left, k steps of allgather.
+        k: for "hybrid", 0 … the number of halving steps.
+        ports: parts that run side by side, 1 … 2D; 2D if None.
+        collective: "allreduce", "reduce_scatter" or "allgather" (bandwidth only).
+
+    Raises:
+        ValueError: an option out of range, with the range.
+    """
+
+    def part(start: int, mirrored: bool) -> Schedule:
+        if variant == "bandwidth":
+            lines = [swing_line(d, mirrored) for d in torus.dims]
+        else:
+            lines = [fold(halving(peers(2 ** (d.bit_length() - 1), mirrored)), d) for d in torus.dims]
+        return realise(torus, lines, list(in_turn(lines, start)), variant, k, collective)
+
+    return by_ports("swing", torus, part, variant, ports)
+
+
+def rho(s: int) -> int:
+    """ρ(s) = Σ (-2)^i for i = 0 … s: 1, -1, 3, -5, 11, -21, …"""
+    return (1 - (-2) ** (s + 1)) // 3
+
+
+def peers(d: int, mirrored: bool = False) -> list[Array]:
+    """π(r, s) = r + ρ(s) for even r, r - ρ(s) for odd r, modulo d (even, or 1)."""
+    ranks = np.arange(d)
+    sign = np.where(ranks % 2 == mirrored, 1, -1)
+    return [(ranks + sign * rho(s)) % d for s in range((d - 1).bit_length())]
+
+
+def swing_line(d: int, mirrored: bool = False) -> Line:
+    """The reduce-scatter on one ring of any size."""
+    if d & (d - 1) == 0:
+        return halving(peers(d, mirrored))
+    return _odd(d, mirrored) if d % 2 else _even(d, mirrored)
+
+
+def _even(d: int, mirrored: bool) -> Line:
+    # The nodes that x reaches from step s on are x ± reach[s], + for even x: what an even node
+    # reaches over its peer is the mirror image, ρ(s) - reach[s + 1].
+    peer = peers(d, mirrored)
+    nodes, nsteps = np.arange(d), len(peer)
+    sign = np.where(nodes % 2 == mirrored, 1, -1)
+    reach, leave = [np.zeros(1, dtype=np.int64)], []
+    for s in reversed(range(nsteps)):
+        over = (rho(s) - reach[0]) % d
+        leave.insert(0, np.setdiff1d(over, reach[0]))  # sent in step s: not reached later
+        reach.insert(0, np.union1d(over, reach[0]))
+    order = tree_order(peer)
+    owner = order[np.sort(np.unique(order, return_index=True)[1])]
+    label = np.argsort(owner)
+
+    def around(offsets: Array) -> Sets:
+        count = np.full(d, len(offsets))
+        return Sets(count, lambda x: np.sort(label[(x + sign[x] * offsets) % d]))
+
+    return Line(
+        d,
+        (d,) + (1,) * (nsteps - 1),
+        owner,
+        lambda s: LineStep(nodes, peer[s], around(leave[s])),
+        lambda s: around(reach[s]),
+    )
+
+
+def _odd(d: int, mirrored: bool) -> Line:
+    # All nodes but the last run the even scheme. In each step the last node swaps blocks with
+    # half of the nodes that it has not met yet (Fig. 3 of the paper).
+    inner = swing_line(d - 1, mirrored)
+    last = d - 1
+    met = [0]
+    while met[-1] < last:
+        met.append(met[-1] + (last - met[-1] + 1) // 2)
+    nsteps = len(met) - 1
+    label = np.argsort(inner.owner)
+
+    def step(s: int) -> LineStep:
+        some = np.arange(met[s], met[s + 1])
+        direct = LineStep(
+            np.concatenate([some, np.full_like(some, last)]),
+            np.concatenate([np.full_like(some, last), some]),
+            Sets.ranges(np.concatenate([np.full_like(some, last), label[some]]), 1),
+        )
+        if s >= inner.nsteps:
+            return direct
+        swing = inner.step(s)
+        return LineStep(
+            np.concatenate([swing.src, direct.src]),
+            np.concatenate([swing.dst, direct.dst]),
+            swing.sent.followed_by(direct.sent),
+        )
+
+    def held(s: int) -> Sets:
+        inside = inner.held(min(s, inner.nsteps))
+        waits = np.arange(last) >= met[s]  # these still answer for the last node's block
+
+        def members(x: int) -> Array:
+            if x == last:
+                return np.sort(np.append(label[met[s] :], last))
+            found = inside.members(x)
+            return np.append(found, last) if waits[x] else found
+
+        return Sets(np.append(inside.count + waits, 1 + last - met[s]), members)
+
+    return Line(d, (d,) + (1,) * (nsteps - 1), np.append(inner.owner, last), step, held)

@@ -1,0 +1,323 @@
+"""Schedules made of lines, and of schedules.
+
+`product` interleaves the lines of a torus' dimensions in any order: at a step along dimension
+ω a rank sends, to the peer whose coordinate ω the line names, the blocks b with b_ω in the
+line's set and every other b_j in what coordinate r_j still holds after the steps taken along j.
+Contributions walk each coordinate's in-tree independently, so every such product is a correct
+reduce-scatter again, and p - 1 blocks leave every rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
+from functools import reduce
+from typing import Literal, get_args
+
+import numpy as np
+
+from swing.line import Line, Sets
+from swing.schedule import (
+    BlockRange,
+    BlockSets,
+    LineRows,
+    Op,
+    Rows,
+    Schedule,
+    Step,
+    join,
+)
+from swing.torus import Array, Torus
+
+Order = Sequence[int | None]
+Variant = Literal["bandwidth", "latency", "hybrid"]
+
+
+def in_turn(lines: Sequence[Line], start: int = 0) -> Iterator[int]:
+    """Dimensions in turn from ``start`` on, one step each; a finished one is skipped.
+
+    Steps that fold a dimension to a power of two come before all others.
+    """
+    turn = [(start + i) % len(lines) for i in range(len(lines))]
+    for j in turn:
+        yield from [j] * lines[j].folds
+    for s in range(max(line.nsteps for line in lines)):
+        for j in turn:
+            if s < lines[j].nsteps - lines[j].folds:
+                yield j
+
+
+def product(torus: Torus, lines: Sequence[Line], order: Order, k: int | None = None) -> Schedule:
+    """A part: reduce-scatter k steps, exchange the rest whole, allgather k steps.
+
+    Args:
+        torus: the ranks.
+        lines: one line a dimension.
+        order: the dimension of every step; None for a step in which the part rests.
+        k: steps of reduce-scatter. All of them if None, and then the result is only that
+            reduce-scatter. Otherwise the steps after the k-th run in reverse order, long hops
+            first, and partners swap all they hold: the partial sums are then sums over the
+            nested sets of the reduce-scatter, so every rank adds up the same tree and gets the
+            same bits.
+    """
+    nsteps = len(order)
+    taken = [[0] * len(lines)]  # steps along each dimension before each step
+    for dim in order:
+        taken.append([t + (j == dim) for j, t in enumerate(taken[-1])])
+    split = nsteps if k is None else k
+    if split < nsteps:
+        lines = [line.coarse(t) for line, t in zip(lines, taken[split], strict=True)]
+    place = _places(lines, order)
+
+    def scatter(s: int) -> Step:
+        dim = order[s]
+        if dim is None:
+            return _rest(len(lines))
+        held = [line.held(t) for line, t in zip(lines, taken[s], strict=True)]
+        src, dst, held[dim] = lines[dim].step(taken[s][dim])
+        return _along(torus, dim, src, dst, held, place)
+
+    def swap(s: int) -> Step:
+        dim = order[nsteps - 1 - s]
+        if dim is None:
+            return _rest(len(lines))
+        held = [line.held(t) for line, t in zip(lines, taken[split], strict=True)]
+        src, dst, _ = lines[dim].step(taken[nsteps - 1 - s][dim])
+        held[dim] = held[dim].take(src)
+        return _along(torus, dim, src, dst, held, place)
+
+    def pattern(s: int) -> Hashable:
+        dim = order[s]
+        if dim is None:
+            return None
+        return dim, lines[dim].pattern(taken[s][dim]), *np.delete(taken[s], dim).tolist()
+
+    def owner() -> Array:
+        ranks = np.empty(nblocks, dtype=np.int64)
+        where = np.ix_(*(line.owner for line in lines))
+        ranks[_outer(np.add, place)] = torus.grid[where]
+        return ranks
+
+    nblocks = int(np.prod([line.nblocks for line in lines]))
+    rs = Schedule(
+        "product",
+        torus,
+        nblocks,
+        split,
+        scatter,
+        collective="reduce_scatter",
+        find_owner=owner,
+        pattern=pattern,
+    )
+    if k is None:
+        return rs
+    exchange = Schedule("exchange", torus, nblocks, nsteps - k, swap)
+    return replace(chain(rs, exchange, backwards(rs)), find_owner=None)
+
+
+def backwards(reduce_scatter: Schedule) -> Schedule:
+    """The allgather that sends the messages of a reduce-scatter back, last step first."""
+    last = reduce_scatter.nsteps - 1
+    return replace(
+        reduce_scatter,
+        collective="allgather",
+        step=lambda s: reduce_scatter.step(last - s).reversed(),
+        pattern=lambda s: ("back", reduce_scatter.pattern(last - s)),
+    )
+
+
+def chain(*schedules: Schedule) -> Schedule:
+    """Schedules on the same blocks, one after the other: an allreduce."""
+    find = [(i, s) for i, sched in enumerate(schedules) for s in range(sched.nsteps)]
+
+    def step(s: int) -> Step:
+        i, t = find[s]
+        return schedules[i].step(t)
+
+    def pattern(s: int) -> Hashable:
+        i, t = find[s]
+        return schedules[i].pattern(t) if schedules[i].nsteps else None
+
+    return replace(
+        schedules[0], collective="allreduce", nsteps=len(find), step=step, pattern=pattern
+    )
+
+
+def with_allgather(reduce_scatter: Schedule) -> Schedule:
+    """The bandwidth-optimal allreduce: a reduce-scatter, then its messages back."""
+    return chain(reduce_scatter, backwards(reduce_scatter))
+
+
+def collect(reduce_scatter: Schedule, collective: str) -> Schedule:
+    """What is asked for of a reduce-scatter: itself, the allgather that undoes it, or both."""
+    if collective == "reduce_scatter":
+        return reduce_scatter
+    if collective == "allgather":
+        return backwards(reduce_scatter)
+    if collective == "allreduce":
+        return with_allgather(reduce_scatter)
+    raise ValueError(
+        f"collective must be allreduce, reduce_scatter or allgather, not {collective!r}"
+    )
+
+
+def realise(
+    torus: Torus,
+    lines: Sequence[Line],
+    order: Order,
+    variant: Variant,
+    k: int | None,
+    collective: str,
+) -> Schedule:
+    """A part in one of its variants: see `product` for what k does."""
+    folds = sum(line.folds for line in lines)
+    most = len(order) - folds
+    if k is not None and variant != "hybrid":
+        raise ValueError(f"k goes with variant='hybrid', not with {variant!r}")
+    if variant == "bandwidth":
+        return collect(product(torus, lines, order), collective)
+    if variant not in get_args(Variant):
+        raise ValueError(f"variant must be one of {', '.join(get_args(Variant))}, not {variant!r}")
+    if collective != "allreduce":
+        raise ValueError(f"{collective} has no {variant} variant: use variant='bandwidth'")
+    if variant == "latency":
+        k = 0
+    if k is None or not 0 <= k <= most:
+        raise ValueError(f"variant='hybrid' needs k from 0 to {most} on {torus}, not {k}")
+    return product(torus, lines, order, folds + k)
+
+
+def by_ports(
+    name: str, torus: Torus, part: Callable[[int, bool], Schedule], variant: str, ports: int | None
+) -> Schedule:
+    """The first of the 2D parts (all if None): one from each dimension on, then their mirror images."""
+    ways = [(dim, mirrored) for mirrored in (False, True) for dim in torus.active]
+    most = max(1, len(ways))
+    ports = most if ports is None else ports
+    if not 1 <= ports <= most:
+        raise ValueError(f"{name} on {torus} uses 1 to {most} ports, not {ports}")
+    parts = [part(dim, mirrored) for dim, mirrored in ways[:ports] or [(0, False)]]
+    return replace(parallel(parts), name=name, variant=variant)
+
+
+def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) -> Schedule:
+    """Parts that run side by side in lockstep, each on its own share of the vector.
+
+    Args:
+        parts: schedules of the same torus.
+        weights: the share of each part, relative to the others; equal if None.
+    """
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    offsets = np.cumsum([0] + [part.nblocks for part in parts]).tolist()
+    nsteps = max(part.nsteps for part in parts)
+
+    def step(s: int) -> Step:
+        steps = {j: part.step(s) for j, part in enumerate(parts) if s < part.nsteps}
+
+        def rows() -> Rows:
+            return Rows(
+                np.concatenate([step.src for step in steps.values()]),
+                np.concatenate([step.dst for step in steps.values()]),
+                join([step.blocks.shift(offsets[j]) for j, step in steps.items()]),
+                np.concatenate([np.full(len(step), j) for j, step in steps.items()]),
+            )
+
+        ops = {step.op for step in steps.values()}
+        op = ops.pop() if len(ops) == 1 else np.repeat(
+            [step.op for step in steps.values()], [len(step) for step in steps.values()]
+        )
+        line = tuple(row._replace(part=j) for j, step in steps.items() for row in step.line)
+        return Step.lazy(op, rows, line if all(step.line for step in steps.values()) else ())
+
+    def owner() -> Array:
+        return np.concatenate([part.owner for part in parts if part.owner is not None])
+
+    shares = None
+    if weights is not None:
+        each = np.asarray(weights, dtype=float) / np.sum(weights)
+        shares = np.concatenate([np.full(p.nblocks, w / p.nblocks) for p, w in zip(parts, each, strict=True)])
+    return replace(
+        first,
+        nblocks=offsets[-1],
+        nsteps=nsteps,
+        step=step,
+        find_owner=None if first.find_owner is None else owner,
+        parts=tuple(part.nblocks for part in parts),
+        shares=shares,
+        pattern=lambda s: tuple(part.pattern(s) for part in parts if s < part.nsteps),
+    )
+
+
+def _places(lines: Sequence[Line], order: Order) -> list[Array]:
+    """For each dimension the amount every label adds to a block's number.
+
+    The number of a block is a mixed-radix number with a digit for every step, the first step's
+    digit foremost: blocks that part in the first step lie in different halves.
+    """
+    place = [np.zeros(line.nblocks, dtype=np.int64) for line in lines]
+    rest = [line.nblocks for line in lines]  # labels that the digits so far do not tell apart
+    taken = [0] * len(lines)
+    stride = int(np.prod(rest))
+    for dim in order:
+        if dim is None:
+            continue
+        radix = lines[dim].radices[taken[dim]]
+        taken[dim] += 1
+        stride //= radix
+        rest[dim] //= radix
+        place[dim] += np.arange(lines[dim].nblocks) // rest[dim] % radix * stride
+    return place
+
+
+def _along(
+    torus: Torus, dim: int, src: Array, dst: Array, sets: Sequence[Sets], place: Sequence[Array]
+) -> Step:
+    """The step that sends along ``dim`` the products of one set of every dimension."""
+    counts = [s.count for s in sets]
+
+    def rows() -> Rows:
+        count = _outer(np.multiply, counts).ravel()
+        shape = [len(c) for c in counts]
+        some = np.flatnonzero(count)
+        columns = Rows(
+            np.take(torus.grid, src, axis=dim).ravel()[some],
+            np.take(torus.grid, dst, axis=dim).ravel()[some],
+            _blocks(sets, place, count, shape).take(some),
+            np.zeros(len(some), dtype=np.int64),
+        )
+        return columns
+
+    return Step.lazy(Op.REDUCE, rows, (LineRows(0, dim, src, dst, counts[dim], tuple(counts)),))
+
+
+def _blocks(
+    sets: Sequence[Sets], place: Sequence[Array], count: Array, shape: Sequence[int]
+) -> BlockRange | BlockSets:
+    starts = [s.start for s in sets]
+    if all(start is not None for start in starts):
+        last = [np.maximum(s.start + s.count - 1, 0) for s in sets]  # type: ignore[operator]
+        lo = _outer(np.add, [p[s] for p, s in zip(place, starts, strict=True)]).ravel()
+        hi = _outer(np.add, [p[s] for p, s in zip(place, last, strict=True)]).ravel()
+        if ((hi - lo + 1 == count) | (count == 0)).all():
+            return BlockRange(lo, count)
+
+    def members(i: int) -> Array:
+        where = np.unravel_index(i, shape)
+        labels = [s.members(int(x)) for s, x in zip(sets, where, strict=True)]
+        found = _outer(np.add, [p[m] for p, m in zip(place, labels, strict=True)]).ravel()
+        return np.sort(found)
+
+    return BlockSets(count, members)
+
+
+def _outer(op: Callable[..., Array], axes: Sequence[Array]) -> Array:
+    """op over one entry of every axis: an array with an axis each."""
+    return reduce(lambda a, b: op(a[..., None], b), axes)
+
+
+def _rest(ndim: int) -> Step:
+    none = np.zeros(0, dtype=np.int64)
+    line = LineRows(0, 0, none, none, none, (none,) * ndim)
+    return Step(Op.REDUCE, none, none, BlockRange(none, none), none, (line,))
