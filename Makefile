@@ -4,7 +4,7 @@ SHELL := bash
 
 # Ranks of gforker share one session. Hydra (plain mpiexec) starts a session per rank, between which
 # sched_yield() can not hand over a core where the kernel groups by session: up to 100x slower with
-# more ranks than cores. MPIR_CVAR_ENABLE_HEAVY_YIELD=1 mends Hydra only: gforker gets 8x slower by it.
+# more ranks than cores. MPIR_CVAR_ENABLE_HEAVY_YIELD=1 mends Hydra only: gforker gets 8 to 16x slower.
 export MPIEXEC = $(CURDIR)/.venv/bin/mpiexec.gforker
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 

@@ -123,6 +123,7 @@ def backwards(reduce_scatter: Schedule) -> Schedule:
         collective="allgather",
         step=lambda s: reduce_scatter.step(last - s).reversed(),
         pattern=lambda s: ("back", reduce_scatter.pattern(last - s)),
+        phase=lambda s: ("back", reduce_scatter.phase(last - s)),
     )
 
 
@@ -136,10 +137,19 @@ def chain(*schedules: Schedule) -> Schedule:
 
     def pattern(s: int) -> Hashable:
         i, t = find[s]
-        return schedules[i].pattern(t) if schedules[i].nsteps else None
+        return schedules[i].pattern(t)
+
+    def phase(s: int) -> Hashable:
+        i, t = find[s]
+        return i, schedules[i].phase(t)
 
     return replace(
-        schedules[0], collective="allreduce", nsteps=len(find), step=step, pattern=pattern
+        schedules[0],
+        collective="allreduce",
+        nsteps=len(find),
+        step=step,
+        pattern=pattern,
+        phase=phase,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -194,6 +194,17 @@ class Step:
         op = self.op if isinstance(self.op, Op) else Op(self.op[i])
         return Message(int(src[i]), int(dst[i]), blocks[i], op, int(part[i]))
 
+    def only(self, part: int) -> Step:
+        """The messages of one part."""
+
+        def rows() -> Rows:
+            some = np.flatnonzero(self.part == part)
+            src, dst, blocks, parts = self.rows
+            return Rows(src[some], dst[some], blocks.take(some), parts[some])
+
+        op = self.op if isinstance(self.op, Op) else self.op[self.part == part]
+        return Step.lazy(op, rows, tuple(row for row in self.line if row.part == part))
+
     def reversed(self) -> Step:
         """Every message sent back, to be copied: the allgather that undoes a reduce-scatter."""
 
@@ -205,11 +216,7 @@ class Step:
         return Step.lazy(Op.COPY, rows, line)
 
     def __str__(self) -> str:
-        rows = [self.message(i) for i in range(len(self))]
-        ops = [op for op in Op if any(row.op is op for row in rows)]
-        return "  ".join(
-            f"{op.value}  " + "  ".join(str(row) for row in rows if row.op is op) for op in ops
-        )
+        return spell(self.message(i) for i in range(len(self)))
 
 
 class Message(NamedTuple):
@@ -249,6 +256,7 @@ class Schedule(Sequence[Step]):
         parts: blocks of each part, in order; part j owns the j-th range of blocks.
         shares: (nblocks,) fraction of the vector each block is; equal if None.
         pattern: steps with equal patterns move the same bytes between the same ranks.
+        phase: the parts meet where the phase changes. By default that is every step: lockstep.
     """
 
     name: str
@@ -262,6 +270,7 @@ class Schedule(Sequence[Step]):
     parts: tuple[int, ...] = ()
     shares: np.ndarray | None = None
     pattern: Callable[[int], Hashable] = field(default=lambda s: s)
+    phase: Callable[[int], Hashable] = field(default=lambda s: s)
 
     def __post_init__(self) -> None:
         if not self.parts:
@@ -333,6 +342,14 @@ class Schedule(Sequence[Step]):
     def __str__(self) -> str:
         width = len(str(self.nsteps - 1))
         return "\n".join(f"{s:{width}} {step}" for s, step in enumerate(self))
+
+
+def spell(messages: Iterable[Message]) -> str:
+    """Messages on one line: ``+`` and those to reduce, ``=`` and those to copy."""
+    by_op: dict[Op, list[str]] = {}
+    for message in messages:
+        by_op.setdefault(message.op, []).append(str(message))
+    return "  ".join("  ".join([op.value, *texts]) for op, texts in by_op.items())
 
 
 def _spell(blocks: slice | Array) -> str:

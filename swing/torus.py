@@ -67,11 +67,13 @@ class Torus:
 
     @classmethod
     def parse(cls, text: str) -> Torus:
-        """The torus a name such as ``8x8`` stands for."""
+        """The torus of a name such as ``torus:8x8``, ``mesh:4x4x4`` (no wraparound) or ``8x8``."""
+        kind, _, dims = text.rpartition(":")
         try:
-            return cls(tuple(int(d) for d in text.lower().split("x")))
-        except ValueError:
-            raise ValueError(f"a torus is written like 8x8 or 4x4x4, not {text!r}") from None
+            wrap = {"": True, "torus": True, "mesh": False}[kind]
+            return cls(tuple(int(d) for d in dims.split("x")), wrap)
+        except (KeyError, ValueError):
+            raise ValueError(f"a torus is written like torus:8x8, not {text!r}") from None
 
     def __str__(self) -> str:
         return "x".join(map(str, self.dims))

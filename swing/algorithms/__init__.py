@@ -24,20 +24,8 @@ ALGORITHMS: dict[str, Callable[..., Schedule]] = {
 }
 
 
-def schedule(name: str, torus: Torus, **options: Any) -> Schedule:
-    """The schedule an algorithm makes for a torus.
-
-    Args:
-        name: a key of `ALGORITHMS`.
-        torus: the ranks.
-        options: what the algorithm's function takes by keyword.
-
-    Raises:
-        ValueError: no such algorithm or option, or a torus that the algorithm cannot serve.
-
-    >>> schedule("swing", Torus((4, 4)), variant="latency")
-    <allreduce swing on 4x4: 4 steps, 4 blocks, 4 parts>
-    """
+def make(name: str, torus: Torus, **options: Any) -> Schedule:
+    """The schedule that the algorithm of a name makes; see `swing.schedule`."""
     if name not in ALGORITHMS:
         raise ValueError(f"no algorithm {name!r}: choose from {', '.join(ALGORITHMS)}")
     known = [*inspect.signature(ALGORITHMS[name]).parameters][1:]

@@ -2,7 +2,8 @@
 
 Each of 2D parts starts in another dimension and direction, so that in every step each link
 carries one part's messages. On a rectangle all parts change dimension together: a part whose
-dimension is shorter waits for the others at the end of the phase.
+dimension is shorter waits for the others at the end of the phase; within a phase each part runs
+on its own.
 
 Restrictions: none.
 
@@ -18,6 +19,8 @@ Source: Jain, Sabharwal 2010; Swing paper, §2.3.4.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from swing.compose import by_ports, collect, product
 from swing.line import ring_line
@@ -42,10 +45,12 @@ def bucket(torus: Torus, *, ports: int | None = None, collective: str = "allredu
     def part(start: int, mirrored: bool) -> Schedule:
         lines = [ring_line(d, -1 if mirrored else 1) for d in torus.dims]
         order: list[int | None] = []
+        phase: list[int] = []
         for i in range(ndim):
             longest = max(torus.dims[(j + i) % ndim] for j in starts)
             dim = (start + i) % ndim
             order += [dim] * (torus.dims[dim] - 1) + [None] * (longest - torus.dims[dim])
-        return collect(product(torus, lines, order), collective)
+            phase += [i] * (longest - 1)
+        return collect(replace(product(torus, lines, order), phase=phase.__getitem__), collective)
 
     return by_ports("bucket", torus, part, "", ports)

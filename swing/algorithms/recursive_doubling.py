@@ -23,6 +23,8 @@ Source: Thakur, Rabenseifner, Gropp 2005; Sack, Gropp 2012; mirrored: Swing pape
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from swing.compose import Variant, by_ports, in_turn, realise
@@ -69,7 +71,8 @@ def mirrored_recursive_doubling(
     collective: str = "allreduce",
 ) -> Schedule:
     """Recursive doubling on all 2D ports: see `recursive_doubling`."""
-    return recursive_doubling(torus, variant=variant, k=k, ports=None, collective=collective)
+    every = recursive_doubling(torus, variant=variant, k=k, ports=None, collective=collective)
+    return replace(every, name="mirrored_recursive_doubling")
 
 
 def peers(d: int, mirrored: bool = False) -> list[Array]:

@@ -1,0 +1,8 @@
+"""A simulator of torus networks at the level of links: where bytes go and how long they take."""
+
+from netsim.bounds import lower_bound
+from netsim.network import Network, paper_network
+from netsim.run import Run, simulate
+from netsim.topology import topology
+
+__all__ = ["Network", "Run", "lower_bound", "paper_network", "simulate", "topology"]

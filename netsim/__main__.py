@@ -1,0 +1,180 @@
+"""``python -m netsim``: simulate schedules, sweep grids, plot what came out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from netsim.bounds import lower_bound
+from netsim.models import MODELS
+from netsim.network import Network, paper_network
+from netsim.routing import TIES
+from netsim.run import Run, row, simulate
+from netsim.sizes import format_size, parse_size, parse_sizes
+from netsim.sweep import Row, sweep, winners, write_csv
+from netsim.topology import TorusTopology, topology
+from swing.cli import Parsed, every_way, invoke, named_schedule, schedule_options
+from swing.torus import Torus
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+MODEL = click.option("--model", type=click.Choice(list(MODELS)), default="analytic")
+BANDWIDTH = click.option("--bandwidth", type=float, default=400.0, show_default=True,
+                         help="Of a link, in Gb/s.")  # fmt: skip
+TIE_RULE = click.option("--ties", type=click.Choice(TIES), default="adaptive", show_default=True,
+                        help="Which way to a peer half a ring away.")  # fmt: skip
+SEED = click.option("--seed", type=int, default=0, help="For random ties.")
+PLACE = Parsed("topology", topology)
+
+
+def network_of(place: TorusTopology, gbps: float, ties: str) -> Network:
+    """The paper's network, with another bandwidth or tie rule."""
+    if not 0 < gbps < float("inf"):
+        raise ValueError(f"--bandwidth must be above 0 Gb/s, not {gbps:g}")
+    return paper_network(place, gbps * 1e9 / 8, ties)
+
+
+@click.group()
+def main() -> None:
+    """Simulate collectives on torus networks."""
+
+
+@main.command("simulate")
+@click.option("--topology", "place", type=PLACE, required=True, help="Such as torus:8x8.")
+@schedule_options
+@click.option("--size", type=Parsed("size", parse_size), default="2MiB", show_default=True)
+@BANDWIDTH
+@MODEL
+@TIE_RULE
+@SEED
+@click.option("--links", type=click.Path(dir_okay=False), help="Write the bytes on every link.")
+@click.option("--step", type=int, help="Only this step's, for --links.")
+@JSON
+def simulate_command(
+    place: TorusTopology, size: int, bandwidth: float, model: str, ties: str, seed: int,
+    links: str | None, step: int | None, as_json: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Simulate one schedule: time, goodput, congestion, bottleneck."""
+    network = network_of(place, bandwidth, ties)
+    run = simulate(named_schedule(place.torus, **options), network, size, model, seed=seed)
+    if links:
+        write_csv(links, _link_rows(run, step))
+    bound = lower_bound(network, size)
+    if as_json:
+        click.echo(json.dumps(row(run) | {"lower_bound_s": bound}))
+        return
+    click.echo(f"{repr(run.schedule).strip('<>')}")
+    click.echo(
+        f"{format_size(size)}, {model} model, {place.name}, {bandwidth:g} Gb/s, ties {ties}, "
+        f"seed {seed}"
+    )
+    click.echo(f"time        {run.seconds * 1e6:.3f} us (no allreduce under {bound * 1e6:.3f} us)")
+    click.echo(f"goodput     {run.goodput * 8 / 1e9:.2f} Gb/s")
+    click.echo(f"congestion  {run.congestion:.4f}")
+    if run.bottleneck:
+        src, dst = run.bottleneck.link
+        click.echo(
+            f"bottleneck  step {run.bottleneck.step}, link {src}→{dst}, "
+            f"{len(run.bottleneck.messages)} messages, {run.bottleneck.seconds * 1e6:.3f} us"
+        )
+
+
+def _link_rows(run: Run, step: int | None) -> list[Row]:
+    if step is not None and not 0 <= step < run.schedule.nsteps:
+        raise ValueError(f"--step goes from 0 to {run.schedule.nsteps - 1}, not {step}")
+    place = run.network.topology
+    load = run.link_bytes if step is None else run.step_bytes(step)
+    return [
+        {
+            "topology": place.name,
+            "algorithm": run.schedule.name,
+            "variant": run.schedule.variant,
+            "nbytes": run.nbytes,
+            "step": "all" if step is None else step,
+            "dim": j,
+            "direction": "+-"[way],
+            "src": node,
+            "dst": place.ends((j, way, node))[1],
+            "bytes": load[j, way, node],
+        }
+        for j, way, node in np.argwhere(place.exists).tolist()
+    ]
+
+
+@main.command("sweep")
+@click.option("--topology", "places", type=PLACE, multiple=True, required=True,
+              help="Such as torus:8x8; may be repeated.")  # fmt: skip
+@click.option("--algorithm", "names", multiple=True, default=["all"], show_default=True,
+              help="May be repeated; all: every one that the topology allows.")  # fmt: skip
+@click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:128MiB:x4",
+              show_default=True)  # fmt: skip
+@BANDWIDTH
+@MODEL
+@TIE_RULE
+@SEED
+@click.option("--csv", "path", type=click.Path(dir_okay=False), help="Write the rows there.")
+@JSON
+def sweep_command(
+    places: tuple[TorusTopology, ...], names: tuple[str, ...], sizes: list[int], bandwidth: float,
+    model: str, ties: str, seed: int, path: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Simulate many schedules and sizes; print which algorithm wins where."""
+    cases = [
+        (named_schedule(place.torus, name, **options), network_of(place, bandwidth, ties))
+        for place in places
+        for name, options in every_way(names, place.torus)
+    ]
+    shown = Console(stderr=True, quiet=not sys.stderr.isatty())
+    found = sweep(cases, sizes, model, seed)
+    rows = [r for some in track(found, "simulating", len(cases), console=shown) for r in some]
+    if path:
+        write_csv(path, rows)
+    for r in rows if as_json else []:
+        click.echo(json.dumps(r))
+    if not as_json:
+        for place in places:
+            _print_winners([r for r in rows if r["topology"] == place.name], place, model, ties)
+
+
+def _print_winners(rows: Sequence[Row], place: TorusTopology, model: str, ties: str) -> None:
+    names = list(dict.fromkeys(r["algorithm"] for r in rows))
+    table = Table(title=f"{place.name}: goodput in Gb/s ({model} model, ties {ties})")
+    for title in ["size", *names, "winner"]:
+        table.add_column(title.replace("_", " "), justify="right")
+    for n, best in winners(rows).items():
+        goodput = {
+            name: max(
+                r["goodput_gbps"] or 0.0 for r in rows if r["nbytes"] == n and r["algorithm"] == name
+            )
+            for name in names
+        }
+        cells = [f"{goodput[name]:.4g}" for name in names]
+        who = f"{best['algorithm']} {best['variant']}".strip()
+        table.add_row(format_size(n), *cells, who.replace("_", " "))
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+@main.command("plot")
+@click.argument("path", type=click.Path(dir_okay=False))
+@click.option("--out", type=click.Path(file_okay=False), default=".", help="Folder of the figures.")
+@JSON
+def plot_command(path: str, out: str, as_json: bool) -> None:
+    """Draw a CSV file of sweep (goodput) or of simulate --links, as SVG and PNG."""
+    try:
+        from netsim.plot import plot
+    except ImportError:
+        raise ValueError("plots need matplotlib: pip install 'torus-swing[plot]'") from None
+    for figure in plot(Path(path), Path(out)):
+        click.echo(json.dumps({"figure": str(figure)}) if as_json else f"wrote {figure}")
+
+
+if __name__ == "__main__":
+    sys.exit(invoke(main, "python -m netsim"))

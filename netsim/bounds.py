@@ -1,0 +1,32 @@
+"""What no allreduce can beat on a network."""
+
+from __future__ import annotations
+
+from netsim.network import Network
+
+
+def lower_bound(network: Network, nbytes: int) -> float:
+    """Seconds that every allreduce of a vector needs at least.
+
+    The larger of three:
+
+    - latency: the result on one node depends on the input of the node farthest from it, so some
+      chain of messages covers the diameter and pays every fixed cost of at least one message;
+    - total: of each element p - 1 contributions have to leave their ranks and p - 1 ranks have
+      to be given the result, so at least 2n(p - 1) bytes cross links;
+    - node: a node's own n bytes have to leave it, and n bytes of others' enter it.
+
+    Args:
+        network: topology and costs.
+        nbytes: size of the vector on each rank, in bytes.
+
+    >>> import netsim
+    >>> f"{netsim.lower_bound(netsim.paper_network('torus:64x64'), 32) * 1e6:.2f} us"
+    '26.44 us'
+    """
+    topology = network.topology
+    if topology.size == 1:
+        return 0.0
+    total = 2 * nbytes * (topology.size - 1) / (topology.nlinks * network.bandwidth)
+    node = nbytes / (topology.least_ports * network.bandwidth)
+    return max(network.latency(topology.diameter), total, node)

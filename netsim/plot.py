@@ -1,0 +1,117 @@
+"""Figures, drawn from CSV files only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from netsim.sizes import format_size
+from netsim.sweep import Row, read_csv
+from swing.torus import Torus
+
+# Okabe and Ito's colours, told apart by the colour-blind; a marker each for print.
+STYLES = {
+    "swing": ("#D55E00", "o"),
+    "recursive_doubling": ("#0072B2", "s"),
+    "mirrored_recursive_doubling": ("#56B4E9", "D"),
+    "bucket": ("#009E73", "^"),
+    "hamiltonian": ("#CC79A7", "v"),
+    "ring": ("#E69F00", "x"),
+}
+OTHERS = ("#555555", ".")
+
+
+def plot(path: Path, out: Path) -> list[Path]:
+    """Draw the file and return the figures' paths.
+
+    Args:
+        path: written by ``netsim sweep --csv``, ``mpi_bench --csv`` or ``simulate --links``.
+        out: the folder for ``<name of the file>.svg`` and ``.png``.
+
+    Raises:
+        ValueError: not such a file.
+        OSError: the file can not be read, or the folder not written.
+    """
+    rows = read_csv(path, ["topology", "algorithm", "nbytes"])
+    figure = links(rows) if "direction" in rows[0] else goodput(rows)
+    out.mkdir(parents=True, exist_ok=True)
+    paths = [out / f"{path.stem}.svg", out / f"{path.stem}.png"]
+    with matplotlib.rc_context({"svg.hashsalt": "torus-swing"}):
+        figure.savefig(paths[0], metadata={"Date": None})
+        figure.savefig(paths[1], dpi=150)
+    return paths
+
+
+def goodput(rows: list[Row]) -> Figure:
+    """Goodput against size, one panel a topology; variants of an algorithm merged, best first."""
+    places = list(dict.fromkeys(r["topology"] for r in rows))
+    figure = Figure(figsize=(6.4 * len(places), 4.4), layout="constrained")
+    for place, axes in zip(places, np.atleast_1d(figure.subplots(1, len(places))), strict=True):
+        here = [r for r in rows if r["topology"] == place]
+        for name in dict.fromkeys(r["algorithm"] for r in here):
+            best: dict[int, float] = {}
+            for r in here:
+                if r["algorithm"] == name and r["goodput_gbps"]:
+                    n, rate = int(r["nbytes"]), float(r["goodput_gbps"])
+                    best[n] = max(rate, best.get(n, 0.0))
+            color, marker = STYLES.get(name, OTHERS)
+            label = name.replace("_", " ")
+            axes.loglog(sorted(best), [best[n] for n in sorted(best)], color=color,
+                        marker=marker, markersize=4, linewidth=1.4, label=label)  # fmt: skip
+        models = " and ".join(dict.fromkeys(r["model"] for r in here))
+        axes.set(title=f"{place} ({models})", xlabel="vector on each rank", ylabel="goodput, Gb/s")
+        sizes = sorted({int(r["nbytes"]) for r in here})
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sizes[:: max(1, len(sizes) // 6)])
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: format_size(round(n))))
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def links(rows: list[Row]) -> Figure:
+    """Bytes on every directed link: on the grid in two dimensions, else node by node."""
+    first = rows[0]
+    dims = Torus.parse(first["topology"].split()[0]).dims
+    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    axes = figure.subplots()
+    shown = _grid(axes, rows, dims) if len(dims) == 2 else _table(axes, rows, len(dims))
+    figure.colorbar(shown, ax=axes, label="bytes")
+    what = f"{first['algorithm']} {first['variant']}".strip().replace("_", " ")
+    size = format_size(int(first["nbytes"]))
+    axes.set_title(f"{what} on {first['topology']}, {size}, step {first['step']}")
+    return figure
+
+
+def _grid(axes: Axes, rows: list[Row], dims: tuple[int, ...]) -> LineCollection:
+    # The two directions of a link lie side by side; links that wrap around leave the picture.
+    segments = []
+    for r in rows:
+        x = np.array(np.unravel_index(int(r["src"]), dims)[::-1], dtype=float)
+        way = np.zeros(2)
+        way[1 - int(r["dim"])] = 1.0 if r["direction"] == "+" else -1.0
+        side = 0.08 * np.array([-way[1], way[0]])
+        segments.append([x + side + 0.12 * way, x + side + 0.88 * way])
+    drawn = LineCollection(segments, array=[float(r["bytes"]) for r in rows], cmap="viridis_r")
+    drawn.set(linewidth=3, clim=(0, None), capstyle="round")
+    axes.add_collection(drawn)
+    y, x = np.unravel_index(np.arange(int(np.prod(dims))), dims)
+    axes.plot(x, y, "o", color="#333333", markersize=5)
+    axes.set(xlim=(-1, dims[1]), ylim=(dims[0], -1), aspect="equal",
+             xlabel="dimension 1", ylabel="dimension 0")  # fmt: skip
+    return drawn
+
+
+def _table(axes: Axes, rows: list[Row], ndim: int) -> matplotlib.image.AxesImage:
+    table = np.zeros((2 * ndim, 1 + max(int(r["src"]) for r in rows)))
+    for r in rows:
+        table[2 * int(r["dim"]) + "+-".index(r["direction"]), int(r["src"])] = float(r["bytes"])
+    axes.set_yticks(range(2 * ndim), [f"dim {i // 2} {'+-'[i % 2]}" for i in range(2 * ndim)])
+    axes.set(xlabel="node the link leaves")
+    return axes.imshow(table, aspect="auto", interpolation="none", cmap="viridis_r", vmin=0)

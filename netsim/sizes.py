@@ -1,0 +1,73 @@
+"""Message sizes in words: ``2 MiB``, and lists such as ``32B:128MiB:x4``."""
+
+from __future__ import annotations
+
+import re
+
+UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+LARGEST = 2**50
+_UNIT = {unit.lower(): scale for unit, scale in UNITS.items()} | {"": 1}
+_SIZE = re.compile(r"([0-9]{1,18})\s*([a-z]*)", re.IGNORECASE)
+_FACTOR = re.compile(r"x([0-9]{1,18})", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """Bytes in a size such as ``32B``, ``2 KiB`` or ``512`` (bytes).
+
+    Raises:
+        ValueError: not a size, zero, or above 1024 TiB.
+
+    >>> parse_size("2KiB")
+    2048
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if not found or found[2].lower() not in _UNIT:
+        raise ValueError(
+            f"{text!r} is not a size: write a whole number and B, KiB, MiB, GiB or TiB, as in 2MiB"
+        )
+    nbytes = int(found[1]) * _UNIT[found[2].lower()]
+    if not 1 <= nbytes <= LARGEST:
+        raise ValueError(f"{text!r} is out of range: sizes go from 1B to {LARGEST >> 40}TiB")
+    return nbytes
+
+
+def parse_sizes(text: str) -> list[int]:
+    """Sizes in a list of sizes and ranges, in bytes, ascending, each once.
+
+    A range ``first:last:xF`` multiplies by F from first while not above last; F is 2 if left out.
+
+    Raises:
+        ValueError: anything `parse_size` refuses, a range that falls or does not grow.
+
+    >>> parse_sizes("32B:2KiB:x4, 3MiB")
+    [32, 128, 512, 2048, 3145728]
+    """
+    return sorted({size for item in text.split(",") for size in _expand(item.strip())})
+
+
+def _expand(item: str) -> list[int]:
+    ends = item.split(":")
+    if len(ends) == 1:
+        return [parse_size(item)]
+    factor = _FACTOR.fullmatch(ends[2].strip() if len(ends) == 3 else "x2")
+    if len(ends) > 3 or not factor:
+        raise ValueError(f"{item!r} is not a range of sizes: write one as in 32B:128MiB:x4")
+    first, last, times = parse_size(ends[0]), parse_size(ends[1]), int(factor[1])
+    if first > last:
+        raise ValueError(f"the range {item!r} falls: put the smaller size first")
+    if times < 2:
+        raise ValueError(f"the range {item!r} does not grow: multiply by x2 or more")
+    sizes = [first]
+    while sizes[-1] * times <= last:
+        sizes.append(sizes[-1] * times)
+    return sizes
+
+
+def format_size(nbytes: int) -> str:
+    """A size in the largest unit that divides it; `parse_size` reads it back.
+
+    >>> format_size(2**21), format_size(1500)
+    ('2 MiB', '1500 B')
+    """
+    unit = max((u for u in UNITS if nbytes % UNITS[u] == 0), key=UNITS.__getitem__)
+    return f"{nbytes // UNITS[unit]} {unit}"

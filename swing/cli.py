@@ -1,0 +1,83 @@
+"""What the command lines share: one clear line for bad input, and options read by a function."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from swing.algorithms import ALGORITHMS, make, variants
+from swing.schedule import Schedule
+from swing.torus import Torus
+
+
+class Parsed(click.ParamType):
+    """An option whose text a function reads; what the function refuses is a usage error."""
+
+    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+        self.name, self.read = name, read
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The value that the text stands for."""
+        try:
+            return self.read(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def invoke(command: click.Command, name: str) -> int:
+    """Run a command; bad input is one line on standard error and exit status 2."""
+    try:
+        return int(command.main(prog_name=name, standalone_mode=False) or 0)
+    except click.ClickException as error:
+        message = error.format_message()
+    except (ValueError, OSError) as error:
+        message = str(error)
+    except click.Abort:
+        message = "interrupted"
+    print("error:", *message.split(), file=sys.stderr)
+    return 2
+
+
+def schedule_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that name one schedule, for `named_schedule`."""
+    for option in reversed(
+        [
+            click.option("--algorithm", default="swing", show_default=True),
+            click.option("--variant", help="bandwidth, latency or hybrid, where there is a choice."),
+            click.option("--k", type=int, help="Reduce-scatter steps of a hybrid."),
+            click.option("--ports", type=int, help="Parts that run side by side."),
+            click.option("--collective", help="allreduce, reduce_scatter or allgather."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def named_schedule(torus: Torus, algorithm: str, **options: Any) -> Schedule:
+    """The schedule of the options given; those that are None keep the algorithm's default."""
+    return make(algorithm, torus, **{k: v for k, v in options.items() if v is not None})
+
+
+def every_way(names: tuple[str, ...], torus: Torus) -> list[tuple[str, dict[str, str]]]:
+    """The algorithms of some names, each in all its variants; "all" are those the torus allows.
+
+    Raises:
+        ValueError: an algorithm asked for by name does not exist or cannot serve the torus.
+    """
+    found = []
+    for name in dict.fromkeys(n for name in names for n in (ALGORITHMS if name == "all" else [name])):
+        if name not in ALGORITHMS:
+            raise ValueError(f"no algorithm {name!r}: choose from {', '.join(ALGORITHMS)}, all")
+        for variant in variants(name):
+            options = {"variant": variant} if variant else {}
+            try:
+                make(name, torus, **options)
+            except ValueError:
+                if name in names:
+                    raise
+                continue
+            found.append((name, options))
+    return found
