@@ -23,7 +23,6 @@ from netsim.sizes import format_size, parse_size, parse_sizes
 from netsim.sweep import Row, sweep, winners, write_csv
 from netsim.topology import TorusTopology, topology
 from swing.cli import Parsed, every_way, invoke, named_schedule, schedule_options
-from swing.torus import Torus
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 MODEL = click.option("--model", type=click.Choice(list(MODELS)), default="analytic")
@@ -152,7 +151,9 @@ def _print_winners(rows: Sequence[Row], place: TorusTopology, model: str, ties: 
     for n, best in winners(rows).items():
         goodput = {
             name: max(
-                r["goodput_gbps"] or 0.0 for r in rows if r["nbytes"] == n and r["algorithm"] == name
+                r["goodput_gbps"] or 0.0
+                for r in rows
+                if r["nbytes"] == n and r["algorithm"] == name
             )
             for name in names
         }
@@ -163,16 +164,16 @@ def _print_winners(rows: Sequence[Row], place: TorusTopology, model: str, ties: 
 
 
 @main.command("plot")
-@click.argument("path", type=click.Path(dir_okay=False))
+@click.argument("paths", nargs=-1, required=True, type=click.Path(dir_okay=False))
 @click.option("--out", type=click.Path(file_okay=False), default=".", help="Folder of the figures.")
 @JSON
-def plot_command(path: str, out: str, as_json: bool) -> None:
-    """Draw a CSV file of sweep (goodput) or of simulate --links, as SVG and PNG."""
+def plot_command(paths: tuple[str, ...], out: str, as_json: bool) -> None:
+    """Draw CSV files of sweep (goodput) or one of simulate --links, as SVG and PNG."""
     try:
         from netsim.plot import plot
     except ImportError:
         raise ValueError("plots need matplotlib: pip install 'torus-swing[plot]'") from None
-    for figure in plot(Path(path), Path(out)):
+    for figure in plot([Path(path) for path in paths], Path(out)):
         click.echo(json.dumps({"figure": str(figure)}) if as_json else f"wrote {figure}")
 
 

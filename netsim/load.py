@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
 from netsim.topology import TorusTopology, Traffic
+from netsim.topology.torus import Seed
 from swing.schedule import Op, Schedule, Step
 
 
@@ -33,14 +36,25 @@ class StepLoad:
     reduced: float
 
 
+class PhaseLoad(NamedTuple):
+    """The steps of a phase, and their loads for every group of parts that runs together.
+
+    ``total`` is the fraction of the vector on the busiest link over the whole phase, of all
+    groups.
+    """
+
+    steps: range
+    groups: list[list[StepLoad]]
+    total: float
+
+
 @lru_cache(maxsize=4)  # a sweep asks for one schedule at many sizes
 def phase_loads(
     schedule: Schedule, topology: TorusTopology, ties: str, seed: int = 0
-) -> list[tuple[range, list[list[StepLoad]]]]:
-    """Phase by phase: its steps, and their loads for every group of parts that runs together.
+) -> list[PhaseLoad]:
+    """Every phase; in a phase of one step all parts are one group, else each is its own.
 
-    In a phase of one step all parts are one group, in a longer one each part is its own. Steps
-    of one pattern are computed once.
+    Steps of one pattern are computed once.
 
     Raises:
         ValueError: a schedule for other dimensions than the topology's.
@@ -48,30 +62,41 @@ def phase_loads(
     check_dims(schedule, topology)
     known: dict[Hashable, StepLoad] = {}
 
+    def pattern(s: int) -> Hashable:
+        return s if ties == "random" else schedule.pattern(s)
+
     def measure(s: int, part: int | None) -> StepLoad:
-        key = schedule.pattern(s), part
+        key = pattern(s), part
         if key not in known:
             step = schedule.step(s) if part is None else schedule.step(s).only(part)
-            known[key] = _measure(schedule, step, topology, ties, seed)
+            known[key] = _measure(schedule, step, topology, ties, (seed, s))
         return known[key]
 
     phases = []
     for _, group in groupby(range(schedule.nsteps), key=schedule.phase):
         steps = list(group)
-        alone = range(len(schedule.parts)) if len(steps) > 1 else [None]
-        loads = [[measure(s, j) for s in steps] for j in alone]
-        phases.append((range(steps[0], steps[-1] + 1), loads))
+        if len(steps) == 1:
+            load = measure(steps[0], None)
+            phases.append(PhaseLoad(range(steps[0], steps[0] + 1), [[load]], load.peak))
+            continue
+        first = {pattern(s): s for s in reversed(steps)}
+        times = Counter(map(pattern, steps))
+        on_links = sum(n * link_load(schedule, first[key], topology, ties, seed)
+                       for key, n in times.items())  # fmt: skip
+        groups = [[measure(s, j) for s in steps] for j in range(len(schedule.parts))]
+        phases.append(PhaseLoad(range(steps[0], steps[-1] + 1), groups, float(np.max(on_links))))
     return phases
 
 
 def link_load(
-    schedule: Schedule, step: Step, topology: TorusTopology, ties: str, seed: int = 0
+    schedule: Schedule, s: int, topology: TorusTopology, ties: str, seed: int = 0
 ) -> np.ndarray:
-    """(ndim, 2, size) fraction of the vector that a step puts on every link."""
-    units = _units(schedule, step)
+    """(ndim, 2, size) fraction of the vector that step s puts on every link."""
+    step = schedule.step(s)
+    units = _units(schedule, step, ties)
     if units is not None:
-        return topology.line_load(step.line, units, ties, seed)
-    return topology.load(traffic(schedule, step), ties, seed)
+        return topology.line_load(step.line, units, ties, (seed, s))
+    return topology.load(traffic(schedule, step), ties, (seed, s))
 
 
 def traffic(schedule: Schedule, step: Step) -> Traffic:
@@ -89,16 +114,22 @@ def check_dims(schedule: Schedule, topology: TorusTopology) -> None:
         )
 
 
-def _units(schedule: Schedule, step: Step) -> list[float] | None:
-    """The fraction of one block for each of the step's lines; None if rows are needed."""
+def _units(schedule: Schedule, step: Step, ties: str) -> list[float] | None:
+    """The fraction of one block for each of the step's lines; None if rows are needed.
+
+    They are where blocks of a part differ in size, and where lines differ because every message
+    draws its own way.
+    """
+    if ties == "random":
+        return None
     units = [schedule.unit(row.part) for row in step.line]
     return [u for u in units if u is not None] if units and None not in units else None
 
 
 def _measure(
-    schedule: Schedule, step: Step, topology: TorusTopology, ties: str, seed: int
+    schedule: Schedule, step: Step, topology: TorusTopology, ties: str, seed: Seed
 ) -> StepLoad:
-    units = _units(schedule, step)
+    units = _units(schedule, step, ties)
     reduces = isinstance(step.op, np.ndarray) or step.op is Op.REDUCE
     if units is not None:
         sends = sent = received = 0.0
@@ -107,8 +138,8 @@ def _measure(
             for row, unit in zip(step.line, units, strict=True):
                 if row.dim == j:
                     others = [h.max() for i, h in enumerate(row.held) if i != j and len(h)]
-                    share = row.count * unit * np.prod(others, dtype=float)
-                    per_node[0] += np.bincount(row.src, row.count > 0, topology.dims[j])
+                    share = row.sent * unit * np.prod(others, dtype=float)
+                    per_node[0] += np.bincount(row.src, row.sent > 0, topology.dims[j])
                     per_node[1] += np.bincount(row.src, share, topology.dims[j])
                     per_node[2] += np.bincount(row.dst, share, topology.dims[j])
             sends += per_node[0].max()

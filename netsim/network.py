@@ -64,7 +64,9 @@ class Network:
         these links where there is one).
         """
         seconds = hops * self.link_latency + (hops + 1) * self.router_latency
-        seconds += self.injection_latency + self.ejection_latency + hops * self.flit_bytes / self.bandwidth
+        seconds += (
+            self.injection_latency + self.ejection_latency + hops * self.flit_bytes / self.bandwidth
+        )
         for link in (self.injection_bandwidth, self.ejection_bandwidth):
             if link is not None:
                 seconds += self.flit_bytes / min(link, self.bandwidth)

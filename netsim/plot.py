@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -9,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter
 
 from netsim.sizes import format_size
@@ -27,25 +29,28 @@ STYLES = {
 OTHERS = ("#555555", ".")
 
 
-def plot(path: Path, out: Path) -> list[Path]:
-    """Draw the file and return the figures' paths.
+def plot(paths: Sequence[Path], out: Path) -> list[Path]:
+    """Draw the files in one figure and return the paths of its SVG and PNG.
 
     Args:
-        path: written by ``netsim sweep --csv``, ``mpi_bench --csv`` or ``simulate --links``.
-        out: the folder for ``<name of the file>.svg`` and ``.png``.
+        paths: written by ``netsim sweep --csv`` or ``mpi_bench --csv``, or one by ``simulate
+            --links``. The topologies of the first are drawn, with what the others have of them.
+        out: the folder for ``<name of the first file>.svg`` and ``.png``.
 
     Raises:
         ValueError: not such a file.
         OSError: the file can not be read, or the folder not written.
     """
-    rows = read_csv(path, ["topology", "algorithm", "nbytes"])
+    tables = [read_csv(path, ["topology", "algorithm", "nbytes"]) for path in paths]
+    places = {r["topology"] for r in tables[0]}
+    rows = [r for table in tables for r in table if r["topology"] in places]
     figure = links(rows) if "direction" in rows[0] else goodput(rows)
     out.mkdir(parents=True, exist_ok=True)
-    paths = [out / f"{path.stem}.svg", out / f"{path.stem}.png"]
+    figures = [out / f"{paths[0].stem}.svg", out / f"{paths[0].stem}.png"]
     with matplotlib.rc_context({"svg.hashsalt": "torus-swing"}):
-        figure.savefig(paths[0], metadata={"Date": None})
-        figure.savefig(paths[1], dpi=150)
-    return paths
+        figure.savefig(figures[0], metadata={"Date": None})
+        figure.savefig(figures[1], dpi=150)
+    return figures
 
 
 def goodput(rows: list[Row]) -> Figure:
@@ -54,18 +59,23 @@ def goodput(rows: list[Row]) -> Figure:
     figure = Figure(figsize=(6.4 * len(places), 4.4), layout="constrained")
     for place, axes in zip(places, np.atleast_1d(figure.subplots(1, len(places))), strict=True):
         here = [r for r in rows if r["topology"] == place]
-        for name in dict.fromkeys(r["algorithm"] for r in here):
+        models = list(dict.fromkeys(r["model"] for r in here))
+        for name, model in dict.fromkeys((r["algorithm"], r["model"]) for r in here):
             best: dict[int, float] = {}
             for r in here:
-                if r["algorithm"] == name and r["goodput_gbps"]:
+                if (r["algorithm"], r["model"]) == (name, model) and r["goodput_gbps"]:
                     n, rate = int(r["nbytes"]), float(r["goodput_gbps"])
                     best[n] = max(rate, best.get(n, 0.0))
             color, marker = STYLES.get(name, OTHERS)
-            label = name.replace("_", " ")
-            axes.loglog(sorted(best), [best[n] for n in sorted(best)], color=color,
-                        marker=marker, markersize=4, linewidth=1.4, label=label)  # fmt: skip
-        models = " and ".join(dict.fromkeys(r["model"] for r in here))
-        axes.set(title=f"{place} ({models})", xlabel="vector on each rank", ylabel="goodput, Gb/s")
+            first = model == models[0]
+            axes.loglog(
+                sorted(best), [best[n] for n in sorted(best)], color=color, marker=marker,
+                linestyle="-" if first else "", markersize=3 if first else 7, linewidth=1.4,
+                markerfacecolor=None if first else "none",
+                label=name.replace("_", " ") if first else None,
+            )  # fmt: skip
+        drawn = f"{models[0]}" + "".join(f", {m} hollow" for m in models[1:])
+        axes.set(title=f"{place} ({drawn})", xlabel="vector on each rank", ylabel="goodput, Gb/s")
         sizes = sorted({int(r["nbytes"]) for r in here})
         axes.set_xscale("log", base=2)
         axes.set_xticks(sizes[:: max(1, len(sizes) // 6)])
@@ -108,7 +118,7 @@ def _grid(axes: Axes, rows: list[Row], dims: tuple[int, ...]) -> LineCollection:
     return drawn
 
 
-def _table(axes: Axes, rows: list[Row], ndim: int) -> matplotlib.image.AxesImage:
+def _table(axes: Axes, rows: list[Row], ndim: int) -> AxesImage:
     table = np.zeros((2 * ndim, 1 + max(int(r["src"]) for r in rows)))
     for r in rows:
         table[2 * int(r["dim"]) + "+-".index(r["direction"]), int(r["src"])] = float(r["bytes"])

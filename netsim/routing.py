@@ -39,7 +39,6 @@ def forward(
 
 def distance(d: int, wrap: bool, src: Array, dst: Array) -> Array:
     """(m,) hops between coordinates of a ring of d, or of a row without wraparound."""
-    if not wrap:
-        return np.abs(dst - src)
     up = (dst - src) % d
-    return np.minimum(up, d - up)
+    hops: Array = np.minimum(up, d - up) if wrap else np.abs(dst - src)
+    return hops

@@ -58,8 +58,8 @@ class Run:
 
     def step_bytes(self, s: int) -> np.ndarray:
         """(ndim, 2, size) bytes over every directed link in step s."""
-        net, step = self.network, self.schedule.step(s)
-        return self.nbytes * link_load(self.schedule, step, net.topology, net.ties, self.seed)
+        net = self.network
+        return self.nbytes * link_load(self.schedule, s, net.topology, net.ties, self.seed)
 
     @cached_property
     def bottleneck(self) -> Bottleneck | None:
@@ -70,11 +70,11 @@ class Run:
         topology, step = self.network.topology, self.schedule.step(s)
         load = self.step_bytes(s)
         j, way, node = (int(i) for i in np.unravel_index(load.argmax(), load.shape))
-        users = topology.crossing(traffic(self.schedule, step), (j, way, node), self.network.ties)
-        messages = tuple(step.message(int(i)) for i in users)
-        return Bottleneck(
-            topology.ends((j, way, node)), s, messages, float(self.step_seconds[s])
+        users = topology.crossing(
+            traffic(self.schedule, step), (j, way, node), self.network.ties, (self.seed, s)
         )
+        messages = tuple(step.message(int(i)) for i in users)
+        return Bottleneck(topology.ends((j, way, node)), s, messages, float(self.step_seconds[s]))
 
 
 def simulate(

@@ -27,7 +27,8 @@ def sweep(
     Args:
         cases: schedules and the networks to run them on.
         sizes: of the vector on each rank, in bytes.
-        model, seed: as for `netsim.simulate`.
+        model: as for `netsim.simulate`.
+        seed: as for `netsim.simulate`.
     """
     for schedule, network in cases:
         yield [row(simulate(schedule, network, n, model, seed=seed)) for n in sizes]

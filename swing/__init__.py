@@ -1,8 +1,23 @@
 """Allreduce schedules for torus networks, and an allreduce that runs them."""
 
 from swing.algorithms import ALGORITHMS
+from swing.correctness import Report, ScheduleError, verify
+from swing.executor import allreduce, explain
 from swing.schedule import Op, Schedule, Step
 from swing.select import choose, schedule
 from swing.torus import Torus
 
-__all__ = ["ALGORITHMS", "Op", "Schedule", "Step", "Torus", "choose", "schedule"]
+__all__ = [
+    "ALGORITHMS",
+    "Op",
+    "Report",
+    "Schedule",
+    "ScheduleError",
+    "Step",
+    "Torus",
+    "allreduce",
+    "choose",
+    "explain",
+    "schedule",
+    "verify",
+]

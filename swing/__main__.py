@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import click
 import numpy as np
 
 from swing.cli import Parsed, invoke, named_schedule, schedule_options
+from swing.correctness import ScheduleError
 from swing.correctness import verify as prove
 from swing.schedule import spell
 from swing.torus import Torus
-
 
 TORUS = click.option("--topology", "torus", type=Parsed("torus", Torus.parse), required=True,
                      help="Such as torus:4x4.")  # fmt: skip
@@ -37,14 +38,16 @@ def show(torus: Torus, rank: int | None, as_json: bool, **options: Any) -> None:
     """
     schedule = named_schedule(torus, **options)
     if rank is not None and not 0 <= rank < torus.size:
-        raise ValueError(f"rank {rank} is not on the torus {torus}: it has ranks 0 to {torus.size - 1}")
+        raise ValueError(
+            f"rank {rank} is not on the torus {torus}: it has ranks 0 to {torus.size - 1}"
+        )
     if not as_json:
         click.echo(repr(schedule).strip("<>"))
     for s, step in enumerate(schedule):
-        some = range(len(step))
+        rows = np.arange(len(step))
         if rank is not None:
-            some = np.flatnonzero((step.src == rank) | (step.dst == rank)).tolist()
-        messages = [step.message(i) for i in some]
+            rows = np.flatnonzero((step.src == rank) | (step.dst == rank))
+        messages = [step.message(i) for i in rows.tolist()]
         if not as_json:
             click.echo(f"{s:>3} {spell(messages)}")
             continue
@@ -64,8 +67,15 @@ def verify(torus: Torus, as_json: bool, **options: Any) -> int:
     Exit status 1 if it is wrong.
     """
     schedule = named_schedule(torus, **options)
-    report = prove(schedule)
-    click.echo(json.dumps(report.row()) if as_json else f"{schedule!r}\n{report}")
+    about = {"topology": str(torus), "algorithm": schedule.name, "variant": schedule.variant}
+    try:
+        report = prove(schedule)
+    except ScheduleError as error:
+        click.echo(json.dumps(about | {"wrong": str(error)}) if as_json else f"wrong: {error}")
+        return 1
+    row = about | asdict(report) | {"blocks_sent": report.blocks_sent.tolist()}
+    text = f"{repr(schedule).strip('<>')}\n{report}"
+    click.echo(json.dumps(row) if as_json else text)
     return 0
 
 

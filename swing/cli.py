@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -13,7 +13,7 @@ from swing.schedule import Schedule
 from swing.torus import Torus
 
 
-class Parsed(click.ParamType):
+class Parsed(click.ParamType[Any]):
     """An option whose text a function reads; what the function refuses is a usage error."""
 
     def __init__(self, name: str, read: Callable[[str], Any]) -> None:
@@ -27,10 +27,10 @@ class Parsed(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-def invoke(command: click.Command, name: str) -> int:
-    """Run a command; bad input is one line on standard error and exit status 2."""
+def invoke(command: click.Command, name: str, args: Sequence[str] | None = None) -> int:
+    """Run a command, on the words of the command line if None are given; bad input is one line on standard error and exit status 2."""
     try:
-        return int(command.main(prog_name=name, standalone_mode=False) or 0)
+        return int(command.main(args, prog_name=name, standalone_mode=False) or 0)
     except click.ClickException as error:
         message = error.format_message()
     except (ValueError, OSError) as error:
@@ -46,7 +46,9 @@ def schedule_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         [
             click.option("--algorithm", default="swing", show_default=True),
-            click.option("--variant", help="bandwidth, latency or hybrid, where there is a choice."),
+            click.option(
+                "--variant", help="bandwidth, latency or hybrid, where there is a choice."
+            ),
             click.option("--k", type=int, help="Reduce-scatter steps of a hybrid."),
             click.option("--ports", type=int, help="Parts that run side by side."),
             click.option("--collective", help="allreduce, reduce_scatter or allgather."),
@@ -68,7 +70,8 @@ def every_way(names: tuple[str, ...], torus: Torus) -> list[tuple[str, dict[str,
         ValueError: an algorithm asked for by name does not exist or cannot serve the torus.
     """
     found = []
-    for name in dict.fromkeys(n for name in names for n in (ALGORITHMS if name == "all" else [name])):
+    wanted = [n for asked in names for n in (ALGORITHMS if asked == "all" else [asked])]
+    for name in dict.fromkeys(wanted):
         if name not in ALGORITHMS:
             raise ValueError(f"no algorithm {name!r}: choose from {', '.join(ALGORITHMS)}, all")
         for variant in variants(name):

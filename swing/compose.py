@@ -72,7 +72,7 @@ def product(torus: Torus, lines: Sequence[Line], order: Order, k: int | None = N
     def scatter(s: int) -> Step:
         dim = order[s]
         if dim is None:
-            return _rest(len(lines))
+            return _rest()
         held = [line.held(t) for line, t in zip(lines, taken[s], strict=True)]
         src, dst, held[dim] = lines[dim].step(taken[s][dim])
         return _along(torus, dim, src, dst, held, place)
@@ -80,7 +80,7 @@ def product(torus: Torus, lines: Sequence[Line], order: Order, k: int | None = N
     def swap(s: int) -> Step:
         dim = order[nsteps - 1 - s]
         if dim is None:
-            return _rest(len(lines))
+            return _rest()
         held = [line.held(t) for line, t in zip(lines, taken[split], strict=True)]
         src, dst, _ = lines[dim].step(taken[nsteps - 1 - s][dim])
         held[dim] = held[dim].take(src)
@@ -200,7 +200,7 @@ def realise(
 def by_ports(
     name: str, torus: Torus, part: Callable[[int, bool], Schedule], variant: str, ports: int | None
 ) -> Schedule:
-    """The first of the 2D parts (all if None): one from each dimension on, then their mirror images."""
+    """The first of the 2D parts, or all: one from each dimension on, then their mirror images."""
     ways = [(dim, mirrored) for mirrored in (False, True) for dim in torus.active]
     most = max(1, len(ways))
     ports = most if ports is None else ports
@@ -235,11 +235,16 @@ def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) 
             )
 
         ops = {step.op for step in steps.values()}
-        op = ops.pop() if len(ops) == 1 else np.repeat(
-            [step.op for step in steps.values()], [len(step) for step in steps.values()]
+        op = (
+            ops.pop()
+            if len(ops) == 1
+            else np.repeat(
+                [step.op for step in steps.values()], [len(step) for step in steps.values()]
+            )
         )
         line = tuple(row._replace(part=j) for j, step in steps.items() for row in step.line)
-        return Step.lazy(op, rows, line if all(step.line for step in steps.values()) else ())
+        known = all(step.line or not len(step) for step in steps.values())
+        return Step.lazy(op, rows, line if known else ())
 
     def owner() -> Array:
         return np.concatenate([part.owner for part in parts if part.owner is not None])
@@ -247,7 +252,9 @@ def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) 
     shares = None
     if weights is not None:
         each = np.asarray(weights, dtype=float) / np.sum(weights)
-        shares = np.concatenate([np.full(p.nblocks, w / p.nblocks) for p, w in zip(parts, each, strict=True)])
+        shares = np.concatenate(
+            [np.full(p.nblocks, w / p.nblocks) for p, w in zip(parts, each, strict=True)]
+        )
     return replace(
         first,
         nblocks=offsets[-1],
@@ -327,7 +334,6 @@ def _outer(op: Callable[..., Array], axes: Sequence[Array]) -> Array:
     return reduce(lambda a, b: op(a[..., None], b), axes)
 
 
-def _rest(ndim: int) -> Step:
+def _rest() -> Step:
     none = np.zeros(0, dtype=np.int64)
-    line = LineRows(0, 0, none, none, none, (none,) * ndim)
-    return Step(Op.REDUCE, none, none, BlockRange(none, none), none, (line,))
+    return Step(Op.REDUCE, none, none, BlockRange(none, none))

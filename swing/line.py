@@ -193,9 +193,7 @@ def fold(core: Line, d: int, deliver: bool = False) -> Line:
 def _fold_and_deliver(core: Line, d: int, idle: Array, home: Array) -> Line:
     # A core node answers for its own block and for that of the node it stands in for; the
     # labels of both are neighbours, so ranges stay ranges.
-    owners = [
-        [home[x] - 1, home[x]] if home[x] - 1 in idle else [home[x]] for x in core.owner
-    ]
+    owners = [[home[x] - 1, home[x]] if home[x] - 1 in idle else [home[x]] for x in core.owner]
     owner = np.concatenate(owners).astype(np.int64)
     first = np.cumsum([0] + [len(o) for o in owners])
     label = np.argsort(owner)
@@ -210,7 +208,9 @@ def _fold_and_deliver(core: Line, d: int, idle: Array, home: Array) -> Line:
 
     def step(s: int) -> LineStep:
         if s == 0:
-            others = Sets(np.full(len(idle), d - 1), lambda i: np.delete(np.arange(d), label[idle[i]]))
+            others = Sets(
+                np.full(len(idle), d - 1), lambda i: np.delete(np.arange(d), label[idle[i]])
+            )
             return LineStep(idle, idle + 1, others)
         if s == last:
             return LineStep(idle + 1, idle, Sets.ranges(label[idle], 1))

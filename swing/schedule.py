@@ -108,7 +108,7 @@ class LineRows(NamedTuple):
     """What one part does in a step along one dimension, the same on all its lines.
 
     A message goes from coordinate ``src[i]`` to ``dst[i]`` of dimension ``dim`` on every
-    line, with ``count[i]`` blocks along that dimension times ``held[j][x_j]`` along every
+    line, with ``sent[i]`` blocks along that dimension times ``held[j][x_j]`` along every
     other dimension j. This is Σ d_i numbers where the table has p rows.
     """
 
@@ -116,7 +116,7 @@ class LineRows(NamedTuple):
     dim: int
     src: Array
     dst: Array
-    count: Array
+    sent: Array
     held: tuple[Array, ...]
 
 

@@ -28,7 +28,9 @@ NODE_LATENCY_BYTES = 32 * 1024
 class Network(Protocol):
     """What the choice needs of a network; `netsim.Network` is one."""
 
-    bandwidth: float
+    @property
+    def bandwidth(self) -> float:
+        """Of a link, in bytes per second."""
 
     def latency(self, hops: int) -> float:
         """Seconds until the first byte of a message over some hops arrives."""
@@ -125,7 +127,8 @@ def schedule(
     Args:
         name: a key of `ALGORITHMS`, or "auto".
         torus: the ranks.
-        nbytes, machine: for "auto" only, as in `choose`.
+        nbytes: for "auto" only, as in `choose`.
+        machine: for "auto" only, as in `choose`.
         options: what the algorithm's function takes by keyword.
 
     Raises:

@@ -121,4 +121,5 @@ class Torus:
     def rank_at(self, coords: ArrayLike) -> Array:
         """Ranks at the coordinates (..., len(dims)), each taken modulo its dimension."""
         wrapped = np.moveaxis(np.asarray(coords) % np.array(self.dims), -1, 0)
-        return self.rank_of[np.ravel_multi_index(tuple(wrapped), self.dims)]
+        ranks: Array = self.rank_of[np.ravel_multi_index(tuple(wrapped), self.dims)]
+        return ranks

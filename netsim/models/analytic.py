@@ -7,8 +7,8 @@ with the step's figures from `netsim.load.StepLoad` and the network's numbers. S
 a pattern are computed once and lines of a torus that carry the same are computed once, so that
 a million ranks take seconds.
 
-Parts that do not run in lockstep (`Schedule.phase`) are taken to share no link within a phase,
-as bucket's do not; a phase then lasts as long as its slowest part.
+A phase of several steps, in which parts do not run in lockstep (`Schedule.phase`), lasts as long
+as its slowest part, and longer where the parts together put more on some link.
 
 Left out: messages that reach a shared link at different times and do not meet. For symmetric
 schedules it equals max-min fair sharing; for vectors of a few KiB a rank on long dimensions it
@@ -29,11 +29,16 @@ def analytic(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Seconds of every step and the share of the vector on its busiest link, (nsteps,) each."""
     seconds, peaks = np.zeros(schedule.nsteps), np.zeros(schedule.nsteps)
-    for steps, groups in phase_loads(schedule, network.topology, network.ties, seed):
+    for steps, groups, total in phase_loads(schedule, network.topology, network.ties, seed):
+        here = slice(steps.start, steps.stop)
         times = [[_seconds(load, network, nbytes) for load in loads] for loads in groups]
-        shares = [[load.peak for load in loads] for loads in groups]
-        seconds[steps.start : steps.stop] = max(times, key=sum)
-        peaks[steps.start : steps.stop] = max(shares, key=sum)
+        slowest = int(np.argmax([sum(t) for t in times]))
+        seconds[here] = times[slowest]
+        peaks[here] = [load.peak for load in groups[slowest]]
+        # Where groups share links these need longer than any group alone.
+        missing = max(0.0, total - peaks[here].sum()) / len(steps)
+        peaks[here] += missing
+        seconds[here] += missing * nbytes / network.bandwidth
     return seconds, peaks
 
 

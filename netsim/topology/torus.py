@@ -14,6 +14,8 @@ from netsim.routing import distance, forward
 from swing.schedule import LineRows
 from swing.torus import Array, Torus
 
+Seed = tuple[int, ...]
+
 
 class Traffic(NamedTuple):
     """Directed messages between nodes, each a weight (a fraction of the vector, or bytes)."""
@@ -76,14 +78,14 @@ class TorusTopology:
     def nlinks(self) -> int:
         """Number of directed links."""
         ways = zip(self.dims, self.torus.wrap, strict=True)
-        return sum(
-            2 * (d if wrap else d - 1) * (self.size // d) for d, wrap in ways if d > 1
-        )
+        return sum(2 * (d if wrap else d - 1) * (self.size // d) for d, wrap in ways if d > 1)
 
     @property
     def least_ports(self) -> int:
         """Links that leave the node that has the fewest."""
-        return sum(2 if wrap else 1 for d, wrap in zip(self.dims, self.torus.wrap, strict=True) if d > 1)
+        return sum(
+            2 if wrap else 1 for d, wrap in zip(self.dims, self.torus.wrap, strict=True) if d > 1
+        )
 
     def ends(self, link: tuple[int, int, int]) -> tuple[int, int]:
         """The nodes a link leaves and reaches."""
@@ -95,27 +97,33 @@ class TorusTopology:
     def hops(self, src: Array, dst: Array) -> Array:
         """(m,) links on the way of every message."""
         x, y = np.unravel_index(src, self.dims), np.unravel_index(dst, self.dims)
-        return np.sum(
-            [distance(d, w, x[j], y[j]) for j, (d, w) in enumerate(self._ways())], axis=0
-        )
+        ways = [distance(d, w, x[j], y[j]) for j, (d, w) in enumerate(self._ways())]
+        total: Array = np.sum(ways, axis=0, dtype=np.int64)
+        return total
 
-    def load(self, traffic: Traffic, ties: str, seed: int = 0) -> np.ndarray:
+    def load(self, traffic: Traffic, ties: str, seed: Seed = ()) -> np.ndarray:
         """(ndim, 2, size) the weight every link carries, routed dimension by dimension."""
-        rng = np.random.default_rng(seed)
-        x, y = np.unravel_index(traffic.src, self.dims), np.unravel_index(traffic.dst, self.dims)
         total = np.zeros((len(self.dims), 2, self.size))
-        for j, (d, wrap) in enumerate(self._ways()):
-            corner = [*y[:j], *x[j:]]  # dimensions before j are done
-            corner[j] = np.zeros_like(x[j])
-            others = [1 if i == j else n for i, n in enumerate(self.dims)]
-            ring = np.ravel_multi_index(corner, others)
-            share = forward(d, wrap, x[j], y[j], ties, rng)
-            carried = _on_rings(d, self.size // d, ring, x[j], y[j], share, traffic.weight)
+        for j, (d, _) in enumerate(self._ways()):
+            ring, x, y, share = self._leg(traffic, j, ties, seed)
+            carried = _on_rings(d, self.size // d, ring, x, y, share, traffic.weight)
             total[j] = _lay(carried, self.dims, j)
         return total
 
+    def _leg(
+        self, traffic: Traffic, j: int, ties: str, seed: Seed
+    ) -> tuple[Array, Array, Array, np.ndarray]:
+        """The messages' way along dimension j: ring, from, to, fraction that goes to higher."""
+        x, y = np.unravel_index(traffic.src, self.dims), np.unravel_index(traffic.dst, self.dims)
+        corner = [*y[:j], *x[j:]]  # dimensions before j are done
+        corner[j] = np.zeros_like(x[j])
+        others = [1 if i == j else n for i, n in enumerate(self.dims)]
+        rng = np.random.default_rng((*seed, j))
+        share = forward(self.dims[j], self.torus.wrap[j], x[j], y[j], ties, rng)
+        return np.ravel_multi_index(corner, others), x[j], y[j], share
+
     def line_peak(
-        self, rows: Sequence[LineRows], units: Sequence[float], ties: str, seed: int = 0
+        self, rows: Sequence[LineRows], units: Sequence[float], ties: str, seed: Seed = ()
     ) -> float:
         """The heaviest load on any link, from rows that stand for all lines of a dimension.
 
@@ -128,7 +136,7 @@ class TorusTopology:
             along = [(row, unit) for row, unit in along if len(row.src)]
             if not along:
                 continue
-            rng = np.random.default_rng(seed)
+            rng = np.random.default_rng((*seed, j))
             one = np.stack([_line(d, wrap, row, unit, ties, rng).ravel() for row, unit in along])
             lines = np.ones((len(along), 1))
             for i in range(len(self.dims)):
@@ -139,13 +147,13 @@ class TorusTopology:
         return peak
 
     def line_load(
-        self, rows: Sequence[LineRows], units: Sequence[float], ties: str, seed: int = 0
+        self, rows: Sequence[LineRows], units: Sequence[float], ties: str, seed: Seed = ()
     ) -> np.ndarray:
         """(ndim, 2, size) what `load` gives for the messages that the rows stand for."""
         total = np.zeros((len(self.dims), 2, self.size))
         for row, unit in zip(rows, units, strict=True):
             d, wrap = self.dims[row.dim], self.torus.wrap[row.dim]
-            one = _line(d, wrap, row, unit, ties, np.random.default_rng(seed))
+            one = _line(d, wrap, row, unit, ties, np.random.default_rng((*seed, row.dim)))
             for way in (0, 1):
                 counts = [one[way] if j == row.dim else h for j, h in enumerate(row.held)]
                 grid = counts[0].astype(float)
@@ -160,19 +168,27 @@ class TorusTopology:
         far = [distance(d, w, row.src, row.dst) for d, w, row in ways if len(row.src)]
         return max((int(hops.max()) for hops in far), default=0)
 
-    def crossing(self, traffic: Traffic, link: tuple[int, int, int], ties: str) -> Array:
+    def crossing(
+        self, traffic: Traffic, link: tuple[int, int, int], ties: str, seed: Seed = ()
+    ) -> Array:
         """The messages, by index, of which some part goes over a link."""
-        one = np.ones(1)
-        found = [
-            i
-            for i in range(len(traffic.src))
-            if self.load(Traffic(traffic.src[i : i + 1], traffic.dst[i : i + 1], one), ties)[link]
-        ]
-        return np.array(found, dtype=np.int64)
+        j, way, node = link
+        d = self.dims[j]
+        ring, x, y, share = self._leg(traffic, j, ties, seed)
+        at = np.unravel_index(node, self.dims)
+        here = [0 if i == j else int(c) for i, c in enumerate(at)]
+        on_ring = ring == np.ravel_multi_index(
+            here, [1 if i == j else n for i, n in enumerate(self.dims)]
+        )
+        if way == 0:
+            over = ((at[j] - x) % d < (y - x) % d) & (share > 0)
+        else:
+            over = ((x - at[j]) % d < (x - y) % d) & (share < 1)
+        return np.flatnonzero(on_ring & over)
 
-    def to_networkx(self) -> nx.MultiDiGraph:
+    def to_networkx(self) -> nx.MultiDiGraph[int]:
         """The links as a graph: nodes are numbers with ``coords``, edges have ``dim``."""
-        graph = nx.MultiDiGraph(name=self.name)
+        graph: nx.MultiDiGraph[int] = nx.MultiDiGraph(name=self.name)
         for node in range(self.size):
             coords = tuple(int(x) for x in np.unravel_index(node, self.dims))
             graph.add_node(node, coords=coords)
@@ -218,7 +234,7 @@ def _line(
 ) -> np.ndarray:
     share = forward(d, wrap, row.src, row.dst, ties, rng)
     zero = np.zeros_like(row.src)
-    return _on_rings(d, 1, zero, row.src, row.dst, share, row.count * unit)[:, 0]
+    return _on_rings(d, 1, zero, row.src, row.dst, share, row.sent * unit)[:, 0]
 
 
 def _lay(carried: np.ndarray, dims: tuple[int, ...], j: int) -> np.ndarray:

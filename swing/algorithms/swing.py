@@ -60,15 +60,17 @@ def swing(
         if variant == "bandwidth":
             lines = [swing_line(d, mirrored) for d in torus.dims]
         else:
-            lines = [fold(halving(peers(2 ** (d.bit_length() - 1), mirrored)), d) for d in torus.dims]
+            lines = [
+                fold(halving(peers(2 ** (d.bit_length() - 1), mirrored)), d) for d in torus.dims
+            ]
         return realise(torus, lines, list(in_turn(lines, start)), variant, k, collective)
 
     return by_ports("swing", torus, part, variant, ports)
 
 
 def rho(s: int) -> int:
-    """ρ(s) = Σ (-2)^i for i = 0 … s: 1, -1, 3, -5, 11, -21, …"""
-    return (1 - (-2) ** (s + 1)) // 3
+    """ρ(s) = Σ (-2)^i for i = 0 … s: 1, -1, 3, -5, 11, -21 and so on."""
+    return sum((-2) ** i for i in range(s + 1))
 
 
 def peers(d: int, mirrored: bool = False) -> list[Array]:
@@ -91,7 +93,8 @@ def _even(d: int, mirrored: bool) -> Line:
     peer = peers(d, mirrored)
     nodes, nsteps = np.arange(d), len(peer)
     sign = np.where(nodes % 2 == mirrored, 1, -1)
-    reach, leave = [np.zeros(1, dtype=np.int64)], []
+    reach: list[Array] = [np.zeros(1, dtype=np.int64)]
+    leave: list[Array] = []
     for s in reversed(range(nsteps)):
         over = (rho(s) - reach[0]) % d
         leave.insert(0, np.setdiff1d(over, reach[0]))  # sent in step s: not reached later

@@ -1,0 +1,13 @@
+"""``mpiexec -n N python -m mpi_bench``."""
+
+import sys
+
+try:
+    from mpi4py import MPI  # noqa: F401  starts MPI; a RuntimeError if there is no library
+except (ImportError, RuntimeError):
+    print("error: mpi_bench needs MPI: pip install 'torus-swing[mpi]'", file=sys.stderr)
+    sys.exit(2)
+
+from mpi_bench.cli import run
+
+sys.exit(run())

@@ -1,0 +1,138 @@
+"""The command line: every rank runs it, rank 0 speaks."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict, fields
+
+import click
+import numpy as np
+from mpi4py import MPI
+from rich.console import Console
+from rich.progress import Progress
+
+from mpi_bench.machine import machine
+from mpi_bench.measure import SECONDS, measure
+from mpi_bench.methods import methods
+from mpi_bench.options import counts, fit, name
+from mpi_bench.problem import DTYPES, REDUCTIONS, Problem
+from mpi_bench.report import HEAD, Row, line
+from netsim.sizes import parse_sizes
+from swing import Torus
+from swing.cli import Parsed
+
+
+@click.command()
+@click.option("--topology", "torus", type=Parsed("torus", Torus.parse),
+              help="Such as torus:2x4; as square as can be by default.")  # fmt: skip
+@click.option("--algorithm", "names", multiple=True, default=["all"], show_default=True,
+              help="One of swing.ALGORITHMS, auto, all or mpi; may be repeated.")  # fmt: skip
+@click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:1MiB:x8",
+              show_default=True, help="Bytes each rank contributes.")  # fmt: skip
+@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True)
+@click.option("--op", type=click.Choice(list(REDUCTIONS)), default="sum", show_default=True)
+@click.option("--ports", type=click.IntRange(1), help="Instead of each algorithm's own number.")
+@click.option("--iterations", type=click.IntRange(1), help=f"By default for {SECONDS} s a size.")
+@click.option("--warmup", type=click.IntRange(0), default=2, show_default=True)
+@click.option("--check/--no-check", default=True, show_default=True, help="Count wrong answers.")
+@click.option("--inplace", is_flag=True, help="Reduce in place, as with MPI_IN_PLACE.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a row.")
+@click.option("--csv", "path", type=click.Path(dir_okay=False), help="Write the rows there too.")
+def main(
+    torus: Torus | None,
+    names: tuple[str, ...],
+    sizes: list[int],
+    dtype: str,
+    op: str,
+    ports: int | None,
+    iterations: int | None,
+    warmup: int,
+    check: bool,
+    inplace: bool,
+    as_json: bool,
+    path: str | None,
+) -> int:
+    """Time allreduce algorithms next to the MPI library's own, and check every answer.
+
+    The time of an iteration is that of the slowest rank. Exit status 1: an answer was wrong.
+    """
+    comm = MPI.COMM_WORLD
+    here = machine(comm)
+    try:
+        torus = fit(torus, comm)
+        todo = methods(names, torus, ports)
+        lengths = counts(sizes, np.dtype(dtype).itemsize, here.memory)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    problem = Problem(comm.rank, comm.size, dtype, op)
+    wrong = 0
+    with _table(path, comm) as write, _progress(comm) as progress:
+        if not as_json:
+            print(f"# {name(torus)}, {dtype} {op}, {here}")
+            if here.shared:
+                print("# more ranks than cores: times include waiting for a core, so no ratios")
+            print(HEAD if here.shared else f"{HEAD}  {'time/mpi':>8}", flush=True)
+        for nbytes, count in progress.track(list(zip(sizes, lengths, strict=True))):
+            samples = measure(comm, todo, problem, count, iterations=iterations,
+                              warmup=warmup, inplace=inplace, check=check)  # fmt: skip
+            rows = [
+                Row.of(method, sample, here, nbytes, topology=name(torus), dtype=dtype, op=op)
+                for method, sample in zip(todo, samples, strict=True)
+            ]
+            for row in rows:
+                ratio = "" if here.shared else f"  {row.seconds / rows[0].seconds:8.2f}"
+                print(json.dumps(asdict(row)) if as_json else line(row) + ratio, flush=True)
+                write(row)
+                wrong += row.wrong or 0
+    return int(wrong > 0)
+
+
+@contextmanager
+def _table(path: str | None, comm: MPI.Intracomm) -> Iterator[Callable[[Row], object]]:
+    """What adds a row to the CSV file, on rank 0; no rank goes on if it can not be written."""
+    file, trouble = None, None
+    if path and comm.rank == 0:
+        try:
+            file = open(path, "w", newline="")  # noqa: SIM115  closed below
+        except OSError as error:
+            trouble = f"can not write {path}: {error.strerror}"
+    if trouble := comm.bcast(trouble):
+        raise click.UsageError(trouble)
+    if file is None:
+        yield lambda row: None
+        return
+    with file:
+        table = csv.DictWriter(file, [field.name for field in fields(Row)])
+        table.writeheader()
+        yield lambda row: table.writerow(asdict(row))
+
+
+def _progress(comm: MPI.Intracomm) -> Progress:
+    # On a terminal the rows themselves show how far it is; a bar is for rows that go to a file.
+    shown = comm.rank == 0 and sys.stderr.isatty() and not sys.stdout.isatty()
+    return Progress(
+        console=Console(stderr=True), redirect_stdout=False, transient=True, disable=not shown
+    )
+
+
+def run() -> int:
+    """Run the command on this rank and return its exit status."""
+    comm = MPI.COMM_WORLD
+    with redirect_stdout(sys.stdout if comm.rank == 0 else io.StringIO()):
+        try:
+            return int(main.main(prog_name="python -m mpi_bench", standalone_mode=False))
+        except click.ClickException as error:
+            if comm.rank == 0:
+                print("error:", *error.format_message().split(), file=sys.stderr)
+            return 2
+        except Exception:
+            traceback.print_exc()
+            time.sleep(0.5)  # a launcher that is told to abort drops what it has not yet read
+            comm.Abort(1)  # the others may be waiting for this rank

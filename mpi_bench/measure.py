@@ -1,0 +1,83 @@
+"""Time several methods side by side and check their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from mpi4py import MPI
+
+from mpi_bench.methods import Method
+from mpi_bench.problem import Problem
+
+# Rounds, where their number is not given: for so many seconds, within these limits.
+SECONDS, FEWEST, MOST = 1.5, 3, 200
+
+
+class Sample(NamedTuple):
+    """What one method took.
+
+    Args:
+        seconds: (iterations,) each the longest of all ranks.
+        wrong: elements that were wrong, over all ranks and checked rounds; None if not checked.
+    """
+
+    seconds: np.ndarray
+    wrong: int | None
+
+
+def measure(
+    comm: MPI.Intracomm,
+    methods: Sequence[Method],
+    problem: Problem,
+    count: int,
+    *,
+    iterations: int | None = None,
+    warmup: int = 2,
+    inplace: bool = False,
+    check: bool = True,
+) -> list[Sample]:
+    """A sample of each method on vectors of ``count`` elements.
+
+    A round runs every method once, each time beginning with the next one, so that whatever else
+    the machine does meets all of them alike. Answers are checked in the rounds before and one
+    round after the timed ones: to look at an answer in between would leave other caches behind.
+    """
+    send, recv = problem.vector(count), np.empty(count, problem.dtype)
+    seconds: list[list[float]] = [[] for _ in methods]
+    wrong = np.zeros(len(methods), np.int64)
+    for k, timed in enumerate(_rounds(comm, warmup, iterations, check)):
+        for i in range(len(methods)):
+            m = (i + k) % len(methods)
+            if inplace:
+                np.copyto(recv, send)
+            elif not timed:
+                problem.spoil(recv)
+            comm.Barrier()
+            start = MPI.Wtime()
+            methods[m].run(comm, None if inplace else send, recv, problem.op)
+            took = MPI.Wtime() - start
+            if timed:
+                seconds[m].append(took)
+            elif check:
+                wrong[m] += problem.wrong(recv)
+    longest = np.array(seconds)
+    comm.Allreduce(MPI.IN_PLACE, longest, MPI.MAX)
+    comm.Allreduce(MPI.IN_PLACE, wrong, MPI.SUM)
+    return [Sample(s, int(w) if check else None) for s, w in zip(longest, wrong, strict=True)]
+
+
+def _rounds(
+    comm: MPI.Intracomm, warmup: int, iterations: int | None, check: bool
+) -> Iterator[bool]:
+    """Whether to time each round, the same on all ranks: rank 0's clock decides."""
+    yield from [False] * warmup
+    fewest, most = (iterations, iterations) if iterations else (FEWEST, MOST)
+    start = MPI.Wtime()
+    for k in range(most):
+        if not comm.bcast(k < fewest or MPI.Wtime() - start < SECONDS):
+            break
+        yield True
+    if check:
+        yield False

@@ -1,0 +1,78 @@
+"""What is measured: allreduce functions with a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mpi4py import MPI
+
+import swing
+from mpi_bench.problem import Vector
+from swing.algorithms import variants
+from swing.executor import allreduce
+
+Run = Callable[[MPI.Intracomm, Vector | None, Vector, MPI.Op], object]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to reduce.
+
+    Args:
+        algorithm: a name of `swing.ALGORITHMS`, "auto", or "mpi" for the library's own.
+        variant: which of the algorithm's variants, where it has several.
+        ports: parts of the vector that run side by side; None where it is not ours to know.
+        run: reduces ``(comm, sendbuf, recvbuf, op)``; in place where sendbuf is None.
+    """
+
+    algorithm: str
+    variant: str
+    ports: int | None
+    run: Run = field(compare=False)
+
+
+def methods(names: Iterable[str], torus: swing.Torus, ports: int | None) -> list[Method]:
+    """The library's own allreduce, then the named ones with their variants, each once.
+
+    "all" names every algorithm that can serve the torus with so many ports, and "auto".
+
+    Raises:
+        ValueError: a name that is none, or an algorithm that can not serve this.
+    """
+    found = [Method("mpi", "", None, _library)]
+    for name in names:
+        if name not in (*swing.ALGORITHMS, "all", "auto", "mpi"):
+            known = ", ".join([*swing.ALGORITHMS, "all", "auto", "mpi"])
+            raise ValueError(f"no algorithm {name!r}: choose from {known}")
+        for algorithm in swing.ALGORITHMS:
+            if name in (algorithm, "all"):
+                for variant in variants(algorithm):
+                    try:
+                        found.append(_named(algorithm, variant, torus, ports))
+                    except ValueError:
+                        if name != "all":
+                            raise
+        if name in ("auto", "all"):
+            found.append(Method("auto", "", None, _ours("auto", torus, {})))
+    return list(dict.fromkeys(found))
+
+
+def _named(algorithm: str, variant: str, torus: swing.Torus, ports: int | None) -> Method:
+    given: dict[str, Any] = {"variant": variant, "ports": ports}
+    options = {key: value for key, value in given.items() if value}
+    parts = swing.schedule(algorithm, torus, **options).parts
+    return Method(algorithm, variant, len(parts), _ours(algorithm, torus, options))
+
+
+def _ours(name: str, torus: swing.Torus, options: dict[str, Any]) -> Run:
+    def run(comm: MPI.Intracomm, sendbuf: Vector | None, recvbuf: Vector, op: MPI.Op) -> object:
+        first, second = (recvbuf, None) if sendbuf is None else (sendbuf, recvbuf)
+        return allreduce(comm, first, second, op, algorithm=name, torus=torus, **options)
+
+    return run
+
+
+def _library(comm: MPI.Intracomm, sendbuf: Vector | None, recvbuf: Vector, op: MPI.Op) -> None:
+    comm.Allreduce(MPI.IN_PLACE if sendbuf is None else sendbuf, recvbuf, op)

@@ -1,0 +1,44 @@
+"""What fits the ranks that are running, and in words what does not."""
+
+from __future__ import annotations
+
+import math
+
+from mpi4py import MPI
+
+from netsim.sizes import format_size
+from swing import Torus
+from swing.executor.shape import shape_of
+
+
+def name(torus: Torus) -> str:
+    """What ``--topology`` calls a torus."""
+    return f"{'torus' if any(torus.wrap) else 'mesh'}:{torus}"
+
+
+def fit(torus: Torus | None, comm: MPI.Intracomm) -> Torus:
+    """The torus asked for, if it has as many ranks as are running; else what they make."""
+    given, _ = shape_of(comm)
+    if torus and torus.size != comm.size:
+        raise ValueError(
+            f"{name(torus)} has {torus.size} ranks but {comm.size} are running: "
+            f"mpiexec -n {torus.size}, or --topology {name(given)}"
+        )
+    return torus or given
+
+
+def counts(sizes: list[int], itemsize: int, memory: int) -> list[int]:
+    """Elements of each size, if they are whole and three vectors fit the memory of a rank."""
+    for size in sizes:
+        if size % itemsize:
+            raise ValueError(
+                f"{format_size(size)} is no whole number of elements: "
+                f"choose --sizes divisible by {itemsize}, or another --dtype"
+            )
+    if 3 * max(sizes) > memory:
+        most = format_size(2 ** int(math.log2(memory / 3)))
+        raise ValueError(
+            f"{format_size(max(sizes))} needs three vectors of it on each rank, more than the "
+            f"machine has: choose --sizes up to {most}, or fewer ranks"
+        )
+    return [size // itemsize for size in sizes]

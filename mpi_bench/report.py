@@ -1,0 +1,81 @@
+"""Measured rows: the columns that simulated rows have, then those of OSU and nccl-tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpi_bench.machine import Machine
+from mpi_bench.measure import Sample
+from mpi_bench.methods import Method
+from netsim.sizes import format_size
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method on one size. ``algbw`` and ``busbw`` are in GB/s, as nccl-tests has them."""
+
+    topology: str
+    algorithm: str
+    variant: str
+    nbytes: int
+    seconds: float
+    goodput_gbps: float
+    model: str
+    ranks: int
+    ports: int | None
+    dtype: str
+    op: str
+    time_us_min: float
+    time_us_median: float
+    time_us_max: float
+    algbw: float
+    busbw: float
+    wrong: int | None
+    iterations: int
+    mpi: str
+    cores: int
+
+    @classmethod
+    def of(cls, method: Method, sample: Sample, machine: Machine, nbytes: int, **given: str) -> Row:
+        """The row of a sample; ``given`` are topology, dtype and op."""
+        p, median = machine.ranks, float(np.median(sample.seconds))
+        algbw = nbytes / median / 1e9
+        return cls(
+            algorithm=method.algorithm,
+            variant=method.variant,
+            nbytes=nbytes,
+            seconds=median,
+            goodput_gbps=8 * algbw,
+            model="measured",
+            ranks=p,
+            ports=method.ports,
+            time_us_min=float(sample.seconds.min()) * 1e6,
+            time_us_median=median * 1e6,
+            time_us_max=float(sample.seconds.max()) * 1e6,
+            algbw=algbw,
+            busbw=algbw * 2 * (p - 1) / p,
+            wrong=sample.wrong,
+            iterations=len(sample.seconds),
+            mpi=machine.mpi,
+            cores=machine.cores,
+            **given,
+        )
+
+
+HEAD = (
+    f"{'size':>9}  {'algorithm':27}  {'variant':9}"
+    f"  {'min us':>10}  {'median us':>10}  {'max us':>10}"
+    f"  {'algbw':>8}  {'busbw':>8}  {'#wrong':>6}"
+)
+
+
+def line(row: Row) -> str:
+    """The row under `HEAD`."""
+    times = (row.time_us_min, row.time_us_median, row.time_us_max)
+    return (
+        f"{format_size(row.nbytes):>9}  {row.algorithm:27}  {row.variant:9}  "
+        + "  ".join(f"{us:10.1f}" for us in times)
+        + f"  {row.algbw:8.4f}  {row.busbw:8.4f}  {'-' if row.wrong is None else row.wrong:>6}"
+    )

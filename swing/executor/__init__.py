@@ -1,0 +1,95 @@
+"""An allreduce that runs schedules over MPI. Nothing here needs MPI until it is called."""
+
+from __future__ import annotations
+
+from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from swing.schedule import Schedule
+from swing.torus import Torus
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from swing.executor.call import Explanation
+
+__all__ = ["allreduce", "explain"]
+
+
+def allreduce(
+    comm: MPI.Comm,
+    sendbuf: Any,
+    recvbuf: Any = None,
+    op: MPI.Op | None = None,
+    *,
+    algorithm: str | Schedule = "auto",
+    torus: Torus | None = None,
+    consistent: bool = True,
+    timeout: float | None = None,
+    **options: Any,
+) -> Any:
+    """Reduce a vector over all ranks and give every rank the result: the same bits on each.
+
+    Every rank of the communicator calls it with the same arguments, buffers aside. The first
+    call on a communicator makes a private duplicate of it, which is freed with it.
+
+    Args:
+        comm: an mpi4py communicator.
+        sendbuf: this rank's vector: a contiguous numpy array of any shape, another buffer,
+            ``[buf, datatype]`` or ``[buf, count, datatype]``, or a CuPy array. ``MPI.IN_PLACE``
+            if it lies in ``recvbuf``.
+        recvbuf: where the result goes, of equal count and type. None: into ``sendbuf``.
+        op: an MPI operation; ``MPI.SUM`` if None. One that does not commute is left to MPI,
+            which reduces in rank order.
+        algorithm: a key of `swing.ALGORITHMS`, "auto" (see `swing.select`), or an allreduce
+            `Schedule`.
+        torus: who sits where. None: the communicator's Cartesian topology if it has one, else
+            two dimensions as square as can be.
+        consistent: refuse a schedule that would not give every rank the same bits.
+        timeout: seconds after which a call that waits for other ranks gives up; its buffers
+            and the communicator's later calls are lost then. None: wait for ever.
+        options: what the algorithm takes by keyword: ``variant=``, ``ports=``, ``k=``.
+
+    Returns:
+        The receive buffer.
+
+    Raises:
+        TypeError: an object without a buffer, or an operation that MPI does not define for it.
+        ValueError: buffers, a torus or an option that do not fit; nothing has been sent.
+        TimeoutError: names the step, the ranks and the bytes that did not come.
+        RuntimeError: an earlier call on this communicator failed half-way.
+        ImportError: mpi4py or an MPI library is missing.
+    """
+    wanted = algorithm, torus, consistent, tuple(options.items())
+    return _call().allreduce(comm, sendbuf, recvbuf, op, wanted, timeout)
+
+
+def explain(
+    comm: MPI.Comm,
+    sendbuf: Any,
+    recvbuf: Any = None,
+    op: MPI.Op | None = None,
+    *,
+    algorithm: str | Schedule = "auto",
+    torus: Torus | None = None,
+    consistent: bool = True,
+    **options: Any,
+) -> Explanation:
+    """What `allreduce` would do with these arguments, and why; ``print()`` it.
+
+    Like `allreduce`, it is called by every rank. Nothing is sent but what the first call on a
+    communicator needs.
+    """
+    wanted = algorithm, torus, consistent, tuple(options.items())
+    explanation: Explanation = _call().explain(comm, sendbuf, recvbuf, op, wanted)
+    return explanation
+
+
+@cache
+def _call() -> ModuleType:
+    try:
+        from swing.executor import call
+    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py without an MPI library
+        raise ImportError(f'{error}: pip install "torus-swing[mpi]"') from error
+    return call

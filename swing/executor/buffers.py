@@ -1,0 +1,131 @@
+"""What users pass as buffers, read as flat vectors of elements."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from mpi4py import MPI
+
+_NUMBERS = frozenset(np.typecodes["AllInteger"] + np.typecodes["AllFloat"] + "?")
+
+
+Vectors: TypeAlias = tuple[np.ndarray, np.ndarray, MPI.Datatype | None]
+"""Send and receive vector, (count,) elements of one type in the user's memory, the same one to
+reduce in place; and what MPI calls an element if numpy has no such type: both are raw then."""
+
+
+def vectors(sendbuf: Any, recvbuf: Any) -> Vectors:
+    """The vectors that a user passes.
+
+    Args:
+        sendbuf: a contiguous numpy array or other buffer, ``[buf, datatype]``,
+            ``[buf, count, datatype]``, or ``MPI.IN_PLACE``.
+        recvbuf: the same, or None to reduce ``sendbuf`` in place.
+
+    Raises:
+        TypeError: an object that is no buffer, or of a type that MPI lacks.
+        ValueError: memory that is not contiguous, too small, or read-only where the result
+            goes; buffers of unequal count or type.
+    """
+    if recvbuf is None or sendbuf is MPI.IN_PLACE:
+        if sendbuf is MPI.IN_PLACE and recvbuf is None:
+            raise ValueError("MPI.IN_PLACE goes with a receive buffer: pass recvbuf too")
+        recv, datatype = _vector(sendbuf if recvbuf is None else recvbuf, "the buffer")
+        _check_writable(recv)
+        return recv, recv, datatype
+    send, datatype = _vector(sendbuf, "sendbuf")
+    recv, expected = _vector(recvbuf, "recvbuf")
+    _check_writable(recv)
+    if len(send) != len(recv):
+        raise ValueError(
+            f"sendbuf has {len(send)} elements and recvbuf {len(recv)}: make them equal"
+        )
+    if send.dtype != recv.dtype or datatype != expected:
+        said = type_name(send.dtype, datatype), type_name(recv.dtype, expected)
+        raise ValueError(f"sendbuf holds {said[0]} and recvbuf {said[1]}: make them equal")
+    return send, recv, datatype
+
+
+def type_name(dtype: np.dtype[Any], datatype: MPI.Datatype | None) -> str:
+    """The type of a vector's elements in words."""
+    return str(dtype) if datatype is None else datatype.name or "a datatype without a name"
+
+
+def borrow(address: int, count: int, dtype: np.dtype[Any]) -> np.ndarray:
+    """(count,) elements at an address. They do not keep their memory alive."""
+    memory = MPI.buffer.fromaddress(address, count * dtype.itemsize)
+    return np.asarray(memory).view(dtype)
+
+
+def has_gaps(datatype: MPI.Datatype) -> bool:
+    """Whether an element is not one piece of memory, so that it can not be copied as bytes."""
+    dense = datatype.is_named or datatype.size == datatype.extent
+    return datatype.lb != 0 or datatype.extent <= 0 or not dense
+
+
+def _vector(buffer: Any, name: str) -> tuple[np.ndarray, MPI.Datatype | None]:
+    """One buffer, flat; ``name`` is what errors call it."""
+    if isinstance(buffer, (list, tuple)):
+        return _with_datatype(buffer, name)
+    data = _memory(buffer, name)
+    dtype = data.dtype
+    if dtype.char not in _NUMBERS and dtype.isbuiltin != 2:  # 2: bfloat16 and the like
+        raise TypeError(
+            f"{name} holds {dtype}, which MPI lacks: use a numpy array of numbers, "
+            "or pass [array, datatype]"
+        )
+    return data, None
+
+
+def _with_datatype(
+    spec: list[Any] | tuple[Any, ...], name: str
+) -> tuple[np.ndarray, MPI.Datatype | None]:
+    if not (2 <= len(spec) <= 3 and isinstance(spec[-1], (MPI.Datatype, str))):
+        raise TypeError(
+            f"{name} is a {type(spec).__name__} without a buffer: use a numpy array, "
+            "or [array, datatype]"
+        )
+    datatype = MPI.Datatype.fromcode(spec[-1]) if isinstance(spec[-1], str) else spec[-1]
+    if has_gaps(datatype):
+        raise ValueError(f"{name} has a datatype with gaps, the other buffer none: make them equal")
+    memory = _memory(bytearray() if spec[0] is None else spec[0], name)
+    count = int(spec[1]) if len(spec) == 3 else memory.nbytes // datatype.extent
+    nbytes = count * datatype.extent
+    if not 0 <= nbytes <= memory.nbytes or (len(spec) == 2 and nbytes < memory.nbytes):
+        raise ValueError(
+            f"{name} has {memory.nbytes} bytes, which is not the memory of {count} elements "
+            f"of {datatype.extent} bytes: pass [buffer, count, datatype] that fits"
+        )
+    raw = memory.view(np.uint8)[:nbytes]
+    try:
+        number = np.dtype(datatype.tocode())
+    except ValueError:
+        number = None
+    if number is not None and number.char in _NUMBERS:
+        return raw.view(number), None
+    return raw.view(np.dtype((np.void, datatype.extent))), datatype
+
+
+def _memory(buffer: Any, name: str) -> np.ndarray:
+    """(count,) the memory of a buffer, in the order in which it lies there."""
+    array = buffer if isinstance(buffer, np.ndarray) else _array(buffer, name)
+    if not array.flags.forc:
+        raise ValueError(f"{name} is not contiguous: pass np.ascontiguousarray({name})")
+    return array if array.ndim == 1 else array.view(np.ndarray).reshape(-1, order="A")
+
+
+def _array(buffer: Any, name: str) -> np.ndarray:
+    if hasattr(buffer, "__dlpack__"):
+        return np.from_dlpack(buffer)
+    try:
+        return np.asarray(memoryview(buffer))
+    except TypeError:
+        raise TypeError(
+            f"{name} is a {type(buffer).__name__} without a buffer: use a numpy array"
+        ) from None
+
+
+def _check_writable(recv: np.ndarray) -> None:
+    if not recv.flags.writeable:
+        raise ValueError("the receive buffer is read-only: pass a writable array")

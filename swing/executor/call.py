@@ -1,0 +1,139 @@
+"""The calls behind `swing.executor`: everything that needs MPI to be there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mpi4py import MPI
+
+from swing.executor import device
+from swing.executor.buffers import has_gaps, vectors
+from swing.executor.context import Context
+from swing.executor.ops import reduction
+from swing.executor.planner import Wanted
+from swing.executor.run import Deadline
+from swing.torus import Torus
+
+
+def allreduce(
+    comm: MPI.Comm,
+    sendbuf: Any,
+    recvbuf: Any,
+    op: MPI.Op | None,
+    wanted: Wanted,
+    timeout: float | None,
+) -> Any:
+    """See `swing.executor.allreduce`."""
+    op = _operation(op)
+    result = sendbuf if recvbuf is None else recvbuf
+    if device.is_on_device(sendbuf) or device.is_on_device(recvbuf):
+        device.check_writable(result)
+        send = device.to_host(sendbuf)
+        recv = device.to_host(recvbuf, read=sendbuf is MPI.IN_PLACE)
+        allreduce(comm, send, recv, op, wanted, timeout)
+        device.to_device(send if recvbuf is None else recv, result)
+        return result
+    reason = _delegated(comm, op, result)
+    if reason:
+        if timeout is not None:
+            raise ValueError(f"MPI_Allreduce would run, without timeout=: {reason}")
+        comm.Allreduce(MPI.IN_PLACE if recvbuf is None else sendbuf, result, op)
+        return result
+    assert isinstance(comm, MPI.Intracomm)
+    send, recv, datatype = vectors(sendbuf, recvbuf)
+    reduce = reduction(op, recv.dtype, datatype)
+    deadline = None if timeout is None else Deadline(timeout)
+    Context.of(comm, deadline).execute(wanted, send, recv, reduce, deadline)
+    return result
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What `swing.allreduce` would do; ``str()`` says it in a few lines.
+
+    Args:
+        algorithm, variant, ports: of the schedule; "MPI_Allreduce" where MPI does it.
+        torus: the ranks as the schedule sees them, and where that comes from.
+        why: the reason for the algorithm.
+        staging: how a device buffer reaches MPI; empty for host memory.
+        scratch: bytes of scratch memory on this rank, staging not counted.
+    """
+
+    algorithm: str
+    variant: str
+    ports: int
+    torus: Torus | None
+    torus_from: str
+    why: str
+    staging: str
+    scratch: int
+
+    def __str__(self) -> str:
+        lines = [f"algorithm: {' '.join(filter(None, (self.algorithm, self.variant)))}"]
+        if self.torus is not None:
+            lines[0] += f", {self.ports} port{'s' * (self.ports > 1)}"
+        lines.append(f"why: {self.why}")
+        if self.torus is not None:
+            lines.append(f"torus: {self.torus}, from {self.torus_from}")
+        if self.staging:
+            lines.append(f"staging: {self.staging}")
+        return "\n".join([*lines, f"scratch memory: {self.scratch} bytes"])
+
+
+def explain(
+    comm: MPI.Comm,
+    sendbuf: Any,
+    recvbuf: Any,
+    op: MPI.Op | None,
+    wanted: Wanted,
+) -> Explanation:
+    """See `swing.executor.explain`."""
+    op = _operation(op)
+    staging = ""
+    if device.is_on_device(sendbuf) or device.is_on_device(recvbuf):
+        staging = device.STAGING
+        sendbuf, recvbuf = (device.to_host(buf, read=False) for buf in (sendbuf, recvbuf))
+    reason = _delegated(comm, op, sendbuf if recvbuf is None else recvbuf)
+    if reason:
+        return Explanation("MPI_Allreduce", "", 0, None, "", reason, staging, 0)
+    assert isinstance(comm, MPI.Intracomm)
+    send, recv, datatype = vectors(sendbuf, recvbuf)
+    reduction(op, recv.dtype, datatype)
+    planner = Context.of(comm).planner
+    chosen, why = planner.choose(wanted, recv.nbytes)
+    schedule = planner.view(chosen).schedule
+    plan = planner.plan(chosen, len(recv), recv.itemsize, send is recv)
+    return Explanation(
+        schedule.name,
+        schedule.variant,
+        len(schedule.parts),
+        schedule.torus,
+        planner.origin if wanted[1] is None else "torus=",
+        why,
+        staging,
+        plan.scratch * recv.itemsize,
+    )
+
+
+def _operation(op: MPI.Op | None) -> MPI.Op:
+    if op is None:
+        return MPI.SUM
+    if not isinstance(op, MPI.Op):
+        raise TypeError(
+            f"op is a {type(op).__name__}, not an MPI operation: "
+            "make one with MPI.Op.Create(function, commute=True)"
+        )
+    return op
+
+
+def _delegated(comm: MPI.Comm, op: MPI.Op, buffer: Any) -> str:
+    """Why MPI's own Allreduce does it; empty if a schedule of ours can."""
+    if comm.is_inter:
+        return "an intercommunicator joins two groups, not one torus"
+    if not op.Is_commutative():
+        return "the operation does not commute: MPI reduces in rank order"
+    datatype = buffer[-1] if isinstance(buffer, (list, tuple)) and buffer else None
+    if isinstance(datatype, MPI.Datatype) and has_gaps(datatype):
+        return "the datatype has gaps, which must stay as they are"
+    return ""

@@ -1,0 +1,89 @@
+"""The one door to GPU arrays: through host memory and back.
+
+The MPI libraries of the quick start can not read GPU memory, so vectors are staged in pinned
+host memory. CuPy is imported when a device array is there, not before.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+STAGING = "through pinned host memory; CuPy's current stream is synchronised before and after"
+_ON_GPU = (2, 10, 13)  # DLPack's numbers of CUDA, ROCm and CUDA managed memory
+
+
+def is_on_device(buffer: Any) -> bool:
+    """Whether a buffer, or that of a ``[buf, …]`` specification, is GPU memory; imports nothing."""
+    if type(buffer) is np.ndarray or buffer is None:
+        return False
+    if isinstance(buffer, (list, tuple)):
+        return bool(buffer) and is_on_device(buffer[0])
+    if hasattr(buffer, "__cuda_array_interface__"):
+        return True
+    return hasattr(buffer, "__dlpack_device__") and buffer.__dlpack_device__()[0] in _ON_GPU
+
+
+def to_host(buffer: Any, *, read: bool = True) -> Any:
+    """A host buffer that stands for a device buffer; host buffers stand for themselves.
+
+    Args:
+        buffer: any buffer, or a ``[buf, …]`` specification.
+        read: copy the contents, once the work queued on CuPy's current stream is done.
+
+    Raises:
+        ImportError: CuPy is missing.
+        ValueError: device memory that is not contiguous.
+    """
+    if not is_on_device(buffer):
+        return buffer
+    if isinstance(buffer, (list, tuple)):
+        return [to_host(buffer[0], read=read), *buffer[1:]]
+    import cupyx
+
+    array = _array(buffer)
+    host = cupyx.empty_pinned(array.shape, array.dtype)
+    if read:
+        _synchronize()
+        array.get(out=host)
+    return host
+
+
+def to_device(host: Any, buffer: Any) -> None:
+    """Copy a host buffer of `to_host` to the device buffer that it stands for."""
+    if host is buffer:
+        return
+    if isinstance(buffer, (list, tuple)):
+        return to_device(host[0], buffer[0])
+    _array(buffer).set(host)
+    _synchronize()
+
+
+def check_writable(buffer: Any) -> None:
+    """Raise ValueError if a buffer is device memory marked read-only."""
+    if isinstance(buffer, (list, tuple)) and buffer:
+        buffer = buffer[0]
+    interface = getattr(buffer, "__cuda_array_interface__", None)
+    if interface is not None and interface["data"][1]:
+        raise ValueError("the receive buffer is read-only device memory: pass a writable array")
+
+
+def _array(buffer: Any) -> Any:
+    """The CuPy array of a device buffer, in the order in which it lies in memory."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise ImportError('GPU arrays need CuPy: pip install "torus-swing[cuda12]"') from error
+    array = cupy.asarray(buffer)  # waits for the stream that the buffer's interface names
+    if array.flags.c_contiguous:
+        return array
+    if array.flags.f_contiguous:
+        return array.T
+    raise ValueError("a device buffer is not contiguous: pass cupy.ascontiguousarray of it")
+
+
+def _synchronize() -> None:
+    import cupy
+
+    cupy.cuda.get_current_stream().synchronize()

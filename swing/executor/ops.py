@@ -1,0 +1,82 @@
+"""How two operands become one: numpy where it means the same as MPI, else `Op.Reduce_local`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from swing.executor.buffers import type_name
+
+Reduction = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
+"""(left, right, out): out = left ⊕ right; out may be one of them, right may be overwritten
+unless it is the send buffer."""
+
+
+def _table(*pairs: tuple[MPI.Op, np.ufunc]) -> dict[int, np.ufunc]:
+    return {MPI._handleof(op): ufunc for op, ufunc in pairs}
+
+
+_FIELD = _table((MPI.SUM, np.add), (MPI.PROD, np.multiply))
+_ORDER = _table((MPI.MAX, np.maximum), (MPI.MIN, np.minimum))
+_BITS = _table((MPI.BAND, np.bitwise_and), (MPI.BOR, np.bitwise_or), (MPI.BXOR, np.bitwise_xor))
+_UFUNCS = {
+    "i": _FIELD | _ORDER | _BITS,
+    "u": _FIELD | _ORDER | _BITS,
+    "f": _FIELD | _ORDER,
+    "c": _FIELD,
+    "b": {},  # numpy adds logical values, MPI does not
+    "V": _FIELD | _ORDER,  # bfloat16 and the like
+}
+
+
+def reduction(op: MPI.Op, dtype: np.dtype[Any], datatype: MPI.Datatype | None) -> Reduction:
+    """The reduction of an operation on elements of a type. MAX and MIN pass a NaN on.
+
+    Args:
+        op: any operation that commutes.
+        dtype: the type of the elements; raw if ``datatype`` is given.
+        datatype: what MPI calls it, if numpy has no such type.
+
+    Raises:
+        TypeError: the operation is not defined for the type.
+    """
+    if datatype is None:
+        ufunc = _UFUNCS[dtype.kind].get(MPI._handleof(op))
+        if ufunc is not None:
+            return ufunc
+        if dtype.kind == "V" or not dtype.isnative:
+            raise TypeError(f"MPI has no {dtype}: only SUM, PROD, MAX and MIN work on it")
+        datatype = MPI.Datatype.fromcode(dtype.char)
+    if op.is_predefined:
+        _try(op, dtype, datatype)
+    return _local(op, datatype)
+
+
+def _local(op: MPI.Op, datatype: MPI.Datatype) -> Reduction:
+    def reduce(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
+        # MPI puts the result into the right operand.
+        n, where = len(out), out.ctypes.data
+        if where == left.ctypes.data:
+            op.Reduce_local((left, n, datatype), (right, n, datatype))
+            out[:] = right
+            return
+        if where != right.ctypes.data:
+            out[:] = right
+        op.Reduce_local((left, n, datatype), (out, n, datatype))
+
+    return reduce
+
+
+def _try(op: MPI.Op, dtype: np.dtype[Any], datatype: MPI.Datatype) -> None:
+    """Let MPI refuse the operation on an element of our own, before anything is sent."""
+    left, right = np.zeros((2, 1), dtype)
+    try:
+        op.Reduce_local((left, 1, datatype), (right, 1, datatype))
+    except MPI.Exception:
+        raise TypeError(
+            f"MPI does not define this operation for {type_name(dtype, datatype)}: "
+            "choose another, or make one with MPI.Op.Create"
+        ) from None

@@ -1,0 +1,94 @@
+"""From what a call asks for to a plan, for one communicator; plans are kept."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple, TypeAlias
+
+from mpi4py import MPI
+
+from swing.correctness import verify
+from swing.executor.plan import Plan, compile_plan
+from swing.executor.shape import check_size, shape_of
+from swing.executor.view import View, view
+from swing.schedule import Schedule
+from swing.select import choose, schedule
+from swing.torus import Torus
+
+Options: TypeAlias = tuple[tuple[str, Any], ...]
+Wanted: TypeAlias = tuple[str | Schedule, Torus | None, bool, Options]
+"""What a call asks for: algorithm, torus, consistent and the algorithm's options."""
+
+_VIEWS, _PLANS = 32, 256  # kept; the least recently used one is dropped
+
+
+class Chosen(NamedTuple):
+    """What is run instead of what a call asks for: no "auto", no None."""
+
+    algorithm: str | Schedule
+    torus: Torus
+    consistent: bool
+    options: Options
+
+
+class Planner:
+    """Chooses, proves and compiles schedules for one communicator.
+
+    Attributes:
+        torus, origin: the torus of the communicator, and where it comes from.
+        plan: of a `Wanted`, a count, an item size in bytes, and whether to reduce in place.
+        view: of a `Chosen`.
+    """
+
+    def __init__(self, comm: MPI.Intracomm) -> None:
+        self._comm = comm
+        self.torus, self.origin = shape_of(comm)
+        self.plan = lru_cache(_PLANS)(self._plan)
+        self.view = lru_cache(_VIEWS)(self._view)
+
+    def choose(self, wanted: Wanted, nbytes: int) -> tuple[Chosen, str]:
+        """What to run for a vector of some bytes, and why.
+
+        Raises:
+            ValueError: a torus, a schedule or options that do not fit.
+        """
+        algorithm, torus, consistent, options = wanted
+        names = ", ".join(name for name, _ in options)
+        if isinstance(algorithm, Schedule):
+            if options:
+                raise ValueError(f"a schedule takes no options: leave out {names}")
+            torus, why = algorithm.torus, "it was given as a schedule"
+        else:
+            torus, why = torus or self.torus, "it was asked for by name"
+        check_size(torus, self._comm.size)
+        if algorithm == "auto":
+            if options:
+                raise ValueError(f"'auto' chooses {names} itself: name an algorithm")
+            choice = choose(torus, nbytes, machine=self._machine)
+            algorithm, options, why = choice.algorithm, tuple(choice.options.items()), choice.why
+        return Chosen(algorithm, torus, consistent, options), why
+
+    def _plan(self, wanted: Wanted, count: int, itemsize: int, in_place: bool) -> Plan:
+        chosen, _ = self.choose(wanted, count * itemsize)
+        return compile_plan(self.view(chosen), count, in_place)
+
+    def _view(self, chosen: Chosen) -> View:
+        algorithm, torus, consistent, options = chosen
+        if isinstance(algorithm, str):  # the ones that ship are proven, and give the same bits
+            return view(schedule(algorithm, torus, **dict(options)), self._comm.rank)
+        if algorithm.collective != "allreduce":
+            raise ValueError(f"the schedule is a {algorithm.collective}: pass an allreduce")
+        if not verify(algorithm).same_bits and consistent:
+            raise ValueError(
+                "under this schedule ranks add in different orders and can get different bits: "
+                "pass another one, or consistent=False"
+            )
+        return view(algorithm, self._comm.rank)
+
+    @cached_property
+    def _machine(self) -> str:
+        """What `choose` calls it: do all ranks share memory? Collective."""
+        node = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
+        shared = node.size == self._comm.size
+        node.Free()
+        return "node" if shared else "cluster"

@@ -1,0 +1,36 @@
+"""The tori and schedules that theorems are tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import swing
+from swing.algorithms import variants
+from swing.schedule import Schedule
+from swing.torus import Torus
+
+SHAPES = [
+    (1,), (2,), (3,), (6,), (7,), (8,), (9,), (10,), (2, 2), (3, 3), (4, 4), (5, 7), (1, 8),
+    (2, 1, 3), (9, 2), (8, 4), (2, 3, 4), (2, 2, 2, 2),
+]  # fmt: skip
+
+
+def options_of(name: str, torus: Torus) -> Iterator[dict[str, object]]:
+    """Every variant and number of ports of an algorithm that a torus allows."""
+    for variant in variants(name):
+        for ports in (None, 1):
+            options: dict[str, object] = {"variant": variant} if variant else {}
+            if ports:
+                options["ports"] = ports
+            try:
+                swing.schedule(name, torus, **options)
+            except ValueError:
+                continue
+            yield options
+
+
+def schedules(torus: Torus) -> Iterator[Schedule]:
+    """Every schedule of a torus."""
+    for name in swing.ALGORITHMS:
+        for options in options_of(name, torus):
+            yield swing.schedule(name, torus, **options)

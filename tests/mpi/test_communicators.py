@@ -1,0 +1,145 @@
+"""Which communicators, tori and schedules are accepted, and what stays private."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+import swing
+from swing.executor import allreduce, explain
+from tests.mpi.world import RANK, SIZE, WORLD, choices, tori
+
+
+def test_a_pending_receive_from_anyone_takes_none_of_our_messages(comm):
+    theirs = np.zeros(1)
+    request = comm.Irecv(theirs, MPI.ANY_SOURCE, MPI.ANY_TAG)
+    for choice in choices(tori()[0]):
+        assert (allreduce(comm, np.full(1000, RANK), **choice) == SIZE * (SIZE - 1) // 2).all()
+    comm.Send(np.full(1, 7.0 + RANK), (RANK + 1) % SIZE)
+    status = MPI.Status()
+    request.Wait(status)
+    assert theirs[0] == 7 + status.source == 7 + (RANK - 1) % SIZE
+
+
+def test_a_cartesian_communicator_is_its_torus(comm):
+    dims = MPI.Compute_dims(SIZE, 2)
+    cart = comm.Create_cart(dims, periods=[True, False], reorder=True)
+    told = explain(cart, np.zeros(10))
+    assert told.torus == swing.Torus(dims, (True, False))
+    assert told.torus_from == "the communicator's topology"
+    assert told.torus.coords.tolist() == [cart.Get_coords(r) for r in range(SIZE)]
+    assert (allreduce(cart, np.ones(10)) == SIZE).all()
+    cart.Free()
+
+
+def test_a_communicator_without_topology_is_as_square_as_can_be(comm):
+    torus = explain(comm, np.zeros(10)).torus
+    assert torus == swing.Torus({2: 2, 3: 3, 4: (2, 2), 5: 5, 8: (4, 2)}.get(SIZE, SIZE))
+
+
+def test_part_of_the_world(comm):
+    half = comm.Split(RANK % 2)
+    assert (allreduce(half, np.full(5, RANK)) == sum(range(RANK % 2, SIZE, 2))).all()
+    half.Free()
+    assert (allreduce(MPI.COMM_SELF, np.full(5, RANK), np.empty(5, int)) == RANK).all()
+
+
+def test_the_torus_must_have_as_many_ranks(comm):
+    with pytest.raises(ValueError, match=rf"has 35 ranks but the communicator has {SIZE}: pass torus"):
+        allreduce(comm, np.ones(3), torus=swing.Torus((5, 7)))
+    with pytest.raises(ValueError, match="has 35 ranks"):
+        allreduce(comm, np.ones(3), algorithm=swing.schedule("ring", swing.Torus((5, 7))))
+    assert (allreduce(comm, np.ones(3)) == SIZE).all()
+
+
+def test_ranks_may_sit_anywhere_on_the_torus(comm):
+    torus = swing.Torus(SIZE, coords=np.random.default_rng(SIZE).permutation(SIZE)[:, None])
+    for choice in choices(torus):
+        assert (allreduce(comm, np.ones(99), **choice) == SIZE).all()
+
+
+def test_a_schedule_is_an_algorithm(comm):
+    torus = tori()[0]
+    ring = swing.schedule("ring", torus)
+    assert (allreduce(comm, np.ones(99), algorithm=ring) == SIZE).all()
+    assert explain(comm, np.ones(99), algorithm=ring).algorithm == "ring"
+    with pytest.raises(ValueError, match="reduce_scatter: pass an allreduce"):
+        allreduce(comm, np.ones(9), algorithm=replace(ring, collective="reduce_scatter"))
+    with pytest.raises(ValueError, match="leave out ports"):
+        allreduce(comm, np.ones(9), algorithm=ring, ports=2)
+
+
+@pytest.mark.skipif(SIZE != 8, reason="two numbers are the same in either order")
+def test_a_schedule_must_give_the_same_bits_unless_told_otherwise(comm):
+    good = swing.schedule("swing", swing.Torus(SIZE), variant="latency")
+    short_first = replace(good, step=lambda s: good.step(good.nsteps - 1 - s))
+    with pytest.raises(ValueError, match="different bits"):
+        allreduce(comm, np.ones(9), algorithm=short_first)
+    assert (allreduce(comm, np.ones(9), algorithm=short_first, consistent=False) == SIZE).all()
+
+
+def test_options_that_do_not_fit_are_named(comm):
+    for options, words in [
+        ({"ports": 1}, "'auto' chooses ports itself"),
+        ({"algorithm": "swin"}, "no algorithm 'swin'"),
+        ({"algorithm": "ring", "variant": "latency"}, "ring has no option 'variant'"),
+        ({"algorithm": "swing", "ports": 99}, "99"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            allreduce(comm, np.ones(9), **options)
+
+
+def test_an_operation_that_does_not_commute_keeps_rank_order(comm):
+    def product(inbuf, inoutbuf, datatype):
+        a, b = (np.frombuffer(buf, int).reshape(-1, 2, 2) for buf in (inbuf, inoutbuf))
+        b[:] = a @ b
+
+    op = MPI.Op.Create(product, commute=False)
+    matrix = MPI.LONG.Create_contiguous(4).Commit()
+    each = [np.array([[[1, r + 1], [r % 2, 1]]] * 3) for r in range(SIZE)]
+    result = np.empty_like(each[0])
+    allreduce(comm, [each[RANK], matrix], [result, matrix], op)
+    expected = each[0]
+    for factor in each[1:]:
+        expected = expected @ factor
+    assert (result == expected).all()
+    assert "does not commute" in str(explain(comm, [result, matrix], op=op))
+    with pytest.raises(ValueError, match="without timeout"):
+        allreduce(comm, [result, matrix], op=op, timeout=1)
+    matrix.Free()
+    op.Free()
+
+
+def test_gaps_in_a_datatype_stay_as_they_are(comm):
+    def add(inbuf, inoutbuf, datatype):
+        a, b = np.frombuffer(inbuf, int), np.frombuffer(inoutbuf, int)
+        b[::2] += a[::2]
+
+    op = MPI.Op.Create(add, commute=True)
+    every_other = MPI.LONG.Create_vector(3, 1, 2).Create_resized(0, 48).Commit()
+    vector = np.arange(12)
+    allreduce(comm, [vector, 2, every_other], op=op)
+    assert (vector == np.arange(12) * np.tile([SIZE, 1], 6)).all()
+    assert "gaps" in explain(comm, [vector, 2, every_other], op=op).why
+    every_other.Free()
+    op.Free()
+
+
+def test_groups_that_face_each_other_are_left_to_mpi(comm):
+    half = comm.Split(RANK < SIZE // 2)
+    inter = half.Create_intercomm(0, comm, 0 if RANK >= SIZE // 2 else SIZE // 2)
+    result = allreduce(inter, np.ones(5), np.empty(5))
+    assert (result == inter.remote_size).all()
+    assert "intercommunicator" in explain(inter, np.ones(5)).why
+    inter.Free()
+    half.Free()
+
+
+def test_duplicates_are_freed_with_their_communicator():
+    for _ in range(2500 if SIZE == 2 else 100):  # MPICH has 2,048 context ids
+        comm = WORLD.Dup()
+        assert (allreduce(comm, np.ones(2), algorithm="swing", variant="latency") == SIZE).all()
+        comm.Free()

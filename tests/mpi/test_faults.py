@@ -1,0 +1,83 @@
+"""What is refused before anything is sent, and what happens when ranks do not come."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from swing.executor import allreduce
+from tests.mpi.world import RANK, SIZE, WORLD
+
+
+def test_after_a_refusal_the_communicator_works(comm):
+    frozen = np.ones(4)
+    frozen.flags.writeable = False
+    for sendbuf, recvbuf, error in [
+        (frozen, None, ValueError),
+        (np.ones(4), frozen, ValueError),
+        (np.ones(4), np.ones(5), ValueError),
+        (np.ones((4, 4))[:, :2], None, ValueError),
+        ([1, 2, 3], None, TypeError),
+        (np.ones(4), [0, 0, 0, 0], TypeError),
+    ]:
+        with pytest.raises(error):
+            allreduce(comm, sendbuf, recvbuf)
+    assert (allreduce(comm, frozen, np.empty(4)) == SIZE).all()
+
+
+def test_one_array_at_one_address_after_another(comm):
+    for i in range(50):  # memory is freed and used again, while programs bound to it are kept
+        vector = np.full(1000 + i % 3, i, np.float64 if i % 2 else np.int64)
+        assert (allreduce(comm, vector, np.empty_like(vector)) == SIZE * i).all()
+        del vector
+
+
+def test_ranks_that_are_late_but_not_too_late(comm):
+    allreduce(comm, np.ones(1))
+    time.sleep(0.05 * RANK)
+    for variant in ("latency", "bandwidth"):
+        vector = allreduce(comm, np.ones(5000), timeout=60, algorithm="swing", variant=variant)
+        assert (vector == SIZE).all()
+
+
+@pytest.mark.parametrize("count", [10, 10**6])  # sent at once, and when the receiver is there
+def test_a_rank_that_does_not_come_is_named(count):
+    comm = WORLD.Dup()
+    allreduce(comm, np.ones(1))
+    if RANK == 0:
+        with pytest.raises(TimeoutError, match=r"step \d: no \d+ bytes from rank \d.* 0.2 s"):
+            allreduce(comm, np.ones(count), timeout=0.2)
+        with pytest.raises(RuntimeError, match="go on with a new communicator"):
+            allreduce(comm, np.ones(count))
+    WORLD.Barrier()  # not freed: its messages are still under way
+    assert (allreduce(WORLD, np.ones(3)) == SIZE).all()
+
+
+def test_ranks_that_never_called_before_are_waited_for_no_longer(comm):
+    if RANK == 0:
+        with pytest.raises(TimeoutError, match="not all ranks have called allreduce within 0.1 s"):
+            allreduce(comm, np.ones(10), timeout=0.1)
+    WORLD.Barrier()
+    if RANK > 0:
+        comm.Ibarrier().Wait()  # so that the communicator can be freed
+
+
+def test_all_deliveries_under_way_are_named():
+    comm = WORLD.Dup()
+    allreduce(comm, np.ones(1))
+    if RANK == 0:
+        with pytest.raises(TimeoutError) as caught:
+            allreduce(comm, np.ones(10**6), algorithm="swing", ports=None, timeout=0.2)
+        words = str(caught.value)
+        assert words.count("from rank") >= 1
+        assert "bytes to rank" in words
+    WORLD.Barrier()
+
+
+def test_empty_vectors(comm):
+    for buf in (np.empty(0), np.empty((3, 0), np.float32), [None, 0, MPI.INT], [None, MPI.INT]):
+        assert allreduce(comm, buf) is buf
+        assert allreduce(comm, buf, buf) is buf

@@ -1,0 +1,144 @@
+"""The result is MPI's, and every rank has the same bits."""
+
+from __future__ import annotations
+
+import itertools
+
+import ml_dtypes
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from swing.executor import allreduce
+from tests.mpi.world import FLOATS, RANK, SIZE, choices, everywhere, mixed, same_bytes, tori
+
+COUNTS = [0, 1, 3, 2 * SIZE - 1, 1000, 65537]
+
+
+@pytest.mark.parametrize("torus", tori(), ids=repr)
+def test_every_schedule_gives_mpis_sum(comm, torus):
+    for choice, count in itertools.product(choices(torus), COUNTS):
+        mine = np.random.default_rng([count, RANK]).integers(-(2**40), 2**40, count)
+        kept, expected = mine.copy(), np.empty_like(mine)
+        comm.Allreduce(mine, expected)
+        result = np.full_like(mine, -1)
+        assert allreduce(comm, mine, result, **choice) is result
+        assert (result == expected).all(), (choice, count)
+        assert (mine == kept).all(), (choice, count)
+        assert allreduce(comm, mine, **choice) is mine
+        assert (mine == expected).all(), (choice, count)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=lambda t: np.dtype(t).name)
+@pytest.mark.parametrize("torus", tori(), ids=repr)
+def test_every_schedule_gives_all_ranks_the_same_bits_in_every_run(comm, torus, dtype):
+    mine = mixed(999, dtype)
+    for choice in choices(torus):
+        first, second = np.empty_like(mine), mine.copy()
+        allreduce(comm, mine, first, **choice)
+        allreduce(comm, second, **choice)
+        assert same_bytes(first), choice
+        assert first.tobytes() == second.tobytes(), choice
+
+
+@pytest.mark.parametrize("op", [MPI.MAX, MPI.MIN, MPI.SUM], ids=["max", "min", "sum"])
+@pytest.mark.parametrize("torus", tori(), ids=repr)
+def test_signed_zeros_and_nans_are_the_same_on_all_ranks(comm, torus, op):
+    payloads = np.arange(64, dtype=np.uint32) + 64 * RANK + 0x7FC00000
+    mine = np.where(np.arange(64) % SIZE == RANK, 0.0, -0.0).astype(np.float32)
+    for choice, vector in itertools.product(choices(torus), [mine, payloads.view(np.float32)]):
+        assert same_bytes(allreduce(comm, vector, np.empty_like(vector), op, **choice)), choice
+
+
+OPS = {
+    name: getattr(MPI, name)
+    for name in ("SUM", "PROD", "MAX", "MIN", "BAND", "BOR", "BXOR", "LAND", "LOR", "LXOR")
+}
+CODES = "?bBhHiIlLqQefdgFDG"
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("variant", ["latency", "bandwidth"])
+def test_operations_and_types_are_mpis(comm, code, variant):
+    mine = (np.arange(50) % 3 + (RANK == 1)).astype(code)
+    for name, op in OPS.items():
+        result, expected = np.zeros_like(mine), np.zeros_like(mine)
+        try:
+            op.Reduce_local(mine.copy(), expected)
+        except MPI.Exception:
+            with pytest.raises(TypeError, match="does not define"):
+                allreduce(comm, mine, result, op, algorithm="swing", variant=variant)
+            continue
+        comm.Allreduce(mine, expected, op)
+        allreduce(comm, mine, result, op, algorithm="swing", variant=variant)
+        assert (result == expected).all(), name
+
+
+def test_byte_order_and_types_that_mpi_lacks(comm):
+    total = SIZE * (SIZE + 1) // 2
+    for dtype in (">f4", ">i8", ml_dtypes.bfloat16):
+        vector = np.full(10, RANK + 1, dtype)
+        assert (allreduce(comm, vector) == total).all()
+    with pytest.raises(TypeError, match="only SUM, PROD, MAX and MIN"):
+        allreduce(comm, np.zeros(3, ml_dtypes.bfloat16), op=MPI.LAND)
+
+
+def test_floating_point_errors_raise_on_no_rank(comm):
+    with np.errstate(all="raise"):
+        assert np.isinf(allreduce(comm, np.full(9, 3e38, np.float32))).all() == (SIZE > 1)
+
+
+PAIRS = [(MPI.FLOAT_INT, "f4,i4"), (MPI.DOUBLE_INT, np.dtype("f8,i4", align=True)), (MPI.TWOINT, "i4,i4")]
+
+
+@pytest.mark.parametrize("op", [MPI.MINLOC, MPI.MAXLOC], ids=["minloc", "maxloc"])
+@pytest.mark.parametrize(("datatype", "dtype"), PAIRS, ids=["float", "double", "int"])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_pairs(comm, op, datatype, dtype, in_place):
+    mine = np.zeros(37, dtype)
+    mine["f0"], mine["f1"] = (np.arange(37) * 7 + RANK * 5) % 11, RANK
+    expected, result = np.zeros_like(mine), mine.copy()
+    comm.Allreduce([mine, datatype], [expected, datatype], op)
+    for choice in choices(tori()[0]):
+        result[:] = mine
+        sendbuf = MPI.IN_PLACE if in_place else [mine, 37, datatype]
+        allreduce(comm, sendbuf, [result, datatype], op, **choice)
+        assert (result == expected).all(), choice
+
+
+@pytest.mark.parametrize("variant", ["latency", "bandwidth"])
+def test_an_operation_of_the_users(comm, variant):
+    def larger_magnitude(inbuf, inoutbuf, datatype):
+        a, b = np.frombuffer(inbuf, np.float64), np.frombuffer(inoutbuf, np.float64)
+        b[:] = np.where(abs(a) > abs(b), a, b)
+
+    op = MPI.Op.Create(larger_magnitude, commute=True)
+    vector = np.arange(20) * (-1.0) ** RANK * (RANK + 1)
+    result = np.empty_like(vector)
+    allreduce(comm, vector, result, op, algorithm="swing", variant=variant)
+    assert (result == np.arange(20) * (-1.0) ** (SIZE - 1) * SIZE).all()
+    assert (allreduce(comm, vector, op=op, algorithm="swing", variant=variant) == result).all()
+    op.Free()
+
+
+def test_concurrent_calls_on_different_communicators(comm):
+    from threading import Thread
+
+    if MPI.Query_thread() < MPI.THREAD_MULTIPLE:
+        pytest.skip("MPI was not started with THREAD_MULTIPLE")
+    comms = [comm.Dup() for _ in range(2)]
+    wrong = []
+
+    def work(mine, scale):
+        for i in range(30):
+            vector = allreduce(mine, np.full(100 * i, scale * i))
+            wrong.extend(vector[vector != scale * i * SIZE])
+
+    threads = [Thread(target=work, args=(c, s + 1)) for s, c in enumerate(comms)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for mine in comms:
+        mine.Free()
+    assert everywhere(not wrong)

@@ -1,0 +1,58 @@
+"""The ranks that run: tori of them, schedules for those, and vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import ml_dtypes
+import numpy as np
+from mpi4py import MPI
+
+import swing
+from swing.executor.shape import shape_of
+from tests.cases import options_of
+
+WORLD = MPI.COMM_WORLD
+SIZE, RANK = WORLD.size, WORLD.rank
+FLOATS = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16]
+
+
+def tori() -> list[swing.Torus]:
+    """The default, a ring, a grid without some wraparound, a cube."""
+    square, _ = shape_of(WORLD)
+    found = [square, swing.Torus(SIZE)]
+    if SIZE % 2 == 0:
+        found.append(swing.Torus((2, SIZE // 2), wrap=(True, False)))
+    if SIZE == 8:
+        found.append(swing.Torus((2, 2, 2)))
+    return list(dict.fromkeys(found))
+
+
+def choices(torus: swing.Torus) -> Iterator[dict[str, object]]:
+    """What to ask of `allreduce` for every schedule of a torus."""
+    for name in swing.ALGORITHMS:
+        for options in options_of(name, torus):
+            yield {"algorithm": name, "torus": torus, **options}
+    if SIZE >= 4:
+        yield {"algorithm": "swing", "torus": torus, "variant": "hybrid", "k": 1}
+
+
+def mixed(count: int, dtype: object, seed: int = 0) -> np.ndarray:
+    """Numbers of this rank, which add up to something else in every order."""
+    rng = np.random.default_rng([seed, RANK])
+    large = 2 if np.dtype(dtype).itemsize == 2 else 6
+    numbers = rng.standard_normal(count) * 10.0 ** rng.integers(-large, large, count)
+    return numbers.astype(dtype)
+
+
+def everywhere(truth: object) -> bool:
+    """Whether it is so on every rank."""
+    return WORLD.allreduce(bool(truth), MPI.LAND)
+
+
+def same_bytes(vector: np.ndarray) -> bool:
+    """Whether every rank has the same bytes."""
+    mine = np.frombuffer(vector.tobytes(), np.uint8)
+    first = mine.copy()
+    WORLD.Bcast(first)
+    return everywhere((mine == first).all())

@@ -1,0 +1,66 @@
+"""``make bench``: how long it takes to build, verify, simulate and execute schedules."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import netsim
+import swing
+from mpi_bench.launcher import command
+
+PLACES = ["8x8", "64x64", "128x128"]
+
+
+@pytest.mark.parametrize("dims", PLACES)
+@pytest.mark.parametrize("name", ["swing", "recursive_doubling", "bucket"])
+@pytest.mark.benchmark(group="build")
+def test_build_every_message(benchmark, name, dims):
+    torus = swing.Torus.parse(dims)
+    nsteps = 20  # of bucket's hundreds; all of the others'
+
+    def build():
+        schedule = swing.schedule(name, torus, collective="reduce_scatter")
+        return sum(len(schedule[s]) for s in range(min(nsteps, schedule.nsteps)))
+
+    assert benchmark(build) > 0
+
+
+@pytest.mark.parametrize("dims", ["8x8", "6x10", "32x32"])
+@pytest.mark.parametrize("variant", ["bandwidth", "latency"])
+@pytest.mark.benchmark(group="verify")
+def test_verify(benchmark, variant, dims):
+    schedule = swing.schedule("swing", swing.Torus.parse(dims), variant=variant)
+    assert benchmark(swing.verify, schedule).same_bits
+
+
+@pytest.mark.parametrize("dims", [*PLACES, "64x128x128"])
+@pytest.mark.parametrize("name", ["swing", "bucket"])
+@pytest.mark.benchmark(group="simulate")
+def test_simulate_analytic(benchmark, name, dims):
+    network = netsim.paper_network(f"torus:{dims}")
+
+    def point():
+        schedule = swing.schedule(name, network.topology.torus)
+        return netsim.simulate(schedule, network, 2**21)
+
+    assert benchmark(point).seconds > 0
+
+
+@pytest.mark.parametrize("size", ["32B", "64KiB", "4MiB"])
+@pytest.mark.benchmark(group="execute")
+def test_execute_on_2_ranks(benchmark, size):
+    words = ["--topology", "torus:2", "--algorithm", "auto", "--sizes", size, "--json"]
+    argv, env = command(2, [sys.executable, "-m", "mpi_bench", *words])
+
+    def run():
+        done = subprocess.run(argv, env=os.environ | env, capture_output=True, check=True)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    rows = benchmark.pedantic(run, rounds=1)
+    assert all(row["wrong"] == 0 for row in rows)
+    benchmark.extra_info |= {row["algorithm"]: row["time_us_median"] for row in rows}

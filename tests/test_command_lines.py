@@ -1,0 +1,124 @@
+"""The command lines: what they print, and one clear line for bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+import netsim.__main__
+import swing.__main__
+from swing.cli import invoke
+
+MAINS = {"swing": swing.__main__.main, "netsim": netsim.__main__.main}
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command line in this process: exit status, standard output, standard error."""
+
+    def call(program, *words):
+        status = invoke(MAINS[program], f"python -m {program}", [*map(str, words)])
+        return SimpleNamespace(returncode=status, **capsys.readouterr()._asdict())
+
+    return call
+
+
+@pytest.fixture
+def rows(run):
+    """Runs a command line with --json: its rows."""
+
+    def call(*words):
+        done = run(*words, "--json")
+        assert done.returncode == 0, done.err
+        return [json.loads(line) for line in done.out.splitlines()]
+
+    return call
+
+
+@pytest.mark.parametrize("program", MAINS)
+def test_programs_run_from_the_shell(program):
+    for word, status in (("--help", 0), ("nonsense", 2)):
+        done = subprocess.run([sys.executable, "-m", program, word], capture_output=True, text=True)
+        assert done.returncode == status
+        assert bool(done.stdout) == (status == 0)
+
+
+def test_show_prints_the_messages(run, rows):
+    done = run("swing", "show", "--topology", "torus:4", "--ports", 1)
+    assert done.out.splitlines()[1] == "  0 +  0→1:2-3  1→0:0-1  2→3:0-1  3→2:2-3"
+    some = rows("swing", "show", "--topology", "torus:6", "--rank", 2)
+    assert some
+    assert all(2 in (row["src"], row["dst"]) for row in some)
+
+
+def test_verify_proves_a_schedule(rows):
+    (row,) = rows("swing", "verify", "--topology", "torus:3x4x5", "--algorithm", "swing")
+    assert row["same_bits"] is True
+
+
+def test_simulate_and_sweep_agree(rows):
+    (row,) = rows("netsim", "simulate", "--topology", "torus:8x8", "--size", "2MiB")
+    table = rows("netsim", "sweep", "--topology", "torus:8x8", "--sizes", "512KiB:2MiB:x4")
+    (same,) = [
+        r for r in table
+        if (r["algorithm"], r["variant"], r["nbytes"]) == ("swing", "bandwidth", 2**21)
+    ]  # fmt: skip
+    assert row | same == row
+    keys = {"topology", "algorithm", "variant", "nbytes", "seconds", "goodput_gbps", "model"}
+    assert keys <= set(same)
+    assert same["goodput_gbps"] == pytest.approx(2**24 / same["seconds"] / 1e9)
+
+
+def test_sweep_names_the_winner_of_every_size(run):
+    done = run("netsim", "sweep", "--topology", "torus:8x8", "--sizes", "32B,512MiB")
+    small, large = (line for line in done.out.splitlines() if " B " in line or "MiB" in line)
+    assert "swing latency" in small
+    assert "bucket" in large
+
+
+def test_plot_draws_sweeps_and_links(run, tmp_path):
+    sweep, links = tmp_path / "sweep.csv", tmp_path / "links.csv"
+    run("netsim", "sweep", "--topology", "torus:4x4", "--sizes", "1KiB,1MiB", "--csv", sweep)
+    for dims in ("4x4", "2x2x2"):
+        run("netsim", "simulate", "--topology", f"torus:{dims}", "--links", links)
+        with open(links, newline="") as file:
+            assert len(list(csv.DictReader(file))) == {"4x4": 64, "2x2x2": 48}[dims]
+        for path in (sweep, links):
+            done = run("netsim", "plot", path, "--out", tmp_path / "figures")
+            assert done.returncode == 0, done.err
+    names = sorted(p.name for p in (tmp_path / "figures").iterdir())
+    assert names == ["links.png", "links.svg", "sweep.png", "sweep.svg"]
+
+
+BAD = [
+    ("choose from swing", "swing", "show", "--topology", "torus:4", "--algorithm", "swyng"),
+    ("torus:8x8", "swing", "show", "--topology", "torus:4x"),
+    ("1 to 4 ports", "swing", "verify", "--topology", "torus:4x4", "--ports", 9),
+    ("ranks 0 to 3", "swing", "show", "--topology", "torus:4", "--rank", 4),
+    ("use bucket", "netsim", "sweep", "--topology", "torus:8x12x3", "--algorithm", "hamiltonian"),
+    ("not a size", "netsim", "sweep", "--topology", "torus:4", "--sizes", "foo"),
+    ("not a size", "netsim", "simulate", "--topology", "torus:4", "--size", "-3"),
+    ("torus:8x8", "netsim", "simulate", "--topology", "klein:4"),
+    ("--topology", "netsim", "simulate"),
+    ("above 0", "netsim", "simulate", "--topology", "torus:4", "--bandwidth", -1),
+    ("from 0 to", "netsim", "simulate", "--topology", "torus:4", "--links", "x", "--step", 99),
+    ("No such command", "netsim", "simulat"),
+    ("No such file", "netsim", "plot", "missing.csv"),
+]
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda c: " ".join(map(str, c[1:])))
+def test_bad_input_is_one_line_and_status_2(case, run, tmp_path, monkeypatch):
+    mend, *words = case
+    monkeypatch.chdir(tmp_path)
+    done = run(*words)
+    assert done.returncode == 2
+    assert done.out == ""
+    assert len(done.err.splitlines()) == 1
+    assert mend in done.err
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,55 @@
+"""Imports follow the arrows of the design."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+COMMAND_LINES = {"netsim/__main__.py"}
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            assert node.names[0].name != "*", path
+
+
+def modules(package):
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def inside(name, *packages):
+    return any(name == p or name.startswith(p + ".") for p in packages)
+
+
+@pytest.mark.parametrize("path", modules("swing"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_swing_knows_neither_simulator_nor_benchmark(path):
+    assert not [name for name in imports(path) if inside(name, "netsim", "mpi_bench")]
+
+
+@pytest.mark.parametrize("path", modules("netsim"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_netsim_knows_schedules_but_no_algorithm(path):
+    if str(path.relative_to(ROOT)) not in COMMAND_LINES:
+        used = {name for name in imports(path) if inside(name, "swing", "mpi_bench")}
+        assert used <= {"swing.torus", "swing.schedule"}
+
+
+@pytest.mark.parametrize("package", ["swing", "netsim"])
+def test_only_the_executor_knows_mpi_and_cupy(package):
+    for path in modules(package):
+        if "executor" not in path.parts:
+            assert not [n for n in imports(path) if inside(n, "mpi4py", "cupy")], path
+
+
+def test_import_starts_no_mpi():
+    code = "import sys, swing, netsim; print([m for m in ('mpi4py', 'cupy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,263 @@
+import csv
+import json
+import os
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpi_bench.launcher import SHARED_CORES, command
+from netsim.sizes import LARGEST, format_size, parse_size, parse_sizes
+
+BENCH = ["-m", "mpi_bench"]
+QUICK = ["--iterations", "2", "--warmup", "1"]
+KEYS = [
+    *("topology", "algorithm", "variant", "nbytes", "seconds", "goodput_gbps", "model", "ranks"),
+    *("ports", "dtype", "op", "time_us_min", "time_us_median", "time_us_max", "algbw", "busbw"),
+    *("wrong", "iterations", "mpi", "cores"),
+]
+
+# An allreduce with a fault planted on rank 1, measured by the command line as it is.
+PLANTED = """
+import sys
+from mpi_bench import cli, methods
+
+honest = methods.allreduce
+
+def allreduce(comm, sendbuf, recvbuf, op, **options):
+    honest(comm, sendbuf, recvbuf, op, **options)
+    if comm.rank == 1:
+        {fault}
+
+methods.allreduce = allreduce
+sys.exit(cli.run())
+"""
+
+
+def mpirun(n, *argv):
+    start, extra = command(n, [sys.executable, *argv])
+    return subprocess.run(
+        start, env=os.environ | extra, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def complaints(done):
+    """The lines on standard error, less what Open MPI's launcher adds about any status but 0."""
+    lines = done.stderr.split("-" * 40)[0].splitlines()
+    return [line for line in lines if "PMIX ERROR" not in line]
+
+
+def mpirun_each(n, *lines):
+    """Several command lines in one job: its status is the largest."""
+    script = """if True:
+        import json, sys
+        from mpi_bench.cli import run
+        status = []
+        for sys.argv[1:] in json.loads(sys.argv[1]):
+            status.append(run())
+        sys.exit(max(status))
+    """
+    return mpirun(n, "-c", script, json.dumps(lines))
+
+
+@given(st.integers(1, LARGEST))
+def test_a_size_reads_back(nbytes):
+    assert parse_size(format_size(nbytes)) == nbytes
+    assert parse_size(str(nbytes)) == nbytes
+
+
+@given(st.integers(1, 2**40), st.integers(0, 2**40), st.integers(2, 2**20))
+def test_a_range_goes_from_first_to_last_by_its_factor(first, more, factor):
+    last = first + more
+    sizes = parse_sizes(f"{first}:{last}:x{factor}")
+    assert sizes[0] == first
+    assert all(b == a * factor for a, b in pairwise(sizes))
+    assert sizes[-1] <= last < sizes[-1] * factor
+
+
+@given(st.lists(st.integers(1, LARGEST), min_size=1))
+def test_a_list_is_ascending_and_has_each_size_once(sizes):
+    assert parse_sizes(", ".join(map(format_size, sizes))) == sorted(set(sizes))
+
+
+def test_sizes_are_written_as_people_write_them():
+    assert parse_sizes("32B:128MiB:x4") == [2**k for k in range(5, 28, 2)]
+    assert parse_sizes("1KiB:4KiB") == [1024, 2048, 4096]
+    assert parse_sizes("2 mib,512") == [512, 2**21]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "foo", "-1B", "0", "0KiB", "1.5MiB", "1KB", "2XiB", "9999TiB", "9" * 5000, "²B",
+     "1e3", "1B,,2B", "4KiB:1KiB", "1B:8B:x1", "1B:8B:x0", "1B:8B:x-2", "1B:8B:4", "1B:8B:x2:x2",
+     ":", "1B:", "1B:inf:x2", "32B\n64B\nfoo"],
+)  # fmt: skip
+def test_no_size_is_one_clear_line(text):
+    with pytest.raises(ValueError, match=r"write|from|put|multiply") as error:
+        parse_sizes(text)
+    assert "\n" not in str(error.value)
+
+
+def test_the_launcher_starts_ranks_and_no_mpi_of_its_own():
+    ranks = "from mpi4py.MPI import COMM_WORLD as c; r = c.gather(c.rank); c.rank or print(r)"
+    assert mpirun(3, "-c", ranks).stdout == "[0, 1, 2]\n"
+    alone = "import sys, mpi_bench.launcher; sys.exit('mpi4py' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", alone], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("installed", "chosen", "extra"),
+    [
+        (["mpiexec", "mpiexec.gforker"], "mpiexec.gforker", {}),
+        (["mpiexec"], "mpiexec", SHARED_CORES),
+    ],
+)
+def test_the_launcher_takes_what_is_installed(installed, chosen, extra, tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    for name in installed:
+        (tmp_path / "bin" / name).touch(mode=0o755)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    start = [str(tmp_path / "bin" / chosen), "-n", "4", "python", "x.py"]
+    assert command(4, ["python", "x.py"]) == (start, extra)
+
+
+def test_the_launcher_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ValueError, match="pip install"):
+        command(2, ["python"])
+
+
+def test_rows_are_json_and_csv_and_right(tmp_path):
+    file = tmp_path / "rows.csv"
+    given = ["--topology", "torus:2", "--sizes", "32B,64KiB", "--json", "--csv", str(file)]
+    done = mpirun(2, *BENCH, *given, *QUICK)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all(list(row) == KEYS for row in rows)
+    assert all(row["wrong"] == 0 and row["iterations"] == 2 for row in rows)
+    assert {row["nbytes"] for row in rows} == {32, 65536}
+    assert {"mpi", "auto", "swing", "ring"} <= {row["algorithm"] for row in rows}
+    assert len({(r["nbytes"], r["algorithm"], r["variant"]) for r in rows}) == len(rows)
+    for row in rows:
+        assert row["time_us_min"] <= row["time_us_median"] <= row["time_us_max"]
+        assert row["time_us_median"] == pytest.approx(row["seconds"] * 1e6)
+        assert row["algbw"] == pytest.approx(row["nbytes"] / row["seconds"] / 1e9)
+        assert row["goodput_gbps"] == pytest.approx(8 * row["algbw"])
+        assert row["busbw"] == pytest.approx(row["algbw"])  # 2 (p - 1) / p = 1 for p = 2
+    written = list(csv.DictReader(file.read_text().splitlines()))
+    assert [(row["algorithm"], float(row["seconds"])) for row in written] == [
+        (row["algorithm"], row["seconds"]) for row in rows
+    ]
+
+
+def test_answers_are_exact_for_every_op_in_place_or_not():
+    given = ["--sizes", "8B,40KiB", "--algorithm", "swing", "--json", *QUICK]
+    done = mpirun_each(
+        3,
+        [*given, "--op", "sum", "--dtype", "float64"],
+        [*given, "--op", "prod", "--dtype", "int8", "--inplace"],
+        [*given, "--op", "max", "--dtype", "float16"],
+        [*given, "--op", "min", "--dtype", "uint8", "--inplace"],
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {row["op"] for row in rows} == {"sum", "prod", "max", "min"}
+    assert all(row["wrong"] == 0 for row in rows)
+
+
+def test_every_wrong_element_is_counted():
+    # One warm-up and one last round are checked, with three wrong elements on one rank in each.
+    script = PLANTED.format(fault="recvbuf[[0, 5, -1]] += 1")
+    given = ["--sizes", "64KiB", "--algorithm", "ring", "--json"]
+    done = mpirun(2, "-c", script, *given, *QUICK)
+    wrong = {row["algorithm"]: row["wrong"] for row in map(json.loads, done.stdout.splitlines())}
+    assert wrong == {"mpi": 0, "ring": 6}
+    assert done.returncode == 1
+
+
+def test_an_answer_left_from_before_is_not_taken_for_one():
+    script = PLANTED.format(fault="pass").replace("honest(comm", "(lambda *a, **k: None)(comm")
+    done = mpirun(2, "-c", script, "--sizes", "64KiB", "--algorithm", "ring", "--json", *QUICK)
+    wrong = {row["algorithm"]: row["wrong"] for row in map(json.loads, done.stdout.splitlines())}
+    assert wrong == {"mpi": 0, "ring": 2 * 2 * 16384}
+
+
+def test_a_rank_that_fails_ends_the_job():
+    script = PLANTED.format(fault="raise RuntimeError('planted')")
+    done = mpirun(2, "-c", script, "--sizes", "32B", "--algorithm", "ring", *QUICK)
+    assert done.returncode != 0
+    assert done.stderr.count("RuntimeError: planted") == 1
+
+
+BAD = {
+    "write a whole number": ["--sizes", "foo"],
+    "as in 2MiB": ["--sizes", "-4KiB"],
+    "divisible by 4": ["--sizes", "30B"],
+    "choose --sizes up to": ["--sizes", "1024TiB"],
+    "written like torus:8x8": ["--topology", "hexagon:8"],
+    "mpiexec -n 8, or --topology torus:2": ["--topology", "torus:2x2x2"],
+    "choose from swing, recursive": ["--algorithm", "foo"],
+    "ports": ["--algorithm", "swing", "--ports", "9"],
+    "no option 'ports'": ["--algorithm", "hamiltonian", "--ports", "2"],
+    "is not one of": ["--dtype", "string"],
+    "x>=1": ["--iterations", "0"],
+    "can not write": ["--csv", "/no/such/folder/rows.csv"],
+    "No such option": ["--frobnicate"],
+}
+
+
+def test_bad_input_is_one_line_that_names_the_mend():
+    done = mpirun_each(2, *BAD.values())
+    assert done.stdout == ""
+    for mend, line in zip(BAD, complaints(done), strict=True):
+        assert line.startswith("error: ")
+        assert mend in line
+
+
+@pytest.mark.parametrize("mend", ["write a whole number", "mpiexec -n 8, or --topology torus:2"])
+def test_bad_input_ends_the_job_with_status_2(mend):
+    done = mpirun(2, *BENCH, *BAD[mend])
+    assert (done.returncode, done.stdout, len(complaints(done))) == (2, "", 1)
+
+
+def test_help_is_printed_once():
+    done = mpirun(2, *BENCH, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("Usage:") == 1
+
+
+@pytest.fixture
+def two_cores():
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("cores can not be chosen here")
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:2])
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_more_ranks_than_cores_get_a_line_and_no_ratio():
+    given = ["--topology", "torus:2x4", "--sizes", "1KiB", "--algorithm", "swing"]
+    done = mpirun(8, *BENCH, *given, *QUICK)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sum("more ranks than cores" in line for line in done.stdout.splitlines()) == 1
+    assert "time/mpi" not in done.stdout
+    head, *rows = [line.split() for line in done.stdout.splitlines() if line[0] != "#"]
+    assert head[-1] == "#wrong"
+    assert rows
+    assert all(row[-1] == "0" for row in rows)
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_where_each_rank_has_a_core_the_ratio_to_mpi_is_given():
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one core only")
+    done = mpirun(2, *BENCH, "--sizes", "1KiB", "--algorithm", "auto", *QUICK)
+    head, mpi, auto = [line.split() for line in done.stdout.splitlines() if line[0] != "#"]
+    assert head[-1] == "time/mpi"
+    assert (mpi[2], mpi[-1], auto[2]) == ("mpi", "1.00", "auto")

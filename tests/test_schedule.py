@@ -1,0 +1,188 @@
+"""Schedules as tables: pure functions of their index, one row a message."""
+
+from __future__ import annotations
+
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import swing
+from swing.algorithms.hamiltonian import cycles
+from swing.algorithms.swing import rho
+from swing.compose import parallel
+from swing.schedule import BlockRange, Op
+from tests.cases import SHAPES, schedules
+
+shapes = st.lists(st.integers(1, 6), min_size=1, max_size=4).filter(lambda d: math.prod(d) <= 40)
+
+
+def columns(step):
+    blocks = [str(step.message(i)) for i in range(len(step))]
+    return step.src.tolist(), step.dst.tolist(), blocks, step.part.tolist()
+
+
+@pytest.mark.parametrize("dims", SHAPES, ids=str)
+def test_a_step_is_a_function_of_its_index(dims):
+    for schedule in schedules(swing.Torus(dims)):
+        for s, step in enumerate(schedule):
+            assert columns(step) == columns(schedule[s])
+            assert step.op in (Op.REDUCE, Op.COPY)
+
+
+@pytest.mark.parametrize("dims", SHAPES, ids=str)
+def test_turns_are_the_rows_of_the_table(dims):
+    torus = swing.Torus(dims)
+    for schedule in schedules(torus):
+        sends = recvs = 0
+        for rank in torus.ranks.tolist():
+            for turn in schedule.for_rank(rank):
+                assert all(m.src == rank for m in turn.sends)
+                assert all(m.dst == rank for m in turn.recvs)
+                sends += len(turn.sends)
+                recvs += len(turn.recvs)
+        assert sends == recvs == sum(map(len, schedule))
+
+
+@given(shapes)
+def test_equal_patterns_move_the_same_bytes_between_the_same_ranks(dims):
+    for schedule in schedules(swing.Torus(dims)):
+        known = {}
+        for s, step in enumerate(schedule):
+            order = np.lexsort((step.part, step.dst, step.src))
+            flow = [step.src, step.dst, step.part, step.blocks.count]
+            flow = np.stack([column[order] for column in flow])
+            assert (known.setdefault(schedule.pattern(s), flow) == flow).all()
+
+
+@given(shapes)
+def test_lines_stand_for_all_rows(dims):
+    torus = swing.Torus(dims)
+    for schedule in schedules(torus):
+        for step in schedule:
+            if not step.line:
+                continue
+            rows = 0
+            for line in step.line:
+                held = [np.asarray(h) for h in line.held]
+                held[line.dim] = line.sent
+                counts = held[0]
+                for h in held[1:]:
+                    counts = np.multiply.outer(counts, h)
+                here = np.flatnonzero(step.part == line.part)
+                nonzero = counts[counts > 0]
+                assert sorted(step.blocks.count[here]) == sorted(nonzero)
+                rows += len(nonzero)
+            assert rows == len(step)
+
+
+def test_powers_of_two_send_slices_only():
+    for dims in [(2,), (16,), (4, 4), (16, 4), (2, 8, 4), (1, 8), (2, 2, 2, 2)]:
+        for name in ("swing", "recursive_doubling", "bucket"):
+            for step in swing.schedule(name, swing.Torus(dims)):
+                assert isinstance(step.blocks, BlockRange)
+
+
+def test_rho_is_the_papers():
+    assert [rho(s) for s in range(7)] == [1, -1, 3, -5, 11, -21, 43]
+
+
+@pytest.mark.parametrize("d", range(2, 34))
+def test_swing_on_a_ring_takes_log2_steps(d):
+    nsteps = math.ceil(math.log2(d))
+    assert swing.schedule("swing", swing.Torus(d), collective="reduce_scatter").nsteps == nsteps
+
+
+def test_explicit_coordinates_only_rename_the_ranks():
+    order = np.random.default_rng(0).permutation(12)
+    plain = swing.Torus((3, 4))
+    mapped = swing.Torus((3, 4), coords=plain.coords[order])
+    for name in ("swing", "recursive_doubling", "bucket"):
+        for step, same in zip(
+            swing.schedule(name, plain), swing.schedule(name, mapped), strict=True
+        ):
+            assert (order[same.src] == step.src).all()
+            assert (order[same.dst] == step.dst).all()
+
+
+@pytest.mark.parametrize(
+    "dims", [(3, 3), (8, 8), (8, 4), (4, 8), (2, 2), (9, 3), (128, 8), (1, 6, 6)]
+)
+def test_hamiltonian_cycles_use_every_link_once(dims):
+    torus = swing.Torus(dims)
+    links = set()
+    for cycle in cycles(torus):
+        assert sorted(cycle) == torus.ranks.tolist()
+        hop = (torus.coords[np.roll(cycle, -1)] - torus.coords[cycle]) % torus.dims
+        for a, b, way in zip(cycle, np.roll(cycle, -1), hop, strict=True):
+            assert sorted(min(x, d - x) for x, d in zip(way, torus.dims, strict=True))[-2:] in (
+                [0, 1],
+                [1],
+            )
+            links.add((min(a, b), max(a, b)))
+    parallel_links = math.prod(2 if d == 2 else 1 for d in torus.dims)
+    assert len(links) * parallel_links >= len(torus.active) * torus.size or 2 in dims
+
+
+@pytest.mark.parametrize("dims", [(5, 7), (8, 12, 3), (12, 4), (2, 2, 2)])
+def test_hamiltonian_says_where_there_are_none(dims):
+    with pytest.raises(ValueError, match="use bucket or swing"):
+        swing.schedule("hamiltonian", swing.Torus(dims))
+
+
+def test_parts_may_have_unequal_shares():
+    torus = swing.Torus((4, 2))
+    ways = [swing.schedule("swing", torus, ports=1), swing.schedule("bucket", torus, ports=1)]
+    both = parallel(ways, weights=[3, 1])
+    total = np.zeros(2)
+    for step in both:
+        np.add.at(total, step.part, both.share(step))
+    assert total.tolist() == pytest.approx([3 / 4 * 2 * 7, 1 / 4 * 2 * 7])
+
+
+def test_a_ring_of_16384_ranks_streams_in_constant_memory():
+    schedule = swing.schedule("ring", swing.Torus((128, 128)))
+    assert schedule.nsteps == 2 * 16383
+    tracemalloc.start()
+    for s in range(0, 2 * 16383, 50):
+        assert len(schedule[s]) == 16384
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("call", "mend"),
+    [
+        (lambda: swing.schedule("swyng", swing.Torus(4)), "choose from swing"),
+        (lambda: swing.schedule("ring", swing.Torus(4), k=3), "it takes ports, collective"),
+        (lambda: swing.schedule("swing", swing.Torus(4), variant="fast"), "bandwidth, latency"),
+        (lambda: swing.schedule("swing", swing.Torus(4), variant="hybrid"), "k from 0 to 2"),
+        (lambda: swing.schedule("swing", swing.Torus(4), k=1), "variant='hybrid'"),
+        (lambda: swing.schedule("swing", swing.Torus((4, 4)), ports=5), "1 to 4 ports"),
+        (lambda: swing.schedule("swing", swing.Torus(4), collective="scan"), "allgather"),
+        (
+            lambda: swing.schedule(
+                "swing", swing.Torus(4), variant="latency", collective="allgather"
+            ),
+            "variant='bandwidth'",
+        ),
+        (lambda: swing.schedule("auto", swing.Torus(4)), "pass nbytes="),
+        (lambda: swing.schedule("auto", swing.Torus(4), nbytes=8, machine="moon"), "paper"),
+        (lambda: swing.Torus((4, 0)), "from 1 up"),
+        (lambda: swing.Torus(()), "from 1 up"),
+        (lambda: swing.Torus((4, 2.5)), "from 1 up"),
+        (lambda: swing.Torus((4, 4), wrap=(True,)), "2 values"),
+        (lambda: swing.Torus(3, coords=[[0], [1], [1]]), "exactly once"),
+        (lambda: swing.Torus(3, coords=[[0], [1], [3]]), "inside"),
+        (lambda: swing.Torus(3, coords=[0, 1, 2]), "3 x 1"),
+        (lambda: swing.Torus.parse("ring:4"), "torus:8x8"),
+        (lambda: swing.schedule("ring", swing.Torus(4)).for_rank(4), "rank 4"),
+    ],
+)
+def test_bad_input_is_a_value_error_that_names_the_mend(call, mend):
+    with pytest.raises(ValueError, match=mend):
+        call()
