@@ -39,7 +39,7 @@ from swing.cli import Parsed
 @click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True)
 @click.option("--op", type=click.Choice(list(REDUCTIONS)), default="sum", show_default=True)
 @click.option("--ports", type=click.IntRange(1), help="Instead of each algorithm's own number.")
-@click.option("--iterations", type=click.IntRange(1), help=f"By default for {SECONDS} s a size.")
+@click.option("--iterations", type=click.IntRange(1), help=f"By default for {SECONDS:g} s a size.")
 @click.option("--warmup", type=click.IntRange(0), default=2, show_default=True)
 @click.option("--check/--no-check", default=True, show_default=True, help="Count wrong answers.")
 @click.option("--inplace", is_flag=True, help="Reduce in place, as with MPI_IN_PLACE.")

@@ -12,7 +12,7 @@ from mpi_bench.methods import Method
 from mpi_bench.problem import Problem
 
 # Rounds, where their number is not given: for so many seconds, within these limits.
-SECONDS, FEWEST, MOST = 1.5, 3, 200
+SECONDS, FEWEST, MOST = 1.0, 3, 200
 
 
 class Sample(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -80,12 +80,28 @@ def phase_loads(
             phases.append(PhaseLoad(range(steps[0], steps[0] + 1), [[load]], load.peak))
             continue
         first = {pattern(s): s for s in reversed(steps)}
-        times = Counter(map(pattern, steps))
-        on_links = sum(n * link_load(schedule, first[key], topology, ties, seed)
-                       for key, n in times.items())  # fmt: skip
+        times = [(schedule.step(first[key]), n) for key, n in Counter(map(pattern, steps)).items()]
+        total = _phase_peak(schedule, times, topology, ties, (seed, steps[0]))
         groups = [[measure(s, j) for s in steps] for j in range(len(schedule.parts))]
-        phases.append(PhaseLoad(range(steps[0], steps[-1] + 1), groups, float(np.max(on_links))))
+        phases.append(PhaseLoad(range(steps[0], steps[-1] + 1), groups, total))
     return phases
+
+
+def _phase_peak(
+    schedule: Schedule,
+    times: Sequence[tuple[Step, int]],
+    topology: TorusTopology,
+    ties: str,
+    seed: Seed,
+) -> float:
+    """The fraction of the vector on the busiest link after steps that are each taken n times."""
+    units = [(step, n, _units(schedule, step, ties)) for step, n in times]
+    if all(some is not None for _, _, some in units):
+        rows = [row for step, _ in times for row in step.line]
+        scaled = [n * unit for _, n, some in units for unit in some or ()]
+        return topology.line_peak(rows, scaled, ties, seed)
+    loads = (n * topology.load(traffic(schedule, step), ties, seed) for step, n in times)
+    return float(np.max(sum(loads)))
 
 
 def link_load(

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import networkx as nx
 import numpy as np
 
 from netsim.routing import distance, forward
 from swing.schedule import LineRows
 from swing.torus import Array, Torus
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Seed = tuple[int, ...]
 
@@ -188,6 +190,8 @@ class TorusTopology:
 
     def to_networkx(self) -> nx.MultiDiGraph[int]:
         """The links as a graph: nodes are numbers with ``coords``, edges have ``dim``."""
+        import networkx as nx  # takes a third of the time that all of netsim takes to import
+
         graph: nx.MultiDiGraph[int] = nx.MultiDiGraph(name=self.name)
         for node in range(self.size):
             coords = tuple(int(x) for x in np.unravel_index(node, self.dims))

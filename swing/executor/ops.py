@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from mpi4py import MPI
 
 from swing.executor.buffers import type_name
 
-Reduction = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
-"""(left, right, out): out = left ⊕ right; out may be one of them, right may be overwritten
-unless it is the send buffer."""
+Reduction: TypeAlias = Callable[..., Any]
+"""``reduce(left, right, out=out)``: out = left ⊕ right. One of them may be out; the other is
+scratch memory, to be overwritten at will, or out's stand-in in the send buffer, to be kept."""
 
 
 def _table(*pairs: tuple[MPI.Op, np.ufunc]) -> dict[int, np.ufunc]:

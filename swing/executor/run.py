@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -15,8 +16,8 @@ from swing.executor.plan import Plan, Span
 Memory: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 """The send buffer, the receive buffer and the scratch buffer, each (n,) of one type."""
 
-Program: TypeAlias = list[tuple[Callable[..., Any], tuple[Any, ...]]]
-"""Functions and their arguments, to be called one after the other."""
+Program: TypeAlias = list[Callable[[], Any]]
+"""Functions to be called one after the other."""
 
 _TAG = 0  # messages between two ranks never overtake each other: their order tells them apart
 
@@ -65,23 +66,22 @@ def bind(
 
     program: Program = []
     for todo in plan.rounds:
-        program += [(np.copyto, (at(target), at(source))) for source, target in todo.pack]
+        program += [partial(np.copyto, at(copy.target), at(copy.source)) for copy in todo.pack]
         recvs = [message(*transfer) for transfer in todo.recvs]
         sends = [message(*transfer) for transfer in todo.sends]
         if len(recvs) == len(sends) == 1 and deadline is None:
-            arguments = (*sends[0], _TAG, *recvs[0], _TAG)
-            program.append((comm.Sendrecv, arguments))
+            program.append(partial(comm.Sendrecv, *sends[0], _TAG, *recvs[0], _TAG))
         elif recvs or sends:
-            program.append((_exchange, (comm, todo.step, recvs, sends, deadline)))
-        program += [(np.copyto, (at(target), at(source))) for source, target in todo.unpack]
-        program += [(reduce, (at(left), at(right), at(out))) for left, right, out in todo.reduce]
+            program.append(partial(_exchange, comm, todo.step, recvs, sends, deadline))
+        program += [partial(np.copyto, at(copy.target), at(copy.source)) for copy in todo.unpack]
+        program += [partial(reduce, at(a), at(b), out=at(out)) for a, b, out in todo.reduce]
     return program
 
 
 def run(program: Program) -> None:
     """Call everything in a program, in order."""
-    for function, arguments in program:
-        function(*arguments)
+    for call in program:
+        call()
 
 
 def _exchange(

@@ -48,7 +48,9 @@ def test_part_of_the_world(comm):
 
 
 def test_the_torus_must_have_as_many_ranks(comm):
-    with pytest.raises(ValueError, match=rf"has 35 ranks but the communicator has {SIZE}: pass torus"):
+    with pytest.raises(
+        ValueError, match=rf"has 35 ranks but the communicator has {SIZE}: pass torus"
+    ):
         allreduce(comm, np.ones(3), torus=swing.Torus((5, 7)))
     with pytest.raises(ValueError, match="has 35 ranks"):
         allreduce(comm, np.ones(3), algorithm=swing.schedule("ring", swing.Torus((5, 7))))

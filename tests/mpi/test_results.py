@@ -88,7 +88,11 @@ def test_floating_point_errors_raise_on_no_rank(comm):
         assert np.isinf(allreduce(comm, np.full(9, 3e38, np.float32))).all() == (SIZE > 1)
 
 
-PAIRS = [(MPI.FLOAT_INT, "f4,i4"), (MPI.DOUBLE_INT, np.dtype("f8,i4", align=True)), (MPI.TWOINT, "i4,i4")]
+PAIRS = [
+    (MPI.FLOAT_INT, "f4,i4"),
+    (MPI.DOUBLE_INT, np.dtype("f8,i4", align=True)),
+    (MPI.TWOINT, "i4,i4"),
+]
 
 
 @pytest.mark.parametrize("op", [MPI.MINLOC, MPI.MAXLOC], ids=["minloc", "maxloc"])
