@@ -63,6 +63,8 @@ def simulate_command(
 ) -> None:  # fmt: skip
     """Simulate one schedule: time, goodput, congestion, bottleneck."""
     network = network_of(place, bandwidth, ties)
+    if options["algorithm"] == "auto":
+        options |= {"nbytes": size, "machine": network}
     run = simulate(named_schedule(place.torus, **options), network, size, model, seed=seed)
     if links:
         write_csv(links, _link_rows(run, step))

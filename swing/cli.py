@@ -10,6 +10,7 @@ import click
 
 from swing.algorithms import ALGORITHMS, make, variants
 from swing.schedule import Schedule
+from swing.select import schedule
 from swing.torus import Torus
 
 
@@ -60,7 +61,7 @@ def schedule_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def named_schedule(torus: Torus, algorithm: str, **options: Any) -> Schedule:
     """The schedule of the options given; those that are None keep the algorithm's default."""
-    return make(algorithm, torus, **{k: v for k, v in options.items() if v is not None})
+    return schedule(algorithm, torus, **{k: v for k, v in options.items() if v is not None})
 
 
 def every_way(names: tuple[str, ...], torus: Torus) -> list[tuple[str, dict[str, str]]]:

@@ -331,15 +331,16 @@ def _prove_by_tokens(schedule: Schedule, lo: int, hi: int) -> Flags:
             given = cells[source]
             if op is Op.REDUCE:
                 np.subtract.at(cells, source, given)  # what is given twice leaves a debt
-                broken = (given <= 0) | (cells[source] != 0) | (cells[target] <= 0)
+                broken = (given <= 0) | (cells[target] <= 0)
             else:
                 broken = (given != total) | (cells[target] != 0)
-            np.add.at(cells, target, given)  # too many never become fewer again
+            np.add.at(cells, target, given)
             proven[source[broken] % (hi - lo)] = False
         if not proven.any():
             return proven
+    # No rank pays a debt back, nor becomes rid of more than all tokens: there never were any.
+    proven &= (held.min(axis=0) >= 0) & (held.max(axis=0) <= total)
     proven &= (held[_ends(schedule, lo, hi)] == total).all(axis=0)
-    proven &= held.max(axis=0) == total
     return proven
 
 

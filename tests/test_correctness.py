@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, permutations, product
 
 import numpy as np
 import pytest
@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 import swing
 from swing import correctness
 from swing.algorithms import variants
+from swing.compose import parallel
 from swing.correctness import Report, ScheduleError, deadlock, verify
-from swing.schedule import BlockRange, Blocks, BlockSets, Message, Op, Schedule, Step, join
+from swing.schedule import BlockRange, Blocks, BlockSets, Message, Op, Schedule, Step, Turn, join
 from swing.torus import Torus
 
 SHAPES = [
@@ -462,26 +463,75 @@ def test_the_oracle_agrees_about_random_changes(name):
     assert wrong > 50
 
 
-@given(
-    p=st.integers(2, 4),
-    rows=st.lists(
-        st.lists(
-            st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 1), st.sampled_from(Op)),
-            min_size=1,
-            max_size=4,
-        ),
-        max_size=4,
-    ),
-    collective=st.sampled_from(["allreduce", "reduce_scatter", "allgather"]),
+def cuts(rows: list[Message]) -> Iterator[list[list[Message]]]:
+    """The rows in order, cut into steps in all ways."""
+    for cut in product((False, True), repeat=len(rows) - 1):
+        steps = [rows[:1]]
+        for row, new in zip(rows[1:], cut, strict=True):
+            steps[len(steps) - (not new) :] = [[*([] if new else steps[-1]), row]]
+        yield steps
+
+
+@pytest.mark.parametrize(
+    ("collective", "p", "length", "ops"),
+    [
+        ("allreduce", 2, 3, "+="),
+        ("reduce_scatter", 2, 3, "+="),
+        ("reduce_scatter", 3, 2, "+="),
+        ("reduce_scatter", 3, 3, "+"),
+        ("allgather", 3, 2, "+="),
+        ("allgather", 3, 3, "="),
+    ],
 )
-@settings(deadline=None, max_examples=400)
-def test_the_oracle_agrees_about_random_tables(p, rows, collective):
-    steps = [
-        [Message(src % p, dst % p, slice(b, b + 1), op, 0) for src, dst, b, op in step]
-        for step in rows
+def test_the_oracle_agrees_about_all_small_tables(collective, p, length, ops):
+    messages = [
+        Message(*pair, slice(0, 1), Op(op), 0) for pair in permutations(range(p), 2) for op in ops
     ]
-    owner = np.array([0, p - 1])
-    agrees(tabled(steps, Torus(p), 2, collective=collective, find_owner=lambda: owner))
+    owned = {"collective": collective, "find_owner": lambda: np.array([0])}
+    tables = [cut for rows in product(messages, repeat=length) for cut in cuts(list(rows))]
+    right = sum(agrees(tabled(steps, Torus(p), **owned)) for steps in tables)
+    assert 0 < right < len(tables) / 2
+
+
+def written(text: str, p: int, collective: str) -> Schedule:
+    """The schedule of one block, owned by rank 0, that is written like "1+0 2+0, 0=1 0=2"."""
+    steps = [
+        [Message(int(word[0]), int(word[2]), slice(0, 1), Op(word[1]), 0) for word in step.split()]
+        for step in text.split(",")
+    ]
+    owner = np.array([0])
+    return tabled(steps, Torus(p), collective=collective, find_owner=lambda: owner)
+
+
+@pytest.mark.parametrize(
+    ("text", "p", "why"),
+    [
+        ("1+0, 1+0", 2, "rank 1 gives what it has given before"),
+        ("1+0 1+0", 3, "rank 1 gives twice in a step"),
+        ("1+0 1+0, 0=1", 3, "and is given something after that"),
+        ("1+0, 2+1, 1+0", 3, "rank 1 receives more and gives again"),
+        ("1+0 2+3, 0=2, 2+0", 4, "half a sum is copied and comes back"),
+        ("0+1, 1=0, 0+1 1+0", 2, "sums that are complete are added"),
+        ("0+1 2+1 3+1, 1=0 1=2, 2+1", 4, "the same, where nobody needs the result"),
+        ("1+0, 0=1 0=1", 2, "copied to twice in a step"),
+        ("1+0, 1+0 0=1", 2, "given and copied to in the same step"),
+        ("2+1, 0+1 1=0", 3, "copied on what is complete only after the step"),
+    ],
+)
+def test_every_rule_of_the_proof_by_tokens_is_needed(text, p, why):
+    assert not agrees(written(text, p, "reduce_scatter")), why
+
+
+def test_partial_sums_may_be_moved_by_copies():
+    assert agrees(written("1+2, 2=1, 0+1, 1=0 1=2", 3, "allreduce"))
+
+
+def test_ports_are_counted_at_both_ends():
+    gather = written("1+0 2+0, 0=1 0=2 0=3", 4, "allreduce")
+    assert fault_of(gather).rank == 0
+    report = verify(written("1+0 2+0, 3+0, 0=1 0=2, 0=3", 4, "allreduce"))
+    assert report.ports == (2, 2)
+    assert verify(written("1+0 2+0 3+0, 0=1 0=2, 0=3", 4, "allreduce")).ports == (2, 3)
 
 
 @pytest.mark.parametrize("name", ["swing", "recursive_doubling"])
@@ -498,6 +548,16 @@ def test_verdicts_do_not_depend_on_the_memory_there_is(name, monkeypatch):
         found = verdict(schedule)
         assert type(found) is type(expected)
         assert isinstance(expected, ScheduleError) or str(found) == str(expected)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (1, 1), (0, 0)])
+def test_one_block_whose_bits_differ_is_enough(order, monkeypatch):
+    schedule = swing.schedule("swing", Torus(8), ports=1, variant="latency")
+    ways = [schedule, replace(schedule, step=lambda s: schedule.step(schedule.nsteps - 1 - s))]
+    both = parallel([ways[i] for i in order])
+    assert verify(both).same_bits == (order == (0, 0))
+    monkeypatch.setattr(correctness, "WORDS", 8)  # one block at a time
+    assert verify(both).same_bits == (order == (0, 0))
 
 
 VARIANTS = [{}, {"variant": "latency"}, {"variant": "hybrid", "k": 2}, {"collective": "allgather"}]
@@ -531,16 +591,24 @@ def deadlock_of(turns: list) -> ScheduleError:
     return caught.value
 
 
+def circle_of(error: ScheduleError) -> list[int]:
+    """Ranks that wait, each for the next one; the first is there twice."""
+    return [int(word.split()[0]) for word in str(error).split(": ")[-1].split(" → ")]
+
+
 def test_ranks_that_all_send_before_they_receive_wait_in_a_circle():
     turns = programs(swing.schedule("ring", Torus(3), collective="reduce_scatter"))
     split = [
         [half for t in mine for half in (t._replace(recvs=()), t._replace(sends=()))]
         for mine in turns
     ]
-    error = deadlock_of(split)
-    assert (error.step, error.block) == (0, None)
-    assert "ranks wait in a circle: " in str(error)
-    assert all(f"{r} (step 0) → {(r + 1) % 3} (step 0)" in str(error) for r in (0, 1, 2) if r != 0)
+    for first, towards in ((0, 1), (1, -1)):  # all send first; all receive first
+        turns = [
+            [half for i in (0, 2) for half in mine[i : i + 2][:: 1 - 2 * first]] for mine in split
+        ]
+        error = deadlock_of(turns)
+        assert (error.step, error.block) == (0, None)
+        assert circle_of(error)[1:] in [[(error.rank + towards * i) % 3 for i in (1, 2, 3)]]
     split[0] = [half for i in (0, 2) for half in split[0][i : i + 2][::-1]]
     deadlock(split)  # one that receives first breaks the circle
 
@@ -551,10 +619,21 @@ def test_crossed_turns_wait_in_a_circle():
         turns[rank][:2] = turns[rank][1::-1]
         deadlock(turns)  # late, not stuck
     turns[6][:2] = turns[6][1::-1]
-    circle = [int(word.split()[0]) for word in str(deadlock_of(turns)).split(": ")[-1].split(" → ")]
+    circle = circle_of(deadlock_of(turns))
     assert sorted(circle[1:]) == list(range(8))
-    assert circle[0] == circle[-1]
     assert all((a - b) % 8 == 1 for a, b in pairwise(circle))
+
+
+def test_a_circle_may_lead_through_a_rank_of_its_own_turns():
+    a, b = (Message(src, dst, slice(0, 1), Op.REDUCE, 0) for src, dst in ((0, 1), (1, 0)))
+    c = Message(1, 2, slice(0, 1), Op.REDUCE, 0)
+    sends_a, takes_a = Turn(0, (a,), ()), Turn(2, (), (a,))
+    sends_b, takes_b = Turn(0, (b,), ()), Turn(1, (), (b,))
+    sends_c, takes_c = Turn(1, (c,), ()), Turn(0, (), (c,))
+    assert set(
+        circle_of(deadlock_of([[sends_a, takes_b], [sends_b, sends_c, takes_a], [takes_c]]))
+    ) == {0, 1}
+    deadlock([[sends_a, takes_b], [sends_c, takes_a, sends_b], [takes_c]])
 
 
 def test_messages_without_their_other_side():

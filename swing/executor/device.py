@@ -40,9 +40,9 @@ def to_host(buffer: Any, *, read: bool = True) -> Any:
         return buffer
     if isinstance(buffer, (list, tuple)):
         return [to_host(buffer[0], read=read), *buffer[1:]]
+    array = _array(buffer)
     import cupyx
 
-    array = _array(buffer)
     host = cupyx.empty_pinned(array.shape, array.dtype)
     if read:
         _synchronize()

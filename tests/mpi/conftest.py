@@ -21,12 +21,10 @@ else:
     def pytest_runtest_makereport(item, call):
         report = yield
         if report.failed:
-            with item.config.pluginmanager.getplugin(
-                "capturemanager"
-            ).global_and_fixture_disabled():
-                print(
-                    f"rank {MPI.COMM_WORLD.rank}: {item.nodeid}\n{report.longreprtext}", flush=True
-                )
+            text = f"rank {MPI.COMM_WORLD.rank}: {item.nodeid}\n{report.longreprtext}"
+            capture = item.config.pluginmanager.getplugin("capturemanager")
+            with capture.global_and_fixture_disabled():
+                print(text, flush=True)
             MPI.COMM_WORLD.Abort(1)
         return report
 

@@ -58,7 +58,7 @@ def test_a_rank_that_does_not_come_is_named(count):
 
 def test_ranks_that_never_called_before_are_waited_for_no_longer(comm):
     if RANK == 0:
-        with pytest.raises(TimeoutError, match="not all ranks have called allreduce within 0.1 s"):
+        with pytest.raises(TimeoutError, match=r"not all ranks have called .* 0\.1 s"):
             allreduce(comm, np.ones(10), timeout=0.1)
     WORLD.Barrier()
     if RANK > 0:

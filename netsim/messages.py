@@ -1,0 +1,56 @@
+"""All messages of a schedule as flat arrays, for the models that follow each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from swing.torus import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Messages:
+    """What is sent over which links, and what waits for what.
+
+    Messages belong to *groups*. A group is done when all its messages have arrived and the group
+    before it is done; a message starts when its gate, a group, is done. With ``sync="rank"``
+    there is a group for every rank and step, with ``sync="step"`` one for every step.
+
+    Args:
+        src, dst: (m,) nodes.
+        nbytes: (m,) bytes, fractions allowed.
+        step: (m,) step of the schedule.
+        gate: (m,) the group that must be done before it starts; -1: it starts at ``ready``.
+        ready: (m,) seconds, the earliest start.
+        feeds: (m, 2) the groups that it belongs to; -1 for none.
+        need: (g,) what a group waits for: its messages, and one more if a group is before it.
+        follows: (g,) the group that comes after; -1 for none.
+        way_ptr: (m + 1,) ways of message i are way_ptr[i] … way_ptr[i + 1] - 1; at least one.
+            Two where a tie at half a ring is left open.
+        share: (w,) the fraction that takes each way where ties are split.
+        link_ptr: (w + 1,) links of way j are links[link_ptr[j]] … in order.
+        links: link numbers.
+        latency: (w,) seconds from start until the first byte arrives, if nothing is in the way:
+            all links and routers, injection and ejection.
+        cost: (m,) seconds of reducing it, after it has arrived and before it counts.
+    """
+
+    src: Array
+    dst: Array
+    nbytes: np.ndarray
+    step: Array
+    gate: Array
+    ready: np.ndarray
+    feeds: Array
+    need: Array
+    follows: Array
+    way_ptr: Array
+    share: np.ndarray
+    link_ptr: Array
+    links: Array
+    latency: np.ndarray
+    cost: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.src)

@@ -1,0 +1,303 @@
+"""The executor without mpiexec: plans played by all ranks in one process, buffers, devices."""
+
+from __future__ import annotations
+
+import array
+import math
+import subprocess
+import sys
+from collections import defaultdict
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import swing
+from swing.compose import parallel
+from swing.executor import device
+from swing.executor.plan import RECV, SCRATCH, SEND, compile_plan
+from swing.executor.view import view
+from tests.cases import SHAPES, schedules
+
+MPI = pytest.importorskip("mpi4py.MPI", exc_type=(ImportError, RuntimeError))
+
+from swing.executor import allreduce, explain  # noqa: E402
+from swing.executor.buffers import vectors  # noqa: E402
+
+SMALL = [dims for dims in SHAPES if math.prod(dims) <= 13]
+shapes = st.lists(st.integers(1, 5), min_size=1, max_size=3).filter(lambda d: math.prod(d) <= 30)
+
+
+def views(schedule):
+    return [view(schedule, rank) for rank in range(schedule.torus.size)]
+
+
+def plans(views, count, in_place):
+    return [compile_plan(view, count, in_place) for view in views]
+
+
+def play(plans, vectors, in_place):
+    """Carry out the plans of all ranks in lockstep; every rank's result."""
+    memory = []
+    for plan, vector in zip(plans, vectors, strict=True):
+        recv = vector.copy() if in_place else np.full_like(vector, -(10**9))
+        scratch = np.full(plan.scratch, -(10**9))
+        memory.append({SEND: None if in_place else vector.copy(), RECV: recv, SCRATCH: scratch})
+
+    def at(rank, span):
+        found = memory[rank][span.buffer][span.elements]
+        assert len(found) == span.elements.stop - span.elements.start > 0
+        return found
+
+    steps = sorted({todo.step for plan in plans for todo in plan.rounds})
+    for step in steps:
+        now = [(r, t) for r, plan in enumerate(plans) for t in plan.rounds if t.step == step]
+        wire = defaultdict(list)
+        for rank, todo in now:
+            for source, target in todo.pack:
+                at(rank, target)[:] = at(rank, source)
+            for peer, span in todo.sends:
+                wire[rank, peer].append(at(rank, span).copy())
+            assert_apart(todo)
+        for rank, todo in now:
+            for peer, span in todo.recvs:
+                at(rank, span)[:] = wire[peer, rank].pop(0)
+            for source, target in todo.unpack:
+                at(rank, target)[:] = at(rank, source)
+            for left, right, out in todo.reduce:
+                at(rank, out)[:] = at(rank, left) + at(rank, right)
+        assert not any(wire.values())
+    return [m[RECV] for m in memory]
+
+
+def assert_apart(todo):
+    """MPI may write what is received at any time: nothing else may use that memory meanwhile."""
+    spans = [(span, True) for _, span in todo.recvs] + [(span, False) for _, span in todo.sends]
+    for i, (a, written) in enumerate(spans):
+        for b, _ in spans[i + 1 :]:
+            apart = a.elements.stop <= b.elements.start or b.elements.stop <= a.elements.start
+            assert not written or a.buffer != b.buffer or apart
+
+
+def check(schedule, counts, in_place):
+    ranks = views(schedule)
+    for count in counts:
+        mine = [np.arange(count) + 1000 * rank for rank in range(len(ranks))]
+        for result in play(plans(ranks, count, in_place), mine, in_place):
+            assert (result == sum(mine)).all(), (schedule, count)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("dims", SMALL, ids=str)
+def test_plans_of_every_schedule_add_up(dims, in_place):
+    for schedule in schedules(swing.Torus(dims)):
+        check(schedule, (0, schedule.nblocks - 1, 2 * schedule.nblocks + 3), in_place)
+
+
+@given(shapes, st.sampled_from(list(swing.ALGORITHMS)), st.integers(0, 300), st.booleans())
+def test_plans_of_random_tori_add_up(dims, name, count, in_place):
+    try:
+        schedule = swing.schedule(name, swing.Torus(dims))
+    except ValueError:
+        return
+    check(schedule, [count], in_place)
+
+
+def test_parts_of_unequal_weight_add_up():
+    torus = swing.Torus(4)
+    parts = [swing.schedule("ring", torus), swing.schedule("swing", torus, ports=1)]
+    check(parallel(parts, weights=[3, 1]), (0, 1, 7, 100), in_place=False)
+
+
+@pytest.mark.parametrize("dims", [(8,), (16,), (4, 4), (2, 2, 2)], ids=str)
+def test_powers_of_two_pack_nothing_and_need_half_the_vector(dims):
+    torus = swing.Torus(dims)
+    for schedule in (swing.schedule("swing", torus), swing.schedule("recursive_doubling", torus)):
+        count = 4 * schedule.nblocks
+        for plan in plans(views(schedule), count, in_place=True):
+            assert not any(todo.pack or todo.unpack for todo in plan.rounds)
+            assert plan.scratch == count // 2
+        for plan in plans(views(schedule), count, in_place=False):
+            assert plan.scratch <= count // 2
+            spans = [transfer.span.elements for todo in plan.rounds for transfer in todo.sends]
+            sent = sum(span.stop - span.start for span in spans)
+            assert sent == 2 * count * (torus.size - 1) // torus.size
+
+
+def test_one_rank_copies():
+    plan = compile_plan(view(swing.schedule("swing", swing.Torus(1)), 0), 5, in_place=False)
+    assert [(c.source.buffer, c.target.buffer) for todo in plan.rounds for c in todo.pack] == [
+        (SEND, RECV)
+    ]
+    source = np.arange(5.0)
+    assert (allreduce(MPI.COMM_SELF, source, np.empty(5)) == source).all()
+
+
+FROZEN = np.ones(4)
+FROZEN.flags.writeable = False
+LINE = np.ones(10)
+REFUSED = {
+    "a list": ([1.0, 2.0], None, TypeError, "the buffer is a list .* use a numpy array"),
+    "a number": (3.5, None, TypeError, "is a float without a buffer: use a numpy array"),
+    "objects": (np.array([1, "a"], object), None, TypeError, "use a numpy array"),
+    "text": (np.array(["a"]), None, TypeError, "which MPI lacks"),
+    "records": (np.zeros(2, "i4,f4"), None, TypeError, r"pass \[array, datatype\]"),
+    "gaps": (np.ones((3, 3))[:, ::2], None, ValueError, "np.ascontiguousarray"),
+    "frozen": (FROZEN, None, ValueError, "read-only: pass a writable array"),
+    "frozen recvbuf": (LINE[:4], FROZEN, ValueError, "read-only"),
+    "bytes": (b"abcd", None, ValueError, "read-only"),
+    "counts": (np.ones(4), np.ones(3), ValueError, "4 elements and recvbuf 3"),
+    "types": (np.ones(4), np.ones(4, np.float32), ValueError, "float64 and recvbuf float32"),
+    "overlap": (LINE[:6], LINE[4:], ValueError, "overlap: pass one buffer"),
+    "in place of nothing": (MPI.IN_PLACE, None, ValueError, "pass recvbuf too"),
+    "too small": ([LINE, 11, MPI.DOUBLE], None, ValueError, "80 bytes, .* 11 elements"),
+    "not whole": ([np.zeros(3, "i4"), MPI.DOUBLE], None, ValueError, "pass .buffer, count"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_buffer_that_does_not_fit_is_refused_with_the_mend(case):
+    sendbuf, recvbuf, error, words = REFUSED[case]
+    with pytest.raises(error, match=words):
+        allreduce(MPI.COMM_SELF, sendbuf, recvbuf)
+
+
+def test_an_operation_must_be_mpis():
+    with pytest.raises(TypeError, match=r"MPI\.Op\.Create"):
+        allreduce(MPI.COMM_SELF, np.ones(3), op=np.add)
+
+
+def test_all_that_has_a_buffer_is_read_where_it_is():
+    for buf in (
+        np.ones((2, 3), order="F"),
+        np.ones(()),
+        array.array("d", [1, 1]),
+        bytearray(4),
+        memoryview(np.ones(3)),
+        [np.ones(4), MPI.DOUBLE],
+        (np.ones(4), 3, "d"),
+    ):
+        send, recv, datatype = vectors(buf, None)
+        assert send is recv
+        assert datatype is None
+        assert np.shares_memory(recv, np.asarray(buf[0] if isinstance(buf, (list, tuple)) else buf))
+
+
+def test_a_call_keeps_nothing_alive_or_exported():
+    memory = bytearray(64)
+    allreduce(MPI.COMM_SELF, memory)
+    memory.extend(b"more")  # BufferError if a view of it were kept
+
+
+def test_explain_says_what_and_why():
+    told = explain(MPI.COMM_SELF, np.ones(10**6), algorithm="ring")
+    assert str(told).splitlines() == [
+        "algorithm: ring, 1 port",
+        "why: it was asked for by name",
+        "torus: 1, from the number of ranks",
+        "scratch memory: 0 bytes",
+    ]
+
+
+def test_without_mpi_swing_works_and_allreduce_says_what_to_install():
+    script = """
+import sys
+sys.modules["mpi4py"] = None
+import swing
+from swing.executor import allreduce
+swing.verify(swing.schedule("swing", swing.Torus(4)))
+try:
+    allreduce(None, None)
+except ImportError as error:
+    assert 'pip install "torus-swing[mpi]"' in str(error), error
+else:
+    raise AssertionError
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+class OnDevice:
+    """Host memory that is told to be a GPU's, and only copied as such."""
+
+    def __init__(self, values, readonly=False):
+        self.host = np.array(values)
+        self.readonly = readonly
+
+    @property
+    def __cuda_array_interface__(self):
+        shape, typestr = self.host.shape, self.host.dtype.str
+        data = (self.host.ctypes.data, self.readonly)
+        return {"shape": shape, "typestr": typestr, "data": data, "version": 3}
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """As much of CuPy as `device` uses, with a log."""
+    log = []
+
+    def asarray(buffer):
+        return SimpleNamespace(
+            shape=buffer.host.shape,
+            dtype=buffer.host.dtype,
+            flags=buffer.host.flags,
+            get=lambda out: (log.append("get"), np.copyto(out, buffer.host)),
+            set=lambda host: (log.append("set"), np.copyto(buffer.host, host)),
+        )
+
+    stream = SimpleNamespace(synchronize=lambda: log.append("synchronize"))
+    cupy, cupyx = ModuleType("cupy"), ModuleType("cupyx")
+    cupy.asarray, cupy.log = asarray, log
+    cupy.cuda = SimpleNamespace(get_current_stream=lambda: stream)
+    cupyx.empty_pinned = np.empty
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setitem(sys.modules, "cupyx", cupyx)
+    return cupy
+
+
+def test_device_arrays_are_staged_once_their_stream_is_done(cupy):
+    sendbuf, recvbuf = OnDevice(np.arange(6.0).reshape(2, 3)), OnDevice(np.zeros((2, 3)))
+    assert allreduce(MPI.COMM_SELF, sendbuf, recvbuf) is recvbuf
+    assert (recvbuf.host == sendbuf.host).all()
+    assert cupy.log == ["synchronize", "get", "set", "synchronize"]
+
+
+@pytest.mark.parametrize("in_place", [lambda b: (b,), lambda b: (MPI.IN_PLACE, b)])
+def test_device_arrays_in_place(cupy, in_place):
+    buffer = OnDevice(np.arange(6))
+    assert allreduce(MPI.COMM_SELF, *in_place(buffer)) is buffer
+    assert cupy.log == ["synchronize", "get", "set", "synchronize"]
+    assert (buffer.host == np.arange(6)).all()
+
+
+def test_device_and_host_may_mix(cupy):
+    host, there = np.arange(6.0), OnDevice(np.zeros(6))
+    assert (allreduce(MPI.COMM_SELF, [host, MPI.DOUBLE], [there, MPI.DOUBLE])[0].host == host).all()
+
+
+def test_device_memory_that_can_not_be_staged_is_refused(cupy):
+    with pytest.raises(ValueError, match="read-only device memory"):
+        allreduce(MPI.COMM_SELF, OnDevice(np.zeros(3), readonly=True))
+    strided = OnDevice(np.zeros(3))
+    strided.host = np.zeros((4, 4))[:, :2]
+    with pytest.raises(ValueError, match=r"cupy\.ascontiguousarray"):
+        allreduce(MPI.COMM_SELF, strided)
+    assert not cupy.log
+
+
+def test_explain_says_that_it_stages(cupy):
+    assert "pinned host memory" in str(explain(MPI.COMM_SELF, OnDevice(np.zeros(3))))
+    assert not cupy.log
+
+
+def test_a_device_array_without_cupy_names_the_mend(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(ImportError, match=r"pip install"):
+        allreduce(MPI.COMM_SELF, OnDevice(np.zeros(3)))
+
+
+def test_dlpack_tells_where_memory_is():
+    assert device.is_on_device(SimpleNamespace(__dlpack_device__=lambda: (2, 0)))
+    assert not device.is_on_device(SimpleNamespace(__dlpack_device__=lambda: (1, 0)))
+    assert not device.is_on_device(np.zeros(3))
