@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -21,7 +20,7 @@ from netsim.routing import TIES
 from netsim.run import Run, row, simulate
 from netsim.sizes import format_size, parse_size, parse_sizes
 from netsim.sweep import Row, sweep, winners, write_csv
-from netsim.topology import TorusTopology, topology
+from netsim.topology import Topology, topology
 from swing.cli import Parsed, every_way, invoke, named_schedule, schedule_options
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
@@ -34,7 +33,7 @@ SEED = click.option("--seed", type=int, default=0, help="For random ties.")
 PLACE = Parsed("topology", topology)
 
 
-def network_of(place: TorusTopology, gbps: float, ties: str) -> Network:
+def network_of(place: Topology, gbps: float, ties: str) -> Network:
     """The paper's network, with another bandwidth or tie rule."""
     if not 0 < gbps < float("inf"):
         raise ValueError(f"--bandwidth must be above 0 Gb/s, not {gbps:g}")
@@ -58,7 +57,7 @@ def main() -> None:
 @click.option("--step", type=int, help="Only this step's, for --links.")
 @JSON
 def simulate_command(
-    place: TorusTopology, size: int, bandwidth: float, model: str, ties: str, seed: int,
+    place: Topology, size: int, bandwidth: float, model: str, ties: str, seed: int,
     links: str | None, step: int | None, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Simulate one schedule: time, goodput, congestion, bottleneck."""
@@ -100,13 +99,15 @@ def _link_rows(run: Run, step: int | None) -> list[Row]:
             "variant": run.schedule.variant,
             "nbytes": run.nbytes,
             "step": "all" if step is None else step,
-            "dim": j,
-            "direction": "+-"[way],
-            "src": node,
-            "dst": place.ends((j, way, node))[1],
-            "bytes": load[j, way, node],
+            "dim": dim,
+            "direction": {1: "+", -1: "-", 0: ""}[way],
+            "src": src,
+            "dst": dst,
+            "bytes": nbytes,
         }
-        for j, way, node in np.argwhere(place.exists).tolist()
+        for dim, way, (src, dst), nbytes in zip(
+            place.dim.tolist(), place.way.tolist(), place.ends.tolist(), load.tolist(), strict=True
+        )
     ]
 
 
@@ -124,7 +125,7 @@ def _link_rows(run: Run, step: int | None) -> list[Row]:
 @click.option("--csv", "path", type=click.Path(dir_okay=False), help="Write the rows there.")
 @JSON
 def sweep_command(
-    places: tuple[TorusTopology, ...], names: tuple[str, ...], sizes: list[int], bandwidth: float,
+    places: tuple[Topology, ...], names: tuple[str, ...], sizes: list[int], bandwidth: float,
     model: str, ties: str, seed: int, path: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Simulate many schedules and sizes; print which algorithm wins where."""
@@ -145,7 +146,7 @@ def sweep_command(
             _print_winners([r for r in rows if r["topology"] == place.name], place, model, ties)
 
 
-def _print_winners(rows: Sequence[Row], place: TorusTopology, model: str, ties: str) -> None:
+def _print_winners(rows: Sequence[Row], place: Topology, model: str, ties: str) -> None:
     names = list(dict.fromkeys(r["algorithm"] for r in rows))
     table = Table(title=f"{place.name}: goodput in Gb/s ({model} model, ties {ties})")
     for title in ["size", *names, "winner"]:

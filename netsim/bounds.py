@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from netsim.network import Network
 
 
@@ -13,7 +15,7 @@ def lower_bound(network: Network, nbytes: int) -> float:
     - latency: the result on one node depends on the input of the node farthest from it, so some
       chain of messages covers the diameter and pays every fixed cost of at least one message;
     - total: of each element p - 1 contributions have to leave their ranks and p - 1 ranks have
-      to be given the result, so at least 2n(p - 1) bytes cross links;
+      to be given the result, so at least 2n(p - 1) bytes leave nodes;
     - node: a node's own n bytes have to leave it, and n bytes of others' enter it.
 
     Args:
@@ -27,6 +29,8 @@ def lower_bound(network: Network, nbytes: int) -> float:
     topology = network.topology
     if topology.size == 1:
         return 0.0
-    total = 2 * nbytes * (topology.size - 1) / (topology.nlinks * network.bandwidth)
-    node = nbytes / (topology.least_ports * network.bandwidth)
-    return max(network.latency(topology.diameter), total, node)
+    rates, tails = network.bandwidths, topology.ends[:, 0]
+    out = np.bincount(tails, rates, topology.size)[: topology.size]
+    total = 2 * nbytes * (topology.size - 1) / out.sum()
+    latency = network.latency(*topology.diameter)
+    return max(latency, float(total), nbytes / float(out.min()))

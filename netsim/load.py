@@ -1,4 +1,4 @@
-"""What a step puts on the links of a topology, in fractions of the vector."""
+"""What a step puts on the links of a network, in fractions of the vector."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from netsim.topology import TorusTopology, Traffic
-from netsim.topology.torus import Seed
-from swing.schedule import Op, Schedule, Step
+from netsim.network import Network
+from netsim.topology import Grid, Seed, Topology, Traffic
+from swing.schedule import LineRows, Op, Schedule, Step
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,16 @@ class StepLoad:
 
     Args:
         peak: fraction of the vector on the busiest link.
-        hops: links on the longest way.
+        drain: seconds per byte of the vector until the slowest link has carried its share.
+        latency: seconds of the longest way.
         sends: most messages that one rank sends.
         sent, received: largest fraction of the vector that one rank sends, receives.
         reduced: largest fraction of the vector that one rank reduces.
     """
 
     peak: float
-    hops: int
+    drain: float
+    latency: float
     sends: int
     sent: float
     received: float
@@ -39,19 +41,18 @@ class StepLoad:
 class PhaseLoad(NamedTuple):
     """The steps of a phase, and their loads for every group of parts that runs together.
 
-    ``total`` is the fraction of the vector on the busiest link over the whole phase, of all
-    groups.
+    Over the whole phase, of all groups: ``total`` is the fraction of the vector on the busiest
+    link, ``drain`` the seconds per byte of the vector that the slowest link needs.
     """
 
     steps: range
     groups: list[list[StepLoad]]
     total: float
+    drain: float
 
 
 @lru_cache(maxsize=4)  # a sweep asks for one schedule at many sizes
-def phase_loads(
-    schedule: Schedule, topology: TorusTopology, ties: str, seed: int = 0
-) -> list[PhaseLoad]:
+def phase_loads(schedule: Schedule, network: Network, seed: int = 0) -> list[PhaseLoad]:
     """Every phase; in a phase of one step all parts are one group, else each is its own.
 
     Steps of one pattern are computed once.
@@ -59,17 +60,17 @@ def phase_loads(
     Raises:
         ValueError: a schedule for other dimensions than the topology's.
     """
-    check_dims(schedule, topology)
+    check_dims(schedule, network.topology)
     known: dict[Hashable, StepLoad] = {}
 
     def pattern(s: int) -> Hashable:
-        return s if ties == "random" else schedule.pattern(s)
+        return s if network.ties == "random" else schedule.pattern(s)
 
     def measure(s: int, part: int | None) -> StepLoad:
         key = pattern(s), part
         if key not in known:
             step = schedule.step(s) if part is None else schedule.step(s).only(part)
-            known[key] = _measure(schedule, step, topology, ties, (seed, s))
+            known[key] = _measure(schedule, step, network, (seed, s))
         return known[key]
 
     phases = []
@@ -77,42 +78,23 @@ def phase_loads(
         steps = list(group)
         if len(steps) == 1:
             load = measure(steps[0], None)
-            phases.append(PhaseLoad(range(steps[0], steps[0] + 1), [[load]], load.peak))
+            phases.append(PhaseLoad(range(steps[0], steps[0] + 1), [[load]], load.peak, load.drain))
             continue
         first = {pattern(s): s for s in reversed(steps)}
         times = [(schedule.step(first[key]), n) for key, n in Counter(map(pattern, steps)).items()]
-        total = _phase_peak(schedule, times, topology, ties, (seed, steps[0]))
+        total, drain = _peak(schedule, times, network, (seed, steps[0]))
         groups = [[measure(s, j) for s in steps] for j in range(len(schedule.parts))]
-        phases.append(PhaseLoad(range(steps[0], steps[-1] + 1), groups, total))
+        phases.append(PhaseLoad(range(steps[0], steps[-1] + 1), groups, total, drain))
     return phases
 
 
-def _phase_peak(
-    schedule: Schedule,
-    times: Sequence[tuple[Step, int]],
-    topology: TorusTopology,
-    ties: str,
-    seed: Seed,
-) -> float:
-    """The fraction of the vector on the busiest link after steps that are each taken n times."""
-    units = [(step, n, _units(schedule, step, ties)) for step, n in times]
-    if all(some is not None for _, _, some in units):
-        rows = [row for step, _ in times for row in step.line]
-        scaled = [n * unit for _, n, some in units for unit in some or ()]
-        return topology.line_peak(rows, scaled, ties, seed)
-    loads = (n * topology.load(traffic(schedule, step), ties, seed) for step, n in times)
-    return float(np.max(sum(loads)))
-
-
-def link_load(
-    schedule: Schedule, s: int, topology: TorusTopology, ties: str, seed: int = 0
-) -> np.ndarray:
-    """(ndim, 2, size) fraction of the vector that step s puts on every link."""
-    step = schedule.step(s)
-    units = _units(schedule, step, ties)
-    if units is not None:
-        return topology.line_load(step.line, units, ties, (seed, s))
-    return topology.load(traffic(schedule, step), ties, (seed, s))
+def link_load(schedule: Schedule, s: int, network: Network, seed: int = 0) -> np.ndarray:
+    """(nlinks,) fraction of the vector that step s puts on every link."""
+    step, place = schedule.step(s), network.topology
+    lines = _lines(schedule, step, network.ties)
+    if lines and isinstance(place, Grid):
+        return place.line_load(*lines, network.ties, (seed, s))
+    return place.load(traffic(schedule, step), network.ties, (seed, s))
 
 
 def traffic(schedule: Schedule, step: Step) -> Traffic:
@@ -121,7 +103,7 @@ def traffic(schedule: Schedule, step: Step) -> Traffic:
     return Traffic(nodes[step.src], nodes[step.dst], schedule.share(step))
 
 
-def check_dims(schedule: Schedule, topology: TorusTopology) -> None:
+def check_dims(schedule: Schedule, topology: Topology) -> None:
     """A schedule runs on a topology of the same dimensions only."""
     if schedule.torus.dims != topology.dims:
         raise ValueError(
@@ -130,54 +112,90 @@ def check_dims(schedule: Schedule, topology: TorusTopology) -> None:
         )
 
 
-def _units(schedule: Schedule, step: Step, ties: str) -> list[float] | None:
-    """The fraction of one block for each of the step's lines; None if rows are needed.
+def _lines(
+    schedule: Schedule, step: Step, ties: str
+) -> tuple[tuple[LineRows, ...], list[float]] | None:
+    """The step's lines and the fraction of one block on each; None if rows are needed.
 
     They are where blocks of a part differ in size, and where lines differ because every message
     draws its own way.
     """
-    if ties == "random":
-        return None
-    units = [schedule.unit(row.part) for row in step.line]
-    return [u for u in units if u is not None] if units and None not in units else None
+    units = [schedule.unit(line.part) for line in step.line]
+    known = [u for u in units if u is not None]
+    return (step.line, known) if units and len(known) == len(units) and ties != "random" else None
 
 
-def _measure(
-    schedule: Schedule, step: Step, topology: TorusTopology, ties: str, seed: Seed
-) -> StepLoad:
-    units = _units(schedule, step, ties)
+def _peak(
+    schedule: Schedule, times: Sequence[tuple[Step, int]], network: Network, seed: Seed
+) -> tuple[float, float]:
+    """Largest fraction, and seconds per byte, of a link after steps taken n times each."""
+    place = network.topology
+    lines = [(n, _lines(schedule, step, network.ties)) for step, n in times]
+    if network.uniform and isinstance(place, Grid) and all(found for _, found in lines):
+        rows = [row for _, found in lines if found for row in found[0]]
+        units = [n * unit for n, found in lines if found for unit in found[1]]
+        peak = place.line_peak(rows, units, network.ties, seed)
+        return peak, peak / network.bandwidth
+    loads = [n * place.load(traffic(schedule, step), network.ties, seed) for step, n in times]
+    total = np.sum(loads, axis=0)
+    return float(total.max(initial=0)), float((total / network.bandwidths).max(initial=0))
+
+
+def _measure(schedule: Schedule, step: Step, network: Network, seed: Seed) -> StepLoad:
+    place = network.topology
+    peak, drain = _peak(schedule, [(step, 1)], network, seed)
+    lines = _lines(schedule, step, network.ties)
     reduces = isinstance(step.op, np.ndarray) or step.op is Op.REDUCE
-    if units is not None:
-        sends = sent = received = 0.0
-        for j in range(len(topology.dims)):
-            per_node = np.zeros((4, topology.dims[j]))
-            for row, unit in zip(step.line, units, strict=True):
-                if row.dim == j:
-                    others = [h.max() for i, h in enumerate(row.held) if i != j and len(h)]
-                    share = row.sent * unit * np.prod(others, dtype=float)
-                    per_node[0] += np.bincount(row.src, row.sent > 0, topology.dims[j])
-                    per_node[1] += np.bincount(row.src, share, topology.dims[j])
-                    per_node[2] += np.bincount(row.dst, share, topology.dims[j])
-            sends += per_node[0].max()
-            sent += per_node[1].max()
-            received += per_node[2].max()
-        return StepLoad(
-            topology.line_peak(step.line, units, ties, seed),
-            topology.line_hops(step.line),
-            int(sends),
-            sent,
-            received,
-            received if reduces else 0.0,
-        )
+    if lines and network.uniform and isinstance(place, Grid):
+        latency = max(network.latency(*path) for path in place.line_paths(lines[0]).tolist())
+        sends, sent, received = _per_node(*lines, place.dims)
+        reduced = received if reduces else 0.0
+        return StepLoad(peak, drain, latency, round(sends), sent, received, reduced)
     flow = traffic(schedule, step)
-    p = topology.size
+    if not len(flow.src):
+        return StepLoad(0.0, 0.0, 0.0, 0, 0.0, 0.0, 0.0)
     ops = np.broadcast_to(np.asarray(step.op, dtype=object), len(step))
-    weights = np.where(ops == Op.REDUCE, flow.weight, 0.0)
-    return StepLoad(
-        float(topology.load(flow, ties, seed).max(initial=0)),
-        int(topology.hops(flow.src, flow.dst).max(initial=0)),
-        int(np.bincount(flow.src, minlength=p).max(initial=0)),
-        float(np.bincount(flow.src, flow.weight, p).max(initial=0)),
-        float(np.bincount(flow.dst, flow.weight, p).max(initial=0)),
-        float(np.bincount(flow.dst, weights, p).max(initial=0)),
+    columns = (
+        (flow.src, np.ones(len(step))),
+        (flow.src, flow.weight),
+        (flow.dst, flow.weight),
+        (flow.dst, np.where(ops == Op.REDUCE, flow.weight, 0.0)),
     )
+    sends, sent, received, reduced = (
+        float(np.bincount(node, weight, place.size).max()) for node, weight in columns
+    )
+    latency = _longest(network, flow, seed)
+    return StepLoad(peak, drain, latency, round(sends), sent, received, reduced)
+
+
+def _longest(network: Network, flow: Traffic, seed: Seed) -> float:
+    """Seconds of the longest way."""
+    place = network.topology
+    if network.uniform:
+        paths = np.unique(place.paths(flow.src, flow.dst), axis=0)
+        return max(network.latency(*path) for path in paths.tolist())
+    ways = place.ways(flow.src, flow.dst, network.ties, seed)
+    hops = np.bincount(ways.per_link(), network.hop_latencies[ways.links], len(ways.share))
+    return network.end_latency + float(hops.max())
+
+
+def _per_node(
+    lines: Sequence[LineRows], units: Sequence[float], dims: tuple[int, ...]
+) -> tuple[float, float, float]:
+    """Most that a node sends: messages and shares; and the largest share that one receives.
+
+    Of each dimension the most; the same node has the most in all of them, or no less is told.
+    """
+    most = np.zeros(3)
+    for j, d in enumerate(dims):
+        node = np.zeros((3, d))
+        for line, unit in zip(lines, units, strict=True):
+            if line.dim == j:
+                others = [h.max() for i, h in enumerate(line.held) if i != j]
+                share = line.sent * unit * np.prod(others, dtype=float)
+                node[0] += np.bincount(line.src, line.sent > 0, d)
+                node[1] += np.bincount(line.src, share, d)
+                node[2] += np.bincount(line.dst, share, d)
+        most += node.max(axis=1)
+    sends, sent, received = most.tolist()
+    return sends, sent, received

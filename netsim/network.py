@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 
 import numpy as np
 
 from netsim.routing import TIES
-from netsim.topology import TorusTopology, topology
+from netsim.topology import GraphTopology, Topology, topology
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Network:
     """What links and routers cost. Seconds, bytes, bytes per second; every cost can be 0.
 
@@ -19,19 +21,23 @@ class Network:
         bandwidth: of a link, each direction.
         link_latency: of a link.
         router_latency: of a router; a message over h links crosses h + 1.
-        injection_latency, ejection_latency: of the links between a node and its router.
-        injection_bandwidth, ejection_bandwidth: of these links; None for no limit and no link.
+        injection_latency: of the link between a node and its router.
+        ejection_latency: of the link between a router and its node.
+        injection_bandwidth: of that link; None for no limit and no link.
+        ejection_bandwidth: of that link; None for no limit and no link.
         message_overhead: what a node spends on each message it sends.
         flit_bytes: what a router waits for before it passes a message on.
         packet_bytes: what a message is cut into (packet model).
         gamma: of reducing one byte.
         ties: the rule for messages to a peer half a ring away, see `netsim.routing.TIES`.
+        slow: the fraction of its bandwidth that the link from one node to another has left.
 
     Raises:
-        ValueError: a number that is negative or not finite, a bandwidth of 0, an unknown rule.
+        ValueError: a number that is negative or not finite, a bandwidth of 0, an unknown rule,
+            a slow link that is not there.
     """
 
-    topology: TorusTopology
+    topology: Topology
     bandwidth: float
     link_latency: float = 0.0
     router_latency: float = 0.0
@@ -44,11 +50,12 @@ class Network:
     packet_bytes: int = 8192
     gamma: float = 0.0
     ties: str = "split"
+    slow: Mapping[tuple[int, int], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.name in ("topology", "ties") or value is None:
+            if f.name in ("topology", "ties", "slow") or value is None:
                 continue
             positive = f.name.endswith("bandwidth") or f.name == "packet_bytes"
             if not np.isfinite(value) or value < 0 or (positive and value == 0):
@@ -56,25 +63,65 @@ class Network:
                 raise ValueError(f"{f.name} must be a number {what}, not {value}")
         if self.ties not in TIES:
             raise ValueError(f"ties must be one of {', '.join(TIES)}, not {self.ties!r}")
+        for pair, left in self.slow.items():
+            if not 0 < left < np.inf:
+                raise ValueError(f"a slow link keeps a fraction above 0, not {left}: {pair}")
+            if not (self.topology.ends == pair).all(axis=1).any():
+                raise ValueError(f"there is no link {pair[0]}→{pair[1]} in {self.topology.name}")
 
-    def latency(self, hops: int) -> float:
-        """Seconds until the first byte of a message over some hops arrives.
+    @property
+    def uniform(self) -> bool:
+        """Whether all links have the network's bandwidth."""
+        return not self.slow and not isinstance(self.topology, GraphTopology)
 
-        hops·(link + flit) + (hops + 1)·router + injection + ejection (+ a flit on each of
-        these links where there is one).
-        """
-        seconds = hops * self.link_latency + (hops + 1) * self.router_latency
-        seconds += (
-            self.injection_latency + self.ejection_latency + hops * self.flit_bytes / self.bandwidth
-        )
+    @cached_property
+    def bandwidths(self) -> np.ndarray:
+        """(nlinks,) of every link."""
+        rates = np.full(self.topology.nlinks, self.bandwidth)
+        if isinstance(self.topology, GraphTopology):
+            given = self.topology.bandwidth
+            rates = np.where(np.isnan(given), rates, given)
+        for pair, left in self.slow.items():
+            rates[(self.topology.ends == pair).all(axis=1)] *= left
+        return rates
+
+    @cached_property
+    def hop_latencies(self) -> np.ndarray:
+        """(nlinks,) from the first byte on a link to the first byte out of the router behind it."""
+        place = self.topology
+        wire = place.wire * self.link_latency
+        if isinstance(place, GraphTopology):
+            wire = np.where(np.isnan(place.latency), wire, place.latency)
+        return wire + place.router * self.router_latency + self.flit_bytes / self.bandwidths
+
+    @property
+    def end_latency(self) -> float:
+        """What every message pays at its ends: injection, the first router, ejection."""
+        seconds = self.injection_latency + self.ejection_latency
+        seconds += self.topology.first_router * self.router_latency
         for link in (self.injection_bandwidth, self.ejection_bandwidth):
             if link is not None:
                 seconds += self.flit_bytes / min(link, self.bandwidth)
         return seconds
 
+    def latency(
+        self, hops: float, wire: float | None = None, routers: float | None = None
+    ) -> float:
+        """Seconds until the first byte of a message over some hops arrives.
+
+        hops·(link + flit) + (hops + 1)·router + injection + ejection (+ a flit on each of
+        these links where there is one). Wires and routers are as many as hops if not given.
+        """
+        return (
+            self.end_latency
+            + (hops if wire is None else wire) * self.link_latency
+            + (hops if routers is None else routers) * self.router_latency
+            + hops * self.flit_bytes / self.bandwidth
+        )
+
 
 def paper_network(
-    where: TorusTopology | str, bandwidth: float = 50e9, ties: str = "adaptive"
+    where: Topology | str, bandwidth: float = 50e9, ties: str = "adaptive"
 ) -> Network:
     """The network of the Swing paper's evaluation [§5]: 400 Gb/s, 100 ns links, 300 ns routers.
 

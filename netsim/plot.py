@@ -88,10 +88,11 @@ def goodput(rows: list[Row]) -> Figure:
 def links(rows: list[Row]) -> Figure:
     """Bytes on every directed link: on the grid in two dimensions, else node by node."""
     first = rows[0]
-    dims = Torus.parse(first["topology"].split()[0]).dims
+    dims = Torus.parse(first["topology"].partition(":")[2]).dims
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
     axes = figure.subplots()
-    shown = _grid(axes, rows, dims) if len(dims) == 2 else _table(axes, rows, len(dims))
+    near = all(r["direction"] for r in rows)
+    shown = _grid(axes, rows, dims) if len(dims) == 2 and near else _table(axes, rows, len(dims))
     figure.colorbar(shown, ax=axes, label="bytes")
     what = f"{first['algorithm']} {first['variant']}".strip().replace("_", " ")
     size = format_size(int(first["nbytes"]))
@@ -119,9 +120,11 @@ def _grid(axes: Axes, rows: list[Row], dims: tuple[int, ...]) -> LineCollection:
 
 
 def _table(axes: Axes, rows: list[Row], ndim: int) -> AxesImage:
-    table = np.zeros((2 * ndim, 1 + max(int(r["src"]) for r in rows)))
+    # The busiest of the links that leave a node along a dimension.
+    table = np.zeros((ndim, 1 + max(int(r["src"]) for r in rows)))
     for r in rows:
-        table[2 * int(r["dim"]) + "+-".index(r["direction"]), int(r["src"])] = float(r["bytes"])
-    axes.set_yticks(range(2 * ndim), [f"dim {i // 2} {'+-'[i % 2]}" for i in range(2 * ndim)])
+        at = int(r["dim"]), int(r["src"])
+        table[at] = max(table[at], float(r["bytes"]))
+    axes.set_yticks(range(ndim), [f"dimension {j}" for j in range(ndim)])
     axes.set(xlabel="node the link leaves")
     return axes.imshow(table, aspect="auto", interpolation="none", cmap="viridis_r", vmin=0)

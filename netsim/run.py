@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from netsim.load import check_dims, link_load, traffic
+from netsim.flatten import Conditions
+from netsim.load import check_dims, link_load, phase_loads, traffic
 from netsim.models import MODELS
 from netsim.network import Network
 from swing.schedule import Message, Schedule
 
 
 class Bottleneck(NamedTuple):
-    """The busiest link of the costliest step: its ends (nodes) and who uses it."""
+    """The slowest link of the costliest step: its ends, the step, who uses it, step's seconds."""
 
     link: tuple[int, int]
     step: int
@@ -30,7 +31,6 @@ class Run:
 
     Args:
         seconds: from start to end.
-        congestion: Σ over steps of the busiest directed link's bytes ÷ (n/D).
         step_seconds: (nsteps,) what each step adds.
     """
 
@@ -38,9 +38,8 @@ class Run:
     network: Network
     nbytes: int
     model: str
-    seed: int
+    conditions: Conditions
     seconds: float
-    congestion: float
     step_seconds: np.ndarray = field(repr=False)
 
     @property
@@ -49,32 +48,40 @@ class Run:
         return self.nbytes / self.seconds if self.seconds else float("inf")
 
     @cached_property
+    def congestion(self) -> float:
+        """Σ over steps of the busiest directed link's bytes ÷ (n/D)."""
+        loads = phase_loads(self.schedule, self.network, self.conditions.seed)
+        alone = [max(sum(load.peak for load in group) for group in p.groups) for p in loads]
+        most = [max(total, p.total) for total, p in zip(alone, loads, strict=True)]
+        return sum(most) * self.network.topology.ndim
+
+    @cached_property
     def link_bytes(self) -> np.ndarray:
-        """(ndim, 2, size) bytes over every directed link in all steps (see TorusTopology)."""
-        total = np.zeros((len(self.network.topology.dims), 2, self.network.topology.size))
+        """(nlinks,) bytes over every directed link in all steps; links as ``topology.ends``."""
+        total = np.zeros(self.network.topology.nlinks)
         for s in range(self.schedule.nsteps):
             total += self.step_bytes(s)
         return total
 
     def step_bytes(self, s: int) -> np.ndarray:
-        """(ndim, 2, size) bytes over every directed link in step s."""
-        net = self.network
-        return self.nbytes * link_load(self.schedule, s, net.topology, net.ties, self.seed)
+        """(nlinks,) bytes over every directed link in step s."""
+        return self.nbytes * link_load(self.schedule, s, self.network, self.conditions.seed)
 
     @cached_property
     def bottleneck(self) -> Bottleneck | None:
         """Where the time goes; None if nothing is sent."""
         if not self.schedule.nsteps:
             return None
+        place, net = self.network.topology, self.network
         s = int(self.step_seconds.argmax())
-        topology, step = self.network.topology, self.schedule.step(s)
-        load = self.step_bytes(s)
-        j, way, node = (int(i) for i in np.unravel_index(load.argmax(), load.shape))
-        users = topology.crossing(
-            traffic(self.schedule, step), (j, way, node), self.network.ties, (self.seed, s)
-        )
-        messages = tuple(step.message(int(i)) for i in users)
-        return Bottleneck(topology.ends((j, way, node)), s, messages, float(self.step_seconds[s]))
+        step = self.schedule.step(s)
+        link = int((self.step_bytes(s) / net.bandwidths).argmax())
+        flow = traffic(self.schedule, step)
+        ways = place.ways(flow.src, flow.dst, net.ties, (self.conditions.seed, s))
+        users = np.unique(ways.message[ways.per_link()[ways.links == link]])
+        tail, head = place.ends[link].tolist()
+        messages = tuple(step.message(i) for i in users.tolist())
+        return Bottleneck((tail, head), s, messages, float(self.step_seconds[s]))
 
 
 def simulate(
@@ -84,6 +91,10 @@ def simulate(
     model: str = "analytic",
     *,
     seed: int = 0,
+    sync: str = "receives",
+    parts: str = "schedule",
+    skew: float = 0.0,
+    delay: Mapping[int, float] | None = None,
 ) -> Run:
     """Run a schedule on a simulated network.
 
@@ -92,7 +103,12 @@ def simulate(
         network: topology and costs.
         nbytes: size of the vector on each rank, in bytes.
         model: a key of `netsim.models.MODELS`.
-        seed: for random ties.
+        seed: for random ties and skew.
+        sync: when a rank begins its next step, see `netsim.flatten.SYNC`; the analytic model
+            always waits for all ranks.
+        parts: when the parts of a schedule meet, see `netsim.flatten.PARTS`; likewise.
+        skew: ranks start at random within so many seconds.
+        delay: seconds that a rank needs for each message it receives, by rank: slow ranks.
 
     Raises:
         ValueError: dimensions that differ, a negative size, an unknown model.
@@ -108,11 +124,10 @@ def simulate(
     if model not in MODELS:
         raise ValueError(f"no model {model!r}: choose from {', '.join(MODELS)}")
     check_dims(schedule, network.topology)
-    seconds, peaks = MODELS[model](schedule, network, int(nbytes), seed)
-    congestion = float(np.sum(peaks)) * network.topology.ndim
-    return Run(
-        schedule, network, int(nbytes), model, seed, float(np.sum(seconds)), congestion, seconds
-    )
+    conditions = Conditions(seed, sync, parts, skew, dict(delay or {}))
+    seconds = MODELS[model](schedule, network, int(nbytes), conditions)
+    total = float(np.sum(seconds))
+    return Run(schedule, network, int(nbytes), model, conditions, total, seconds)
 
 
 def row(run: Run) -> dict[str, object]:
@@ -129,8 +144,5 @@ def row(run: Run) -> dict[str, object]:
         "model": run.model,
         "bandwidth_gbps": run.network.bandwidth * 8 / 1e9,
         "ties": run.network.ties,
-        "seed": run.seed,
+        "seed": run.conditions.seed,
     }
-
-
-__all__: Sequence[str] = ["Bottleneck", "Run", "row", "simulate"]

@@ -34,6 +34,8 @@ from swing.schedule import BlockRange, Blocks, Message, Op, Rows, Schedule, Step
 from swing.torus import Array
 
 Flags = NDArray[np.bool_]
+_Turn = tuple[int, int]  # a rank, and which of its turns
+_Sides = defaultdict[tuple[int, int], list[tuple[int, Message]]]  # (src, dst): turn, message
 
 TOKENS = 2**24  # counts held at a time: 64 MB, and a few times that in passing
 WORDS = 2**23  # words of contributor sets held at a time: 64 MB, and a few times that in passing
@@ -99,8 +101,8 @@ def verify(schedule: Schedule) -> Report:
         schedule: any table of messages; nothing in it is taken for granted.
 
     Raises:
-        ScheduleError: messages that make no sense; else contributions that are missing or
-            added twice.
+        ScheduleError: a message that makes no sense, or a contribution that is missing or
+            added twice; it names the step, rank and block.
 
     >>> import swing
     >>> print(verify(swing.schedule("swing", swing.Torus((2, 4)))))
@@ -168,16 +170,13 @@ def deadlock(programs: Sequence[Sequence[Turn]]) -> None:
         raise ScheduleError(f"ranks wait in a circle: {what}", *circle[0]) from None
 
 
-_Turn = tuple[int, int]  # a rank, and which of its turns
-_Sides = defaultdict[tuple[int, int], list[tuple[int, Message]]]  # (src, dst): turns and messages
-
-
 def _read(schedule: Schedule) -> Report:
     """Refuse rows that make no sense, and count the others."""
-    p, owner = schedule.torus.size, schedule.owner
+    p = schedule.torus.size
     if sum(schedule.parts) != schedule.nblocks:
         raise ScheduleError(f"{schedule.nblocks} blocks, and {sum(schedule.parts)} in the parts")
     if schedule.collective != "allreduce":
+        owner = schedule.owner
         if owner is None or len(owner) != schedule.nblocks:
             raise ScheduleError(f"a {schedule.collective} needs an owner of every block")
         for b in np.flatnonzero((owner < 0) | (owner >= p))[:1]:
@@ -338,7 +337,7 @@ def _prove_by_tokens(schedule: Schedule, lo: int, hi: int) -> Flags:
             proven[source[broken] % (hi - lo)] = False
         if not proven.any():
             return proven
-    # No rank pays a debt back, nor becomes rid of more than all tokens: there never were any.
+    # A debt is never paid back, and more than all never becomes less: neither ever was.
     proven &= (held.min(axis=0) >= 0) & (held.max(axis=0) <= total)
     proven &= (held[_ends(schedule, lo, hi)] == total).all(axis=0)
     return proven

@@ -48,7 +48,9 @@ def options(name: str, torus: Torus) -> Iterator[dict[str, object]]:
     """What an algorithm offers on a torus: collectives, variants, and ports from one to all."""
     takes = inspect.signature(swing.ALGORITHMS[name]).parameters
     most = 2 if name == "ring" else max(1, torus.ports)
-    some = {1, (most + 1) // 2, most} if torus.size <= 40 else {most}
+    some = {1, (most + 1) // 2, most} if torus.size <= 33 else {most}
+    if name == "recursive_doubling":  # on all ports it is mirrored_recursive_doubling
+        some = {1, (most + 1) // 2}
     every = [{"ports": n} for n in sorted(some)] if "ports" in takes else [{}]
     yield from every
     for collective in ("reduce_scatter", "allgather"):

@@ -164,9 +164,11 @@ def test_a_buffer_that_does_not_fit_is_refused_with_the_mend(case):
         allreduce(MPI.COMM_SELF, sendbuf, recvbuf)
 
 
-def test_an_operation_must_be_mpis():
+def test_communicator_and_operation_must_be_mpis():
     with pytest.raises(TypeError, match=r"MPI\.Op\.Create"):
         allreduce(MPI.COMM_SELF, np.ones(3), op=np.add)
+    with pytest.raises(TypeError, match="comm is a NoneType: pass a communicator"):
+        allreduce(None, np.ones(3))
 
 
 def test_all_that_has_a_buffer_is_read_where_it_is():
@@ -189,6 +191,21 @@ def test_a_call_keeps_nothing_alive_or_exported():
     memory = bytearray(64)
     allreduce(MPI.COMM_SELF, memory)
     memory.extend(b"more")  # BufferError if a view of it were kept
+
+
+def test_a_call_like_the_last_one_is_looked_at_again():
+    source, result = np.arange(6), np.empty(6, int)
+    for _ in range(2):
+        allreduce(MPI.COMM_SELF, source, result)
+    assert (result == source).all()
+    source[:] = 7
+    assert (allreduce(MPI.COMM_SELF, source, result) == 7).all()
+    result.resize(3, refcheck=False)
+    with pytest.raises(ValueError, match="6 elements and recvbuf 3"):
+        allreduce(MPI.COMM_SELF, source, result)
+    source.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        allreduce(MPI.COMM_SELF, np.ones(6, int), source)
 
 
 def test_explain_says_what_and_why():

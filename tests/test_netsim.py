@@ -18,7 +18,7 @@ import netsim
 import swing
 from netsim.load import link_load, phase_loads, traffic
 from netsim.routing import TIES
-from netsim.topology import Traffic
+from netsim.topology import Traffic, torus
 from swing.algorithms import variants
 from tests.cases import SHAPES, schedules
 
@@ -38,31 +38,32 @@ def test_bytes_are_conserved_on_minimal_routes(dims, wrap, ties, seed):
     src, dst = rng.integers(0, topology.size, (2, 40))
     flow = Traffic(src, dst, rng.random(40))
     load = topology.load(flow, ties, (seed,))
-    assert load.sum() == pytest.approx((flow.weight * topology.hops(src, dst)).sum())
-    assert load[~topology.exists].max(initial=0) < 1e-12
+    assert load.sum() == pytest.approx((flow.weight * topology.paths(src, dst)[:, 0]).sum())
     graph = topology.to_networkx()
-    assert graph.number_of_edges() == topology.nlinks == topology.exists.sum()
+    assert graph.number_of_edges() == topology.nlinks == len(load)
     far = dict(nx.all_pairs_shortest_path_length(graph))
-    assert topology.hops(src, dst).tolist() == [
+    assert topology.paths(src, dst)[:, 0].tolist() == [
         far[a][b] for a, b in zip(src.tolist(), dst.tolist(), strict=True)
     ]
-    assert topology.diameter == max(max(d.values()) for d in far.values())
+    assert topology.diameter.hops == max(max(d.values()) for d in far.values())
     assert topology.least_ports == min(dict(graph.out_degree()).values())
 
 
 @given(shapes, st.sampled_from([t for t in TIES if t != "random"]), st.booleans())
 def test_lines_load_the_links_as_their_rows_do(dims, ties, wrap):
     topology = netsim.topology(f"{'torus' if wrap else 'mesh'}:{'x'.join(map(str, dims))}")
+    network = replace(netsim.paper_network(topology), ties=ties)
     for schedule in schedules(swing.Torus(dims)):
-        loads = {p.steps[0]: p.groups for p in phase_loads(schedule, topology, ties)}
+        loads = {p.steps[0]: p.groups for p in phase_loads(schedule, network)}
         for s, step in enumerate(schedule):
             by_rows = topology.load(traffic(schedule, step), ties)
-            assert link_load(schedule, s, topology, ties) == pytest.approx(by_rows, abs=1e-12)
+            assert link_load(schedule, s, network) == pytest.approx(by_rows, abs=1e-12)
             if s in loads and len(loads[s][0]) == 1:
                 ((load,),) = loads[s]
                 assert load.peak == pytest.approx(by_rows.max(initial=0))
                 flow = traffic(schedule, step)
-                assert load.hops == topology.hops(flow.src, flow.dst).max(initial=0)
+                far = topology.paths(flow.src, flow.dst)[:, 0].max(initial=0)
+                assert load.latency == pytest.approx(network.latency(far) if len(step) else 0)
                 sent = np.bincount(flow.src, flow.weight, topology.size).max()
                 assert load.sent == pytest.approx(sent) or load.sent >= sent
 
@@ -75,7 +76,7 @@ def test_run_link_bytes_are_bytes_times_hops(dims):
         total = 0.0
         for step in schedule:
             flow = traffic(schedule, step)
-            total += (flow.weight * network.topology.hops(flow.src, flow.dst)).sum() * 10**6
+            total += (flow.weight * network.topology.paths(flow.src, flow.dst)[:, 0]).sum() * 10**6
         assert run.link_bytes.sum() == pytest.approx(total)
 
 
@@ -182,19 +183,19 @@ def test_a_mesh_costs_more_than_its_torus():
 
 
 def test_wraparound_may_differ_by_dimension():
-    mixed = netsim.topology("torus:4x4").__class__(swing.Torus((4, 4), wrap=(True, False)))
+    mixed = torus(swing.Torus((4, 4), wrap=(True, False)))
     assert mixed.nlinks == 2 * (16 + 12)
-    assert mixed.diameter == 2 + 3
+    assert mixed.diameter.hops == 2 + 3
 
 
 def test_ties_go_as_their_names_say():
     ring = netsim.topology("torus:4")
     flow = Traffic(np.array([0, 2]), np.array([2, 0]), np.ones(2))
-    plus = {ties: ring.load(flow, ties)[0, 0].sum() for ties in TIES}
+    plus = {ties: ring.load(flow, ties)[ring.way > 0].sum() for ties in TIES}
     assert plus["split"] == plus["adaptive"] == 2
     assert plus["positive"] == 4
     assert plus["simgrid"] == 2  # node d/2 goes the other way
-    drawn = {float(ring.load(flow, "random", (seed,))[0, 0].sum()) for seed in range(30)}
+    drawn = {float(ring.load(flow, "random", (seed,))[ring.way > 0].sum()) for seed in range(30)}
     assert drawn == {0.0, 2.0, 4.0}
     run, again = (
         netsim.simulate(
@@ -223,12 +224,13 @@ def test_the_bottleneck_names_the_messages_on_the_link():
     assert found.step == int(run.step_seconds.argmax())
     src, dst = found.link
     assert (src - dst) % 8 in (1, 7)
+    (link,) = np.flatnonzero((network.topology.ends == found.link).all(axis=1))
     direct = [
         m
         for m in (schedule[found.step].message(i) for i in range(8))
         if network.topology.load(
             Traffic(np.array([m.src]), np.array([m.dst]), np.ones(1)), "split"
-        )[0, 0 if dst == (src + 1) % 8 else 1, src]
+        )[link]
     ]
     assert [str(m) for m in found.messages] == [str(m) for m in direct]
 

@@ -1,15 +1,62 @@
-"""The models by name: schedule, network, bytes, seed → seconds and peak share of every step."""
+"""The models by name: schedule, network, bytes, conditions → seconds of every step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
+from netsim.flatten import KEEP, Conditions, kept_steps, messages_of
+from netsim.messages import Messages
 from netsim.models.analytic import analytic
 from netsim.network import Network
 from swing.schedule import Schedule
 
-Model = Callable[[Schedule, Network, int, int], tuple[np.ndarray, np.ndarray]]
+Model = Callable[[Schedule, Network, int, Conditions], np.ndarray]
 
-MODELS: dict[str, Model] = {"analytic": analytic}
+
+def flow(schedule: Schedule, network: Network, nbytes: int, conditions: Conditions) -> np.ndarray:
+    """The model of `netsim.models.flow`."""
+    from netsim.models.flow import flow_times
+
+    messages = messages_of(schedule, network, nbytes, conditions)
+    return _steps(schedule, messages, flow_times(messages, network.bandwidths))
+
+
+def packet(schedule: Schedule, network: Network, nbytes: int, conditions: Conditions) -> np.ndarray:
+    """The model of `netsim.models.packet`."""
+    from netsim.models.packet import packet_times
+
+    messages = messages_of(schedule, network, nbytes, conditions)
+    messages = replace(messages, cost=messages.cost + network.end_latency)
+    times = packet_times(
+        messages,
+        network.bandwidths,
+        network.hop_latencies,
+        packet_bytes=network.packet_bytes,
+        flit_bytes=network.flit_bytes,
+        message_overhead=network.message_overhead,
+        adaptive=network.ties == "adaptive",
+    )
+    return _steps(schedule, messages, times)
+
+
+def _steps(schedule: Schedule, messages: Messages, arrival: np.ndarray) -> np.ndarray:
+    """(nsteps,) what every step adds to the time of all before it.
+
+    Steps that were not followed add the mean of the second half of those that were.
+    """
+    end = np.zeros(schedule.nsteps)
+    np.maximum.at(end, messages.step, arrival + messages.cost)
+    added = np.diff(np.maximum.accumulate(end), prepend=0.0)
+    follow = kept_steps(schedule)
+    left_out = follow != np.arange(schedule.nsteps)
+    last = follow[left_out]
+    if len(last):
+        recent = last[:, None] - np.arange(KEEP // 2)
+        added[left_out] = added[recent].mean(axis=1)
+    return added
+
+
+MODELS: dict[str, Model] = {"analytic": analytic, "flow": flow, "packet": packet}

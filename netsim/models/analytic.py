@@ -1,6 +1,6 @@
 """Analytic: steps in lockstep, each as long as its longest latency and its busiest link need.
 
-    T = Σ over steps of  o·sends + latency(hops) + n·max(peak/B, sent/B_in, received/B_out)
+    T = Σ over steps of  o·sends + latency + n·max(busiest link, sent/B_in, received/B_out)
                          + γ·n·reduced
 
 with the step's figures from `netsim.load.StepLoad` and the network's numbers. Steps that repeat
@@ -19,39 +19,43 @@ from __future__ import annotations
 
 import numpy as np
 
+from netsim.flatten import Conditions
 from netsim.load import StepLoad, phase_loads
 from netsim.network import Network
 from swing.schedule import Schedule
 
 
 def analytic(
-    schedule: Schedule, network: Network, nbytes: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds of every step and the share of the vector on its busiest link, (nsteps,) each."""
-    seconds, peaks = np.zeros(schedule.nsteps), np.zeros(schedule.nsteps)
-    for steps, groups, total in phase_loads(schedule, network.topology, network.ties, seed):
+    schedule: Schedule, network: Network, nbytes: int, conditions: Conditions
+) -> np.ndarray:
+    """(nsteps,) seconds of every step; all wait for the rank that starts or works last."""
+    p = schedule.torus.size
+    delay = float(conditions.delays(p).max()) if conditions.delay else 0.0
+    seconds = np.zeros(schedule.nsteps)
+    for steps, groups, _, drain in phase_loads(schedule, network, conditions.seed):
         here = slice(steps.start, steps.stop)
-        times = [[_seconds(load, network, nbytes) for load in loads] for loads in groups]
+        times = [[_seconds(load, network, nbytes, delay) for load in loads] for loads in groups]
         slowest = int(np.argmax([sum(t) for t in times]))
         seconds[here] = times[slowest]
-        peaks[here] = [load.peak for load in groups[slowest]]
         # Where groups share links these need longer than any group alone.
-        missing = max(0.0, total - peaks[here].sum()) / len(steps)
-        peaks[here] += missing
-        seconds[here] += missing * nbytes / network.bandwidth
-    return seconds, peaks
+        missing = drain - sum(load.drain for load in groups[slowest])
+        seconds[here] += max(0.0, missing) * nbytes / len(steps)
+    if conditions.skew and schedule.nsteps:
+        seconds[0] += conditions.starts(p).max()
+    return seconds
 
 
-def _seconds(load: StepLoad, network: Network, nbytes: int) -> float:
+def _seconds(load: StepLoad, network: Network, nbytes: int, delay: float) -> float:
     if not load.sends:
         return 0.0
-    slowest = load.peak / network.bandwidth
+    slowest = load.drain
     if network.injection_bandwidth is not None:
         slowest = max(slowest, load.sent / network.injection_bandwidth)
     if network.ejection_bandwidth is not None:
         slowest = max(slowest, load.received / network.ejection_bandwidth)
     return (
         network.message_overhead * load.sends
-        + network.latency(load.hops)
+        + load.latency
         + nbytes * (slowest + network.gamma * load.reduced)
+        + delay
     )

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from netsim.topology.torus import TorusTopology, Traffic
+from netsim.topology.graph import GraphTopology, graph, without
+from netsim.topology.grid import Grid, Path, Traffic
+from netsim.topology.hamming_mesh import hamming_mesh
+from netsim.topology.hyperx import hyperx
+from netsim.topology.torus import torus
+from netsim.topology.ways import Seed, Ways
 from swing.torus import Torus
 
-KINDS: dict[str, Callable[[Torus], TorusTopology]] = {
-    "torus": TorusTopology,
-    "mesh": lambda torus: TorusTopology(Torus(torus.dims, wrap=False)),
+Topology = Grid | GraphTopology
+
+KINDS: dict[str, Callable[[Torus], Topology]] = {
+    "torus": torus,
+    "mesh": lambda where: torus(Torus(where.dims, wrap=False)),
+    "hx2mesh": partial(hamming_mesh, board=2),
+    "hx4mesh": partial(hamming_mesh, board=4),
+    "hyperx": hyperx,
 }
 
 
-def topology(name: str) -> TorusTopology:
-    """The topology of a name such as ``torus:8x8`` or ``mesh:4x4x4``.
+def topology(name: str) -> Topology:
+    """The topology of a name such as ``torus:8x8``, ``hx2mesh:64x64`` or ``hyperx:8x8``.
 
     Raises:
         ValueError: an unknown kind, or dimensions that are no whole numbers from 1 up.
@@ -26,4 +37,7 @@ def topology(name: str) -> TorusTopology:
     return KINDS[kind](Torus.parse(dims))
 
 
-__all__ = ["KINDS", "TorusTopology", "Traffic", "topology"]
+__all__ = [
+    "KINDS", "GraphTopology", "Grid", "Path", "Seed", "Topology", "Traffic", "Ways", "graph",
+    "topology", "torus", "without",
+]  # fmt: skip

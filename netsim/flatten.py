@@ -1,0 +1,221 @@
+"""From a schedule on a network to flat arrays of messages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import numpy as np
+
+from netsim.load import check_dims, traffic
+from netsim.messages import Messages
+from netsim.network import Network
+from netsim.topology import Ways
+from swing.schedule import Op, Schedule, Step
+from swing.torus import Array
+
+SYNC = ("rank", "receives", "step")
+"""When a rank begins its next step.
+
+rank: its own messages of the step, those sent and those received, have arrived.
+receives: those received have arrived.
+step: all messages of the step have arrived, anywhere.
+"""
+
+PARTS = ("schedule", "free")
+"""When the parts of a schedule meet.
+
+schedule: where its phases change, for most after every step (lockstep).
+free: only between phases of several steps; lockstep is not kept.
+"""
+
+KEEP = 16
+"""Steps that are followed of a run of equal ones; the others take the mean of their second half."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How a collective is run, apart from schedule, network and size.
+
+    Args:
+        seed: for random ties and skew.
+        sync: a rule of `SYNC`.
+        parts: a rule of `PARTS`.
+        skew: ranks start at random within so many seconds.
+        delay: seconds that a rank needs for each message it receives, by rank: slow ranks.
+    """
+
+    seed: int = 0
+    sync: str = "receives"
+    parts: str = "schedule"
+    skew: float = 0.0
+    delay: Mapping[int, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.sync not in SYNC:
+            raise ValueError(f"sync must be one of {', '.join(SYNC)}, not {self.sync!r}")
+        if self.parts not in PARTS:
+            raise ValueError(f"parts must be one of {', '.join(PARTS)}, not {self.parts!r}")
+        if not 0 <= self.skew < np.inf or not all(0 <= d < np.inf for d in self.delay.values()):
+            raise ValueError("skew and delay are seconds from 0 up")
+
+    def starts(self, p: int) -> np.ndarray:
+        """(p,) seconds at which the ranks start."""
+        return np.random.default_rng((self.seed, p)).uniform(0, self.skew, p)
+
+    def delays(self, p: int) -> np.ndarray:
+        """(p,) seconds that the ranks need for each message they receive."""
+        seconds = np.zeros(p)
+        for rank, more in self.delay.items():
+            if not 0 <= rank < p:
+                raise ValueError(f"there is no rank {rank} to delay: ranks go from 0 to {p - 1}")
+            seconds[rank] = more
+        return seconds
+
+
+def kept_steps(schedule: Schedule) -> Array:
+    """(nsteps,) for every step the one that is followed in its stead.
+
+    Of a run of equal steps the first `KEEP` are followed. Steps in lockstep are equal if they
+    have the same pattern; a phase in which parts run on their own is a run if all its steps have.
+    """
+    phases: dict[Hashable, set[Hashable]] = {}
+    length = Counter(map(schedule.phase, range(schedule.nsteps)))
+    for s in range(schedule.nsteps):
+        phases.setdefault(schedule.phase(s), set()).add(schedule.pattern(s))
+
+    def alike(s: int) -> Hashable:
+        phase = schedule.phase(s)
+        if length[phase] == 1:
+            return "lockstep", schedule.pattern(s)
+        return ("phase", phase) if len(phases[phase]) == 1 else s
+
+    follow = np.arange(schedule.nsteps)
+    for _, run in groupby(range(schedule.nsteps), key=alike):
+        steps = list(run)
+        follow[steps[KEEP:]] = steps[KEEP - 1 : KEEP]
+    return follow
+
+
+def messages_of(
+    schedule: Schedule, network: Network, nbytes: int, conditions: Conditions = Conditions()
+) -> Messages:
+    """The messages of the steps of a schedule that `kept_steps` follows.
+
+    Raises:
+        ValueError: a schedule for other dimensions than the topology's.
+    """
+    check_dims(schedule, network.topology)
+    table = _Table(schedule, network, nbytes, conditions)
+    kept = np.unique(kept_steps(schedule)).tolist()
+    length = Counter(map(schedule.phase, range(schedule.nsteps)))
+
+    def phase(s: int) -> Hashable:
+        found = schedule.phase(s)
+        return None if conditions.parts == "free" and length[found] == 1 else (found,)
+
+    for _, steps in groupby(kept, key=phase):
+        table.add_phase(list(steps))
+    return table.messages()
+
+
+class _Table:
+    """Messages in the making, phase by phase; ``gate`` is what each rank waits for next."""
+
+    def __init__(
+        self, schedule: Schedule, network: Network, nbytes: int, conditions: Conditions
+    ) -> None:
+        self.schedule, self.network, self.nbytes = schedule, network, nbytes
+        self.conditions = conditions
+        p = schedule.torus.size
+        self.start, self.delay = conditions.starts(p), conditions.delays(p)
+        self.columns: list[list[np.ndarray]] = []
+        self.ways: list[Ways] = []
+        most = p * (schedule.nsteps + 1) * (len(schedule.parts) + 1)
+        self.need = np.zeros(most, dtype=np.int64)
+        self.follows = np.full(most, -1)
+        self.ngroups = 0
+        self.gate = np.full(p, -1)
+
+    def add_phase(self, steps: list[int]) -> None:
+        """Its steps, one after the other; where there are several, each part for itself."""
+        if len(steps) == 1:
+            self.gate = self.add_step(steps[0], self.schedule.step(steps[0]), self.gate)
+            return
+        ends = []
+        for part in range(len(self.schedule.parts)):
+            gate = self.gate
+            for s in steps:
+                gate = self.add_step(s, self.schedule.step(s).only(part), gate)
+            ends.append(gate)
+        # Where the ranks' parts meet again: a group that only waits for the last ones of them.
+        moved = [gate != self.gate for gate in ends]
+        meet = self._open(np.sum(moved, axis=0), np.full_like(self.gate, -1))
+        for gate, some in zip(ends, moved, strict=True):
+            self.follows[gate[some]] = meet[some]
+        self.gate = np.where(meet >= 0, meet, self.gate)
+
+    def add_step(self, s: int, step: Step, gate: Array) -> Array:
+        """Its messages and their groups; what each rank waits for afterwards."""
+        src, dst, share = traffic(self.schedule, step)
+        if not len(src):
+            return gate
+        # With a barrier all ranks wait for what rank 0 waits for.
+        sync, p = self.conditions.sync, len(gate)
+        sender, receiver = (
+            np.zeros_like(ranks) if sync == "step" else ranks for ranks in (step.src, step.dst)
+        )
+        waits = np.bincount(receiver, minlength=p)
+        if sync == "rank":
+            waits += np.bincount(sender, minlength=p)
+        group = self._open(waits, gate)
+        own = group[sender] if sync == "rank" else np.full_like(sender, -1)
+        nbytes = share * self.nbytes
+        ops = np.broadcast_to(np.asarray(step.op, dtype=object), len(src))
+        cost = np.where(ops == Op.REDUCE, self.network.gamma * nbytes, 0.0) + self.delay[step.dst]
+        ready, steps = self.start[step.src], np.full_like(src, s)
+        self.columns.append(
+            [src, dst, nbytes, steps, gate[sender], ready, group[receiver], own, cost]
+        )
+        place, ties = self.network.topology, self.network.ties
+        self.ways.append(place.ways(src, dst, ties, (self.conditions.seed, s)))
+        return np.where(group >= 0, group, gate)
+
+    def _open(self, waits: Array, gate: Array) -> Array:
+        """(p,) a new group for each rank that waits for something, -1 for the others.
+
+        It also waits for the rank's group before it, unless another one follows that already:
+        then the parts of a phase begin, and their messages wait for it themselves.
+        """
+        group = np.full_like(gate, -1)
+        ranks = np.flatnonzero(waits)
+        new = self.ngroups + np.arange(len(ranks))
+        self.ngroups += len(ranks)
+        group[ranks] = new
+        before = gate[ranks]
+        linked = (before >= 0) & (self.follows[before] < 0)
+        self.need[new] = waits[ranks] + linked
+        self.follows[before[linked]] = new[linked]
+        return group
+
+    def messages(self) -> Messages:
+        """All that was added."""
+        src, dst, nbytes, step, gate, ready, feeds, own, cost = (
+            np.concatenate([np.zeros(0), *c]) for c in zip(*self.columns, strict=True)
+        ) if self.columns else [np.zeros(0)] * 9  # fmt: skip
+        whole = [a.astype(np.int64) for a in (src, dst, step, gate, feeds, own)]
+        count = [np.bincount(w.message) for w in self.ways]
+        hops = np.concatenate([np.zeros(0, dtype=np.int64), *(np.diff(w.ptr) for w in self.ways)])
+        links = np.concatenate([np.zeros(0, dtype=np.int64), *(w.links for w in self.ways)])
+        per_way = np.repeat(np.arange(len(hops)), hops)
+        latency = np.bincount(per_way, self.network.hop_latencies[links], len(hops))
+        return Messages(
+            whole[0], whole[1], nbytes, whole[2], whole[3], ready,
+            np.stack([whole[4], whole[5]], axis=1),
+            self.need[: self.ngroups], self.follows[: self.ngroups],
+            np.append(0, np.cumsum(np.concatenate([np.zeros(0, dtype=np.int64), *count]))),
+            np.concatenate([np.zeros(0), *(w.share for w in self.ways)]),
+            np.append(0, np.cumsum(hops)), links, latency + self.network.end_latency, cost,
+        )  # fmt: skip
