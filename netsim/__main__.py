@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +15,15 @@ from rich.progress import track
 from rich.table import Table
 
 from netsim.bounds import lower_bound
+from netsim.flatten import PARTS, SYNC
 from netsim.models import MODELS
 from netsim.network import Network, paper_network
 from netsim.routing import TIES
+from netsim.rows import KEY, Row, in_order, read_csv, winners, write_csv
 from netsim.run import Run, row, simulate
 from netsim.sizes import format_size, parse_size, parse_sizes
-from netsim.sweep import Row, sweep, winners, write_csv
+from netsim.sweep import Case, sweep
+from netsim.sweep import prune as pruned
 from netsim.topology import Topology, topology
 from swing.cli import Parsed, every_way, invoke, named_schedule, schedule_options
 
@@ -30,6 +34,10 @@ BANDWIDTH = click.option("--bandwidth", type=float, default=400.0, show_default=
 TIE_RULE = click.option("--ties", type=click.Choice(TIES), default="adaptive", show_default=True,
                         help="Which way to a peer half a ring away.")  # fmt: skip
 SEED = click.option("--seed", type=int, default=0, help="For random ties.")
+SYNC_RULE = click.option("--sync", type=click.Choice(SYNC), default="receives", show_default=True,
+                         help="When a rank begins its next step.")  # fmt: skip
+PART_RULE = click.option("--parts", type=click.Choice(PARTS), default="schedule",
+                         show_default=True, help="When parts meet.")  # fmt: skip
 PLACE = Parsed("topology", topology)
 
 
@@ -52,19 +60,29 @@ def main() -> None:
 @BANDWIDTH
 @MODEL
 @TIE_RULE
+@SYNC_RULE
+@PART_RULE
 @SEED
 @click.option("--links", type=click.Path(dir_okay=False), help="Write the bytes on every link.")
 @click.option("--step", type=int, help="Only this step's, for --links.")
 @JSON
 def simulate_command(
-    place: Topology, size: int, bandwidth: float, model: str, ties: str, seed: int,
-    links: str | None, step: int | None, as_json: bool, **options: Any,
+    place: Topology, size: int, bandwidth: float, model: str, ties: str, sync: str, parts: str,
+    seed: int, links: str | None, step: int | None, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Simulate one schedule: time, goodput, congestion, bottleneck."""
     network = network_of(place, bandwidth, ties)
     if options["algorithm"] == "auto":
         options |= {"nbytes": size, "machine": network}
-    run = simulate(named_schedule(place.torus, **options), network, size, model, seed=seed)
+    run = simulate(
+        named_schedule(place.torus, **options),
+        network,
+        size,
+        model,
+        seed=seed,
+        sync=sync,
+        parts=parts,
+    )
     if links:
         write_csv(links, _link_rows(run, step))
     bound = lower_bound(network, size)
@@ -118,45 +136,78 @@ def _link_rows(run: Run, step: int | None) -> list[Row]:
               help="May be repeated; all: every one that the topology allows.")  # fmt: skip
 @click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:128MiB:x4",
               show_default=True)  # fmt: skip
-@BANDWIDTH
+@click.option("--bandwidth", "rates", type=float, multiple=True, default=[400.0],
+              show_default=True, help="Of a link, in Gb/s; may be repeated.")  # fmt: skip
 @MODEL
 @TIE_RULE
+@SYNC_RULE
+@PART_RULE
 @SEED
+@click.option("--prune", type=click.FloatRange(1), help="Leave out variants of an algorithm that "
+              "are so many times slower than another in the analytic model.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1), help="Processes; the number of cores for all but "
+              "the analytic model.")  # fmt: skip
 @click.option("--csv", "path", type=click.Path(dir_okay=False), help="Write the rows there.")
+@click.option("--resume", is_flag=True, help="Keep the rows in --csv and run only what is missing.")
 @JSON
 def sweep_command(
-    places: tuple[Topology, ...], names: tuple[str, ...], sizes: list[int], bandwidth: float,
-    model: str, ties: str, seed: int, path: str | None, as_json: bool,
+    places: tuple[Topology, ...], names: tuple[str, ...], sizes: list[int],
+    rates: tuple[float, ...], model: str, ties: str, sync: str, parts: str, seed: int,
+    prune: float | None, jobs: int | None, path: str | None, resume: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Simulate many schedules and sizes; print which algorithm wins where."""
+    conditions = (("seed", seed), ("sync", sync), ("parts", parts))
     cases = [
-        (named_schedule(place.torus, name, **options), network_of(place, bandwidth, ties))
+        Case(place.name, name, tuple(options.items()), rate, ties, model, conditions)
         for place in places
+        for rate in rates
+        if network_of(place, rate, ties)
         for name, options in every_way(names, place.torus)
     ]
+    todo = pruned(cases, sizes, prune) if prune else {case: sizes for case in cases}
+    rows: list[Row] = read_csv(path, KEY) if path and resume and Path(path).exists() else []
+    known = {tuple(str(r[k]) for k in KEY) for r in rows}
+    todo = {c: [n for n in some if c.key(n) not in known] for c, some in todo.items()}
+    jobs = jobs or (1 if model == "analytic" else os.cpu_count() or 1)
     shown = Console(stderr=True, quiet=not sys.stderr.isatty())
-    found = sweep(cases, sizes, model, seed)
-    rows = [r for some in track(found, "simulating", len(cases), console=shown) for r in some]
+    ways = track(sweep(todo, jobs), "simulating", sum(map(len, todo.values())), console=shown)
+    for number, found in enumerate(ways, start=1):
+        rows.append(found)
+        if path and resume and number % 20 == 0:
+            write_csv(path, in_order(rows))
+    rows = in_order(rows)
     if path:
         write_csv(path, rows)
     for r in rows if as_json else []:
         click.echo(json.dumps(r))
     if not as_json:
         for place in places:
-            _print_winners([r for r in rows if r["topology"] == place.name], place, model, ties)
+            for rate in rates:
+                here = (place.name, model, rate)
+                _print_winners(
+                    [
+                        r
+                        for r in rows
+                        if (r["topology"], r["model"], float(r["bandwidth_gbps"])) == here
+                    ],
+                    f"{place.name}, {rate:g} Gb/s: goodput in Gb/s ({model} model, ties {ties})",
+                )
 
 
-def _print_winners(rows: Sequence[Row], place: Topology, model: str, ties: str) -> None:
+def _print_winners(rows: Sequence[Row], title: str) -> None:
     names = list(dict.fromkeys(r["algorithm"] for r in rows))
-    table = Table(title=f"{place.name}: goodput in Gb/s ({model} model, ties {ties})")
+    table = Table(title=title)
     for title in ["size", *names, "winner"]:
         table.add_column(title.replace("_", " "), justify="right")
     for n, best in winners(rows).items():
         goodput = {
             name: max(
-                r["goodput_gbps"] or 0.0
-                for r in rows
-                if r["nbytes"] == n and r["algorithm"] == name
+                (
+                    float(r["goodput_gbps"] or 0)
+                    for r in rows
+                    if (int(r["nbytes"]), r["algorithm"]) == (n, name)
+                ),
+                default=0.0,
             )
             for name in names
         }

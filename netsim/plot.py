@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter
 
+from netsim.rows import Row, read_csv
 from netsim.sizes import format_size
-from netsim.sweep import Row, read_csv
 from swing.torus import Torus
 
 # Okabe and Ito's colours, told apart by the colour-blind; a marker each for print.

@@ -1,75 +1,112 @@
-"""Grids of (topology, algorithm, size) to rows of results."""
+"""Grids of (topology, algorithm, size) to rows of results, on all cores; part of the command line.
+
+A case is named, not built, so that any process can run it: with `concurrent.futures` here, with
+`mpi4py.futures` on a cluster (``mpiexec -n N python -m mpi4py.futures -m netsim sweep …``).
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from netsim.network import Network
+from netsim.network import Network, paper_network
+from netsim.rows import Row
 from netsim.run import row, simulate
+from swing.algorithms import make
 from swing.schedule import Schedule
 
-Row = dict[str, Any]
 
-
-def sweep(
-    cases: Iterable[tuple[Schedule, Network]],
-    sizes: Sequence[int],
-    model: str = "analytic",
-    seed: int = 0,
-) -> Iterator[list[Row]]:
-    """The rows of every case, one a size.
+@dataclass(frozen=True)
+class Case:
+    """A schedule and the network it runs on, by their names.
 
     Args:
-        cases: schedules and the networks to run them on.
-        sizes: of the vector on each rank, in bytes.
-        model: as for `netsim.simulate`.
-        seed: as for `netsim.simulate`.
+        topology: as `netsim.topology` takes it.
+        algorithm: a key of `swing.ALGORITHMS`.
+        options: its options.
+        bandwidth: of a link, Gb/s; the rest is the paper's network.
+        ties: a rule of `netsim.routing.TIES`.
+        model: a key of `netsim.models.MODELS`.
+        conditions: what else `netsim.simulate` takes by keyword.
     """
-    for schedule, network in cases:
-        yield [row(simulate(schedule, network, n, model, seed=seed)) for n in sizes]
+
+    topology: str
+    algorithm: str
+    options: tuple[tuple[str, Any], ...]
+    bandwidth: float = 400.0
+    ties: str = "adaptive"
+    model: str = "analytic"
+    conditions: tuple[tuple[str, Any], ...] = ()
+
+    def key(self, nbytes: int) -> tuple[str, ...]:
+        """What the columns `netsim.rows.KEY` of the row of one size say."""
+        options, seed = dict(self.options), dict(self.conditions).get("seed", 0)
+        variant = options.get("variant", "")
+        cells = (self.topology, self.algorithm, variant, nbytes, self.model, self.bandwidth)
+        return tuple(map(str, (*cells, self.ties, seed)))
+
+    def run(self, nbytes: int, model: str | None = None) -> Row:
+        """The row of one size."""
+        schedule, network = _build(self)
+        how = model or self.model
+        return row(simulate(schedule, network, nbytes, how, **dict(self.conditions)))
 
 
-def winners(rows: Iterable[Row]) -> dict[int, Row]:
-    """For each size the fastest row."""
-    best: dict[int, Row] = {}
-    for r in rows:
-        n = int(r["nbytes"])
-        if n not in best or r["seconds"] < best[n]["seconds"]:
-            best[n] = r
-    return dict(sorted(best.items()))
+@lru_cache(maxsize=8)
+def _build(case: Case) -> tuple[Schedule, Network]:
+    network = paper_network(case.topology, case.bandwidth * 1e9 / 8, case.ties)
+    return make(case.algorithm, network.topology.torus, **dict(case.options)), network
 
 
-def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
-    """Write rows as CSV, all or nothing.
+def prune(cases: Sequence[Case], sizes: Sequence[int], most: float) -> dict[Case, list[int]]:
+    """The sizes to run each case at.
 
-    Raises:
-        OSError: the file can not be written; what was there is then still there.
+    Left out are those at which another variant of the same algorithm is ``most`` times faster
+    under the analytic model: variants are merged in the end, and those are the slow ones to run.
     """
-    text = io.StringIO()
-    table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    whole, part = Path(path), Path(f"{path}.part")
-    whole.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(text.getvalue())
-    os.replace(part, whole)
+    guess = {case: {n: case.run(n, "analytic")["seconds"] for n in sizes} for case in cases}
+    found = {}
+    for case, seconds in guess.items():
+        rivals = [
+            other
+            for that, other in guess.items()
+            if (that.topology, that.algorithm, that.bandwidth)
+            == (case.topology, case.algorithm, case.bandwidth)
+        ]
+        found[case] = [n for n in sizes if seconds[n] <= most * min(r[n] for r in rivals)]
+    return found
 
 
-def read_csv(path: str | Path, needs: Iterable[str]) -> list[Row]:
-    """Rows of a CSV file.
+def sweep(todo: dict[Case, list[int]], jobs: int) -> Iterator[Row]:
+    """The rows of every case and size, as they come.
 
-    Raises:
-        ValueError: a column of ``needs`` is missing.
-        OSError: the file can not be read.
+    Args:
+        todo: the sizes of each case, in bytes.
+        jobs: processes; 1 is this one alone.
     """
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    for column in needs:
-        if not rows or column not in rows[0]:
-            raise ValueError(f"{path} has no column {column!r}: it was not written by netsim")
-    return rows
+    pairs = [(case, n) for case, sizes in todo.items() for n in sizes]
+    if jobs == 1:
+        yield from (_run(case, n) for case, n in pairs)
+        return
+    with _executor(jobs) as pool:
+        # The longest first, so that none is left alone at the end.
+        pairs.sort(key=lambda pair: pair[1], reverse=True)
+        for done in as_completed([pool.submit(_run, *pair) for pair in pairs]):
+            yield done.result()
+
+
+def _run(case: Case, nbytes: int) -> Row:
+    return case.run(nbytes)
+
+
+def _executor(jobs: int) -> Executor:
+    if "mpi4py.futures.__main__" in sys.modules or "mpi4py.futures.server" in sys.modules:
+        from mpi4py.futures import MPIPoolExecutor
+
+        pool: Executor = MPIPoolExecutor()
+        return pool
+    return ProcessPoolExecutor(jobs)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-COMMAND_LINES = {"netsim/__main__.py"}
+COMMAND_LINES = {"netsim/__main__.py", "netsim/sweep.py"}
 
 
 def imports(path):

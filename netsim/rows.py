@@ -1,0 +1,65 @@
+"""Rows of results: as CSV files, and the fastest of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+
+KEY = ("topology", "algorithm", "variant", "nbytes", "model", "bandwidth_gbps", "ties", "seed")
+"""The columns that tell simulated rows apart."""
+
+
+def in_order(rows: Iterable[Row]) -> list[Row]:
+    """Rows by topology, algorithm, variant, bandwidth and size, however they came."""
+    by = ("topology", "algorithm", "variant")
+    return sorted(
+        rows, key=lambda r: (*(r[k] for k in by), float(r["bandwidth_gbps"]), int(r["nbytes"]))
+    )
+
+
+def winners(rows: Iterable[Row]) -> dict[int, Row]:
+    """For each size the fastest row."""
+    best: dict[int, Row] = {}
+    for r in rows:
+        n = int(r["nbytes"])
+        if n not in best or float(r["seconds"]) < float(best[n]["seconds"]):
+            best[n] = r
+    return dict(sorted(best.items()))
+
+
+def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
+    """Write rows as CSV, all or nothing.
+
+    Raises:
+        OSError: the file can not be written; what was there is then still there.
+    """
+    text = io.StringIO()
+    table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    whole, part = Path(path), Path(f"{path}.part")
+    whole.parent.mkdir(parents=True, exist_ok=True)
+    part.write_text(text.getvalue())
+    os.replace(part, whole)
+
+
+def read_csv(path: str | Path, needs: Iterable[str]) -> list[Row]:
+    """Rows of a CSV file.
+
+    Raises:
+        ValueError: a column of ``needs`` is missing.
+        OSError: the file can not be read.
+    """
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    for column in needs:
+        if not rows or column not in rows[0]:
+            raise ValueError(f"{path} has no column {column!r}: it was not written by netsim")
+    return rows
