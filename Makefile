@@ -35,7 +35,7 @@ test-openmpi: export OMPI_ALLOW_RUN_AS_ROOT = 1
 test-openmpi: export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
 test-openmpi: export PRTE_MCA_rmaps_default_mapping_policy = :oversubscribe
 test-openmpi: .venv-openmpi/.stamp  ## the MPI tests under Open MPI
-	.venv-openmpi/bin/python -m pytest tests/mpi
+	.venv-openmpi/bin/python -m pytest tests/test_under_mpi.py
 
 lint: .venv/.stamp  ## ruff and mypy
 	.venv/bin/ruff check

@@ -2,6 +2,7 @@
 
 from swing.algorithms import ALGORITHMS
 from swing.correctness import Report, ScheduleError, verify
+from swing.deadlock import deadlock
 from swing.executor import allreduce, explain
 from swing.schedule import Op, Schedule, Step
 from swing.select import choose, schedule
@@ -17,6 +18,7 @@ __all__ = [
     "Torus",
     "allreduce",
     "choose",
+    "deadlock",
     "explain",
     "schedule",
     "verify",

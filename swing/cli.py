@@ -29,7 +29,10 @@ class Parsed(click.ParamType[Any]):
 
 
 def invoke(command: click.Command, name: str, args: Sequence[str] | None = None) -> int:
-    """Run a command, on the words of the command line if None are given; bad input is one line on standard error and exit status 2."""
+    """Run a command, on the words of the command line if no ``args`` are given.
+
+    Bad input is one line on standard error and exit status 2.
+    """
     try:
         return int(command.main(args, prog_name=name, standalone_mode=False) or 0)
     except click.ClickException as error:

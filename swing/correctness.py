@@ -15,27 +15,23 @@ the end: one is missing. Equal trees on all ranks: the same bits.
 
 Deadlock needs no search: a send and its receive are the same row, and all ranks take the steps in
 the same order, so a rank that posts all its messages of a step before it waits only ever waits
-for ranks in earlier steps. `deadlock` searches in programs that come from elsewhere.
+for ranks in earlier steps. `swing.deadlock` searches in programs that come from elsewhere.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass, replace
-from graphlib import CycleError, TopologicalSorter
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from swing.schedule import BlockRange, Blocks, Message, Op, Rows, Schedule, Step, Turn
+from swing.schedule import BlockRange, Blocks, Op, Rows, Schedule, Step
 from swing.torus import Array
 
 Flags = NDArray[np.bool_]
-_Turn = tuple[int, int]  # a rank, and which of its turns
-_Sides = defaultdict[tuple[int, int], list[tuple[int, Message]]]  # (src, dst): turn, message
 
 TOKENS = 2**24  # counts held at a time: 64 MB, and a few times that in passing
 WORDS = 2**23  # words of contributor sets held at a time: 64 MB, and a few times that in passing
@@ -123,51 +119,6 @@ def verify(schedule: Schedule) -> Report:
             if not proven[first - lo : last - lo].all():
                 same_bits &= _prove_by_sets(schedule, first, last)
     return replace(report, same_bits=same_bits)
-
-
-def deadlock(programs: Sequence[Sequence[Turn]]) -> None:
-    """Run every rank's turns without buffers, or name the ranks that wait for each other.
-
-    A turn posts all its messages, and ends when the other side of each is posted too. The k-th
-    send from one rank to another meets the k-th receive.
-
-    Args:
-        programs: the turns of every rank, such as ``schedule.for_rank(rank)``.
-
-    Raises:
-        ScheduleError: a message without its other side, one whose sides disagree about the
-            blocks, or a circle of ranks.
-    """
-    sends, recvs = _Sides(list), _Sides(list)
-    waiters = defaultdict[_Turn, set[_Turn]](set)  # turns that end only after a turn has
-    for rank, turns in enumerate(programs):
-        for i, turn in enumerate(turns):
-            waiters[rank, i - 1].add((rank, i))
-            for message in turn.sends:
-                sends[rank, message.dst].append((i, message))
-            for message in turn.recvs:
-                recvs[message.src, rank].append((i, message))
-    for src, dst in sorted(sends.keys() | recvs.keys()):
-        for sent, received in zip_longest(sends[src, dst], recvs[src, dst]):
-            if sent is None:
-                what = f"waits for {received[1]}, which rank {src} does not send"
-                raise ScheduleError(what, programs[dst][received[0]].step, dst)
-            if received is None:
-                what = f"sends {sent[1]}, which rank {dst} does not receive"
-                raise ScheduleError(what, programs[src][sent[0]].step, src)
-            (i, out), (j, into) = sent, received
-            if out.op is not into.op or not np.array_equal(np.r_[out.blocks], np.r_[into.blocks]):
-                what = f"waits for {into.op.value} {into}, and is sent {out.op.value} {out}"
-                what += f" of step {programs[src][i].step}"
-                raise ScheduleError(what, programs[dst][j].step, dst)
-            waiters[src, i - 1].add((dst, j))
-            waiters[dst, j - 1].add((src, i))
-    try:
-        TopologicalSorter(waiters).prepare()
-    except CycleError as error:
-        circle = [(programs[rank][i].step, rank) for rank, i in error.args[1]]
-        what = " → ".join(f"{rank} (step {step})" for step, rank in circle)
-        raise ScheduleError(f"ranks wait in a circle: {what}", *circle[0]) from None
 
 
 def _read(schedule: Schedule) -> Report:

@@ -19,7 +19,8 @@ import swing
 from swing import correctness
 from swing.algorithms import variants
 from swing.compose import parallel
-from swing.correctness import Report, ScheduleError, deadlock, verify
+from swing.correctness import Report, ScheduleError, verify
+from swing.deadlock import deadlock
 from swing.schedule import BlockRange, Blocks, BlockSets, Message, Op, Schedule, Step, Turn, join
 from swing.torus import Torus
 
