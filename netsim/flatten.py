@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import numpy as np
@@ -121,6 +121,48 @@ def messages_of(
     return table.messages()
 
 
+def turns(messages: Messages) -> Array:
+    """(m,) 1, 2, … for the messages that a node starts at the same time, in their order."""
+    order = np.lexsort((messages.gate, messages.src))
+    src, gate = messages.src[order], messages.gate[order]
+    new = np.append(True, (src[1:] != src[:-1]) | (gate[1:] != gate[:-1]))[: len(order)]
+    first = np.flatnonzero(new)
+    turn = np.empty_like(order)
+    turn[order] = (
+        np.arange(len(order)) - np.repeat(first, np.diff(np.append(first, len(order)))) + 1
+    )
+    return turn
+
+
+def with_ends(messages: Messages, network: Network) -> tuple[Messages, np.ndarray, np.ndarray]:
+    """Messages, and bandwidth and latency of links, with nodes' own links where they count.
+
+    They do where a node's links to others could carry more: then each way begins with the link
+    that injects, and ends with the one that ejects.
+    """
+    place = network.topology
+    most = place.least_ports * network.bandwidth
+    given = network.injection_bandwidth, network.ejection_bandwidth
+    rates = [most if rate is None else rate for rate in given]
+    if min(rates) >= most:
+        return messages, network.bandwidths, network.hop_latencies
+    hops = np.diff(messages.link_ptr)
+    message = np.repeat(np.arange(len(messages)), np.diff(messages.way_ptr))
+    ptr = messages.link_ptr + 2 * np.arange(len(messages.link_ptr))
+    links = np.empty(ptr[-1], dtype=np.int64)
+    links[ptr[:-1]] = place.nlinks + messages.src[message]
+    links[ptr[1:] - 1] = place.nlinks + place.size + messages.dst[message]
+    links[np.arange(len(messages.links)) + 2 * np.repeat(np.arange(len(hops)), hops) + 1] = (
+        messages.links
+    )
+    ends = np.repeat(rates, place.size)
+    return (
+        replace(messages, link_ptr=ptr, links=links),
+        np.concatenate([network.bandwidths, ends]),
+        np.concatenate([network.hop_latencies, np.zeros_like(ends)]),
+    )
+
+
 class _Table:
     """Messages in the making, phase by phase; ``gate`` is what each rank waits for next."""
 
@@ -174,7 +216,9 @@ class _Table:
         own = group[sender] if sync == "rank" else np.full_like(sender, -1)
         nbytes = share * self.nbytes
         ops = np.broadcast_to(np.asarray(step.op, dtype=object), len(src))
-        cost = np.where(ops == Op.REDUCE, self.network.gamma * nbytes, 0.0) + self.delay[step.dst]
+        # A rank reduces one message after the other, and they come together.
+        todo = np.bincount(step.dst, np.where(ops == Op.REDUCE, nbytes, 0.0), p)[step.dst]
+        cost = np.where(ops == Op.REDUCE, self.network.gamma * todo, 0.0) + self.delay[step.dst]
         ready, steps = self.start[step.src], np.full_like(src, s)
         self.columns.append(
             [src, dst, nbytes, steps, gate[sender], ready, group[receiver], own, cost]

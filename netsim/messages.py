@@ -33,7 +33,7 @@ class Messages:
         links: link numbers.
         latency: (w,) seconds from start until the first byte arrives, if nothing is in the way:
             all links and routers, injection and ejection.
-        cost: (m,) seconds of reducing it, after it has arrived and before it counts.
+        cost: (m,) seconds from when it has arrived until it counts: reductions, slow ranks.
     """
 
     src: Array

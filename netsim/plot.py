@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter
 
-from netsim.rows import Row, read_csv
+from netsim.rows import Row, fastest, read_csv, swing_gain
 from netsim.sizes import format_size
 from swing.torus import Torus
 
@@ -29,24 +29,28 @@ STYLES = {
 OTHERS = ("#555555", ".")
 
 
-def plot(paths: Sequence[Path], out: Path) -> list[Path]:
+def plot(paths: Sequence[Path], out: Path, kind: str = "", name: str = "") -> list[Path]:
     """Draw the files in one figure and return the paths of its SVG and PNG.
 
     Args:
         paths: written by ``netsim sweep --csv`` or ``mpi_bench --csv``, or one by ``simulate
-            --links``. The topologies of the first are drawn, with what the others have of them.
-        out: the folder for ``<name of the first file>.svg`` and ``.png``.
+            --links``. What the paper has is drawn for the topologies of the other files.
+        out: the folder for ``<name>.svg`` and ``.png``.
+        kind: a key of `KINDS`; what the file is made for if empty.
+        name: of the figures; the first file's if empty.
 
     Raises:
         ValueError: not such a file.
         OSError: the file can not be read, or the folder not written.
     """
     tables = [read_csv(path, ["topology", "algorithm", "nbytes"]) for path in paths]
-    places = {r["topology"] for r in tables[0]}
+    places = {r["topology"] for table in tables for r in table if _source(r) != "paper"}
     rows = [r for table in tables for r in table if r["topology"] in places]
-    figure = links(rows) if "direction" in rows[0] else goodput(rows)
+    kind = kind or ("links" if "direction" in rows[0] else "goodput")
+    figure = KINDS[kind](rows)
     out.mkdir(parents=True, exist_ok=True)
-    figures = [out / f"{paths[0].stem}.svg", out / f"{paths[0].stem}.png"]
+    name = name or paths[0].stem
+    figures = [out / f"{name}.svg", out / f"{name}.png"]
     with matplotlib.rc_context({"svg.hashsalt": "torus-swing"}):
         figure.savefig(figures[0], metadata={"Date": None})
         figure.savefig(figures[1], dpi=150)
@@ -55,34 +59,75 @@ def plot(paths: Sequence[Path], out: Path) -> list[Path]:
 
 def goodput(rows: list[Row]) -> Figure:
     """Goodput against size, one panel a topology; variants of an algorithm merged, best first."""
+    return _curves(rows, "goodput, Gb/s", lambda n, seconds: n * 8 / seconds / 1e9)
+
+
+def runtime(rows: list[Row]) -> Figure:
+    """Runtime against size, one panel a topology; variants of an algorithm merged, best first."""
+    return _curves(rows, "time, us", lambda n, seconds: seconds * 1e6)
+
+
+def gain(rows: list[Row]) -> Figure:
+    """Swing's gain over the best of the others, mirrored ones aside, against size."""
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.subplots()
+    sources = dict.fromkeys((r["topology"], r.get("bandwidth_gbps"), _source(r)) for r in rows)
+    for number, (place, rate, source) in enumerate(sources):
+        here = [
+            r
+            for r in rows
+            if (r["topology"], r.get("bandwidth_gbps"), _source(r)) == (place, rate, source)
+        ]
+        best = fastest(here)
+        points = swing_gain(best)
+        axes.plot(
+            sorted(points), [points[n] for n in sorted(points)], marker="os^vDx"[number % 6],
+            color=list(STYLES.values())[number % 6][0], markersize=4,
+            label=f"{place}" + (f", {float(rate):g} Gb/s" if rate else f", {source}"),
+        )  # fmt: skip
+    axes.axhline(0, color="#333333", linewidth=0.8)
+    axes.set(xlabel="vector on each rank", ylabel="Swing's gain over the best other, %")
+    _size_axis(axes, sorted({int(r["nbytes"]) for r in rows}))
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _curves(rows: list[Row], label: str, value: Callable[[int, float], float]) -> Figure:
     places = list(dict.fromkeys(r["topology"] for r in rows))
     figure = Figure(figsize=(6.4 * len(places), 4.4), layout="constrained")
     for place, axes in zip(places, np.atleast_1d(figure.subplots(1, len(places))), strict=True):
         here = [r for r in rows if r["topology"] == place]
-        models = list(dict.fromkeys(r["model"] for r in here))
-        for name, model in dict.fromkeys((r["algorithm"], r["model"]) for r in here):
-            best: dict[int, float] = {}
-            for r in here:
-                if (r["algorithm"], r["model"]) == (name, model) and r["goodput_gbps"]:
-                    n, rate = int(r["nbytes"]), float(r["goodput_gbps"])
-                    best[n] = max(rate, best.get(n, 0.0))
-            color, marker = STYLES.get(name, OTHERS)
-            first = model == models[0]
-            axes.loglog(
-                sorted(best), [best[n] for n in sorted(best)], color=color, marker=marker,
-                linestyle="-" if first else "", markersize=3 if first else 7, linewidth=1.4,
-                markerfacecolor=None if first else "none",
-                label=name.replace("_", " ") if first else None,
-            )  # fmt: skip
-        drawn = f"{models[0]}" + "".join(f", {m} hollow" for m in models[1:])
-        axes.set(title=f"{place} ({drawn})", xlabel="vector on each rank", ylabel="goodput, Gb/s")
-        sizes = sorted({int(r["nbytes"]) for r in here})
+        sources = list(dict.fromkeys(map(_source, here)))
+        for source in sources:
+            best = fastest([r for r in here if _source(r) == source])
+            for name in dict.fromkeys(name for name, _ in best):
+                sizes = sorted(n for other, n in best if other == name)
+                color, marker = STYLES.get(name, OTHERS)
+                first = source == sources[0]
+                axes.loglog(
+                    sizes, [value(n, best[name, n]) for n in sizes], color=color, marker=marker,
+                    linestyle="-" if first else "", markersize=3 if first else 7, linewidth=1.4,
+                    markerfacecolor=None if first else "none",
+                    label=name.replace("_", " ") if first else None,
+                )  # fmt: skip
+        drawn = sources[0] + "".join(f", {source} hollow" for source in sources[1:])
+        axes.set(title=f"{place} ({drawn})", xlabel="vector on each rank", ylabel=label)
         axes.set_xscale("log", base=2)
-        axes.set_xticks(sizes[:: max(1, len(sizes) // 6)])
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: format_size(round(n))))
-        axes.grid(alpha=0.3)
+        _size_axis(axes, sorted({int(r["nbytes"]) for r in here}))
         axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def _source(r: Row) -> str:
+    """Where a row comes from: all models of the simulator are one source."""
+    return r["model"] if r.get("model") in ("paper", "measured") else "simulated"
+
+
+def _size_axis(axes: Axes, sizes: list[int]) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes[:: max(1, len(sizes) // 6)])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: format_size(round(n))))
+    axes.grid(alpha=0.3)
 
 
 def links(rows: list[Row]) -> Figure:
@@ -128,3 +173,6 @@ def _table(axes: Axes, rows: list[Row], ndim: int) -> AxesImage:
     axes.set_yticks(range(ndim), [f"dimension {j}" for j in range(ndim)])
     axes.set(xlabel="node the link leaves")
     return axes.imshow(table, aspect="auto", interpolation="none", cmap="viridis_r", vmin=0)
+
+
+KINDS = {"goodput": goodput, "runtime": runtime, "gain": gain, "links": links}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
+MIRRORED = "mirrored_recursive_doubling"
 
 
 KEY = ("topology", "algorithm", "variant", "nbytes", "model", "bandwidth_gbps", "ties", "seed")
@@ -22,6 +23,30 @@ def in_order(rows: Iterable[Row]) -> list[Row]:
     return sorted(
         rows, key=lambda r: (*(r[k] for k in by), float(r["bandwidth_gbps"]), int(r["nbytes"]))
     )
+
+
+def fastest(rows: Iterable[Row]) -> dict[tuple[str, int], float]:
+    """Seconds of every algorithm at every size, the best of its variants."""
+    best: dict[tuple[str, int], float] = {}
+    for r in rows:
+        key = r["algorithm"], int(r["nbytes"])
+        best[key] = min(float(r["seconds"]), best.get(key, float("inf")))
+    return best
+
+
+def swing_gain(best: dict[tuple[str, int], float]) -> dict[int, float]:
+    """Swing's gain in % over the best other at every size, as the paper reports it.
+
+    swing/best - 1 in goodput where Swing is ahead, else -(best/swing - 1). Mirrored recursive
+    doubling is not among the others, as in the paper.
+    """
+    gains = {}
+    for name, n in best:
+        others = [t for (other, m), t in best.items() if m == n and other not in (name, MIRRORED)]
+        if name == "swing" and others:
+            ratio = min(others) / best[name, n]
+            gains[n] = 100 * (ratio - 1 if ratio >= 1 else 1 - 1 / ratio)
+    return gains
 
 
 def winners(rows: Iterable[Row]) -> dict[int, Row]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from netsim.flatten import KEEP, Conditions, kept_steps, messages_of
+from netsim.flatten import KEEP, Conditions, kept_steps, messages_of, turns, with_ends
 from netsim.messages import Messages
 from netsim.models.analytic import analytic
 from netsim.network import Network
@@ -16,24 +16,32 @@ from swing.schedule import Schedule
 Model = Callable[[Schedule, Network, int, Conditions], np.ndarray]
 
 
-def flow(schedule: Schedule, network: Network, nbytes: int, conditions: Conditions) -> np.ndarray:
-    """The model of `netsim.models.flow`."""
+def by_flow(
+    schedule: Schedule, network: Network, nbytes: int, conditions: Conditions
+) -> np.ndarray:
+    """(nsteps,) seconds by `netsim.models.flow`."""
     from netsim.models.flow import flow_times
 
     messages = messages_of(schedule, network, nbytes, conditions)
-    return _steps(schedule, messages, flow_times(messages, network.bandwidths))
+    late = network.message_overhead * turns(messages)
+    late = np.repeat(late, np.diff(messages.way_ptr))
+    messages, bandwidths, _ = with_ends(replace(messages, latency=messages.latency + late), network)
+    return _steps(schedule, messages, flow_times(messages, bandwidths))
 
 
-def packet(schedule: Schedule, network: Network, nbytes: int, conditions: Conditions) -> np.ndarray:
-    """The model of `netsim.models.packet`."""
+def by_packet(
+    schedule: Schedule, network: Network, nbytes: int, conditions: Conditions
+) -> np.ndarray:
+    """(nsteps,) seconds by `netsim.models.packet`."""
     from netsim.models.packet import packet_times
 
     messages = messages_of(schedule, network, nbytes, conditions)
     messages = replace(messages, cost=messages.cost + network.end_latency)
+    messages, bandwidths, hop_latencies = with_ends(messages, network)
     times = packet_times(
         messages,
-        network.bandwidths,
-        network.hop_latencies,
+        bandwidths,
+        hop_latencies,
         packet_bytes=network.packet_bytes,
         flit_bytes=network.flit_bytes,
         message_overhead=network.message_overhead,
@@ -59,4 +67,4 @@ def _steps(schedule: Schedule, messages: Messages, arrival: np.ndarray) -> np.nd
     return added
 
 
-MODELS: dict[str, Model] = {"analytic": analytic, "flow": flow, "packet": packet}
+MODELS: dict[str, Model] = {"analytic": analytic, "flow": by_flow, "packet": by_packet}

@@ -37,8 +37,12 @@ def analytic(
         times = [[_seconds(load, network, nbytes, delay) for load in loads] for loads in groups]
         slowest = int(np.argmax([sum(t) for t in times]))
         seconds[here] = times[slowest]
-        # Where groups share links these need longer than any group alone.
-        missing = drain - sum(load.drain for load in groups[slowest])
+        # Where groups share links, or a node's own, these need longer than any group alone.
+        every = [load for loads in groups for load in loads]
+        total = max(
+            drain, _ends(network, sum(x.sent for x in every), sum(x.received for x in every))
+        )
+        missing = total - sum(_drain(load, network) for load in groups[slowest])
         seconds[here] += max(0.0, missing) * nbytes / len(steps)
     if conditions.skew and schedule.nsteps:
         seconds[0] += conditions.starts(p).max()
@@ -48,14 +52,20 @@ def analytic(
 def _seconds(load: StepLoad, network: Network, nbytes: int, delay: float) -> float:
     if not load.sends:
         return 0.0
-    slowest = load.drain
-    if network.injection_bandwidth is not None:
-        slowest = max(slowest, load.sent / network.injection_bandwidth)
-    if network.ejection_bandwidth is not None:
-        slowest = max(slowest, load.received / network.ejection_bandwidth)
     return (
         network.message_overhead * load.sends
         + load.latency
-        + nbytes * (slowest + network.gamma * load.reduced)
+        + nbytes * (_drain(load, network) + network.gamma * load.reduced)
         + delay
     )
+
+
+def _drain(load: StepLoad, network: Network) -> float:
+    """Seconds per byte of the vector until the slowest link has carried its share."""
+    return max(load.drain, _ends(network, load.sent, load.received))
+
+
+def _ends(network: Network, sent: float, received: float) -> float:
+    """Seconds per byte of the vector that the links between node and router need."""
+    into, out = network.injection_bandwidth, network.ejection_bandwidth
+    return max(sent / into if into else 0.0, received / out if out else 0.0)

@@ -1,37 +1,37 @@
 """Packet: discrete events; messages are cut into packets that queue for links.
 
-A packet visits the links of its way in order. A link serves one packet at a time, in the order
-in which their heads arrive (ties: by message, then by packet), as virtual cut-through does:
+A packet visits the links of its way in order. A link serves one packet at a time, first come,
+first served (ties: by message, then by way), as virtual cut-through does:
 
-    start   = max(arrival of its head, end of the packet before it)
-    end     = start + max(bytes, flit_bytes) / bandwidth_l
-    arrival at the next link = start + hop_latency_l; after the last link: its head is out
-    a packet is out of the last link at start + hop_latency_l + its service there
+    start_l  = max(comes_l, end of the packet before it)
+    end_l    = start_l + time_l,   time_l = max(bytes, flit_bytes) / bandwidth_l
+    comes_l' = start_l + hop_latency_l + max(0, time_l - time_l')     at the next link l'
+    out      = end_l + hop_latency_l                                  behind the last link
 
-so an idle network adds up the hop latencies of the way, and a packet's bytes count once.
+so an idle network adds up the latencies of the way and the packet's time on its slowest link.
+(The last term: on a faster link it starts so late that it need not wait for its own tail.)
 
-- A message of n bytes has max(1, ⌈n / packet_bytes⌉) packets, the last one shorter; it has
-  arrived when all of them are out, and counts for its groups ``cost`` seconds later.
-- Injection and ejection are links like all others, the first and the last one of a way. A message
-  puts its next packet into the queue of its first link when the one before has been served there:
-  messages of a node take turns, packet by packet.
+- A message of n bytes has max(1, ⌈n / packet_bytes⌉) packets, the last one shorter. It has
+  arrived when all are out, and counts for its groups ``cost`` seconds later.
+- A message queues its next packet for the first link of its way when that has served the one
+  before: messages of a node take turns, packet by packet, with each other and with those that
+  pass. Injection and ejection are links like all others, if ways begin and end with them.
 - Messages of a node that wait for the same group start ``message_overhead`` apart, by number,
   the first one ``message_overhead`` after it.
-- Of several ways each packet takes one, chosen as it is queued for its first link. Dealt: the
-  way that is furthest behind its share. Adaptive: where the ways part, the link that is free
-  earliest if all packets waiting there are full ones. Ties take turns, way 0 first.
+- Several ways each do so. Dealt: the packets are shared out among them beforehand, in proportion
+  and in whole packets. Adaptive: all draw from what is left of the message, each the next packet
+  when its first link begins with the one before; the one that waits less carries more.
 
-Left out: buffers are unlimited, so nothing is ever blocked by a full one; virtual channels and
-arbiters (a queue is first come, first served over all inputs); headers; errors. Queues further
-along the way than the fork, and packets on their way to it, do not count for the choice.
+Left out: the bounds of buffers, hence back-pressure; arbitration among inputs and virtual channels;
+headers; what a node spends on receiving; queues beyond the first link in the adaptive choice.
 
-Use it where time and place decide: vectors of a few KiB per rank on long dimensions, whose
-messages pass the same link one after the other, adaptive ties, ranks out of step. It costs an
-event for every packet and link.
+Use it where time and place decide: vectors of a few KiB a rank on long dimensions, whose messages
+pass a link one after the other and never meet; adaptive ties; ranks out of step. It costs an event
+for every packet and link, 10^7 of them a few seconds.
 
-How: links are handled in the order of their next start. What happens at time t reaches another
-link no sooner than t + the smallest hop latency, so that a link can serve all that starts before
-that at once; the order of events is that of a single queue of all of them, byte for byte.
+How: what starts at time t reaches another link no sooner than t + some hop latency. So links are
+handled in the order of what they start next, and each serves at once all that starts before
+anything else can reach it. The result is that of a single queue of all events, bit for bit.
 """
 
 from __future__ import annotations
@@ -50,15 +50,12 @@ _LINK = np.dtype(
         ("latency", "f8"),
         ("ahead", "f8"),  # what happens elsewhere reaches it no sooner
         ("free", "f8"),
-        ("waiting", "i8"),
     ]
 )
 _PACKET = np.dtype(
     [
         ("time", "f8"),  # its head arrives at the link
         ("nbytes", "f8"),
-        ("message", "i4"),
-        ("number", "i4"),
         ("way", "i4"),
         ("hop", "i4"),  # index into hops
         ("next", "i4"),
@@ -67,21 +64,18 @@ _PACKET = np.dtype(
 )
 _MESSAGE = np.dtype(
     [
-        ("nbytes", "f8"),
         ("ready", "f8"),
         ("overhead", "f8"),
         ("cost", "f8"),
         ("arrival", "f8"),
+        ("packets", "i8"),  # that are not out yet
         ("feeds", "i4", 2),
         ("way", "i4"),  # the first one
         ("ways", "i4"),
-        ("fork", "i4"),  # the hop at which ways part
-        ("packets", "i4"),
-        ("sent", "i4"),
-        ("left", "i4"),
     ]
 )
-_WAY = np.dtype([("share", "f8"), ("first", "i8"), ("last", "i8"), ("dealt", "i8")])
+_WAY = np.dtype([("message", "i4"), ("first", "i4"), ("last", "i4"), ("stock", "i4")])
+_STOCK = np.dtype([("packets", "i8"), ("rest", "f8")])  # not sent yet; bytes of the last one
 _GROUP = np.dtype(
     [("done", "f8"), ("waits", "i8"), ("follows", "i8"), ("first", "i8"), ("last", "i8")]
 )
@@ -96,11 +90,11 @@ class _Net(NamedTuple):
     messages: np.ndarray
     ways: np.ndarray
     hops: Array
+    stocks: np.ndarray
     groups: np.ndarray
     gated: Array
     packet_bytes: float
     flit_bytes: float
-    adaptive: bool
 
 
 def packet_times(
@@ -135,29 +129,40 @@ def packet_times(
     """
     if not packet_bytes > 0:
         raise ValueError(f"packet_bytes must be above 0, not {packet_bytes}")
-    if not (bandwidth > 0).all() or not (hop_latency >= 0).all():
-        raise ValueError("links need a bandwidth above 0 and a latency of 0 or above")
+    used = np.bincount(messages.links, minlength=len(bandwidth)) > 0
+    bad = np.flatnonzero(used & ~((bandwidth > 0) & (hop_latency >= 0)))
+    if len(bad):
+        raise ValueError(
+            f"link {bad[0]} is used: it needs a bandwidth above 0, a latency from 0 up"
+        )
     if not np.diff(messages.link_ptr).all():
         raise ValueError("every way needs a link: a node sends nothing to itself")
-    m, nlinks = len(messages), len(bandwidth)
     groups, gated, turn = _groups(messages)
-    table = np.zeros(m, dtype=_MESSAGE)
-    for name in ("nbytes", "ready", "cost", "feeds"):
-        table[name] = getattr(messages, name)
-    table["overhead"] = message_overhead * turn
-    table["way"], table["ways"] = messages.way_ptr[:-1], np.diff(messages.way_ptr)
     # Fractions of a byte that do not quite add up are no packet.
-    count = np.maximum(np.ceil(messages.nbytes / packet_bytes - 1e-9), 1)
-    table["packets"] = table["left"] = count
+    count = np.maximum(np.ceil(messages.nbytes / packet_bytes - 1e-9), 1).astype(np.int64)
+    rest = messages.nbytes - (count - 1) * packet_bytes
+    table = np.zeros(len(messages), dtype=_MESSAGE)
+    for name in ("ready", "cost", "feeds"):
+        table[name] = getattr(messages, name)
+    table["overhead"], table["packets"] = message_overhead * turn, count
+    table["way"], table["ways"] = messages.way_ptr[:-1], np.diff(messages.way_ptr)
     ways = np.zeros(len(messages.share), dtype=_WAY)
-    ways["share"] = messages.share
+    ways["message"] = np.repeat(np.arange(len(messages)), table["ways"])
     ways["first"], ways["last"] = messages.link_ptr[:-1], messages.link_ptr[1:] - 1
+    ways["stock"] = ways["message"] if adaptive else np.arange(len(ways))
+    stocks = np.zeros(len(messages) if adaptive else len(ways), dtype=_STOCK)
+    if adaptive:
+        stocks["packets"], stocks["rest"] = count, rest
+    else:
+        stocks["packets"], short = _deal(messages, count)
+        stocks["rest"] = packet_bytes
+        stocks["rest"][short] = rest
+    nlinks = len(bandwidth)
     links = np.zeros(nlinks, dtype=_LINK)
     links["bandwidth"], links["latency"] = bandwidth, hop_latency
-    if adaptive and (table["ways"] > 1).any():
-        _find_forks(table, ways, messages.links)  # and look at queues as they are: ahead = 0
-    else:
-        links["ahead"] = _ahead(ways, messages.links, hop_latency)
+    links["ahead"] = _ahead(ways, messages, hop_latency)
+    if adaptive:  # the order in which ways draw is that of events
+        links["ahead"][messages.links[ways["first"][table["ways"][ways["message"]] > 1]]] = 0
     net = _Net(
         links=links,
         tree=np.full(2 << (nlinks - 1).bit_length(), np.inf),
@@ -165,21 +170,20 @@ def packet_times(
         messages=table,
         ways=ways,
         hops=messages.links,
+        stocks=stocks,
         groups=groups,
         gated=gated,
         packet_bytes=float(packet_bytes),
         flit_bytes=float(flit_bytes),
-        adaptive=adaptive,
     )
+    net = _with_room(net)
     for group in np.flatnonzero(groups["waits"] == 0):
         groups["waits"][group] = 1
-        net = _with_room(net)
-        _settle(net, group, 0.0)
-    net = _with_room(net)
+        _settle(net, int(group), 0.0)
     while not _run(net):
         net = _with_room(net)
-    if table["left"].any():
-        step = int(messages.step[table["left"] > 0].min())
+    if table["packets"].any():
+        step = int(messages.step[table["packets"] > 0].min())
         raise ValueError(f"messages of step {step} never start: they wait for each other")
     arrival: np.ndarray = table["arrival"].copy()
     return arrival
@@ -194,7 +198,8 @@ def _groups(messages: Messages) -> tuple[np.ndarray, Array, Array]:
     gate = np.where(messages.gate < 0, n, messages.gate)
     order = np.lexsort((messages.src, gate))
     groups = np.zeros(n + 1, dtype=_GROUP)
-    groups["waits"], groups["follows"] = np.append(messages.need, 0), np.append(messages.follows, -1)
+    groups["waits"][:-1], groups["follows"][:-1] = messages.need, messages.follows
+    groups["follows"][-1] = -1
     ends = np.searchsorted(gate[order], np.arange(n + 2))
     groups["first"], groups["last"] = ends[:-1], ends[1:]
     key = gate[order] * (1 + messages.src.max(initial=0)) + messages.src[order]
@@ -203,19 +208,31 @@ def _groups(messages: Messages) -> tuple[np.ndarray, Array, Array]:
     return groups, order, turn
 
 
-def _ahead(ways: np.ndarray, hops: Array, latency: np.ndarray) -> np.ndarray:
-    """(nlinks,) the least time from a start elsewhere until it can reach a link."""
-    ahead = np.full(len(latency), np.inf)
-    first, last = ways["first"], ways["last"]
-    ahead[hops[first]] = latency[hops[last]].min(initial=np.inf)
-    inner = np.delete(np.arange(len(hops)), first)
+def _deal(messages: Messages, count: Array) -> tuple[Array, Array]:
+    """How many of the messages' packets go each way, and the way of each that has the short one.
+
+    A way gets its share, rounded down; what is left goes to those furthest behind, and the short
+    packet to one that has the most.
+    """
+    start = messages.way_ptr[:-1]
+    message = np.repeat(np.arange(len(count)), np.diff(messages.way_ptr))
+    due = messages.share * count[message]
+    packets = np.floor(due + 1e-9).astype(np.int64)
+    left = count - np.bincount(message, packets, len(count)).astype(np.int64)
+    behind = np.lexsort((packets - due, message))
+    packets[behind] += np.arange(len(due)) - start[message] < left[message]
+    most = np.lexsort((-packets, message))[start]
+    return packets, most
+
+
+def _ahead(ways: np.ndarray, messages: Messages, latency: np.ndarray) -> np.ndarray:
+    """(nlinks,) the least time from a start of service elsewhere until it can reach a link."""
+    hops, ahead = messages.links, np.full(len(latency), np.inf)
+    done = latency[hops[ways["last"]]] + messages.cost[ways["message"]]
+    ahead[hops[ways["first"]]] = done.min(initial=np.inf)  # others may wait for it
+    inner = np.delete(np.arange(len(hops)), ways["first"])
     np.minimum.at(ahead, hops[inner], latency[hops[inner - 1]])
     return ahead
-
-
-def _find_forks(table: np.ndarray, ways: np.ndarray, hops: Array) -> None:
-    for message in table[table["ways"] > 1]:
-        pass
 
 
 def _pool(nlinks: int) -> np.ndarray:
@@ -227,14 +244,14 @@ def _pool(nlinks: int) -> np.ndarray:
 
 
 def _with_room(net: _Net) -> _Net:
-    """The same with half as many packets more, and at least one more for each message and one."""
-    old, more = len(net.packets), max(len(net.packets) // 2, 2 * len(net.messages) + 2)
+    """The same with half as many packets more, and more than there are ways."""
+    old, more = len(net.packets), max(len(net.packets) // 2, 2 * len(net.ways) + 2)
     packets = np.concatenate([net.packets, np.zeros(more, dtype=_PACKET)])
     unused = packets[len(net.links)]
     packets["next"][old:] = np.arange(old + 1, old + more + 1)
     packets["next"][-1] = unused["next"]
     unused["next"] = old
-    unused["number"] += more
+    unused["nbytes"] += more
     return net._replace(packets=packets)
 
 
@@ -242,55 +259,59 @@ def _with_room(net: _Net) -> _Net:
 def _run(net: _Net) -> bool:
     """Handle link after link, in order of what starts next; false: more packets are needed.
 
-    The queue of link l is a circle through ``packets[l]``, which stands for its two ends; unused
+    The queue of link j is a circle through ``packets[j]``, which stands for its two ends; unused
     packets hang on the one behind these, which has their number.
     """
     links, packets, tree, messages, ways = net.links, net.packets, net.tree, net.messages, net.ways
     unused, hops, flit_bytes = packets[len(links)], net.hops, net.flit_bytes
     leaves = len(tree) // 2
     while tree[1] < np.inf:
-        now, l = tree[1], 1
-        while l < leaves:
-            l = 2 * l + (tree[2 * l] != now)
-        l -= leaves
-        link, queue = links[l], packets[l]
-        while queue.next != l:
+        now, j = tree[1], 1
+        while j < leaves:
+            j = 2 * j + (tree[2 * j] != now)
+        j -= leaves
+        link, queue = links[j], packets[j]
+        while queue.next != j:
             p = queue.next
             packet = packets[p]
             start = max(link.free, packet.time)
             if start > now and start >= now + link.ahead:
                 break
-            if unused.number <= len(messages):
+            if unused.nbytes <= len(ways):
                 return False
             queue.next = packet.next
-            packets[packet.next].previous = l
-            link.waiting -= 1
-            service = max(packet.nbytes, flit_bytes) / link.bandwidth
+            packets[packet.next].previous = j
+            size = max(packet.nbytes, flit_bytes)
+            service = size / link.bandwidth
             link.free = start + service
-            i, hop, way = packet.message, packet.hop, ways[packet.way]
-            message = messages[i]
+            hop, w = packet.hop, packet.way
+            way = ways[w]
             if hop < way.last:
+                onward = hops[hop + 1]
                 packet.time = start + link.latency
+                if links[onward].bandwidth > link.bandwidth:
+                    packet.time += service - size / links[onward].bandwidth
                 packet.hop = hop + 1
-                _enqueue(links, packets, tree, p, hops[hop + 1])
+                _enqueue(links, packets, tree, p, onward)
             else:
+                message = messages[way.message]
                 packet.next = unused.next
                 unused.next = p
-                unused.number += 1
+                unused.nbytes += 1
                 message.arrival = max(message.arrival, start + link.latency + service)
-                message.left -= 1
-                if message.left == 0:
+                message.packets -= 1
+                if message.packets == 0:
                     for k in range(2):
                         _settle(net, message.feeds[k], message.arrival + message.cost)
-            if hop == way.first and message.sent < message.packets:
-                _launch(net, i, link.free)
-        due = np.inf if queue.next == l else max(link.free, packets[queue.next].time)
-        _due(tree, l, due)
+            if hop == way.first:
+                _launch(net, w, link.free)
+        due = np.inf if queue.next == j else max(link.free, packets[queue.next].time)
+        _due(tree, j, due)
     return True
 
 
 @njit(cache=True, error_model="numpy")
-def _settle(net, g, time):
+def _settle(net: _Net, g: int, time: float) -> None:
     """One of the things that group g waits for happens; what waits for the group starts."""
     while g >= 0:
         group = net.groups[g]
@@ -302,66 +323,48 @@ def _settle(net, g, time):
         for k in range(group.first, group.last):
             i = net.gated[k]
             message = net.messages[i]
-            _launch(net, i, max(time, message.ready) + message.overhead)
+            for w in range(message.way, message.way + message.ways):
+                _launch(net, w, max(time, message.ready) + message.overhead)
         g = group.follows
 
 
 @njit(cache=True, error_model="numpy")
-def _launch(net, i, time):
-    """Queue the next packet of message i for its first link."""
-    packets, message = net.packets, net.messages[i]
-    unused = packets[len(net.links)]
+def _launch(net: _Net, w: int, time: float) -> None:
+    """Queue the next packet of way w, if there is one, for its first link."""
+    packets, way = net.packets, net.ways[w]
+    stock, unused = net.stocks[way.stock], packets[len(net.links)]
+    if stock.packets == 0:
+        return
+    stock.packets -= 1
     p = unused.next
     packet = packets[p]
     unused.next = packet.next
-    unused.number -= 1
-    packet.time, packet.message, packet.number = time, i, message.sent
-    packet.nbytes = min(net.packet_bytes, message.nbytes - message.sent * net.packet_bytes)
-    packet.way = message.way if message.ways == 1 else _choose(net, message, time)
-    packet.hop = net.ways[packet.way].first
-    message.sent += 1
-    _enqueue(net.links, packets, net.tree, p, net.hops[packet.hop])
+    unused.nbytes -= 1
+    packet.time, packet.way, packet.hop = time, w, way.first
+    packet.nbytes = net.packet_bytes if stock.packets else stock.rest
+    _enqueue(net.links, packets, net.tree, p, net.hops[way.first])
 
 
 @njit(cache=True, error_model="numpy")
-def _choose(net, message, time):
-    """The way that the next packet of a message takes."""
-    best, least = message.way, np.inf
-    for k in range(message.ways):
-        w = message.way + (message.sent + k) % message.ways
-        way = net.ways[w]
-        if net.adaptive:
-            link = net.links[net.hops[way.first + message.fork]]
-            merit = max(link.free, time) + link.waiting * net.packet_bytes / link.bandwidth
-        else:
-            merit = way.dealt - way.share * (message.sent + 1)
-        if merit < least:
-            best, least = w, merit
-    net.ways[best].dealt += 1
-    return best
-
-
-@njit(cache=True, error_model="numpy")
-def _enqueue(links, packets, tree, p, l):
+def _enqueue(links: np.ndarray, packets: np.ndarray, tree: np.ndarray, p: int, j: int) -> None:
     """Put a packet into the queue of a link, behind all that come no later."""
-    packet, link = packets[p], links[l]
-    behind = packets[l].previous
+    packet = packets[p]
+    behind = packets[j].previous
     while _later(packets[behind], packet):
         behind = packets[behind].previous
     packet.previous, packet.next = behind, packets[behind].next
     packets[packet.next].previous = p
     packets[behind].next = p
-    link.waiting += 1
-    if behind == l:
-        start = max(link.free, packet.time)
-        if start < tree[len(tree) // 2 + l]:
-            _due(tree, l, start)
+    if behind == j:
+        start = max(links[j].free, packet.time)
+        if start < tree[len(tree) // 2 + j]:
+            _due(tree, j, start)
 
 
 @njit(cache=True, error_model="numpy")
-def _due(tree, l, time):
-    """Link l has something to start at a time; ``tree[k]`` is the sooner of those below it."""
-    k = len(tree) // 2 + l
+def _due(tree: np.ndarray, j: int, time: float) -> None:
+    """Link j has something to start at a time; ``tree[k]`` is the sooner of those below it."""
+    k = len(tree) // 2 + j
     tree[k] = time
     while k > 1:
         k //= 2
@@ -372,9 +375,7 @@ def _due(tree, l, time):
 
 
 @njit(cache=True, error_model="numpy")
-def _later(a, b):
+def _later(a: np.record, b: np.record) -> bool:
     if a.time != b.time:
-        return a.time > b.time
-    if a.message != b.message:
-        return a.message > b.message
-    return a.number > b.number
+        return bool(a.time > b.time)
+    return bool(a.way > b.way)

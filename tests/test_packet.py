@@ -1,0 +1,278 @@
+"""The packet model: closed forms, theorems, and a slow simulator that must agree bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from heapq import heappop, heappush
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import netsim
+import swing
+from netsim.messages import Messages
+from netsim.models.packet import packet_times
+
+seeds = st.integers(0, 2**32)
+
+
+def table(*rows, follows=(), shares=None):
+    """Messages from rows of keywords: the ways, and what is not as usual."""
+    ways = [way for row in rows for way in row["ways"]]
+    number = np.array([len(row["ways"]) for row in rows])
+    feeds = np.array([(*row.get("feeds", ()), -1, -1)[:2] for row in rows])
+    groups = 1 + max(feeds.max(), len(follows) - 1, *(row.get("gate", -1) for row in rows))
+    after = np.array([*follows, *[-1] * (groups - len(follows))], dtype=np.int64)
+    numbers = {"src": 0, "dst": 0, "nbytes": 0.0, "step": 0, "gate": -1, "ready": 0.0, "cost": 0.0}
+    return Messages(
+        **{k: np.array([row.get(k, usual) for row in rows]) for k, usual in numbers.items()},
+        feeds=feeds,
+        need=sum(np.bincount(x[x >= 0], minlength=groups) for x in (feeds, after)),
+        follows=after,
+        way_ptr=np.append(0, np.cumsum(number)),
+        share=np.repeat(1 / number, number) if shares is None else np.array(shares),
+        link_ptr=np.append(0, np.cumsum([len(way) for way in ways])),
+        links=np.concatenate(ways).astype(int),
+        latency=np.zeros(len(ways)),
+    )
+
+
+def times(messages, bandwidth=1.0, latency=1.0, packet_bytes=4, **more):
+    """Arrivals where links are alike unless given one by one."""
+    n = int(messages.links.max()) + 1
+    bandwidth, latency = (
+        np.full(n, float(x)) if np.ndim(x) == 0 else np.array(x, float)
+        for x in (bandwidth, latency)
+    )
+    return packet_times(messages, bandwidth, latency, packet_bytes=packet_bytes, **more).tolist()
+
+
+def slow_times(m, bandwidth, latency, packet_bytes, flit_bytes, message_overhead, adaptive):
+    """One queue of all events: a packet comes to a link (0), a way draws its next one (1)."""
+    left = np.maximum(1, np.ceil(m.nbytes / packet_bytes)).astype(int)
+    free, arrival = np.zeros(len(bandwidth)), np.zeros(len(m))
+    waits, done, events = m.need.copy(), np.zeros(len(m.need)), []
+    stock = {}
+    for i, n in enumerate(left):
+        ways = range(m.way_ptr[i], m.way_ptr[i + 1])
+        sizes = [packet_bytes] * (n - 1) + [m.nbytes[i] - (n - 1) * packet_bytes]
+        dealt = {w: int(m.share[w] * n + 1e-9) for w in ways}
+        for w in sorted(ways, key=lambda w: dealt[w] - m.share[w] * n)[: n - sum(dealt.values())]:
+            dealt[w] += 1
+        stock |= {w: sizes if adaptive else [packet_bytes] * dealt[w] for w in ways}
+        if not adaptive:
+            stock[max(ways, key=lambda w: dealt[w])][-1] = sizes[-1]
+
+    def draw(w, i, time):
+        if stock[w]:
+            heappush(events, (time, 0, w, -len(stock[w]), 0, max(stock[w].pop(0), flit_bytes), i))
+
+    def start(group, time):
+        turn = dict.fromkeys(m.src, 0)
+        for i in np.flatnonzero(m.gate == group):
+            turn[m.src[i]] += 1
+            for w in range(m.way_ptr[i], m.way_ptr[i + 1]):
+                draw(w, i, max(time, m.ready[i]) + message_overhead * turn[m.src[i]])
+
+    def count_down(group, time):
+        done[group] = max(done[group], time)
+        waits[group] -= 1
+        if waits[group] <= 0:
+            start(group, done[group])
+            if m.follows[group] >= 0:
+                count_down(m.follows[group], done[group])
+
+    start(-1, 0.0)
+    for group in np.flatnonzero(m.need == 0):
+        count_down(group, 0.0)
+    while events:
+        time, draws, *rest = heappop(events)
+        if draws:
+            _, w, i, end = rest
+            draw(w, i, end)
+            continue
+        w, k, hop, size, i = rest
+        links = m.links[m.link_ptr[w] : m.link_ptr[w + 1]]
+        here = links[hop]
+        begin = max(free[here], time)
+        service = size / bandwidth[here]
+        free[here] = begin + service
+        if hop == 0:
+            heappush(events, (begin, 1, here, w, i, free[here]))
+        if hop + 1 < len(links):
+            slack = max(0.0, service - size / bandwidth[links[hop + 1]])
+            heappush(events, (begin + latency[here] + slack, 0, w, k, hop + 1, size, i))
+            continue
+        arrival[i] = max(arrival[i], begin + latency[here] + service)
+        left[i] -= 1
+        for group in m.feeds[i][m.feeds[i] >= 0] if not left[i] else ():
+            count_down(group, arrival[i] + m.cost[i])
+    return arrival
+
+
+def crowd(rng, groups=4, nlinks=6, most=2):
+    """Random messages on few links, in whole numbers so that much happens at the same time."""
+    rows = []
+    for _ in range(rng.integers(1, 25)):
+        gate = int(rng.integers(-1, groups))
+        rows.append(
+            {
+                "src": rng.integers(3),
+                "nbytes": float(rng.integers(0, 20)),
+                "gate": gate,
+                "ready": float(rng.integers(0, 5)),
+                "cost": float(rng.integers(0, 2)),
+                "feeds": rng.permutation(np.arange(gate + 1, groups))[: rng.integers(0, 3)],
+                "ways": [
+                    rng.permutation(nlinks)[: rng.integers(1, nlinks)]
+                    for _ in range(rng.integers(1, most + 1))
+                ],
+            }
+        )
+    follows = [int(rng.choice([-1, *range(g + 1, groups)])) for g in range(groups)]
+    bandwidth, latency = rng.integers(1, 3, nlinks), rng.integers(1, 4, nlinks)
+    return table(*rows, follows=follows), bandwidth.astype(float), latency.astype(float)
+
+
+@settings(max_examples=60)
+@given(seeds, st.integers(0, 1), st.integers(1, 6), st.integers(1, 3), st.booleans())
+def test_links_that_run_ahead_do_as_a_single_queue_of_events(seed, over, size, most, adaptive):
+    messages, bandwidth, latency = crowd(np.random.default_rng(seed), most=most)
+    more = {"packet_bytes": size, "flit_bytes": 2, "message_overhead": over, "adaptive": adaptive}
+    fast = packet_times(messages, bandwidth, latency, **more)
+    assert fast.tobytes() == slow_times(messages, bandwidth, latency, **more).tobytes()
+    assert fast.tobytes() == packet_times(messages, bandwidth, latency, **more).tobytes()
+
+
+@given(seeds, st.booleans())
+def test_nothing_beats_latency_and_bandwidth(seed, adaptive):
+    messages, bandwidth, latency = crowd(np.random.default_rng(seed), most=2 if adaptive else 1)
+    got = np.array(times(messages, bandwidth, latency, adaptive=adaptive))
+    for i, arrival in enumerate(got):
+        ways = range(messages.way_ptr[i], messages.way_ptr[i + 1])
+        ways = [messages.links[messages.link_ptr[w] : messages.link_ptr[w + 1]] for w in ways]
+        least = min(latency[w].sum() for w in ways) if messages.nbytes[i] else 0
+        rate = sum(bandwidth[w].min() for w in ways)
+        assert arrival >= messages.ready[i] + max(least, messages.nbytes[i] / rate) - 1e-9
+        if len(ways) == 1:
+            alone = latency[ways[0]].sum() + messages.nbytes[i] / rate
+            assert arrival >= messages.ready[i] + alone - 1e-9
+    if not adaptive:
+        carried = np.bincount(
+            messages.links,
+            np.repeat(messages.nbytes, np.diff(messages.link_ptr)),
+            minlength=len(bandwidth),
+        )
+        assert got.max() >= (carried / bandwidth).max() - 1e-9
+
+
+@given(seeds)
+def test_a_message_alone_takes_its_latency_and_its_slowest_link(seed):
+    rng = np.random.default_rng(seed)
+    hops, nbytes = rng.integers(1, 10), float(rng.integers(0, 100))
+    latency, bandwidth = rng.random((2, hops)) + 0.1
+    messages = table({"nbytes": nbytes, "ways": [range(hops)]})
+    for packet_bytes in (1000, 7):
+        (got,) = times(messages, 1.0, latency, packet_bytes)
+        assert got == pytest.approx(latency.sum() + nbytes)
+    (got,) = times(messages, np.sort(bandwidth)[::-1], latency, 7)
+    rest = min(nbytes, nbytes % 7 or 7)  # the last packet is in the way of no other
+    head = nbytes - rest
+    alone = latency.sum() + nbytes / bandwidth.min()
+    assert alone - 1e-9 <= got
+    assert times(messages, np.sort(bandwidth), latency, 1000) == pytest.approx([alone + 0 * head])
+
+
+def test_links_serve_in_the_order_of_arrival():
+    late = {"nbytes": 4.0, "ready": 1.0, "ways": [[0, 2]]}
+    early = {"nbytes": 4.0, "ways": [[1, 2]]}
+    assert times(table(late, early)) == [10, 6]
+    same = {"nbytes": 4.0, "ways": [[0, 2]]}
+    assert times(table(same, early)) == [6, 10]
+
+
+def test_messages_of_a_node_take_turns():
+    a = {"nbytes": 12.0, "ways": [[0]]}
+    assert times(table(a, a, a)) == [29, 33, 37]
+    short = {"nbytes": 4.0, "ready": 1.0, "ways": [[0]]}
+    assert times(table(a, short)) == [17, 9]
+
+
+@pytest.mark.parametrize(("nbytes", "collide"), [(1, False), (3, False), (5, True)])
+def test_messages_shorter_than_a_hop_do_not_meet(nbytes, collide):
+    d, hops = 16, 5
+    rows = [
+        {"src": i, "nbytes": float(nbytes), "ways": [np.arange(i, i + hops) % d]} for i in range(d)
+    ]
+    got = times(table(*rows), latency=4.0, packet_bytes=8)
+    assert (max(got) > 4 * hops + nbytes) == collide
+    assert max(got) <= 4 * hops + nbytes * hops  # what the analytic model says
+
+
+def test_what_is_waited_for():
+    ways = [[0]]
+    first = {"nbytes": 4.0, "cost": 2.0, "feeds": [0], "ways": ways}
+    other = {"nbytes": 1.0, "ready": 20.0, "feeds": [1], "ways": [[1]]}
+    after = {"nbytes": 4.0, "gate": 0, "ways": ways}
+    last = {"nbytes": 4.0, "gate": 1, "ways": ways}
+    assert times(table(first, other, after, last, follows=[1])) == [5, 22, 12, 27]
+    assert times(table(first, after)) == [5, 12]
+    twice = [{"nbytes": 1.0, "ways": [[k]]} for k in range(3)]
+    assert times(table(*twice), message_overhead=0.5) == [2.5, 3, 3.5]
+
+
+def test_a_message_is_split_as_its_shares_say():
+    both = {"nbytes": 400.0, "ways": [[0], [1]]}
+    assert times(table(both)) == [201]
+    assert times(table(both, shares=[0.75, 0.25])) == [301]
+    assert times(table(both), [1, 0.25]) == [801]
+    assert times(table(both), adaptive=True) == [201]
+
+
+def test_adaptive_packets_take_the_emptier_way():
+    both = {"nbytes": 400.0, "ways": [[0, 2], [1, 3]]}
+    rates = [1, 0.25, 1, 1]
+    (dealt,), (chosen,) = (times(table(both), rates, adaptive=choice) for choice in (False, True))
+    assert dealt == 802 + 0 * chosen
+    assert 2 + 400 / 1.25 <= chosen <= 2 + 400 / 1.25 + 16
+    busy = {"nbytes": 100.0, "ways": [[1]]}
+    assert times(table(both, busy)) == [302, 201]
+    got = times(table(both, busy), adaptive=True)
+    assert max(got) <= 2 + 500 / 2 + 4
+
+
+def test_latency_may_be_zero():
+    rows = [{"nbytes": 8.0, "ways": [[i, i + 1]]} for i in range(3)]
+    assert times(table(rows[0]), latency=0.0) == [8]
+    assert max(times(table(*rows), latency=0.0)) <= 20
+
+
+@pytest.mark.parametrize("dims", [(8,), (4, 4), (4, 2, 3)], ids=str)
+def test_long_vectors_take_as_long_as_the_analytic_model_says(dims):
+    torus, nbytes = swing.Torus(dims), 2**22
+    network = replace(
+        netsim.paper_network("torus:" + "x".join(map(str, dims)), ties="split"), packet_bytes=1024
+    )
+    for name in ("swing", "recursive_doubling", "ring"):
+        try:
+            schedule = swing.schedule(name, torus)
+        except ValueError:
+            continue
+        exact = netsim.simulate(schedule, network, nbytes).seconds
+        packet = netsim.simulate(schedule, network, nbytes, model="packet", sync="step").seconds
+        assert packet == pytest.approx(exact, rel=0.05), name
+
+
+def test_what_cannot_be_simulated_says_why():
+    one = {"nbytes": 4.0, "ways": [[0]]}
+    with pytest.raises(ValueError, match="packet_bytes must be above 0"):
+        times(table(one), packet_bytes=0)
+    with pytest.raises(ValueError, match="link 0 is used"):
+        times(table(one), bandwidth=0.0)
+    with pytest.raises(ValueError, match="way needs a link"):
+        times(table(one, {"ways": [[]]}))
+    with pytest.raises(ValueError, match="wait for each other"):
+        times(table(one | {"gate": 0, "feeds": [0]}))
+    assert times(table(one), bandwidth=np.array([1.0])) == [5]
