@@ -34,7 +34,7 @@ BANDWIDTH = click.option("--bandwidth", type=float, default=400.0, show_default=
 TIE_RULE = click.option("--ties", type=click.Choice(TIES), default="adaptive", show_default=True,
                         help="Which way to a peer half a ring away.")  # fmt: skip
 SEED = click.option("--seed", type=int, default=0, help="For random ties.")
-SYNC_RULE = click.option("--sync", type=click.Choice(SYNC), default="receives", show_default=True,
+SYNC_RULE = click.option("--sync", type=click.Choice(SYNC), default="rank", show_default=True,
                          help="When a rank begins its next step.")  # fmt: skip
 PART_RULE = click.option("--parts", type=click.Choice(PARTS), default="schedule",
                          show_default=True, help="When parts meet.")  # fmt: skip

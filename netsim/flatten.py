@@ -16,10 +16,12 @@ from netsim.topology import Ways
 from swing.schedule import Op, Schedule, Step
 from swing.torus import Array
 
-SYNC = ("rank", "receives", "step")
+SYNC = ("rank", "local", "receives", "step")
 """When a rank begins its next step.
 
 rank: its own messages of the step, those sent and those received, have arrived.
+local: those received have arrived, and those sent have passed their first link. Only packets
+    tell; for flows this is the same as rank.
 receives: those received have arrived.
 step: all messages of the step have arrived, anywhere.
 """
@@ -35,6 +37,10 @@ KEEP = 16
 """Steps that are followed of a run of equal ones; the others take the mean of their second half."""
 
 
+MOST = 10**8
+"""Messages that are followed one by one; ten million take about a gigabyte."""
+
+
 @dataclass(frozen=True)
 class Conditions:
     """How a collective is run, apart from schedule, network and size.
@@ -48,7 +54,7 @@ class Conditions:
     """
 
     seed: int = 0
-    sync: str = "receives"
+    sync: str = "rank"
     parts: str = "schedule"
     skew: float = 0.0
     delay: Mapping[int, float] = field(default_factory=dict)
@@ -105,11 +111,17 @@ def messages_of(
     """The messages of the steps of a schedule that `kept_steps` follows.
 
     Raises:
-        ValueError: a schedule for other dimensions than the topology's.
+        ValueError: a schedule for other dimensions than the topology's, or with too many messages.
     """
     check_dims(schedule, network.topology)
-    table = _Table(schedule, network, nbytes, conditions)
     kept = np.unique(kept_steps(schedule)).tolist()
+    count = len(kept) * schedule.torus.size * len(schedule.parts)
+    if count > MOST:
+        raise ValueError(
+            f"{schedule.name} on {schedule.torus} has about {count} messages to follow, "
+            f"more than {MOST}: use model='analytic'"
+        )
+    table = _Table(schedule, network, nbytes, conditions)
     length = Counter(map(schedule.phase, range(schedule.nsteps)))
 
     def phase(s: int) -> Hashable:
@@ -210,10 +222,11 @@ class _Table:
             np.zeros_like(ranks) if sync == "step" else ranks for ranks in (step.src, step.dst)
         )
         waits = np.bincount(receiver, minlength=p)
-        if sync == "rank":
+        both = sync in ("rank", "local")
+        if both:
             waits += np.bincount(sender, minlength=p)
         group = self._open(waits, gate)
-        own = group[sender] if sync == "rank" else np.full_like(sender, -1)
+        own = group[sender] if both else np.full_like(sender, -1)
         nbytes = share * self.nbytes
         ops = np.broadcast_to(np.asarray(step.op, dtype=object), len(src))
         # A rank reduces one message after the other, and they come together.

@@ -91,7 +91,7 @@ def simulate(
     model: str = "analytic",
     *,
     seed: int = 0,
-    sync: str = "receives",
+    sync: str = "rank",
     parts: str = "schedule",
     skew: float = 0.0,
     delay: Mapping[int, float] | None = None,

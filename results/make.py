@@ -20,9 +20,9 @@ sys.path.insert(0, str(HERE.parent))
 from netsim.rows import fastest  # noqa: E402  found beside this folder
 
 PLACES = [
-    "torus:64x64", "torus:8x8", "torus:16x16", "torus:32x32", "torus:128x128", "torus:64x16",
-    "torus:128x8", "torus:256x4", "torus:8x8x8", "torus:8x8x8x8", "hx2mesh:64x64",
-    "hx4mesh:64x64", "hyperx:64x64",
+    "torus:64x64", "torus:8x8", "torus:16x16", "torus:32x32", "torus:64x16", "torus:128x8",
+    "torus:256x4", "torus:8x8x8", "torus:8x8x8x8", "hx2mesh:64x64", "hx4mesh:64x64",
+    "hyperx:64x64", "torus:128x128",
 ]  # fmt: skip
 RATES = [100, 200, 400, 800, 1600, 3200]
 LIMIT = "8MiB"  # packets up to here, flows above
@@ -46,7 +46,8 @@ def file(place: str) -> str:
 def sweeps(place: str, out: str, more: str = "") -> list[str]:
     """The commands that simulate all algorithms on a topology at all sizes."""
     return [
-        f"sweep --topology {place} --model {model} --sizes {sizes} {RULES}{more} --csv {out} --resume"
+        f"sweep --topology {place} --model {model} --sizes {sizes} {RULES}{more} "
+        f"--csv {out} --resume"
         for model, sizes in (("packet", f"32B:{LIMIT}:x4"), ("flow", "32MiB:2GiB:x4"))
     ]
 

@@ -46,6 +46,8 @@ def by_packet(
         flit_bytes=network.flit_bytes,
         message_overhead=network.message_overhead,
         adaptive=network.ties == "adaptive",
+        local=conditions.sync == "local",
+        buffer_bytes=network.buffer_bytes,
     )
     return _steps(schedule, messages, times)
 

@@ -12,7 +12,8 @@ so an idle network adds up the latencies of the way and the packet's time on its
 (The last term: on a faster link it starts so late that it need not wait for its own tail.)
 
 - A message of n bytes has max(1, ⌈n / packet_bytes⌉) packets, the last one shorter. It has
-  arrived when all are out, and counts for its groups ``cost`` seconds later.
+  arrived when all are out, and counts for its groups ``cost`` seconds later; ``local``: for the
+  second one as soon as all have passed the first link of their ways.
 - A message queues its next packet for the first link of its way when that has served the one
   before: messages of a node take turns, packet by packet, with each other and with those that
   pass. Injection and ejection are links like all others, if ways begin and end with them.
@@ -22,8 +23,15 @@ so an idle network adds up the latencies of the way and the packet's time on its
   and in whole packets. Adaptive: all draw from what is left of the message, each the next packet
   when its first link begins with the one before; the one that waits less carries more.
 
-Left out: the bounds of buffers, hence back-pressure; arbitration among inputs and virtual channels;
-headers; what a node spends on receiving; queues beyond the first link in the adaptive choice.
+Buffers have no bounds unless ``buffer_bytes`` is given. Then the buffer behind a link has room for
+⌊buffer_bytes / packet_bytes⌋ packets, and a packet starts on the link only if there is room, except
+on its last one; the room is free again ``hop_latency_l`` after its start on the next link. A packet
+that comes onto a ring must find room for two (the bubble rule: no ring ever fills up); what has
+room overtakes what has not. Rings are all circles of links that follow each other on ways. Where
+they are more tangled than rings, full buffers may wait for each other for ever: an error says so.
+
+Left out: arbitration among inputs, virtual channels; headers; what a node spends on receiving;
+queues beyond the first link in the adaptive choice.
 
 Use it where time and place decide: vectors of a few KiB a rank on long dimensions, whose messages
 pass a link one after the other and never meet; adaptive ties; ranks out of step. It costs an event
@@ -38,6 +46,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import networkx as nx
 import numpy as np
 from numba import njit
 
@@ -50,11 +59,13 @@ _LINK = np.dtype(
         ("latency", "f8"),
         ("ahead", "f8"),  # what happens elsewhere reaches it no sooner
         ("free", "f8"),
+        ("room", "f8"),  # packets that the buffer behind it can take
+        ("ring", "i8"),  # of links that may wait for each other; -1 for none
     ]
 )
 _PACKET = np.dtype(
     [
-        ("time", "f8"),  # its head arrives at the link
+        ("time", "f8"),  # it comes to the link
         ("nbytes", "f8"),
         ("way", "i4"),
         ("hop", "i4"),  # index into hops
@@ -68,7 +79,9 @@ _MESSAGE = np.dtype(
         ("overhead", "f8"),
         ("cost", "f8"),
         ("arrival", "f8"),
-        ("packets", "i8"),  # that are not out yet
+        ("sent", "f8"),
+        ("inside", "i8"),  # packets that are not out yet
+        ("before", "i8"),  # packets that have not passed their first link
         ("feeds", "i4", 2),
         ("way", "i4"),  # the first one
         ("ways", "i4"),
@@ -95,6 +108,7 @@ class _Net(NamedTuple):
     gated: Array
     packet_bytes: float
     flit_bytes: float
+    local: bool
 
 
 def packet_times(
@@ -106,6 +120,8 @@ def packet_times(
     flit_bytes: float = 0.0,
     message_overhead: float = 0.0,
     adaptive: bool = False,
+    local: bool = False,
+    buffer_bytes: float | None = None,
 ) -> np.ndarray:
     """When every message has arrived.
 
@@ -119,16 +135,23 @@ def packet_times(
         message_overhead: seconds that a node spends on each message it sends.
         adaptive: whether packets choose among the ways of a message by the queues; else they
             are dealt in proportion to their shares.
+        local: whether a message counts for the second group that it feeds as soon as it has passed
+            the first link of its way.
+        buffer_bytes: what the buffer behind a link holds; None for no bound.
 
     Returns:
         (m,) seconds.
 
     Raises:
         ValueError: a packet size or bandwidth that is not above 0, a negative latency, a way
-            without links, messages that wait for each other.
+            without links, a buffer for less than two packets, messages or full buffers that wait
+            for each other.
     """
     if not packet_bytes > 0:
         raise ValueError(f"packet_bytes must be above 0, not {packet_bytes}")
+    room = np.inf if buffer_bytes is None else buffer_bytes // packet_bytes
+    if room < 2:
+        raise ValueError(f"buffer_bytes must be two packets or more, not {buffer_bytes}")
     used = np.bincount(messages.links, minlength=len(bandwidth)) > 0
     bad = np.flatnonzero(used & ~((bandwidth > 0) & (hop_latency >= 0)))
     if len(bad):
@@ -144,7 +167,8 @@ def packet_times(
     table = np.zeros(len(messages), dtype=_MESSAGE)
     for name in ("ready", "cost", "feeds"):
         table[name] = getattr(messages, name)
-    table["overhead"], table["packets"] = message_overhead * turn, count
+    table["overhead"] = message_overhead * turn
+    table["inside"] = table["before"] = count
     table["way"], table["ways"] = messages.way_ptr[:-1], np.diff(messages.way_ptr)
     ways = np.zeros(len(messages.share), dtype=_WAY)
     ways["message"] = np.repeat(np.arange(len(messages)), table["ways"])
@@ -160,9 +184,17 @@ def packet_times(
     nlinks = len(bandwidth)
     links = np.zeros(nlinks, dtype=_LINK)
     links["bandwidth"], links["latency"] = bandwidth, hop_latency
+    links["room"] = room
     links["ahead"] = _ahead(ways, messages, hop_latency)
+    first = messages.links[ways["first"]]
+    if buffer_bytes is not None:
+        links["ahead"] = np.minimum(links["ahead"], hop_latency)
+        links["ring"] = _rings(ways, messages.links, nlinks)
+    if local:
+        least = np.maximum(rest, flit_bytes)[ways["message"]] / bandwidth[first]
+        links["ahead"][first] = np.minimum(links["ahead"][first], least.min(initial=np.inf))
     if adaptive:  # the order in which ways draw is that of events
-        links["ahead"][messages.links[ways["first"][table["ways"][ways["message"]] > 1]]] = 0
+        links["ahead"][first[table["ways"][ways["message"]] > 1]] = 0
     net = _Net(
         links=links,
         tree=np.full(2 << (nlinks - 1).bit_length(), np.inf),
@@ -175,6 +207,7 @@ def packet_times(
         gated=gated,
         packet_bytes=float(packet_bytes),
         flit_bytes=float(flit_bytes),
+        local=local,
     )
     net = _with_room(net)
     for group in np.flatnonzero(groups["waits"] == 0):
@@ -182,8 +215,10 @@ def packet_times(
         _settle(net, int(group), 0.0)
     while not _run(net):
         net = _with_room(net)
-    if table["packets"].any():
-        step = int(messages.step[table["packets"] > 0].min())
+    if (net.packets["next"][:nlinks] != np.arange(nlinks)).any():
+        raise ValueError("full buffers wait for each other for ever: raise buffer_bytes")
+    if table["inside"].any():
+        step = int(messages.step[table["inside"] > 0].min())
         raise ValueError(f"messages of step {step} never start: they wait for each other")
     arrival: np.ndarray = table["arrival"].copy()
     return arrival
@@ -235,19 +270,31 @@ def _ahead(ways: np.ndarray, messages: Messages, latency: np.ndarray) -> np.ndar
     return ahead
 
 
+def _rings(ways: np.ndarray, hops: Array, nlinks: int) -> Array:
+    """(nlinks,) a number for all links on one circle of links that follow each other on ways."""
+    inner = np.delete(np.arange(len(hops)), ways["first"])
+    pairs = np.unique(hops[inner - 1] * nlinks + hops[inner])
+    graph: nx.DiGraph[int] = nx.DiGraph(np.stack(np.divmod(pairs, nlinks), axis=1).tolist())
+    ring = np.full(nlinks, -1)
+    for number, links in enumerate(nx.strongly_connected_components(graph)):
+        if len(links) > 1:
+            ring[list(links)] = number
+    return ring
+
+
 def _pool(nlinks: int) -> np.ndarray:
-    """No packets, empty queues."""
-    packets = np.zeros(nlinks + 1, dtype=_PACKET)
-    packets["time"] = -np.inf
-    packets["next"][:-1] = packets["previous"][:-1] = np.arange(nlinks)
+    """No packets; the circles of `_run`."""
+    packets = np.zeros(2 * nlinks + 1, dtype=_PACKET)
+    packets["time"] = np.inf
+    packets["next"][:-1] = packets["previous"][:-1] = np.arange(2 * nlinks)
     return packets
 
 
 def _with_room(net: _Net) -> _Net:
-    """The same with half as many packets more, and more than there are ways."""
-    old, more = len(net.packets), max(len(net.packets) // 2, 2 * len(net.ways) + 2)
+    """The same with half as many packets more, and more than one event may need."""
+    old, more = len(net.packets), max(len(net.packets) // 2, 2 * len(net.ways) + 3)
     packets = np.concatenate([net.packets, np.zeros(more, dtype=_PACKET)])
-    unused = packets[len(net.links)]
+    unused = packets[2 * len(net.links)]
     packets["next"][old:] = np.arange(old + 1, old + more + 1)
     packets["next"][-1] = unused["next"]
     unused["next"] = old
@@ -259,55 +306,81 @@ def _with_room(net: _Net) -> _Net:
 def _run(net: _Net) -> bool:
     """Handle link after link, in order of what starts next; false: more packets are needed.
 
-    The queue of link j is a circle through ``packets[j]``, which stands for its two ends; unused
-    packets hang on the one behind these, which has their number.
+    The queue of link j is a circle through ``packets[j]``, which stands for its two ends. Another
+    one, nlinks further on, has what leaves the buffer behind the link. Behind these hang the
+    packets that are not used, and ``nbytes`` there is their number.
     """
     links, packets, tree, messages, ways = net.links, net.packets, net.tree, net.messages, net.ways
-    unused, hops, flit_bytes = packets[len(links)], net.hops, net.flit_bytes
-    leaves = len(tree) // 2
+    hops, nlinks, leaves = net.hops, len(links), len(tree) // 2
+    unused = packets[2 * nlinks]
     while tree[1] < np.inf:
         now, j = tree[1], 1
         while j < leaves:
             j = 2 * j + (tree[2 * j] != now)
         j -= leaves
-        link, queue = links[j], packets[j]
-        while queue.next != j:
-            p = queue.next
-            packet = packets[p]
-            start = max(link.free, packet.time)
-            if start > now and start >= now + link.ahead:
-                break
-            if unused.nbytes <= len(ways):
+        link, queue, leaving = links[j], packets[j], packets[nlinks + j]
+        time = max(now, link.free, packets[queue.next].time)
+        while time == now or time < now + link.ahead:
+            if unused.nbytes <= len(ways) + 1:
                 return False
-            queue.next = packet.next
-            packets[packet.next].previous = j
-            size = max(packet.nbytes, flit_bytes)
-            service = size / link.bandwidth
-            link.free = start + service
+            while packets[leaving.next].time <= time:
+                _give(packets, 2 * nlinks, _cut(packets, leaving.next))
+                link.room += 1
+            p = queue.next
+            while packets[p].time <= time and link.room < _need(links, ways, hops, packets[p]):
+                p = packets[p].next
+            packet = packets[p]
+            if packet.time > time:  # none of those that have come can go on
+                time = min(packet.time, packets[leaving.next].time)
+                continue
+            _cut(packets, p)
             hop, w = packet.hop, packet.way
             way = ways[w]
+            message = messages[way.message]
+            size = max(packet.nbytes, net.flit_bytes)
+            service = size / link.bandwidth
+            link.free = time + service
+            if link.room < np.inf and hop > way.first:
+                back = hops[hop - 1]
+                slot = _take(packets, 2 * nlinks)
+                packets[slot].time = time + links[back].latency
+                _enqueue(links, packets, tree, slot, nlinks + back)
             if hop < way.last:
                 onward = hops[hop + 1]
-                packet.time = start + link.latency
+                link.room -= 1
+                packet.time = time + link.latency
                 if links[onward].bandwidth > link.bandwidth:
                     packet.time += service - size / links[onward].bandwidth
                 packet.hop = hop + 1
                 _enqueue(links, packets, tree, p, onward)
             else:
-                message = messages[way.message]
-                packet.next = unused.next
-                unused.next = p
-                unused.nbytes += 1
-                message.arrival = max(message.arrival, start + link.latency + service)
-                message.packets -= 1
-                if message.packets == 0:
-                    for k in range(2):
-                        _settle(net, message.feeds[k], message.arrival + message.cost)
+                _give(packets, 2 * nlinks, p)
+                message.arrival = max(message.arrival, time + link.latency + service)
+                message.inside -= 1
+                if message.inside == 0:
+                    _settle(net, message.feeds[0], message.arrival + message.cost)
+                    if not net.local:
+                        _settle(net, message.feeds[1], message.arrival + message.cost)
             if hop == way.first:
                 _launch(net, w, link.free)
-        due = np.inf if queue.next == j else max(link.free, packets[queue.next].time)
-        _due(tree, j, due)
+                message.sent = max(message.sent, link.free)
+                message.before -= 1
+                if net.local and message.before == 0:
+                    _settle(net, message.feeds[1], message.sent)
+            time = max(link.free, packets[queue.next].time)
+        _due(tree, j, time)
     return True
+
+
+@njit(cache=True, error_model="numpy")
+def _need(links: np.ndarray, ways: np.ndarray, hops: Array, packet: np.record) -> int:
+    """For how many packets there must be room behind the link that one comes to."""
+    hop, way = packet.hop, ways[packet.way]
+    if hop == way.last:
+        return 0
+    ring = links[hops[hop]].ring
+    enters = ring >= 0 and (hop == way.first or links[hops[hop - 1]].ring != ring)
+    return 2 if enters else 1
 
 
 @njit(cache=True, error_model="numpy")
@@ -331,31 +404,52 @@ def _settle(net: _Net, g: int, time: float) -> None:
 @njit(cache=True, error_model="numpy")
 def _launch(net: _Net, w: int, time: float) -> None:
     """Queue the next packet of way w, if there is one, for its first link."""
-    packets, way = net.packets, net.ways[w]
-    stock, unused = net.stocks[way.stock], packets[len(net.links)]
+    way = net.ways[w]
+    stock = net.stocks[way.stock]
     if stock.packets == 0:
         return
     stock.packets -= 1
-    p = unused.next
-    packet = packets[p]
-    unused.next = packet.next
-    unused.nbytes -= 1
+    p = _take(net.packets, 2 * len(net.links))
+    packet = net.packets[p]
     packet.time, packet.way, packet.hop = time, w, way.first
     packet.nbytes = net.packet_bytes if stock.packets else stock.rest
-    _enqueue(net.links, packets, net.tree, p, net.hops[way.first])
+    _enqueue(net.links, net.packets, net.tree, p, net.hops[way.first])
 
 
 @njit(cache=True, error_model="numpy")
-def _enqueue(links: np.ndarray, packets: np.ndarray, tree: np.ndarray, p: int, j: int) -> None:
-    """Put a packet into the queue of a link, behind all that come no later."""
-    packet = packets[p]
-    behind = packets[j].previous
-    while _later(packets[behind], packet):
-        behind = packets[behind].previous
-    packet.previous, packet.next = behind, packets[behind].next
+def _take(packets: np.ndarray, unused: int) -> int:
+    p = packets[unused].next
+    packets[unused].next = packets[p].next
+    packets[unused].nbytes -= 1
+    return int(p)
+
+
+@njit(cache=True, error_model="numpy")
+def _give(packets: np.ndarray, unused: int, p: int) -> None:
+    packets[p].next = packets[unused].next
+    packets[unused].next = p
+    packets[unused].nbytes += 1
+
+
+@njit(cache=True, error_model="numpy")
+def _cut(packets: np.ndarray, p: int) -> int:
+    """Take a packet out of its circle."""
+    before, behind = packets[p].previous, packets[p].next
+    packets[before].next, packets[behind].previous = behind, before
+    return p
+
+
+@njit(cache=True, error_model="numpy")
+def _enqueue(links: np.ndarray, packets: np.ndarray, tree: np.ndarray, p: int, circle: int) -> None:
+    """Put a packet into a circle of a link, behind all that come no later, and wake the link."""
+    packet, before = packets[p], packets[circle].previous
+    while before != circle and _later(packets[before], packet):
+        before = packets[before].previous
+    packet.previous, packet.next = before, packets[before].next
     packets[packet.next].previous = p
-    packets[behind].next = p
-    if behind == j:
+    packets[before].next = p
+    j = circle % len(links)
+    if before == circle or links[j].room < np.inf:
         start = max(links[j].free, packet.time)
         if start < tree[len(tree) // 2 + j]:
             _due(tree, j, start)

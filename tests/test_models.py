@@ -1,0 +1,189 @@
+"""What the three models have in common, and what hurts a network in all of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import netsim
+import swing
+from netsim.flatten import PARTS, SYNC, messages_of
+from netsim.models import MODELS
+from netsim.topology import graph, without
+
+SYMMETRIC = [
+    ("swing", "8x8"), ("swing", "16"), ("swing", "4x4x4"), ("bucket", "8x8"), ("bucket", "5x5"),
+    ("bucket", "8x4"), ("hamiltonian", "4x4"), ("mirrored_recursive_doubling", "8x8"),
+]  # fmt: skip
+
+
+def on(name, algorithm, **options):
+    network = netsim.paper_network(name)
+    return swing.schedule(algorithm, network.topology.torus, **options), network
+
+
+@pytest.mark.parametrize(("algorithm", "dims"), SYMMETRIC)
+@pytest.mark.parametrize("nbytes", [32, 2**20, 2**26])
+def test_models_agree_on_symmetric_schedules(algorithm, dims, nbytes):
+    schedule, network = on(f"torus:{dims}", algorithm)
+    analytic, flow, packet = (
+        netsim.simulate(schedule, network, nbytes, model).seconds for model in MODELS
+    )
+    assert flow == pytest.approx(analytic, rel=1e-9)
+    # What comes later finds the link free earlier; a short message fills a flit.
+    assert 0.85 * analytic < packet < 1.02 * analytic
+
+
+@pytest.mark.parametrize("model", ["flow", "packet"])
+def test_messages_that_do_not_meet_in_time_do_not_collide(model):
+    schedule, network = on("torus:64x64", "swing", variant="latency")
+    there = netsim.simulate(schedule, network, 2**15, model).seconds
+    assert there < 0.9 * netsim.simulate(schedule, network, 2**15).seconds or model == "flow"
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=3), st.integers(0, 2**24))
+def test_no_model_beats_the_lower_bound(dims, nbytes):
+    name = "x".join(map(str, dims))
+    for kind in ("torus", "hyperx"):
+        schedule, network = on(f"{kind}:{name}", "swing")
+        bound = netsim.lower_bound(network, nbytes) * (1 - 1e-9)
+        for model in MODELS:
+            assert netsim.simulate(schedule, network, nbytes, model).seconds >= bound
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("algorithm", ["swing", "bucket", "ring", "recursive_doubling"])
+def test_more_bandwidth_is_never_slower(model, algorithm):
+    schedule, network = on("torus:4x6", algorithm)
+    times = [
+        netsim.simulate(schedule, replace(network, bandwidth=rate), 2**20, model).seconds
+        for rate in (1e9, 3e9, 10e9, 100e9)
+    ]
+    assert times == sorted(times, reverse=True)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_slow_link_is_the_bottleneck(model):
+    schedule, network = on("torus:8x8", "swing")
+    well = netsim.simulate(schedule, network, 2**24, model)
+    sick = netsim.simulate(schedule, replace(network, slow={(3, 11): 0.5}), 2**24, model)
+    assert 1.3 * well.seconds < sick.seconds < 2.3 * well.seconds
+    assert sick.bottleneck.link == (3, 11)
+    assert sick.bottleneck.messages
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_messages_go_round_a_failed_link(model):
+    schedule, network = on("torus:4x4", "bucket")
+    broken = replace(network, topology=without(network.topology, [(0, 1)]))
+    well, sick = (netsim.simulate(schedule, net, 2**24, model) for net in (network, broken))
+    assert sick.seconds > 1.3 * well.seconds
+    assert not any((broken.topology.ends == (0, 1)).all(axis=1))
+    assert sick.link_bytes.sum() > well.link_bytes.sum()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_slow_rank_and_a_late_start_are_felt(model):
+    schedule, network = on("torus:4x4", "swing")
+    well = netsim.simulate(schedule, network, 2**16, model).seconds
+    slow = netsim.simulate(schedule, network, 2**16, model, delay={5: 1e-5}).seconds
+    late = netsim.simulate(schedule, network, 2**16, model, skew=1e-5, seed=3).seconds
+    assert slow >= well + 1e-5
+    assert well < late <= well + 1.001e-5 + (0.2 * well)
+    assert late == netsim.simulate(schedule, network, 2**16, model, skew=1e-5, seed=3).seconds
+    assert late != netsim.simulate(schedule, network, 2**16, model, skew=1e-5, seed=4).seconds
+
+
+@pytest.mark.parametrize("model", ["flow", "packet"])
+@pytest.mark.parametrize("sync", SYNC)
+@pytest.mark.parametrize("parts", PARTS)
+def test_every_policy_runs_every_message(model, sync, parts):
+    for name, dims in (("swing", "3x4"), ("bucket", "2x5"), ("recursive_doubling", "6")):
+        schedule, network = on(f"torus:{dims}", name)
+        run = netsim.simulate(schedule, network, 2**16, model, sync=sync, parts=parts)
+        barrier = netsim.simulate(schedule, network, 2**16, model, sync="step").seconds
+        assert 0 < run.seconds <= 1.05 * barrier
+
+
+def test_what_waits_is_what_is_counted():
+    for sync in SYNC:
+        for parts in PARTS:
+            schedule, network = on("torus:4x6", "bucket")
+            conditions = netsim.flatten.Conditions(sync=sync, parts=parts)
+            messages = messages_of(schedule, network, 1000, conditions)
+            fed = np.bincount(messages.feeds[messages.feeds >= 0], minlength=len(messages.need))
+            after = messages.follows[messages.follows >= 0]
+            assert (fed + np.bincount(after, minlength=len(fed)) == messages.need).all()
+
+
+def test_equal_steps_take_what_the_first_of_them_take():
+    schedule, network = on("torus:40", "ring", ports=2)
+    short = netsim.simulate(schedule, network, 2**20, "packet").seconds
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("netsim.flatten.KEEP", 10**6)
+        patch.setattr("netsim.models.KEEP", 10**6)
+        assert short == pytest.approx(netsim.simulate(schedule, network, 2**20, "packet").seconds)
+
+
+def test_hyperx_reaches_everyone_in_a_row_at_once():
+    place = netsim.topology("hyperx:4x5")
+    assert place.nlinks == 4 * 5 * (3 + 4)
+    assert place.diameter.hops == 2
+
+
+def test_hamming_mesh_has_boards_and_trees():
+    place = netsim.topology("hx2mesh:4x4")
+    src = np.array([0, 0, 0, 0])
+    hops = place.paths(src, np.array([1, 2, 3, 5]))[:, 0]
+    assert hops.tolist() == [1, 2, 2, 2]  # on the board, over the tree, across the board
+    assert netsim.topology("hx4mesh:8x8").paths(np.array([1]), np.array([6]))[0, 0] == 4
+    with pytest.raises(ValueError, match="multiples of 4"):
+        netsim.topology("hx4mesh:6x8")
+
+
+def test_any_graph_is_a_topology():
+    star = nx.star_graph(4)
+    star.nodes[0]["switch"] = True
+    star.edges[0, 1]["bandwidth"] = 1e9
+    place = graph(star)
+    assert (place.size, place.nlinks) == (4, 8)
+    network = netsim.Network(place, bandwidth=10e9, link_latency=1e-6)
+    schedule = swing.schedule("ring", swing.Torus(4))
+    for model in MODELS:
+        run = netsim.simulate(schedule, network, 4 * 10**6, model)
+        assert run.seconds == pytest.approx(6 * (2e-6 + 1e6 / 1e9), rel=0.02)
+        assert run.bottleneck.link in ((4, 0), (0, 4))
+    torus = netsim.topology("torus:3x3")
+    same = graph(nx.MultiDiGraph(torus.to_networkx()), (3, 3))
+    for name in ("bucket", "hamiltonian"):
+        schedule = swing.schedule(name, swing.Torus((3, 3)))
+        a, b = (
+            netsim.simulate(schedule, netsim.Network(net, 1e9, 1e-6), 10**6).seconds
+            for net in (torus, same)
+        )
+        assert a == pytest.approx(b)
+
+
+@pytest.mark.parametrize(
+    ("call", "mend"),
+    [
+        (lambda: graph(nx.empty_graph(3)), "cannot be reached"),
+        (lambda: netsim.simulate(*on("torus:1000x1000x1000", "swing"), 8, "packet"), "analytic"),
+        (lambda: graph(nx.cycle_graph(3), (2, 2)), "3 nodes"),
+        (lambda: without(netsim.topology("torus:4"), [(0, 2)]), "no link 0→2"),
+        (lambda: netsim.Network(netsim.topology("torus:4"), 1e9, slow={(0, 2): 0.5}), "no link"),
+        (lambda: netsim.Network(netsim.topology("torus:4"), 1e9, slow={(0, 1): 0}), "above 0"),
+        (lambda: netsim.simulate(*on("torus:4", "ring"), 8, sync="never"), "sync must be"),
+        (lambda: netsim.simulate(*on("torus:4", "ring"), 8, parts="never"), "parts must be"),
+        (lambda: netsim.simulate(*on("torus:4", "ring"), 8, skew=-1), "from 0 up"),
+        (lambda: netsim.simulate(*on("torus:4", "ring"), 8, delay={9: 1}), "0 to 3"),
+    ],
+)
+def test_bad_input_is_a_value_error_that_names_the_mend(call, mend):
+    with pytest.raises(ValueError, match=mend):
+        call()
