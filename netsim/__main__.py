@@ -19,7 +19,7 @@ from netsim.flatten import PARTS, SYNC
 from netsim.models import MODELS
 from netsim.network import Network, paper_network
 from netsim.routing import TIES
-from netsim.rows import KEY, Row, in_order, read_csv, winners, write_csv
+from netsim.rows import KEY, Row, check_writable, in_order, read_csv, winners, write_csv
 from netsim.run import Run, row, simulate
 from netsim.sizes import format_size, parse_size, parse_sizes
 from netsim.sweep import Case, sweep
@@ -33,7 +33,7 @@ BANDWIDTH = click.option("--bandwidth", type=float, default=400.0, show_default=
                          help="Of a link, in Gb/s.")  # fmt: skip
 TIE_RULE = click.option("--ties", type=click.Choice(TIES), default="adaptive", show_default=True,
                         help="Which way to a peer half a ring away.")  # fmt: skip
-SEED = click.option("--seed", type=int, default=0, help="For random ties.")
+SEED = click.option("--seed", type=click.IntRange(0), default=0, help="For random ties.")
 SYNC_RULE = click.option("--sync", type=click.Choice(SYNC), default="rank", show_default=True,
                          help="When a rank begins its next step.")  # fmt: skip
 PART_RULE = click.option("--parts", type=click.Choice(PARTS), default="schedule",
@@ -74,6 +74,10 @@ def simulate_command(
     network = network_of(place, bandwidth, ties)
     if options["algorithm"] == "auto":
         options |= {"nbytes": size, "machine": network}
+    if step is not None and not links:
+        raise ValueError("--step goes with --links")
+    if links:
+        check_writable(links)
     run = simulate(
         named_schedule(place.torus, **options),
         network,
@@ -164,6 +168,10 @@ def sweep_command(
         if network_of(place, rate, ties)
         for name, options in every_way(names, place.torus)
     ]
+    if resume and not path:
+        raise ValueError("--resume goes with --csv")
+    if path:
+        check_writable(path)
     todo = pruned(cases, sizes, prune) if prune else {case: sizes for case in cases}
     rows: list[Row] = read_csv(path, KEY) if path and resume and Path(path).exists() else []
     known = {tuple(str(r[k]) for k in KEY) for r in rows}
@@ -183,13 +191,10 @@ def sweep_command(
     if not as_json:
         for place in places:
             for rate in rates:
-                here = (place.name, model, rate)
+                here = tuple(map(str, (place.name, model, rate, ties, sync, parts, seed)))
+                keys = ("topology", "model", "bandwidth_gbps", "ties", "sync", "parts", "seed")
                 _print_winners(
-                    [
-                        r
-                        for r in rows
-                        if (r["topology"], r["model"], float(r["bandwidth_gbps"])) == here
-                    ],
+                    [r for r in rows if tuple(str(r[k]) for k in keys) == here],
                     f"{place.name}, {rate:g} Gb/s: goodput in Gb/s ({model} model, ties {ties})",
                 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from netsim.network import Network
+from netsim.network import Network, check_size
 
 
 def lower_bound(network: Network, nbytes: int) -> float:
@@ -26,6 +26,7 @@ def lower_bound(network: Network, nbytes: int) -> float:
     >>> f"{netsim.lower_bound(netsim.paper_network('torus:64x64'), 32) * 1e6:.2f} us"
     '26.44 us'
     """
+    check_size(nbytes)
     topology = network.topology
     if topology.size == 1:
         return 0.0

@@ -57,6 +57,8 @@ class Network:
     slow: Mapping[tuple[int, int], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.topology, Topology):
+            raise TypeError(f"pass netsim.topology('torus:8x8') or the like, not {self.topology!r}")
         for f in fields(self):
             value = getattr(self, f.name)
             if f.name in ("topology", "ties", "slow") or value is None:
@@ -156,3 +158,9 @@ def paper_network(
         buffer_bytes=packet * max(2, math.ceil(busy / packet)),
         ties=ties,
     )
+
+
+def check_size(nbytes: object) -> None:
+    """A vector has a whole number of bytes."""
+    if not isinstance(nbytes, (int, np.integer)) or isinstance(nbytes, bool) or nbytes < 0:
+        raise ValueError(f"nbytes must be a whole number of bytes from 0 up, not {nbytes!r}")

@@ -13,7 +13,10 @@ Row = dict[str, Any]
 MIRRORED = "mirrored_recursive_doubling"
 
 
-KEY = ("topology", "algorithm", "variant", "nbytes", "model", "bandwidth_gbps", "ties", "seed")
+KEY = (
+    "topology", "algorithm", "variant", "nbytes", "model", "bandwidth_gbps", "ties", "sync",
+    "parts", "seed",
+)  # fmt: skip
 """The columns that tell simulated rows apart."""
 
 
@@ -59,6 +62,17 @@ def winners(rows: Iterable[Row]) -> dict[int, Row]:
     return dict(sorted(best.items()))
 
 
+def check_writable(path: str | Path) -> None:
+    """Say so now if a file cannot be written later.
+
+    Raises:
+        OSError: there is no such folder, or it takes no files.
+    """
+    folder = Path(path).parent
+    if Path(path).is_dir() or not os.access(folder, os.W_OK):
+        raise OSError(f"cannot write {path}: is {folder} a folder that you may write to?")
+
+
 def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
     """Write rows as CSV, all or nothing.
 
@@ -66,11 +80,10 @@ def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
         OSError: the file can not be written; what was there is then still there.
     """
     text = io.StringIO()
-    table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    table = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     whole, part = Path(path), Path(f"{path}.part")
-    whole.parent.mkdir(parents=True, exist_ok=True)
     part.write_text(text.getvalue())
     os.replace(part, whole)
 
@@ -82,8 +95,11 @@ def read_csv(path: str | Path, needs: Iterable[str]) -> list[Row]:
         ValueError: a column of ``needs`` is missing.
         OSError: the file can not be read.
     """
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with open(path, newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error):
+        raise ValueError(f"{path} is no CSV file") from None
     for column in needs:
         if not rows or column not in rows[0]:
             raise ValueError(f"{path} has no column {column!r}: it was not written by netsim")

@@ -12,7 +12,7 @@ import numpy as np
 from netsim.flatten import Conditions
 from netsim.load import check_dims, link_load, phase_loads, traffic
 from netsim.models import MODELS
-from netsim.network import Network
+from netsim.network import Network, check_size
 from swing.schedule import Message, Schedule
 
 
@@ -119,8 +119,7 @@ def simulate(
     >>> f"{run.seconds * 1e6:.1f} us, {run.goodput * 8 / 1e9:.0f} Gb/s, {run.congestion:.4f}"
     '36.8 us, 455 Gb/s, 1.0781'
     """
-    if isinstance(nbytes, bool) or nbytes != int(nbytes) or nbytes < 0:
-        raise ValueError(f"nbytes must be a whole number of bytes from 0 up, not {nbytes}")
+    check_size(nbytes)
     if model not in MODELS:
         raise ValueError(f"no model {model!r}: choose from {', '.join(MODELS)}")
     check_dims(schedule, network.topology)
@@ -136,6 +135,7 @@ def row(run: Run) -> dict[str, object]:
         "topology": run.network.topology.name,
         "algorithm": run.schedule.name,
         "variant": run.schedule.variant,
+        "collective": run.schedule.collective,
         "ports": len(run.schedule.parts),
         "nbytes": run.nbytes,
         "seconds": run.seconds,
@@ -144,5 +144,7 @@ def row(run: Run) -> dict[str, object]:
         "model": run.model,
         "bandwidth_gbps": run.network.bandwidth * 8 / 1e9,
         "ties": run.network.ties,
+        "sync": run.conditions.sync,
+        "parts": run.conditions.parts,
         "seed": run.conditions.seed,
     }

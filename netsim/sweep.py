@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from netsim.flatten import Conditions
 from netsim.network import Network, paper_network
 from netsim.rows import Row
 from netsim.run import row, simulate
@@ -44,10 +45,10 @@ class Case:
 
     def key(self, nbytes: int) -> tuple[str, ...]:
         """What the columns `netsim.rows.KEY` of the row of one size say."""
-        options, seed = dict(self.options), dict(self.conditions).get("seed", 0)
-        variant = options.get("variant", "")
+        more = Conditions(**dict(self.conditions))
+        variant = dict(self.options).get("variant", "")
         cells = (self.topology, self.algorithm, variant, nbytes, self.model, self.bandwidth)
-        return tuple(map(str, (*cells, self.ties, seed)))
+        return tuple(map(str, (*cells, self.ties, more.sync, more.parts, more.seed)))
 
     def run(self, nbytes: int, model: str | None = None) -> Row:
         """The row of one size."""
@@ -104,9 +105,9 @@ def _run(case: Case, nbytes: int) -> Row:
 
 
 def _executor(jobs: int) -> Executor:
-    if "mpi4py.futures.__main__" in sys.modules or "mpi4py.futures.server" in sys.modules:
-        from mpi4py.futures import MPIPoolExecutor
-
-        pool: Executor = MPIPoolExecutor()
-        return pool
-    return ProcessPoolExecutor(jobs)
+    # Loaded already by ``python -m mpi4py.futures``; then its workers are the other ranks.
+    futures = sys.modules.get("mpi4py.futures")
+    if futures is None:
+        return ProcessPoolExecutor(jobs)
+    pool: Executor = futures.MPIPoolExecutor()
+    return pool

@@ -67,7 +67,7 @@ def verify(torus: Torus, as_json: bool, **options: Any) -> int:
     Exit status 1 if it is wrong.
     """
     schedule = named_schedule(torus, **options)
-    about = {"topology": str(torus), "algorithm": schedule.name, "variant": schedule.variant}
+    about = {"topology": torus.name, "algorithm": schedule.name, "variant": schedule.variant}
     try:
         report = prove(schedule)
     except ScheduleError as error:

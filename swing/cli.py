@@ -35,8 +35,13 @@ def invoke(command: click.Command, name: str, args: Sequence[str] | None = None)
     """
     try:
         return int(command.main(args, prog_name=name, standalone_mode=False) or 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return 2
     except click.ClickException as error:
         message = error.format_message()
+    except MemoryError:
+        message = "there is not enough memory for that: choose a smaller topology"
     except (ValueError, OSError) as error:
         message = str(error)
     except click.Abort:

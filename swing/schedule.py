@@ -318,7 +318,7 @@ class Schedule(Sequence[Step]):
 
     def for_rank(self, rank: int) -> list[Turn]:
         """What one rank sends and receives, step by step; steps without either are left out."""
-        if not 0 <= rank < self.torus.size:
+        if rank not in range(self.torus.size):
             raise ValueError(f"rank {rank} is not on the torus {self.torus}")
         turns = []
         for s, step in enumerate(self):

@@ -8,6 +8,9 @@ over Swing (latency- and bandwidth-optimal), bucket and, where it exists, hamilt
 ports. Swing's hops and congestion are sums over its steps of the distance δ: with all parts every
 link of a step's dimension carries δ messages [Swing paper, §3-4]. Ranks that share one node have
 no links to share: they use one port, latency-optimal up to `NODE_LATENCY_BYTES`.
+
+The sums take all dimensions to be rings of powers of two. Elsewhere they are rough, and say so: on
+meshes and odd sizes the choice has been up to 3 times slower than the best.
 """
 
 from __future__ import annotations
@@ -104,11 +107,12 @@ def choose(torus: Torus, nbytes: int, machine: str | Network = "paper") -> Choic
     ranked = sorted(times.items(), key=lambda item: item[1])
     others = {f"{n} {v}".strip(): t for (n, v), t in ranked[1:]}
     runner = next(iter(others))
+    exact = all(torus.wrap) and all(d & (d - 1) == 0 for d in torus.dims)
     return Choice(
         name,
         {"variant": variant} if variant else {},
         f"predicted {times[name, variant] * 1e6:.1f} us; next is {runner}: "
-        f"{others[runner] * 1e6:.1f} us",
+        f"{others[runner] * 1e6:.1f} us" + ("" if exact else "; rough on this torus"),
         times[name, variant],
         others,
     )

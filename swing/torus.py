@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.int64]
+MOST = 2**31 - 1
+"""Ranks that MPI can number."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Torus:
         if len(wrap) != len(sizes):
             raise ValueError(f"wrap needs {len(sizes)} values, one a dimension, not {wrap!r}")
         object.__setattr__(self, "dims", tuple(int(d) for d in sizes))
+        if self.size > MOST:
+            raise ValueError(f"a torus of {self.size} ranks is too large: {MOST} is the most")
         object.__setattr__(self, "wrap", tuple(bool(w) for w in wrap))
         object.__setattr__(self, "_nodes", None if coords is None else self._map(coords))
 
@@ -69,14 +74,20 @@ class Torus:
     def parse(cls, text: str) -> Torus:
         """The torus of a name such as ``torus:8x8``, ``mesh:4x4x4`` (no wraparound) or ``8x8``."""
         kind, _, dims = text.rpartition(":")
-        try:
-            wrap = {"": True, "torus": True, "mesh": False}[kind]
-            return cls(tuple(int(d) for d in dims.split("x")), wrap)
-        except (KeyError, ValueError):
-            raise ValueError(f"a torus is written like torus:8x8, not {text!r}") from None
+        if kind not in ("", "torus", "mesh") or not re.fullmatch(
+            r"[1-9][0-9]*(x[1-9][0-9]*)*", dims
+        ):
+            raise ValueError(f"a torus is written like torus:8x8, not {text!r}")
+        return cls(tuple(int(d) for d in dims.split("x")), wrap=kind != "mesh")
 
     def __str__(self) -> str:
         return "x".join(map(str, self.dims))
+
+    @property
+    def name(self) -> str:
+        """As command lines take it: ``torus:8x8``, or ``mesh:8x8`` if nothing wraps around."""
+        kind = "torus" if all(self.wrap) else "partly-wrapped" if any(self.wrap) else "mesh"
+        return f"{kind}:{self}"
 
     @property
     def size(self) -> int:
@@ -96,17 +107,17 @@ class Torus:
     @cached_property
     def ranks(self) -> Array:
         """(p,) all ranks in order."""
-        return np.arange(self.size)
+        return _frozen(np.arange(self.size))
 
     @cached_property
     def node_of(self) -> Array:
         """(p,) row-major position of every rank."""
-        return self.ranks if self._nodes is None else np.array(self._nodes)
+        return self.ranks if self._nodes is None else _frozen(np.array(self._nodes))
 
     @cached_property
     def rank_of(self) -> Array:
         """(p,) rank at every row-major position."""
-        return self.ranks if self._nodes is None else np.argsort(self.node_of)
+        return self.ranks if self._nodes is None else _frozen(np.argsort(self.node_of))
 
     @cached_property
     def grid(self) -> Array:
@@ -116,10 +127,15 @@ class Torus:
     @cached_property
     def coords(self) -> Array:
         """(p, len(dims)) coordinates of every rank."""
-        return np.stack(np.unravel_index(self.node_of, self.dims), axis=1)
+        return _frozen(np.stack(np.unravel_index(self.node_of, self.dims), axis=1))
 
     def rank_at(self, coords: ArrayLike) -> Array:
         """Ranks at the coordinates (..., len(dims)), each taken modulo its dimension."""
         wrapped = np.moveaxis(np.asarray(coords) % np.array(self.dims), -1, 0)
         ranks: Array = self.rank_of[np.ravel_multi_index(tuple(wrapped), self.dims)]
         return ranks
+
+
+def _frozen(values: Array) -> Array:
+    values.setflags(write=False)
+    return values

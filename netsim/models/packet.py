@@ -50,6 +50,7 @@ import networkx as nx
 import numpy as np
 from numba import njit
 
+from netsim.flatten import turns
 from netsim.messages import Messages
 from swing.torus import Array
 
@@ -108,6 +109,7 @@ class _Net(NamedTuple):
     gated: Array
     packet_bytes: float
     flit_bytes: float
+    adaptive: bool
     local: bool
 
 
@@ -133,8 +135,7 @@ def packet_times(
         packet_bytes: what messages are cut into.
         flit_bytes: a shorter packet takes as long as one flit.
         message_overhead: seconds that a node spends on each message it sends.
-        adaptive: whether packets choose among the ways of a message by the queues; else they
-            are dealt in proportion to their shares.
+        adaptive: whether the ways of a message draw from all its packets; else these are dealt.
         local: whether a message counts for the second group that it feeds as soon as it has passed
             the first link of its way.
         buffer_bytes: what the buffer behind a link holds; None for no bound.
@@ -149,8 +150,7 @@ def packet_times(
     """
     if not packet_bytes > 0:
         raise ValueError(f"packet_bytes must be above 0, not {packet_bytes}")
-    room = np.inf if buffer_bytes is None else buffer_bytes // packet_bytes
-    if room < 2:
+    if buffer_bytes is not None and buffer_bytes < 2 * packet_bytes:
         raise ValueError(f"buffer_bytes must be two packets or more, not {buffer_bytes}")
     used = np.bincount(messages.links, minlength=len(bandwidth)) > 0
     bad = np.flatnonzero(used & ~((bandwidth > 0) & (hop_latency >= 0)))
@@ -160,41 +160,15 @@ def packet_times(
         )
     if not np.diff(messages.link_ptr).all():
         raise ValueError("every way needs a link: a node sends nothing to itself")
-    groups, gated, turn = _groups(messages)
-    # Fractions of a byte that do not quite add up are no packet.
-    count = np.maximum(np.ceil(messages.nbytes / packet_bytes - 1e-9), 1).astype(np.int64)
-    rest = messages.nbytes - (count - 1) * packet_bytes
-    table = np.zeros(len(messages), dtype=_MESSAGE)
-    for name in ("ready", "cost", "feeds"):
-        table[name] = getattr(messages, name)
-    table["overhead"] = message_overhead * turn
-    table["inside"] = table["before"] = count
-    table["way"], table["ways"] = messages.way_ptr[:-1], np.diff(messages.way_ptr)
-    ways = np.zeros(len(messages.share), dtype=_WAY)
-    ways["message"] = np.repeat(np.arange(len(messages)), table["ways"])
-    ways["first"], ways["last"] = messages.link_ptr[:-1], messages.link_ptr[1:] - 1
-    ways["stock"] = ways["message"] if adaptive else np.arange(len(ways))
-    stocks = np.zeros(len(messages) if adaptive else len(ways), dtype=_STOCK)
-    if adaptive:
-        stocks["packets"], stocks["rest"] = count, rest
-    else:
-        stocks["packets"], short = _deal(messages, count)
-        stocks["rest"] = packet_bytes
-        stocks["rest"][short] = rest
+    groups, gated = _groups(messages)
+    table, ways, stocks = _stocks(messages, packet_bytes, adaptive)
+    table["overhead"] = message_overhead * turns(messages)
     nlinks = len(bandwidth)
     links = np.zeros(nlinks, dtype=_LINK)
-    links["bandwidth"], links["latency"] = bandwidth, hop_latency
-    links["room"] = room
-    links["ahead"] = _ahead(ways, messages, hop_latency)
-    first = messages.links[ways["first"]]
+    links["bandwidth"], links["latency"], links["room"] = bandwidth, hop_latency, np.inf
     if buffer_bytes is not None:
-        links["ahead"] = np.minimum(links["ahead"], hop_latency)
+        links["room"] = buffer_bytes // packet_bytes
         links["ring"] = _rings(ways, messages.links, nlinks)
-    if local:
-        least = np.maximum(rest, flit_bytes)[ways["message"]] / bandwidth[first]
-        links["ahead"][first] = np.minimum(links["ahead"][first], least.min(initial=np.inf))
-    if adaptive:  # the order in which ways draw is that of events
-        links["ahead"][first[table["ways"][ways["message"]] > 1]] = 0
     net = _Net(
         links=links,
         tree=np.full(2 << (nlinks - 1).bit_length(), np.inf),
@@ -207,8 +181,10 @@ def packet_times(
         gated=gated,
         packet_bytes=float(packet_bytes),
         flit_bytes=float(flit_bytes),
+        adaptive=adaptive,
         local=local,
     )
+    links["ahead"] = _ahead(net)
     net = _with_room(net)
     for group in np.flatnonzero(groups["waits"] == 0):
         groups["waits"][group] = 1
@@ -224,49 +200,71 @@ def packet_times(
     return arrival
 
 
-def _groups(messages: Messages) -> tuple[np.ndarray, Array, Array]:
-    """The table of groups, the messages that each one gates, and whose turn it is of a node.
+def _groups(messages: Messages) -> tuple[np.ndarray, Array]:
+    """The table of groups, and the messages that they gate.
 
     There is one more group, done at time 0, for messages that wait for none.
     """
     n = len(messages.need)
     gate = np.where(messages.gate < 0, n, messages.gate)
-    order = np.lexsort((messages.src, gate))
+    ends = np.append(0, np.cumsum(np.bincount(gate, minlength=n + 1)))
     groups = np.zeros(n + 1, dtype=_GROUP)
-    groups["waits"][:-1], groups["follows"][:-1] = messages.need, messages.follows
-    groups["follows"][-1] = -1
-    ends = np.searchsorted(gate[order], np.arange(n + 2))
+    groups["waits"][:n], groups["follows"] = messages.need, np.append(messages.follows, -1)
     groups["first"], groups["last"] = ends[:-1], ends[1:]
-    key = gate[order] * (1 + messages.src.max(initial=0)) + messages.src[order]
-    turn = np.empty_like(order)
-    turn[order] = np.arange(len(order)) - np.searchsorted(key, key) + 1
-    return groups, order, turn
+    return groups, np.argsort(gate, kind="stable")
 
 
-def _deal(messages: Messages, count: Array) -> tuple[Array, Array]:
-    """How many of the messages' packets go each way, and the way of each that has the short one.
+def _stocks(
+    messages: Messages, packet_bytes: float, adaptive: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The tables of messages and of ways, and the stocks of packets that ways draw from.
 
-    A way gets its share, rounded down; what is left goes to those furthest behind, and the short
-    packet to one that has the most.
+    Adaptive ways share the message's. Else a way gets its share, rounded down; what is left goes
+    to those furthest behind, and the short packet to one that has the most.
     """
-    start = messages.way_ptr[:-1]
-    message = np.repeat(np.arange(len(count)), np.diff(messages.way_ptr))
+    m, start = len(messages), messages.way_ptr[:-1]
+    # Fractions of a byte that do not quite add up are no packet.
+    count = np.maximum(np.ceil(messages.nbytes / packet_bytes - 1e-9), 1).astype(np.int64)
+    rest = messages.nbytes - (count - 1) * packet_bytes
+    table = np.zeros(m, dtype=_MESSAGE)
+    for name in ("ready", "cost", "feeds"):
+        table[name] = getattr(messages, name)
+    table["inside"] = table["before"] = count
+    table["way"], table["ways"] = start, np.diff(messages.way_ptr)
+    message = np.repeat(np.arange(m), table["ways"])
+    ways = np.zeros(len(message), dtype=_WAY)
+    ways["message"], ways["stock"] = message, message if adaptive else np.arange(len(ways))
+    ways["first"], ways["last"] = messages.link_ptr[:-1], messages.link_ptr[1:] - 1
+    stocks = np.zeros(m if adaptive else len(ways), dtype=_STOCK)
+    if adaptive:
+        stocks["packets"], stocks["rest"] = count, rest
+        return table, ways, stocks
     due = messages.share * count[message]
     packets = np.floor(due + 1e-9).astype(np.int64)
-    left = count - np.bincount(message, packets, len(count)).astype(np.int64)
+    left = count - np.bincount(message, packets, m).astype(np.int64)
     behind = np.lexsort((packets - due, message))
-    packets[behind] += np.arange(len(due)) - start[message] < left[message]
-    most = np.lexsort((-packets, message))[start]
-    return packets, most
+    packets[behind] += np.arange(len(ways)) - start[message] < left[message]
+    stocks["packets"], stocks["rest"] = packets, packet_bytes
+    stocks["rest"][np.lexsort((-packets, message))[start]] = rest
+    return table, ways, stocks
 
 
-def _ahead(ways: np.ndarray, messages: Messages, latency: np.ndarray) -> np.ndarray:
+def _ahead(net: _Net) -> np.ndarray:
     """(nlinks,) the least time from a start of service elsewhere until it can reach a link."""
-    hops, ahead = messages.links, np.full(len(latency), np.inf)
-    done = latency[hops[ways["last"]]] + messages.cost[ways["message"]]
-    ahead[hops[ways["first"]]] = done.min(initial=np.inf)  # others may wait for it
+    links, ways, hops, message = net.links, net.ways, net.hops, net.messages[net.ways["message"]]
+    first, last = hops[ways["first"]], hops[ways["last"]]
     inner = np.delete(np.arange(len(hops)), ways["first"])
-    np.minimum.at(ahead, hops[inner], latency[hops[inner - 1]])
+    ahead = np.full(len(links), np.inf)
+    np.minimum.at(ahead, hops[inner], links["latency"][hops[inner - 1]])
+    begins = [links["latency"][last] + message["cost"]]  # a message has arrived
+    if net.local:
+        least = np.minimum(net.stocks["rest"][ways["stock"]], net.packet_bytes)
+        begins += [np.maximum(least, net.flit_bytes) / links["bandwidth"][first]]
+    ahead[first] = np.minimum(ahead[first], np.min(begins, initial=np.inf))
+    if (links["room"] < np.inf).any():
+        ahead = np.minimum(ahead, links["latency"])
+    if net.adaptive:  # ways of a message draw in the order of events
+        ahead[first[message["ways"] > 1]] = 0
     return ahead
 
 

@@ -20,8 +20,7 @@ from swing.torus import Array, Torus
 def torus(where: Torus) -> Grid:
     """A torus, or a mesh in the dimensions that do not wrap."""
     rings = tuple(Ring(d, wrap) for d, wrap in zip(where.dims, where.wrap, strict=True))
-    kind = "torus" if all(where.wrap) else "mesh" if not any(where.wrap) else "partly-wrapped"
-    return Grid(kind, where, rings)
+    return Grid(where.name.partition(":")[0], where, rings)
 
 
 @dataclass(frozen=True)

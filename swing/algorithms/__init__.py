@@ -26,12 +26,16 @@ ALGORITHMS: dict[str, Callable[..., Schedule]] = {
 
 def make(name: str, torus: Torus, **options: Any) -> Schedule:
     """The schedule that the algorithm of a name makes; see `swing.schedule`."""
-    if name not in ALGORITHMS:
+    if not isinstance(torus, Torus):
+        raise TypeError(f"pass a torus, such as swing.Torus((4, 4)), not {torus!r}")
+    if not isinstance(name, str) or name not in ALGORITHMS:
         raise ValueError(f"no algorithm {name!r}: choose from {', '.join(ALGORITHMS)}")
     known = [*inspect.signature(ALGORITHMS[name]).parameters][1:]
-    for option in options:
+    for option, value in options.items():
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}: it takes {', '.join(known)}")
+        if option in ("k", "ports") and not (value is None or isinstance(value, int)):
+            raise TypeError(f"{option} is a whole number, not {value!r}")
     return ALGORITHMS[name](torus, **options)
 
 
