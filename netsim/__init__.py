@@ -1,8 +1,19 @@
 """A simulator of torus networks at the level of links: where bytes go and how long they take."""
 
 from netsim.bounds import lower_bound
+from netsim.models import MODELS
 from netsim.network import Network, paper_network
 from netsim.run import Run, simulate
-from netsim.topology import topology
+from netsim.topology import graph, topology, without
 
-__all__ = ["Network", "Run", "lower_bound", "paper_network", "simulate", "topology"]
+__all__ = [
+    "MODELS",
+    "Network",
+    "Run",
+    "graph",
+    "lower_bound",
+    "paper_network",
+    "simulate",
+    "topology",
+    "without",
+]

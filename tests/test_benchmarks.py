@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 
@@ -49,6 +50,23 @@ def test_simulate_analytic(benchmark, name, dims):
         return netsim.simulate(schedule, network, 2**21)
 
     assert benchmark(point).seconds > 0
+
+
+@pytest.mark.parametrize(("model", "dims", "ports"), [
+    ("flow", "32x32", 4), ("flow", "64x64", 4), ("packet", "32x32", 1), ("packet", "64x64", 1),
+])  # fmt: skip
+@pytest.mark.benchmark(group="simulate")
+def test_simulate_every_message(benchmark, model, dims, ports):
+    network = netsim.paper_network(f"torus:{dims}")
+    schedule = swing.schedule("swing", network.topology.torus, ports=ports)
+    netsim.simulate(schedule, network, 2**10, model)  # compiles, once a machine
+    run = benchmark.pedantic(netsim.simulate, (schedule, network, 2**21, model), rounds=3)
+    hops = run.link_bytes.sum() / network.packet_bytes
+    benchmark.extra_info |= {
+        "packet_hops_per_second": hops / benchmark.stats["mean"],
+        "peak_bytes_per_rank": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        * 1024 / schedule.torus.size,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("size", ["32B", "64KiB", "4MiB"])
