@@ -151,6 +151,12 @@ REFUSED = {
     "counts": (np.ones(4), np.ones(3), ValueError, "4 elements and recvbuf 3"),
     "types": (np.ones(4), np.ones(4, np.float32), ValueError, "float64 and recvbuf float32"),
     "overlap": (LINE[:6], LINE[4:], ValueError, "overlap: pass one buffer"),
+    "orders": (
+        np.ones((2, 3), order="F"),
+        np.ones((2, 3)),
+        ValueError,
+        r"np\.empty_like\(sendbuf\)",
+    ),
     "in place of nothing": (MPI.IN_PLACE, None, ValueError, "pass recvbuf too"),
     "too small": ([LINE, 11, MPI.DOUBLE], None, ValueError, "80 bytes, .* 11 elements"),
     "not whole": ([np.zeros(3, "i4"), MPI.DOUBLE], None, ValueError, "pass .buffer, count"),
@@ -164,7 +170,65 @@ def test_a_buffer_that_does_not_fit_is_refused_with_the_mend(case):
         allreduce(MPI.COMM_SELF, sendbuf, recvbuf)
 
 
+IN_ORDER = MPI.Op.Create(lambda a, b, datatype: None, commute=False)  # MPI's own Allreduce does it
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_mpi_does_is_refused_the_same(case):
+    sendbuf, recvbuf, error, words = REFUSED[case]
+    with pytest.raises(error, match=words):
+        allreduce(MPI.COMM_SELF, sendbuf, recvbuf, IN_ORDER)
+
+
+def test_buffers_of_a_datatype_with_gaps_are_looked_at():
+    gapped = MPI.DOUBLE.Create_vector(2, 1, 2).Create_resized(0, 32).Commit()
+    for sendbuf, recvbuf, words in [
+        ([LINE[:4], gapped], [FROZEN, gapped], "read-only: pass a writable array"),
+        ([LINE[:4], gapped], [LINE[2:6], gapped], "overlap: pass one buffer"),
+        (LINE[:4], [LINE[4:8], gapped], "make them equal"),
+        ([LINE[::2], gapped], None, "not contiguous: make it so first"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            allreduce(MPI.COMM_SELF, sendbuf, recvbuf)
+    gapped.Free()
+
+
+RING = swing.schedule("ring", swing.Torus(1))
+UNFIT = [
+    ({"algorithm": "foo"}, ValueError, "no algorithm 'foo': choose from"),
+    ({"algorithm": None}, TypeError, "algorithm must be a name, such as 'swing'"),
+    ({"algorithm": ["swing"]}, TypeError, "algorithm must be a name"),
+    ({"torus": 3}, TypeError, r"torus must be a swing.Torus, such as swing.Torus\(\(2, 4\)\)"),
+    ({"torus": (3,)}, TypeError, "torus must be a swing.Torus"),
+    ({"torus": swing.Torus(2)}, ValueError, "has 2 ranks but the communicator has 1"),
+    ({"algorithm": RING, "torus": swing.Torus((1, 1))}, ValueError, "leave out torus="),
+    ({"algorithm": "ring", "colour": 1}, ValueError, "ring has no option 'colour'"),
+    ({"algorithm": "swing", "ports": [1]}, TypeError, "ports must be a number or a name"),
+    ({"algorithm": "swing", "collective": "reduce_scatter"}, ValueError, "leave out collective="),
+]
+
+
+@pytest.mark.parametrize("op", [MPI.SUM, IN_ORDER], ids=["scheduled", "delegated"])
+@pytest.mark.parametrize(("wanted", "error", "words"), UNFIT)
+def test_what_is_wanted_must_fit_whoever_does_it(op, wanted, error, words):
+    for call in (allreduce, explain):
+        with pytest.raises(error, match=words):
+            call(MPI.COMM_SELF, np.ones(3), op=op, **wanted)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"), [("5", TypeError), (-1, ValueError), (math.nan, ValueError)]
+)
+def test_a_timeout_is_a_number_of_seconds(timeout, error):
+    with pytest.raises(error, match="timeout must be"):
+        allreduce(MPI.COMM_SELF, np.ones(3), timeout=timeout)
+
+
 def test_communicator_and_operation_must_be_mpis():
+    with pytest.raises(ValueError, match=r"op is MPI\.OP_NULL: pass an operation"):
+        allreduce(MPI.COMM_SELF, np.ones(3), op=MPI.OP_NULL)
+    with pytest.raises(ValueError, match=r"comm is MPI\.COMM_NULL: call allreduce on"):
+        allreduce(MPI.COMM_NULL, np.ones(3))
     with pytest.raises(TypeError, match=r"MPI\.Op\.Create"):
         allreduce(MPI.COMM_SELF, np.ones(3), op=np.add)
     with pytest.raises(TypeError, match="comm is a NoneType: pass a communicator"):

@@ -32,7 +32,10 @@ def allreduce(
     """Reduce a vector over all ranks and give every rank the result: the same bits on each.
 
     Every rank of the communicator calls it with the same arguments, buffers aside. The first
-    call on a communicator makes a private duplicate of it, which is freed with it.
+    call on a communicator makes a private duplicate of it, which is freed with it, and so is the
+    scratch memory: as much as the largest call so far has needed.
+
+    A call that is refused on one rank only leaves the others waiting unless ``timeout=`` is given.
 
     Args:
         comm: an mpi4py communicator.
@@ -44,8 +47,8 @@ def allreduce(
             which reduces in rank order.
         algorithm: a key of `swing.ALGORITHMS`, "auto" (see `swing.select`), or an allreduce
             `Schedule`.
-        torus: who sits where. None: the communicator's Cartesian topology if it has one, else
-            two dimensions as square as can be.
+        torus: who sits where; a `Schedule` brings its own. None: the communicator's Cartesian
+            topology if it has one, else two dimensions as square as can be.
         consistent: refuse a schedule that would not give every rank the same bits.
         timeout: seconds after which a call that waits for other ranks gives up; its buffers
             and the communicator's later calls are lost then. None: wait for ever.
@@ -55,10 +58,11 @@ def allreduce(
         The receive buffer.
 
     Raises:
-        TypeError: an object without a buffer, or an operation that MPI does not define for it.
+        TypeError: an argument of a wrong type, an object without a buffer, or an operation that
+            MPI does not define for it; nothing has been sent.
         ValueError: buffers, a torus or an option that do not fit; nothing has been sent.
         TimeoutError: names the step, the ranks and the bytes that did not come.
-        RuntimeError: an earlier call on this communicator failed half-way.
+        RuntimeError: this call or an earlier one on this communicator failed half-way.
         ImportError: mpi4py or an MPI library is missing.
     """
     wanted = algorithm, torus, consistent, tuple(options.items())

@@ -26,7 +26,7 @@ def vectors(sendbuf: Any, recvbuf: Any) -> Vectors:
     Raises:
         TypeError: an object that is no buffer, or of a type that MPI lacks.
         ValueError: memory that is not contiguous, too small, or read-only where the result
-            goes; buffers of unequal count or type.
+            goes; buffers of unequal count, type or order.
     """
     if recvbuf is None or sendbuf is MPI.IN_PLACE:
         if sendbuf is MPI.IN_PLACE and recvbuf is None:
@@ -37,6 +37,7 @@ def vectors(sendbuf: Any, recvbuf: Any) -> Vectors:
     send, datatype = _vector(sendbuf, "sendbuf")
     recv, expected = _vector(recvbuf, "recvbuf")
     _check_writable(recv)
+    _check_order(sendbuf, recvbuf)
     if len(send) != len(recv):
         raise ValueError(
             f"sendbuf has {len(send)} elements and recvbuf {len(recv)}: make them equal"
@@ -45,6 +46,33 @@ def vectors(sendbuf: Any, recvbuf: Any) -> Vectors:
         said = type_name(send.dtype, datatype), type_name(recv.dtype, expected)
         raise ValueError(f"sendbuf holds {said[0]} and recvbuf {said[1]}: make them equal")
     return send, recv, datatype
+
+
+def check_gapped(sendbuf: Any, recvbuf: Any) -> bool:
+    """Whether buffers of a datatype with gaps, which MPI is to read, are one and the same.
+
+    Raises:
+        TypeError: an object that is no buffer.
+        ValueError: datatypes differ, or memory is not contiguous, overlaps, or is read-only where
+            the result goes.
+    """
+    given = recvbuf is not None and sendbuf is not MPI.IN_PLACE
+    result = sendbuf if recvbuf is None else recvbuf
+    recv = _memory(_bare(result), "recvbuf" if given else "the buffer")
+    _check_writable(recv)
+    if not given:
+        return True
+    if not isinstance(sendbuf, (list, tuple)) or [*sendbuf][-1:] != [result[-1]]:
+        raise ValueError("recvbuf has a datatype with gaps, sendbuf not the same: make them equal")
+    return is_same(_memory(_bare(sendbuf), "sendbuf"), recv)
+
+
+def is_same(send: np.ndarray, recv: np.ndarray) -> bool:
+    """Whether two vectors are one; ValueError if they are neither that nor apart."""
+    there, here = MPI.Get_address(send), MPI.Get_address(recv)
+    if there != here and max(there, here) < min(there + send.nbytes, here + recv.nbytes):
+        raise ValueError("sendbuf and recvbuf overlap: pass one buffer to reduce it in place")
+    return there == here
 
 
 def type_name(dtype: np.dtype[Any], datatype: MPI.Datatype | None) -> str:
@@ -89,7 +117,7 @@ def _with_datatype(
     datatype = MPI.Datatype.fromcode(spec[-1]) if isinstance(spec[-1], str) else spec[-1]
     if has_gaps(datatype):
         raise ValueError(f"{name} has a datatype with gaps, the other buffer none: make them equal")
-    memory = _memory(bytearray() if spec[0] is None else spec[0], name)
+    memory = _memory(_bare(spec), name)
     count = int(spec[1]) if len(spec) == 3 else memory.nbytes // datatype.extent
     nbytes = count * datatype.extent
     if not 0 <= nbytes <= memory.nbytes or (len(spec) == 2 and nbytes < memory.nbytes):
@@ -109,13 +137,22 @@ def _with_datatype(
 
 def _memory(buffer: Any, name: str) -> np.ndarray:
     """(count,) the memory of a buffer, in the order in which it lies there."""
-    array = buffer if isinstance(buffer, np.ndarray) else _array(buffer, name)
+    array = _array(buffer, name)
     if not array.flags.forc:
-        raise ValueError(f"{name} is not contiguous: pass np.ascontiguousarray({name})")
+        raise ValueError(f"{name} is not contiguous: make it so first, a = np.ascontiguousarray(a)")
     return array if array.ndim == 1 else array.view(np.ndarray).reshape(-1, order="A")
 
 
+def _bare(buffer: Any) -> Any:
+    """The buffer of a ``[buf, …]`` specification; others stand for themselves."""
+    if isinstance(buffer, (list, tuple)):
+        return bytearray() if buffer[0] is None else buffer[0]
+    return buffer
+
+
 def _array(buffer: Any, name: str) -> np.ndarray:
+    if isinstance(buffer, np.ndarray):
+        return buffer
     if hasattr(buffer, "__dlpack__"):
         return np.from_dlpack(buffer)
     try:
@@ -124,6 +161,15 @@ def _array(buffer: Any, name: str) -> np.ndarray:
         raise TypeError(
             f"{name} is a {type(buffer).__name__} without a buffer: use a numpy array"
         ) from None
+
+
+def _check_order(sendbuf: Any, recvbuf: Any) -> None:
+    there, here = _array(_bare(sendbuf), "sendbuf").flags, _array(_bare(recvbuf), "recvbuf").flags
+    if (there.fnc and not here.f_contiguous) or (here.fnc and not there.f_contiguous):
+        raise ValueError(
+            "of sendbuf and recvbuf one lies in C order and one in Fortran order: make recvbuf "
+            "with np.empty_like(sendbuf)"
+        )
 
 
 def _check_writable(recv: np.ndarray) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.executor import device
-from swing.executor.buffers import has_gaps, vectors
+from swing.executor.buffers import check_gapped, has_gaps, is_same, vectors
 from swing.executor.context import Context, contexts
 from swing.executor.ops import reduction
-from swing.executor.planner import Wanted
+from swing.executor.planner import Wanted, check_types
 from swing.executor.run import Deadline
+from swing.schedule import Schedule
 from swing.torus import Torus
 
 
@@ -28,12 +29,14 @@ def allreduce(
 ) -> Any:
     """See `swing.executor.allreduce`."""
     op = _operation(comm, op)
+    check_types(wanted)
     result = sendbuf if recvbuf is None else recvbuf
     key = None if timeout is not None else _facts(sendbuf, result, op, wanted)
     if key is not None:
         known = contexts.get(MPI._handleof(comm))
         if known is not None and known.again(key, sendbuf, result):
             return result
+    deadline = None if timeout is None else Deadline(timeout)
     if device.is_on_device(sendbuf) or device.is_on_device(recvbuf):
         device.check_writable(result)
         send = device.to_host(sendbuf)
@@ -45,12 +48,14 @@ def allreduce(
     if reason:
         if timeout is not None:
             raise ValueError(f"MPI_Allreduce would run, without timeout=: {reason}")
-        comm.Allreduce(MPI.IN_PLACE if recvbuf is None else sendbuf, result, op)
+        in_place = _check(comm, sendbuf, recvbuf, op, wanted)
+        if in_place and comm.is_inter:
+            raise ValueError("an intercommunicator reduces nothing in place: pass recvbuf too")
+        comm.Allreduce(MPI.IN_PLACE if in_place else sendbuf, result, op)
         return result
     assert isinstance(comm, MPI.Intracomm)
     send, recv, datatype = vectors(sendbuf, recvbuf)
     reduce = reduction(op, recv.dtype, datatype)
-    deadline = None if timeout is None else Deadline(timeout)
     context = Context.of(comm, deadline)
     program = context.program(wanted, send, recv, reduce, deadline)
     if key is not None and op.is_predefined:
@@ -94,7 +99,8 @@ class Explanation:
         torus: the ranks as the schedule sees them, and where that comes from.
         why: the reason for the algorithm.
         staging: how a device buffer reaches MPI; empty for host memory.
-        scratch: bytes of scratch memory on this rank, staging not counted.
+        scratch: bytes of scratch memory on this rank, staging not counted. It is kept until the
+            communicator is freed, for all calls on it.
     """
 
     algorithm: str
@@ -127,12 +133,14 @@ def explain(
 ) -> Explanation:
     """See `swing.executor.explain`."""
     op = _operation(comm, op)
+    check_types(wanted)
     staging = ""
     if device.is_on_device(sendbuf) or device.is_on_device(recvbuf):
         staging = device.STAGING
         sendbuf, recvbuf = (device.to_host(buf, read=False) for buf in (sendbuf, recvbuf))
     reason = _delegated(comm, op, sendbuf if recvbuf is None else recvbuf)
     if reason:
+        _check(comm, sendbuf, recvbuf, op, wanted)
         return Explanation("MPI_Allreduce", "", 0, None, "", reason, staging, 0)
     assert isinstance(comm, MPI.Intracomm)
     send, recv, datatype = vectors(sendbuf, recvbuf)
@@ -140,13 +148,14 @@ def explain(
     planner = Context.of(comm).planner
     chosen, why = planner.choose(wanted, recv.nbytes)
     schedule = planner.view(chosen).schedule
-    plan = planner.plan(chosen, len(recv), recv.itemsize, send is recv)
+    plan = planner.plan(chosen, len(recv), recv.itemsize, is_same(send, recv))
+    given = "the schedule" if isinstance(wanted[0], Schedule) else wanted[1] and "torus="
     return Explanation(
         schedule.name,
         schedule.variant,
         len(schedule.parts),
         schedule.torus,
-        planner.origin if wanted[1] is None else "torus=",
+        given or planner.origin,
         why,
         staging,
         plan.scratch * recv.itemsize,
@@ -156,6 +165,8 @@ def explain(
 def _operation(comm: MPI.Comm, op: MPI.Op | None) -> MPI.Op:
     if not isinstance(comm, MPI.Comm):
         raise TypeError(f"comm is a {type(comm).__name__}: pass a communicator of mpi4py")
+    if not comm:
+        raise ValueError("comm is MPI.COMM_NULL: call allreduce on the communicator's ranks only")
     if op is None:
         return MPI.SUM
     if not isinstance(op, MPI.Op):
@@ -163,6 +174,8 @@ def _operation(comm: MPI.Comm, op: MPI.Op | None) -> MPI.Op:
             f"op is a {type(op).__name__}, not an MPI operation: "
             "make one with MPI.Op.Create(function, commute=True)"
         )
+    if not op:
+        raise ValueError("op is MPI.OP_NULL: pass an operation, such as MPI.SUM")
     return op
 
 
@@ -172,7 +185,24 @@ def _delegated(comm: MPI.Comm, op: MPI.Op, buffer: Any) -> str:
         return "an intercommunicator joins two groups, not one torus"
     if not op.Is_commutative():
         return "the operation does not commute: MPI reduces in rank order"
-    datatype = buffer[-1] if isinstance(buffer, (list, tuple)) and buffer else None
-    if isinstance(datatype, MPI.Datatype) and has_gaps(datatype):
+    if _is_gapped(buffer):
         return "the datatype has gaps, which must stay as they are"
     return ""
+
+
+def _check(comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op, wanted: Wanted) -> bool:
+    """Refuse from MPI's own Allreduce what a schedule would refuse; whether it is in place."""
+    if _is_gapped(sendbuf if recvbuf is None else recvbuf):
+        in_place = check_gapped(sendbuf, recvbuf)
+    else:
+        send, recv, datatype = vectors(sendbuf, recvbuf)
+        reduction(op, recv.dtype, datatype)
+        in_place = is_same(send, recv)
+    if isinstance(comm, MPI.Intracomm):
+        Context.of(comm).planner.check(wanted)
+    return in_place
+
+
+def _is_gapped(buffer: Any) -> bool:
+    datatype = buffer[-1] if isinstance(buffer, (list, tuple)) and buffer else None
+    return isinstance(datatype, MPI.Datatype) and has_gaps(datatype)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from swing.executor.buffers import borrow
+from swing.executor.buffers import borrow, is_same
 from swing.executor.ops import Reduction
 from swing.executor.planner import Planner, Wanted
 from swing.executor.run import Deadline, Program, bind, run
@@ -75,13 +75,11 @@ class Context:
         Raises:
             ValueError: what is wanted does not fit, or the vectors overlap.
         """
-        there, here = MPI.Get_address(send), MPI.Get_address(recv)
-        if 0 < abs(there - here) < recv.nbytes:
-            raise ValueError("sendbuf and recvbuf overlap: pass one buffer to reduce it in place")
         count, dtype = len(recv), recv.dtype
-        plan = self.planner.plan(wanted, count, dtype.itemsize, there == here)
+        plan = self.planner.plan(wanted, count, dtype.itemsize, is_same(send, recv))
         scratch = self._room(plan.scratch * dtype.itemsize).view(dtype)
-        memory = borrow(there, count, dtype), borrow(here, count, dtype), scratch
+        there, here = (borrow(MPI.Get_address(v), count, dtype) for v in (send, recv))
+        memory = there, here, scratch
         return bind(plan, memory, reduce, self.comm, deadline)
 
     def keep(self, key: Hashable, program: Program) -> None:
@@ -103,6 +101,7 @@ class Context:
 
         Raises:
             TimeoutError: a message has not been delivered by the deadline.
+            RuntimeError: MPI could not deliver a message.
         """
         try:
             self._quiet.run(run, program)

@@ -43,7 +43,8 @@ def to_host(buffer: Any, *, read: bool = True) -> Any:
     array = _array(buffer)
     import cupyx
 
-    host = cupyx.empty_pinned(array.shape, array.dtype)
+    order = "C" if array.flags.c_contiguous else "F"
+    host = cupyx.empty_pinned(array.shape, array.dtype, order)
     if read:
         _synchronize()
         array.get(out=host)
@@ -70,17 +71,17 @@ def check_writable(buffer: Any) -> None:
 
 
 def _array(buffer: Any) -> Any:
-    """The CuPy array of a device buffer, in the order in which it lies in memory."""
+    """The CuPy array of a device buffer; contiguous, in either order."""
     try:
         import cupy
     except ImportError as error:
         raise ImportError('GPU arrays need CuPy: pip install "torus-swing[cuda12]"') from error
     array = cupy.asarray(buffer)  # waits for the stream that the buffer's interface names
-    if array.flags.c_contiguous:
-        return array
-    if array.flags.f_contiguous:
-        return array.T
-    raise ValueError("a device buffer is not contiguous: pass cupy.ascontiguousarray of it")
+    if not (array.flags.c_contiguous or array.flags.f_contiguous):
+        raise ValueError(
+            "a device buffer is not contiguous: make it so first, a = cupy.ascontiguousarray(a)"
+        )
+    return array
 
 
 def _synchronize() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
@@ -20,6 +21,20 @@ Wanted: TypeAlias = tuple[str | Schedule, Torus | None, bool, Options]
 """What a call asks for: algorithm, torus, consistent and the algorithm's options."""
 
 _VIEWS, _PLANS = 32, 256  # kept; the least recently used one is dropped
+
+
+def check_types(wanted: Wanted) -> None:
+    """Raise TypeError, naming the mend, unless what a call asks for is of the right types."""
+    algorithm, torus, _, options = wanted
+    if not isinstance(algorithm, (str, Schedule)):
+        raise TypeError(
+            f"algorithm must be a name, such as 'swing', or a swing.Schedule, not {algorithm!r}"
+        )
+    if not (torus is None or isinstance(torus, Torus)):
+        raise TypeError(f"torus must be a swing.Torus, such as swing.Torus((2, 4)), not {torus!r}")
+    for name, value in options:
+        if not isinstance(value, Hashable):
+            raise TypeError(f"{name} must be a number or a name, not {value!r}")
 
 
 class Chosen(NamedTuple):
@@ -57,6 +72,10 @@ class Planner:
         if isinstance(algorithm, Schedule):
             if options:
                 raise ValueError(f"a schedule takes no options: leave out {names}")
+            if torus not in (None, algorithm.torus):
+                raise ValueError(
+                    f"the schedule is for torus {algorithm.torus}, not {torus}: leave out torus="
+                )
             torus, why = algorithm.torus, "it was given as a schedule"
         else:
             torus, why = torus or self.torus, "it was asked for by name"
@@ -68,6 +87,10 @@ class Planner:
             algorithm, options, why = choice.algorithm, tuple(choice.options.items()), choice.why
         return Chosen(algorithm, torus, consistent, options), why
 
+    def check(self, wanted: Wanted) -> None:
+        """Raise what `plan` would."""
+        self.plan(wanted, 0, 1, True)
+
     def _plan(self, wanted: Wanted, count: int, itemsize: int, in_place: bool) -> Plan:
         chosen, _ = self.choose(wanted, count * itemsize)
         return compile_plan(self.view(chosen), count, in_place)
@@ -75,7 +98,10 @@ class Planner:
     def _view(self, chosen: Chosen) -> View:
         algorithm, torus, consistent, options = chosen
         if isinstance(algorithm, str):  # the ones that ship are proven, and give the same bits
-            return view(schedule(algorithm, torus, **dict(options)), self._comm.rank)
+            made = schedule(algorithm, torus, **dict(options))
+            if made.collective != "allreduce":
+                raise ValueError("allreduce runs whole allreduces: leave out collective=")
+            return view(made, self._comm.rank)
         if algorithm.collective != "allreduce":
             raise ValueError(f"the schedule is a {algorithm.collective}: pass an allreduce")
         if not verify(algorithm).same_bits and consistent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -26,6 +27,10 @@ class Deadline:
     """A number of seconds from now."""
 
     def __init__(self, seconds: float) -> None:
+        if not isinstance(seconds, int | float | np.number):
+            raise TypeError(f"timeout must be a number of seconds, such as 5.0, not {seconds!r}")
+        if not seconds >= 0:
+            raise ValueError(f"timeout must be 0 seconds or more, not {seconds}")
         self._seconds = seconds
         self._moment = time.monotonic() + seconds
 
@@ -54,7 +59,8 @@ def bind(
 ) -> Program:
     """The program that carries out this rank's plan; every other rank of ``comm`` has its own.
 
-    Run it with `run`. It raises TimeoutError where a message is not delivered by ``deadline``.
+    Run it with `run`. It raises TimeoutError where a message is not delivered by ``deadline``, and
+    RuntimeError where MPI can not deliver it.
     """
 
     def at(span: Span) -> np.ndarray:
@@ -70,7 +76,7 @@ def bind(
         recvs = [message(*transfer) for transfer in todo.recvs]
         sends = [message(*transfer) for transfer in todo.sends]
         if len(recvs) == len(sends) == 1 and deadline is None:
-            program.append(partial(comm.Sendrecv, *sends[0], _TAG, *recvs[0], _TAG))
+            program.append(partial(_swap, comm, todo.step, recvs[0], sends[0]))
         elif recvs or sends:
             program.append(partial(_exchange, comm, todo.step, recvs, sends, deadline))
         program += [partial(np.copyto, at(copy.target), at(copy.source)) for copy in todo.unpack]
@@ -82,6 +88,13 @@ def run(program: Program) -> None:
     """Call everything in a program, in order."""
     for call in program:
         call()
+
+
+def _swap(comm: MPI.Intracomm, step: int, recv: Message, send: Message) -> None:
+    try:
+        comm.Sendrecv(*send, _TAG, *recv, _TAG)
+    except MPI.Exception as error:
+        raise _undelivered(step, [recv]) from error
 
 
 def _exchange(
@@ -105,9 +118,18 @@ def _exchange(
                 late = _late(requests, recvs, sends)
                 raise TimeoutError(f"step {step}: no {late} within {deadline}")
             time.sleep(0)
-    except BaseException:
+    except BaseException as error:
         _abandon(requests, len(recvs))
+        if isinstance(error, MPI.Exception):
+            raise _undelivered(step, recvs) from error
         raise
+
+
+def _undelivered(step: int, recvs: list[Message]) -> RuntimeError:
+    words = ", ".join(f"{m.buffer[1]} bytes from rank {m.peer}" for m in recvs) or "what was sent"
+    return RuntimeError(
+        f"step {step}: MPI could not deliver {words}: pass equal counts and options on all ranks"
+    )
 
 
 def _late(requests: list[MPI.Request], recvs: list[Message], sends: list[Message]) -> str:
@@ -125,9 +147,11 @@ def _abandon(requests: list[MPI.Request], nrecvs: int) -> None:
     up may still be read from memory, so that must not be freed before the communicator is.
     """
     for request in requests[:nrecvs]:
-        if not request.Test():
-            request.Cancel()
-            request.Wait()
+        with suppress(MPI.Exception):  # one that has failed is over, too
+            if not request.Test():
+                request.Cancel()
+                request.Wait()
     for request in requests[nrecvs:]:
-        if not request.Test():
-            request.Free()
+        with suppress(MPI.Exception):
+            if not request.Test():
+                request.Free()

@@ -76,6 +76,24 @@ def test_all_deliveries_under_way_are_named():
     WORLD.Barrier()
 
 
+@pytest.mark.parametrize("timeout", [None, 5])
+@pytest.mark.parametrize(("ports", "nbytes"), [(1, 40), (2, 24)])
+def test_a_message_that_does_not_fit_is_named(ports, nbytes, timeout):
+    pair = WORLD.Split(RANK // 2)  # not freed: its messages may still be under way
+    allreduce(pair, np.ones(1))
+    if pair.size == 2:
+        options = {"algorithm": "swing", "variant": "latency", "ports": ports, "timeout": timeout}
+        if pair.rank == 0:
+            words = (
+                rf"step 0: MPI could not deliver .*{nbytes} bytes from rank 1: pass equal counts"
+            )
+            with pytest.raises(RuntimeError, match=words):
+                allreduce(pair, np.ones(5), **options)
+        else:  # to MPI a message that is too short is no error
+            allreduce(pair, np.ones(10), **options)
+    WORLD.Barrier()
+
+
 def test_empty_vectors(comm):
     for buf in (np.empty(0), np.empty((3, 0), np.float32), [None, 0, MPI.INT], [None, MPI.INT]):
         assert allreduce(comm, buf) is buf
