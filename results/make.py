@@ -35,7 +35,7 @@ GOODPUT = {
     "fig14": ["hyperx:64x64"],
 }
 SQUARES = ["torus:8x8", "torus:16x16", "torus:32x32", "torus:64x64", "torus:128x128"]
-RULES = "--parts free --sync local --prune 2.5"
+RULES = "--parts free --sync local --prune 5"
 
 
 def file(place: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +53,36 @@ def test_allreduces_take_what_simgrid_says(pattern, dims, model):
         sync = {"step": "step", "dep": "rank"}[row["sync"]]
         run = netsim.simulate(schedule, network, int(float(row["bytes"])), model, sync=sync)
         assert run.seconds == pytest.approx(float(row["simulated_s"]), rel=1e-9), row
+
+
+PEER = Path(__file__).parent / "simgrid_peer.py"
+
+
+def python_with_simgrid():
+    for python in (sys.executable, "/usr/bin/python3"):
+        tried = subprocess.run([python, "-c", "import simgrid"], capture_output=True, check=False)
+        if tried.returncode == 0:
+            return python
+    pytest.skip("SimGrid is not installed: apt-get install python3-simgrid")
+
+
+@pytest.mark.parametrize("pattern", ["swing_b_mp", "swing_l", "rd_b", "bucket", "ring"])
+@pytest.mark.parametrize("dims", ["8", "4x4", "8x8", "4x2x4"])  # else it weighs by latency
+def test_simgrid_says_the_same_now(pattern, dims):
+    python = python_with_simgrid()
+    torus = torus_of(dims)
+    name, options = SCHEDULES[pattern]
+    schedule = swing.schedule(name, torus, **options)
+    nbytes = schedule.nblocks * 2**12
+    lines = [
+        f"{s},{m.src},{m.dst},{2**12 * int(step.blocks.count[i])}"
+        for s, step in enumerate(schedule)
+        for i, m in enumerate(map(step.message, range(len(step))))
+    ]
+    done = subprocess.run(
+        [python, str(PEER), dims],
+        input="\n".join(lines), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    network = netsim.Network(netsim.topology(f"torus:{dims}"), 50e9, 1e-7, ties="simgrid")
+    run = netsim.simulate(schedule, network, nbytes, "flow", sync="rank")
+    assert run.seconds == pytest.approx(float(done.stdout.split()[-1]), rel=0.01)
