@@ -76,6 +76,9 @@ def test_all_deliveries_under_way_are_named():
     WORLD.Barrier()
 
 
+@pytest.mark.skipif(
+    MPI.get_vendor()[0] == "Open MPI", reason="Open MPI does not always report such a message"
+)
 @pytest.mark.parametrize("timeout", [None, 5])
 @pytest.mark.parametrize(("ports", "nbytes"), [(1, 40), (2, 24)])
 def test_a_message_that_does_not_fit_is_named(ports, nbytes, timeout):
