@@ -1,5 +1,6 @@
 """``make results``: every figure and table of this folder, each from one command.
 
+128x128 (Fig. 7) and HyperX (Fig. 14) are left out: their packets take longer than all the others.
 Rows that are in ``data/`` already are not simulated again: delete a file to renew it.
 """
 
@@ -22,9 +23,8 @@ from netsim.rows import fastest  # noqa: E402  found beside this folder
 PLACES = [
     "torus:64x64", "torus:8x8", "torus:16x16", "torus:32x32", "torus:64x16", "torus:128x8",
     "torus:256x4", "torus:8x8x8", "torus:8x8x8x8", "hx2mesh:64x64", "hx4mesh:64x64",
-    "hyperx:64x64", "torus:128x128",
 ]  # fmt: skip
-RATES = [100, 200, 400, 800, 1600, 3200]
+RATES = [100, 400, 1600]
 LIMIT = "8MiB"  # packets up to here, flows above
 GOODPUT = {
     "fig06": ["torus:64x64"],
@@ -32,9 +32,8 @@ GOODPUT = {
     "fig11": ["torus:8x8", "torus:8x8x8", "torus:8x8x8x8"],
     "fig12": ["hx2mesh:64x64"],
     "fig13": ["hx4mesh:64x64"],
-    "fig14": ["hyperx:64x64"],
 }
-SQUARES = ["torus:8x8", "torus:16x16", "torus:32x32", "torus:64x64", "torus:128x128"]
+SQUARES = ["torus:8x8", "torus:16x16", "torus:32x32", "torus:64x64"]
 RULES = "--parts free --sync local --prune 5"
 
 
