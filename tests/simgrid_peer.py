@@ -8,8 +8,6 @@ import sys
 import tempfile
 from collections import defaultdict
 
-import simgrid
-
 PLATFORM = """<?xml version='1.0'?>
 <!DOCTYPE platform SYSTEM "https://simgrid.org/simgrid.dtd">
 <platform version="4.1">
@@ -23,6 +21,8 @@ OPTIONS = ["network/model:CM02", "network/crosstraffic:0", "network/TCP-gamma:1e
 
 def rank(number, steps):
     """One rank's messages, step after step."""
+    import simgrid  # not there for pytest, which imports this file
+
     for step, messages in sorted(steps.items()):
         waiting, kept = [], []
         for i, src, _, nbytes in messages:
@@ -39,6 +39,8 @@ def rank(number, steps):
 
 def main():
     """Read, simulate, print."""
+    import simgrid
+
     dims = [int(d) for d in sys.argv[1].split("x")]
     programs = defaultdict(lambda: defaultdict(list))
     for i, line in enumerate(sys.stdin):
