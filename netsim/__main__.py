@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,41 +10,30 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from netsim.bounds import lower_bound
-from netsim.flatten import PARTS, SYNC
-from netsim.models import MODELS
-from netsim.network import Network, paper_network
-from netsim.routing import TIES
+from netsim.options import (
+    BANDWIDTH,
+    JOBS,
+    JSON,
+    MODEL,
+    PART_RULE,
+    PLACE,
+    SEED,
+    SYNC_RULE,
+    TIE_RULE,
+    network_of,
+    processes,
+    with_progress,
+)
 from netsim.rows import KEY, Row, check_writable, in_order, read_csv, winners, write_csv
 from netsim.run import Run, row, simulate
 from netsim.sizes import format_size, parse_size, parse_sizes
 from netsim.sweep import Case, sweep
 from netsim.sweep import prune as pruned
-from netsim.topology import Topology, topology
+from netsim.topology import Topology
 from swing.cli import Parsed, every_way, invoke, named_schedule, schedule_options
-
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
-MODEL = click.option("--model", type=click.Choice(list(MODELS)), default="analytic")
-BANDWIDTH = click.option("--bandwidth", type=float, default=400.0, show_default=True,
-                         help="Of a link, in Gb/s.")  # fmt: skip
-TIE_RULE = click.option("--ties", type=click.Choice(TIES), default="adaptive", show_default=True,
-                        help="Which way to a peer half a ring away.")  # fmt: skip
-SEED = click.option("--seed", type=click.IntRange(0), default=0, help="For random ties.")
-SYNC_RULE = click.option("--sync", type=click.Choice(SYNC), default="rank", show_default=True,
-                         help="When a rank begins its next step.")  # fmt: skip
-PART_RULE = click.option("--parts", type=click.Choice(PARTS), default="schedule",
-                         show_default=True, help="When parts meet.")  # fmt: skip
-PLACE = Parsed("topology", topology)
-
-
-def network_of(place: Topology, gbps: float, ties: str) -> Network:
-    """The paper's network, with another bandwidth or tie rule."""
-    if not 0 < gbps < float("inf"):
-        raise ValueError(f"--bandwidth must be above 0 Gb/s, not {gbps:g}")
-    return paper_network(place, gbps * 1e9 / 8, ties)
 
 
 @click.group()
@@ -149,8 +137,7 @@ def _link_rows(run: Run, step: int | None) -> list[Row]:
 @SEED
 @click.option("--prune", type=click.FloatRange(1), help="Leave out variants of an algorithm that "
               "are so many times slower than another in the analytic model.")  # fmt: skip
-@click.option("--jobs", type=click.IntRange(1), help="Processes; the number of cores for all but "
-              "the analytic model.")  # fmt: skip
+@JOBS
 @click.option("--csv", "path", type=click.Path(dir_okay=False), help="Write the rows there.")
 @click.option("--resume", is_flag=True, help="Keep the rows in --csv and run only what is missing.")
 @JSON
@@ -176,9 +163,8 @@ def sweep_command(
     rows: list[Row] = read_csv(path, KEY) if path and resume and Path(path).exists() else []
     known = {tuple(str(r[k]) for k in KEY) for r in rows}
     todo = {c: [n for n in some if c.key(n) not in known] for c, some in todo.items()}
-    jobs = jobs or (1 if model == "analytic" else os.cpu_count() or 1)
-    shown = Console(stderr=True, quiet=not sys.stderr.isatty())
-    ways = track(sweep(todo, jobs), "simulating", sum(map(len, todo.values())), console=shown)
+    jobs = jobs or (1 if model == "analytic" else processes(None))
+    ways = with_progress(sweep(todo, jobs), sum(map(len, todo.values())))
     for number, found in enumerate(ways, start=1):
         rows.append(found)
         if path and resume and number % 20 == 0:

@@ -50,6 +50,11 @@ class Case:
         cells = (self.topology, self.algorithm, variant, nbytes, self.model, self.bandwidth)
         return tuple(map(str, (*cells, self.ties, more.sync, more.parts, more.seed)))
 
+    @property
+    def network(self) -> Network:
+        """The network it runs on."""
+        return _build(self)[1]
+
     def run(self, nbytes: int, model: str | None = None) -> Row:
         """The row of one size."""
         schedule, network = _build(self)
@@ -93,7 +98,7 @@ def sweep(todo: dict[Case, list[int]], jobs: int) -> Iterator[Row]:
     if jobs == 1:
         yield from (_run(case, n) for case, n in pairs)
         return
-    with _executor(jobs) as pool:
+    with executor(jobs) as pool:
         # The longest first, so that none is left alone at the end.
         pairs.sort(key=lambda pair: pair[1], reverse=True)
         for done in as_completed([pool.submit(_run, *pair) for pair in pairs]):
@@ -104,7 +109,8 @@ def _run(case: Case, nbytes: int) -> Row:
     return case.run(nbytes)
 
 
-def _executor(jobs: int) -> Executor:
+def executor(jobs: int) -> Executor:
+    """Processes of this machine, or the ranks of ``python -m mpi4py.futures``."""
     # Loaded already by ``python -m mpi4py.futures``; then its workers are the other ranks.
     futures = sys.modules.get("mpi4py.futures")
     if futures is None:

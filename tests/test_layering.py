@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-COMMAND_LINES = {"netsim/__main__.py", "netsim/sweep.py"}
+COMMAND_LINES = {f"netsim/{name}.py" for name in ("__main__", "options", "sweep", "best")}
 
 
 def imports(path):
