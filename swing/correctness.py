@@ -11,7 +11,9 @@ schedules keep to these rules, and one number for each rank and block is enough.
 *Sets.* A block that breaks the rules (ranks swap partial sums, or something is wrong) runs again
 with the set of contributors of every value, a bit a rank, and its tree of sums, where a + b is
 b + a. Sets that overlap when they meet: a contribution is added twice. Sets that are not full in
-the end: one is missing. Equal trees on all ranks: the same bits.
+the end: one is missing. Equal trees on all ranks: the same bits. What a rank receives in one step
+is added together with its own value in ascending order of the lowest contributors, from left to
+right: (x0 + x1) + x2 on every rank, whichever of the three is its own.
 
 Deadlock needs no search: a send and its receive are the same row, and all ranks take the steps in
 the same order, so a rank that posts all its messages of a step before it waits only ever waits
@@ -303,6 +305,7 @@ def _prove_by_sets(schedule: Schedule, lo: int, hi: int) -> bool:
     full = np.bitwise_or.reduce(held)
     tree = np.repeat(rank[:, None], width, axis=1)
     sets, trees, sums = held.reshape(p * width, -1), tree.reshape(-1), np.zeros(0, dtype=np.int64)
+    lowest = trees.copy()  # the lowest contributor of every value
     partial: dict[int, ScheduleError] = {}  # the first copy of each block that is not complete
 
     def fault(what: str, s: int, cell: int) -> ScheduleError:
@@ -312,12 +315,12 @@ def _prove_by_sets(schedule: Schedule, lo: int, hi: int) -> bool:
         return f"the contribution of rank {np.flatnonzero(some[word] & bit)[0]}"
 
     for s, moves in _moves(schedule, lo, hi):
-        before = [(sets[source], trees[source]) for _, source, _ in moves]
-        for (op, source, target), (given, terms) in zip(moves, before, strict=True):
+        before = [(sets[source], trees[source], lowest[source]) for _, source, _ in moves]
+        for (op, source, target), (given, terms, first) in zip(moves, before, strict=True):
             if op is Op.COPY:
                 for cell in _crossed(target, moves)[:1]:
                     raise fault("is overwritten, and received once more in the same step", s, cell)
-                sets[target], trees[target] = given, terms
+                sets[target], trees[target], lowest[target] = given, terms, first
                 lacks = full[source % width] & ~given
                 short = np.flatnonzero(lacks.any(axis=1))
                 for i in short[np.unique(source[short] % width, return_index=True)[1]]:
@@ -330,7 +333,7 @@ def _prove_by_sets(schedule: Schedule, lo: int, hi: int) -> bool:
                 for i in np.flatnonzero(both.any(axis=1))[:1]:
                     raise fault(f"receives {contributor(both[i])} a second time", s, cells[i])
                 sets[cells] |= given[rows]
-                sums, trees[cells] = _add(sums, trees[cells], terms[rows], p)
+            sums = _fold(sums, trees, lowest, target, terms, first, p)
 
     ends = _ends(schedule, lo, hi)
     wrong = (held[ends] != full).any(axis=2)
@@ -356,6 +359,29 @@ def _one_by_one(target: Array) -> Iterator[Array]:
         first = np.unique(target[rest], return_index=True)[1]
         yield rest[first]
         rest = np.delete(rest, first)
+
+
+def _fold(
+    sums: Array, trees: Array, lowest: Array, target: Array, terms: Array, first: Array, p: int
+) -> Array:
+    """Reduce what every cell receives in a step into its tree; the table of sums with the new ones.
+
+    A cell's own value and all that it receives are added from left to right in ascending order of
+    their lowest contributors, as the executor does.
+    """
+    cells = np.unique(target)
+    cell = np.concatenate([cells, target])
+    term, low = np.concatenate([trees[cells], terms]), np.concatenate([lowest[cells], first])
+    order = np.lexsort((low, cell))
+    cell, term = cell[order], term[order]
+    start = np.unique(cell, return_index=True)[1]
+    lowest[cells] = low[order[start]]
+    trees[cells] = term[start]
+    length = np.diff(np.append(start, len(cell)))
+    for i in range(1, int(length.max(initial=0))):
+        some = np.flatnonzero(length > i)
+        sums, trees[cells[some]] = _add(sums, trees[cells[some]], term[start[some] + i], p)
+    return sums
 
 
 def _add(sums: Array, a: Array, b: Array, p: int) -> tuple[Array, Array]:

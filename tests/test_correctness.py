@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, reduce
 from itertools import pairwise, permutations, product
 
 import numpy as np
@@ -150,14 +150,26 @@ def test_short_hops_first_gives_ranks_different_bits(p):
     assert not verify(forward).same_bits
 
 
-def test_the_order_of_two_operands_does_not_matter_but_that_of_three_does():
-    def rows(*pairs: tuple[int, int]) -> list[Message]:
-        return [Message(src, dst, slice(0, 1), Op.REDUCE, 0) for src, dst in pairs]
+def rows(op: Op, *pairs: tuple[int, int]) -> list[Message]:
+    return [Message(src, dst, slice(0, 1), op, 0) for src, dst in pairs]
 
-    swap = tabled([rows((0, 1), (1, 0))], Torus(2))
-    assert verify(swap).same_bits
-    in_turn = rows((1, 0), (2, 0), (0, 1), (2, 1), (0, 2), (1, 2))
-    assert not verify(tabled([in_turn], Torus(3))).same_bits  # (0 + 1) + 2, (2 + 0) + 1
+
+def test_what_meets_in_one_step_is_added_in_one_order_on_all_ranks():
+    swap = rows(Op.REDUCE, (0, 1), (1, 0))
+    assert verify(tabled([swap], Torus(2))).same_bits
+    at_once = rows(Op.REDUCE, (1, 0), (2, 0), (2, 1), (0, 1), (0, 2), (1, 2))
+    assert verify(tabled([at_once], Torus(3))).same_bits  # (0 + 1) + 2 on each
+
+    def two_then(*steps: list[Message]) -> Schedule:  # on rank 1 ((0 + 1) + 2) + 3
+        rest = rows(Op.COPY, (1, 2), (1, 3))
+        first = [*swap, *rows(Op.REDUCE, (2, 1))]
+        return tabled([first, *steps, rest], Torus(4))
+
+    third = rows(Op.REDUCE, (3, 1))
+    assert verify(two_then([*third, *rows(Op.REDUCE, (3, 0), (2, 0))])).same_bits
+    assert verify(two_then([*third, *rows(Op.REDUCE, (2, 0))], rows(Op.REDUCE, (3, 0)))).same_bits
+    other = two_then([*third, *rows(Op.REDUCE, (3, 0))], rows(Op.REDUCE, (2, 0)))
+    assert not verify(other).same_bits  # ((0 + 1) + 3) + 2 on rank 0
 
 
 def test_the_report_counts():
@@ -372,7 +384,7 @@ def oracle(schedule: Schedule) -> bool | None:
             count = np.ones(p) if complete else np.zeros(p) if nothing else np.eye(p)[r]
             value[r, b] = count, r
     for step in schedule:
-        before, changed = dict(value), {}
+        before, changed, sums = dict(value), {}, {}
         for src, dst, blocks, op, part in (step.message(i) for i in range(len(step))):
             if src == dst or not (0 <= src < p and 0 <= dst < p):
                 return None
@@ -386,9 +398,13 @@ def oracle(schedule: Schedule) -> bool | None:
                 elif schedule.collective == "allgather" or (count + more > 1).any():
                     return None
                 else:
-                    value[dst, b] = count + more, frozenset((tree, branch))
+                    value[dst, b] = count + more, tree
+                    sums.setdefault((dst, b), [before[dst, b]]).append(before[src, b])
         if any(Op.COPY in ops and len(ops) > 1 for ops in changed.values()):
             return None
+        for cell, terms in sums.items():  # added up in the order of their lowest contributors
+            trees = [tree for _, tree in sorted(terms, key=lambda t: np.flatnonzero(t[0])[0])]
+            value[cell] = value[cell][0], reduce(lambda a, b: frozenset((a, b)), trees)
     scatter = schedule.collective == "reduce_scatter"
     ends = [(schedule.owner[b], b) if scatter else (r, b) for b in range(n) for r in range(p)]
     if not all((value[end][0] == 1).all() for end in ends):

@@ -19,6 +19,7 @@ from swing.compose import parallel
 from swing.executor import device
 from swing.executor.plan import RECV, SCRATCH, SEND, compile_plan
 from swing.executor.view import view
+from swing.schedule import Op, Schedule, Step, one_block
 from tests.cases import SHAPES, schedules
 
 MPI = pytest.importorskip("mpi4py.MPI", exc_type=(ImportError, RuntimeError))
@@ -43,7 +44,7 @@ def play(plans, vectors, in_place):
     memory = []
     for plan, vector in zip(plans, vectors, strict=True):
         recv = vector.copy() if in_place else np.full_like(vector, -(10**9))
-        scratch = np.full(plan.scratch, -(10**9))
+        scratch = np.full(plan.scratch, -(10**9), vector.dtype)
         memory.append({SEND: None if in_place else vector.copy(), RECV: recv, SCRATCH: scratch})
 
     def at(rank, span):
@@ -109,6 +110,42 @@ def test_parts_of_unequal_weight_add_up():
     torus = swing.Torus(4)
     parts = [swing.schedule("ring", torus), swing.schedule("swing", torus, ports=1)]
     check(parallel(parts, weights=[3, 1]), (0, 1, 7, 100), in_place=False)
+
+
+def all_to_all(torus, group):
+    """Ranks in groups that send each other all they have; then ranks of one place in theirs."""
+    ranks = torus.ranks
+    steps = [ranks // group, ranks % group]
+
+    def step(s):
+        src, dst = np.nonzero((steps[s][:, None] == steps[s]) & (ranks[:, None] != ranks))
+        return Step(Op.REDUCE, src, dst, one_block(np.zeros_like(src)))
+
+    return Schedule("groups", torus, nblocks=1, nsteps=2, step=step)
+
+
+class Sum:
+    """A sum that remembers which operand came first."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def __add__(self, other):
+        return Sum(f"({self.text}+{other.text})")
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("dims", [(3,), (4,), (6,), (2, 4), (3, 3)], ids=str)
+def test_all_ranks_add_the_same_operands_in_the_same_order(dims, in_place):
+    torus = swing.Torus(dims)
+    groups = [all_to_all(torus, m) for m in range(2, torus.size) if torus.size % m == 0]
+    for schedule in [*schedules(torus), *groups]:
+        assert swing.verify(schedule).same_bits
+        count = min(schedule.nblocks, 40)
+        mine = [np.array([Sum(str(r))] * count, object) for r in torus.ranks]
+        results = play(plans(views(schedule), count, in_place), mine, in_place)
+        texts = [[term.text for term in result] for result in results]
+        assert all(text == texts[0] for text in texts), schedule
 
 
 @pytest.mark.parametrize("dims", [(8,), (16,), (4, 4), (2, 2, 2)], ids=str)

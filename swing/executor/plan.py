@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from swing.executor.view import Flags, View
+from swing.executor.view import Flags, Leaders, View
 from swing.schedule import Message, Op, Schedule
 from swing.torus import Array
 
@@ -88,12 +88,11 @@ def compile_plan(view: View, count: int, in_place: bool) -> Plan:
     ends = _ends(view.schedule, count)
     fresh = np.full(view.schedule.nblocks, not in_place)  # still only in the send buffer
     rounds, scratch = [], 0
-    for turn, own_first in zip(view.turns, view.own_first, strict=True):
+    for turn, leaders in zip(view.turns, view.leaders, strict=True):
         draft = _Draft(ends, fresh)
         for message in turn.sends:
             draft.send(message)
-        for message, first in zip(turn.recvs, own_first, strict=True):
-            draft.receive(message, first)
+        draft.receive(turn.recvs, leaders)
         if draft.sends or draft.recvs:
             rounds.append(draft.round(turn.step))
         scratch = max(scratch, draft.scratch)
@@ -102,6 +101,22 @@ def compile_plan(view: View, count: int, in_place: bool) -> Plan:
         copies = [Copy(Span(SEND, run), Span(RECV, run)) for run, _ in rest]
         rounds.append(Round(view.schedule.nsteps, copies, (), (), (), ()))
     return Plan(rounds, count, scratch)
+
+
+class _Term(NamedTuple):
+    """A message to be reduced: its blocks, their leaders, and where it lands."""
+
+    blocks: Array
+    leaders: Leaders
+    landed: Span
+
+    def place(self, ends: Array, run: slice) -> Span:
+        """Where a run of elements, blocks of the message, has landed; nonsense for others."""
+        if self.landed.buffer == RECV:
+            return Span(RECV, run)
+        before = self.blocks[ends[self.blocks] < run.start]
+        start = self.landed.elements.start + int((ends[before + 1] - ends[before]).sum())
+        return Span(SCRATCH, slice(start, start + run.stop - run.start))
 
 
 class _Draft:
@@ -127,25 +142,57 @@ class _Draft:
             self.pack += map(Copy, spans, packed)
             self.sends.append(Transfer(message.dst, _hull(packed)))
 
-    def receive(self, message: Message, own_first: Flags) -> None:
-        fresh = self.fresh[message.blocks]
-        runs = _runs(self.ends, message.blocks, 2 * fresh + own_first)
-        if not runs:
-            return
-        home = [Span(RECV, run) for run, _ in runs]
-        unused = message.op is Op.COPY or fresh.all()
-        landed = home if unused and self._free(home) else self._scratch(home)
-        self.recvs.append(Transfer(message.src, _hull(landed)))
-        self.busy += [span.elements for span in home]
-        if message.op is Op.REDUCE:
-            for (run, flags), came, out in zip(runs, landed, home, strict=True):
-                mine = Span(SEND if flags & 2 else RECV, run)
-                self.reduce.append(
-                    Combine(mine, came, out) if flags & 1 else Combine(came, mine, out)
-                )
-        elif landed is not home:
-            self.unpack += map(Copy, landed, home)
-        self.fresh[message.blocks] = False
+    def receive(self, messages: Sequence[Message], leaders: Sequence[Leaders]) -> None:
+        terms = []
+        for message, order in zip(messages, leaders, strict=True):
+            blocks = np.arange(len(self.fresh))[message.blocks]
+            runs = _runs(self.ends, blocks, self.fresh[blocks])
+            if not runs:
+                continue
+            home = [Span(RECV, run) for run, _ in runs]
+            unused = message.op is Op.COPY or self.fresh[blocks].all()
+            landed = home if unused and self._free(home) else self._scratch(home)
+            self.recvs.append(Transfer(message.src, _hull(landed)))
+            self.busy += [span.elements for span in home]
+            if message.op is Op.REDUCE:
+                terms.append(_Term(blocks, order, _hull(landed)))
+            elif landed is not home:
+                self.unpack += map(Copy, landed, home)
+        if terms:
+            self._reduce(terms)
+        for message in messages:
+            self.fresh[message.blocks] = False
+
+    def _reduce(self, terms: Sequence[_Term]) -> None:
+        """Add up each block's own value and what was received, in the order of their leaders."""
+        mine = np.full(len(self.fresh), -1)
+        for term in terms:
+            mine[term.blocks] = term.leaders.mine
+        own = np.flatnonzero(mine >= 0)
+        block = np.concatenate([own, *(term.blocks for term in terms)])
+        leader = np.concatenate([mine[own], *(term.leaders.theirs for term in terms)])
+        who = np.repeat(np.arange(-1, len(terms)), [len(own), *(len(t.blocks) for t in terms)])
+        order = np.lexsort((leader, block))
+        rank = np.arange(len(block)) - np.searchsorted(block[order], block[order])
+        table = np.full((len(own), rank.max() + 1), len(terms))  # filled up with no one
+        table[np.searchsorted(own, block[order]), rank] = who[order]
+        ways, way = np.unique(table, axis=0, return_inverse=True)
+        runs = _runs(self.ends, own, 2 * way.ravel() + self.fresh[own])
+        for run, flags in runs:
+            places = {i: term.place(self.ends, run) for i, term in enumerate(terms)}
+            places[-1] = Span(SEND if flags & 1 else RECV, run)
+            self._add_up([places[i] for i in ways[flags >> 1].tolist() if i < len(terms)])
+
+    def _add_up(self, operands: Sequence[Span]) -> None:
+        """((x0 + x1) + x2) + …, into the block's home once nothing there is needed any more."""
+        run = next(span.elements for span in operands if span.buffer != SCRATCH)
+        home = Span(RECV, run)
+        sum_ = operands[0]
+        for i, operand in enumerate(operands[1:], 2):
+            spare = sum_ if sum_.buffer == SCRATCH else operand
+            out = spare if home in operands[i:] else home
+            self.reduce.append(Combine(sum_, operand, out))
+            sum_ = out
 
     def round(self, step: int) -> Round:
         return Round(step, self.pack, self.sends, self.recvs, self.unpack, self.reduce)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
@@ -109,7 +110,7 @@ class Planner:
                 "under this schedule ranks add in different orders and can get different bits: "
                 "pass another one, or consistent=False"
             )
-        return view(algorithm, self._comm.rank)
+        return view(replace(algorithm, find_owner=None), self._comm.rank)  # take no word for it
 
     @cached_property
     def _machine(self) -> str:

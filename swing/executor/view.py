@@ -1,8 +1,10 @@
 """View: what one rank sees of a schedule, whatever the count.
 
-Two ranks that exchange their partial sums must compute the same bits, and an operation may tell
-its operands apart: the maximum of 0.0 and -0.0 is the second one. So the operand that contains
-the lowest rank's contribution comes first, on both.
+Ranks that exchange their partial sums must compute the same bits, and an operation may tell its
+operands apart: the maximum of 0.0 and -0.0 is the second one. So all that a rank receives in one
+step is reduced together with its own value in one order that every rank finds: that of their
+*leaders*, the lowest rank whose contribution each contains. `swing.correctness` proves that all
+ranks get the same bits so.
 """
 
 from __future__ import annotations
@@ -13,49 +15,76 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from swing.schedule import Op, Schedule, Turn
+from swing.schedule import BlockRange, Blocks, Op, Schedule, Turn
 from swing.torus import Array
 
 Flags = NDArray[np.bool_]
 
 
+class Leaders(NamedTuple):
+    """Of a message's blocks, (blocks,) the leaders of the receiver's and of the sender's value."""
+
+    mine: Array
+    theirs: Array
+
+
 class View(NamedTuple):
-    """One rank's turns, and for every message it receives: whose operand comes first.
+    """One rank's turns, and the order in which it reduces what it receives.
 
     Args:
         schedule: an allreduce.
         turns: what the rank sends and receives, step by step.
-        own_first: for each turn and message received, (blocks,) whether the left operand is
-            the receiver's own.
+        leaders: for each turn, those of every message received.
     """
 
     schedule: Schedule
     turns: Sequence[Turn]
-    own_first: Sequence[Sequence[Flags]]
+    leaders: Sequence[Sequence[Leaders]]
 
 
 def view(schedule: Schedule, rank: int) -> View:
     """What a rank sees of an allreduce."""
     turns = schedule.for_rank(rank)
-    order = iter(_order(schedule, rank, turns))
-    return View(schedule, turns, [[next(order) for _ in turn.recvs] for turn in turns])
+    if schedule.owner is None:
+        return View(schedule, turns, _leaders(schedule, rank, turns))
+    # Each block is added up on one rank: any order will do if it is always the same.
+    return View(
+        schedule,
+        turns,
+        [[_by_rank(rank, m.src, _length(m.blocks)) for m in turn.recvs] for turn in turns],
+    )
 
 
-def _order(schedule: Schedule, rank: int, turns: Sequence[Turn]) -> list[Flags]:
-    if schedule.owner is not None:  # each block is added up on one rank, in an order of its own
-        messages = [message for turn in turns for message in turn.recvs]
-        return [np.full(_length(m.blocks), rank < m.src) for m in messages]
+def _by_rank(rank: int, src: int, length: int) -> Leaders:
+    return Leaders(np.full(length, rank), np.full(length, src))
+
+
+def _leaders(schedule: Schedule, rank: int, turns: Sequence[Turn]) -> list[list[Leaders]]:
     lowest = np.repeat(schedule.torus.ranks[:, None], schedule.nblocks, axis=1)
-    order = []
-    for step in schedule:
-        before = lowest.copy()
-        for message in map(step.message, range(len(step))):
-            theirs = before[message.src, message.blocks]
-            here = message.dst, message.blocks
-            if message.dst == rank:
-                order.append(before[here] < theirs)
-            lowest[here] = theirs if message.op is Op.COPY else np.minimum(lowest[here], theirs)
-    return order
+    found: dict[int, list[Leaders]] = {}
+    for s, step in enumerate(schedule):
+        row, block = _members(step.blocks)
+        theirs, dst = lowest[step.src[row], block], step.dst[row]
+        mine = lowest[dst, block]
+        ends = np.cumsum(np.append(0, step.blocks.count)).tolist()
+        for i in np.flatnonzero(step.dst == rank).tolist():
+            some = slice(ends[i], ends[i + 1])
+            found.setdefault(s, []).append(Leaders(mine[some], theirs[some]))
+        op = np.full(len(row), step.op) if isinstance(step.op, Op) else step.op[row]
+        copied, added = op == Op.COPY, op == Op.REDUCE
+        lowest[dst[copied], block[copied]] = theirs[copied]
+        np.minimum.at(lowest, (dst[added], block[added]), theirs[added])
+    return [found.get(turn.step, []) for turn in turns]
+
+
+def _members(blocks: Blocks) -> tuple[Array, Array]:
+    """Every block of every message: the message, and the block."""
+    row = np.repeat(np.arange(len(blocks)), blocks.count)
+    if isinstance(blocks, BlockRange):
+        first = np.cumsum(blocks.count) - blocks.count
+        return row, np.arange(len(row)) + (blocks.start - first)[row]
+    members = [blocks.members(i) for i in range(len(blocks))]
+    return row, np.concatenate(members) if members else row
 
 
 def _length(blocks: slice | Array) -> int:
