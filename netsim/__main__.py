@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from netsim.best import compare_command, tune_command
 from netsim.bounds import lower_bound
 from netsim.options import (
     BANDWIDTH,
@@ -226,6 +227,9 @@ def plot_command(
     for figure in plot([Path(path) for path in paths], Path(out), kind or "", name):
         click.echo(json.dumps({"figure": str(figure)}) if as_json else f"wrote {figure}")
 
+
+main.add_command(tune_command)
+main.add_command(compare_command)
 
 if __name__ == "__main__":
     sys.exit(invoke(main, "python -m netsim"))

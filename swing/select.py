@@ -1,42 +1,30 @@
-"""Which algorithm for this torus, size and machine: closed forms, no simulation.
+"""Which algorithm for this torus, size and machine: a table of times, else estimates.
 
-On a network the choice is the least of
-
-    T = steps·step + hops·hop + congestion·n/(D·bandwidth)
-
-over Swing (latency- and bandwidth-optimal), bucket and, where it exists, hamiltonian, all on 2D
-ports. Swing's hops and congestion are sums over its steps of the distance δ: with all parts every
-link of a step's dimension carries δ messages [Swing paper, §3-4]. Ranks that share one node have
-no links to share: they use one port, latency-optimal up to `NODE_LATENCY_BYTES`.
-
-The sums take all dimensions to be rings of powers of two. Elsewhere they are rough, and say so: on
-meshes and odd sizes the choice has been up to 3.6 times slower than the best.
+A tuned table (`swing.table`) knows how long the candidates take on the tori it was made for. For
+all other tori every algorithm of a short list is estimated from its lines (`swing.estimate`):
+exact where steps run in lockstep and messages of a step meet on their links, rough elsewhere.
+Neither simulates anything. Ranks that share one node have no links to share: they use one port,
+latency-optimal up to `NODE_LATENCY_BYTES`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 from swing.algorithms import ALGORITHMS, make
-from swing.algorithms.hamiltonian import cycles
-from swing.algorithms.swing import rho
+from swing.estimate import Machine as Network
+from swing.estimate import Phase, figures, seconds
+from swing.family import shortlist
 from swing.schedule import Schedule
+from swing.table import Candidate, Entry, Options, Table, shipped
 from swing.torus import Torus
 
 NODE_LATENCY_BYTES = 32 * 1024
 """Measured on shared memory: from here on halving the traffic outweighs twice the steps."""
-
-
-class Network(Protocol):
-    """What the choice needs of a network; `netsim.Network` is one."""
-
-    @property
-    def bandwidth(self) -> float:
-        """Of a link, in bytes per second."""
-
-    def latency(self, hops: int) -> float:
-        """Seconds until the first byte of a message over some hops arrives."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +40,11 @@ class Machine:
         return self.step + hops * self.hop
 
 
+PAPER = Machine(0.5102e-6, 0.4051e-6, 50e9)
+"""§5 of the Swing paper; the table that is shipped was made for it."""
+
 MACHINES: dict[str, Network] = {
-    "paper": Machine(0.5102e-6, 0.4051e-6, 50e9),  # §5 of the Swing paper
+    "paper": PAPER,
     "cluster": Machine(2e-6, 0.1e-6, 10e9),  # MPI over a torus of today, by rule of thumb
 }
 
@@ -72,20 +63,24 @@ class Choice:
         """The schedule that was chosen."""
         return make(self.algorithm, torus, **self.options)
 
+    def __str__(self) -> str:
+        name = " ".join([self.algorithm, *(f"{k}={v}" for k, v in self.options.items())])
+        return f"{name}: {self.why}"
 
-def choose(torus: Torus, nbytes: int, machine: str | Network = "paper") -> Choice:
+
+def choose(torus: Torus, nbytes: int, machine: str | Network | Table = "paper") -> Choice:
     """The algorithm to run.
 
     Args:
         torus: the ranks.
         nbytes: size of the vector on each rank, in bytes.
-        machine: "node" (ranks that share memory), a key of `MACHINES`, or a network.
+        machine: "node" (ranks that share memory), a key of `MACHINES`, a network, a table, or
+            the path of one (``….json``, by ``python -m netsim tune``).
 
     Raises:
-        ValueError: an unknown machine.
+        ValueError: an unknown machine, or a file that is no table.
+        OSError: a table that can not be read.
 
-    >>> choose(Torus((8, 8)), 2**10).options
-    {'variant': 'latency'}
     >>> choose(Torus((8, 8)), 2**29).algorithm
     'bucket'
     """
@@ -94,28 +89,19 @@ def choose(torus: Torus, nbytes: int, machine: str | Network = "paper") -> Choic
         variant = "latency" if small else "bandwidth"
         why = f"one node, {'up to' if small else 'above'} {NODE_LATENCY_BYTES} bytes"
         return Choice("swing", {"variant": variant, "ports": 1}, why)
-    if isinstance(machine, str):
-        if machine not in MACHINES:
-            names = ", ".join(["node", *MACHINES])
-            raise ValueError(f"no machine {machine!r}: choose from {names}, or pass a network")
-        machine = MACHINES[machine]
-    times = {
-        (name, variant): _seconds(machine, len(torus.active), nbytes, *figures)
-        for (name, variant), figures in _candidates(torus).items()
-    }
-    name, variant = min(times, key=times.__getitem__)
-    ranked = sorted(times.items(), key=lambda item: item[1])
-    others = {f"{n} {v}".strip(): t for (n, v), t in ranked[1:]}
-    runner = next(iter(others))
-    exact = all(torus.wrap) and all(d & (d - 1) == 0 for d in torus.dims)
-    return Choice(
-        name,
-        {"variant": variant} if variant else {},
-        f"predicted {times[name, variant] * 1e6:.1f} us; next is {runner}: "
-        f"{others[runner] * 1e6:.1f} us" + ("" if exact else "; rough on this torus"),
-        times[name, variant],
-        others,
-    )
+    found = _entry(torus, machine)
+    if isinstance(found, Entry):
+        return _choice(found.ranked(nbytes), "by a table")
+    if found is PAPER or _like_paper(found):
+        entry = shipped().entries.get(torus.name)
+        if entry:  # latencies agree: what counts is how long the bytes take
+            same = round(nbytes * PAPER.bandwidth / found.bandwidth)
+            return _choice(entry.ranked(same), "by a table")
+    times = [
+        (seconds(phases, found, nbytes), Candidate(name, options, ()))
+        for (name, options), phases in _figures(torus).items()
+    ]
+    return _choice(sorted(times, key=lambda pair: pair[0]), "estimated")
 
 
 def schedule(
@@ -123,7 +109,7 @@ def schedule(
     torus: Torus,
     *,
     nbytes: int | None = None,
-    machine: str | Network = "paper",
+    machine: str | Network | Table = "paper",
     **options: Any,
 ) -> Schedule:
     """The schedule an algorithm makes for a torus.
@@ -150,45 +136,53 @@ def schedule(
     return choose(torus, nbytes, machine).schedule(torus)
 
 
-def _seconds(
-    machine: Network, ndim: int, nbytes: int, steps: int, hops: int, congestion: float
-) -> float:
-    step, hop = machine.latency(0), machine.latency(1) - machine.latency(0)
-    return steps * step + hops * hop + congestion * nbytes / (max(ndim, 1) * machine.bandwidth)
+def _entry(torus: Torus, machine: str | Network | Table) -> Entry | Network:
+    """What a table says of a torus, or the network to estimate for."""
+    if isinstance(machine, str) and machine.endswith(".json"):
+        machine = _read(machine)
+    if isinstance(machine, Table):
+        if torus.name not in machine.entries:
+            known = ", ".join(machine.entries)
+            raise ValueError(f"the table has no {torus.name}, only {known}")
+        return machine.entries[torus.name]
+    if isinstance(machine, str):
+        if machine not in MACHINES:
+            names = ", ".join(["node", *MACHINES])
+            raise ValueError(
+                f"no machine {machine!r}: choose from {names}, or pass a network or a table.json"
+            )
+        return MACHINES[machine]
+    return machine
 
 
-def _candidates(torus: Torus) -> dict[tuple[str, str], tuple[int, int, float]]:
-    """Steps, hops and congestion (busiest links' bytes ÷ (n/D)) of each algorithm."""
-    dims = sorted((torus.dims[j] for j in torus.active), reverse=True)
-    lengths = [(d - 1).bit_length() for d in dims]
-    turns = [
-        (abs(rho(s)), d % 2)  # in odd sizes the last node's own messages come on top
-        for s in range(max(lengths, default=0))
-        for d, m in zip(dims, lengths, strict=True)
-        if s < m
-    ]
-    far = sum(delta for delta, _ in turns)
-    folds = 2 * sum(d & (d - 1) > 0 for d in dims)
-    nsteps = sum(d.bit_length() - 1 for d in dims) + folds
-    p, longest = torus.size, max(dims, default=1)
-    held, phases = 1.0, 0.0
-    for _ in dims:
-        phases += held * (1 - 1 / longest)
-        held /= min(dims)
-    found = {
-        ("swing", "latency"): (nsteps, far + folds, (far + folds) / 2),
-        ("swing", "bandwidth"): (
-            2 * len(turns),
-            2 * far,
-            sum((delta + odd) / 2 ** (s + 1) for s, (delta, odd) in enumerate(turns)),
-        ),
-        ("bucket", ""): (2 * len(dims) * (longest - 1), 2 * len(dims) * (longest - 1), phases),
+def _like_paper(network: Network) -> bool:
+    """Whether messages without bytes take as long as on the network of the table."""
+    return all(math.isclose(network.latency(h), PAPER.latency(h), rel_tol=0.05) for h in (0, 1, 16))
+
+
+def _choice(ranked: list[tuple[float, Candidate]], how: str) -> Choice:
+    (least, best), *others = ranked
+    why = f"{how}: {least * 1e6:.1f} us"
+    if others:
+        why += f"; next is {others[0][1].name}: {others[0][0] * 1e6:.1f} us"
+    names = {c.name: t for t, c in reversed(others)}
+    return Choice(
+        best.algorithm, dict(best.options), why, least, dict(reversed(list(names.items())))
+    )
+
+
+@lru_cache(maxsize=64)
+def _figures(torus: Torus) -> dict[tuple[str, Options], tuple[Phase, ...]]:
+    """The figures of the candidates that are always worth a thought."""
+    return {
+        (name, options): figures(make(name, torus, **dict(options)))
+        for name, options in shortlist(torus)
     }
-    try:
-        cycles(torus)
-    except ValueError:
-        return found
-    return found | {("hamiltonian", ""): (2 * (p - 1), 2 * (p - 1), (p - 1) / p)}
+
+
+@lru_cache(maxsize=8)
+def _read(path: str) -> Table:
+    return Table.read(Path(path).read_text())
 
 
 __all__ = ["ALGORITHMS", "MACHINES", "Choice", "Machine", "choose", "schedule"]

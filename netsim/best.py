@@ -1,0 +1,186 @@
+"""``python -m netsim tune`` and ``compare``: the fastest schedule, size by size, and its lead."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table as Grid
+
+from netsim.bounds import lower_bound
+from netsim.network import Network
+from netsim.options import BANDWIDTH, JOBS, JSON, PLACE, network_of, processes
+from netsim.rows import check_writable
+from netsim.sizes import format_size, parse_size, parse_sizes
+from netsim.sweep import Case
+from netsim.topology import Topology
+from netsim.tune import Search, Seconds, tune
+from swing.cli import Parsed
+from swing.family import Named, family, published
+from swing.table import Candidate, Entry, Table, shipped
+
+CONDITIONS = (("sync", "local"), ("parts", "free"))
+"""As in results/: parts run free of each other, sends are over when they have left the node."""
+
+PLACES = click.option("--topology", "places", type=PLACE, multiple=True, required=True,
+                      help="Such as torus:8x8; may be repeated.")  # fmt: skip
+SIZES = click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:2GiB:x4",
+                     show_default=True)  # fmt: skip
+PACKETS = click.option("--packets", type=Parsed("size", parse_size), default="8MiB",
+                       show_default=True, help="Packets up to here, flows above.")  # fmt: skip
+MOST = click.option("--most", type=click.IntRange(1), default=8, show_default=True,
+                    help="Candidates that are simulated at a size, at most.")  # fmt: skip
+KEEP = click.option("--keep", type=click.FloatRange(1), default=1.6, show_default=True,
+                    help="Simulate what the analytic model finds so many times slower than the "
+                    "best, at most.")  # fmt: skip
+
+
+@click.command("tune")
+@PLACES
+@SIZES
+@BANDWIDTH
+@PACKETS
+@MOST
+@KEEP
+@JOBS
+@click.option("--out", type=click.Path(dir_okay=False), required=True,
+              help="The table; what it holds already is not simulated again.")  # fmt: skip
+@JSON
+def tune_command(
+    places: tuple[Topology, ...], sizes: list[int], bandwidth: float, packets: int, most: int,
+    keep: float, jobs: int | None, out: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Find the fastest schedule of the family for every size; write a selection table."""
+    check_writable(out)
+    search = Search(keep, most, packets, processes(jobs))
+    table = Table.read(Path(out).read_text()) if Path(out).exists() else Table({}, {})
+    entries = dict(table.entries)
+    made = {
+        "machine": f"the Swing paper's network, {bandwidth:g} Gb/s a link",
+        "model": f"packet up to {format_size(packets)}, flow above; "
+        + ", ".join(f"{k} {v}" for k, v in CONDITIONS),
+        "command": "python -m netsim tune",
+    }
+    if entries and dict(table.made) != made:
+        raise ValueError(f"{out} was made otherwise: {json.dumps(dict(table.made))}")
+    for place in places:
+        if place.torus.name != place.name:
+            raise ValueError(f"tables are for tori and meshes, not {place.name}")
+        network_of(place, bandwidth, "adaptive")
+        entry = _tuned(place, sizes, bandwidth, search, entries.get(place.name))
+        entries[place.name] = entry
+        part = Path(f"{out}.part")
+        part.write_text(str(Table(made, entries)))
+        part.replace(out)
+        for n in sizes:
+            seconds, best = entry.ranked(n)[0]
+            if as_json:
+                click.echo(json.dumps({"topology": place.name, "nbytes": n, "seconds": seconds,
+                                       "algorithm": best.algorithm,
+                                       "options": dict(best.options)}))  # fmt: skip
+    if not as_json:
+        click.echo(f"wrote {out}")
+
+
+@click.command("compare")
+@PLACES
+@SIZES
+@BANDWIDTH
+@PACKETS
+@MOST
+@KEEP
+@JOBS
+@JSON
+def compare_command(
+    places: tuple[Topology, ...], sizes: list[int], bandwidth: float, packets: int, most: int,
+    keep: float, jobs: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """For every size the fastest schedule, Swing, the best published one and the lower bound.
+
+    On the paper's network and the tori of the table that is shipped the times are that table's;
+    elsewhere they are simulated now.
+    """
+    search = Search(keep, most, packets, processes(jobs))
+    for place in places:
+        network = network_of(place, bandwidth, "adaptive")
+        entry = shipped().entries.get(place.name) if bandwidth == 400 else None
+        if entry is None or not set(sizes) <= set(entry.sizes):
+            entry = _tuned(place, sizes, bandwidth, search, None)
+        rows = [_row(entry, network, n) for n in sizes]
+        if as_json:
+            for r in rows:
+                click.echo(json.dumps({"topology": place.name} | r))
+        else:
+            _print(rows, f"{place.name}, {bandwidth:g} Gb/s: microseconds")
+
+
+def _tuned(
+    place: Topology, sizes: Iterable[int], bandwidth: float, search: Search, old: Entry | None
+) -> Entry:
+    """The entry of a topology, searched; published rivals first, so that they are in it too."""
+
+    def case(named: Named) -> Case:
+        return Case(place.name, *named, bandwidth, conditions=CONDITIONS)
+
+    before, known = (old.sizes, old.candidates) if old else ((), ())
+    found: Seconds = {
+        case((c.algorithm, c.options)): {
+            n: t for n, t in zip(before, c.seconds, strict=True) if t is not None
+        }
+        for c in known
+    }
+    wanted = sorted({*sizes, *before})
+
+    def tell(line: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"{place.name} {line}", err=True)
+
+    for ways in (published(place.torus), family(place.torus)):
+        tune([case(named) for named in ways], wanted, search, found, tell)
+    return Entry(
+        tuple(wanted),
+        tuple(
+            Candidate(c.algorithm, c.options, tuple(found[c].get(n) for n in wanted))
+            for c in sorted(found, key=lambda c: (c.algorithm, str(c.options)))
+        ),
+    )
+
+
+def _row(entry: Entry, network: Network, n: int) -> dict[str, Any]:
+    ranked = entry.ranked(n)
+    rivals = {*published(network.topology.torus)}
+    old = [(t, c) for t, c in ranked if (c.algorithm, c.options) in rivals]
+    seconds, best = ranked[0]
+    return {
+        "nbytes": n,
+        "winner": best.name,
+        "seconds": seconds,
+        "swing_s": next((t for t, c in old if c.algorithm == "swing"), None),
+        "published": old[0][1].name if old else None,
+        "published_s": old[0][0] if old else None,
+        "lower_bound_s": lower_bound(network, n),
+    }
+
+
+def _print(rows: Iterable[dict[str, Any]], title: str) -> None:
+    table = Grid(title=title)
+    for name in ("size", "winner", "time", "Swing", "best published", "time", "÷ ours", "bound",
+                 "ours ÷"):  # fmt: skip
+        table.add_column(name, justify="left" if name in ("winner", "best published") else "right")
+
+    def micro(seconds: float | None) -> str:
+        return "" if seconds is None else f"{seconds * 1e6:.4g}"
+
+    for r in rows:
+        table.add_row(
+            format_size(r["nbytes"]), r["winner"], micro(r["seconds"]), micro(r["swing_s"]),
+            r["published"], micro(r["published_s"]),
+            f"{r['published_s'] / r['seconds']:.2f}" if r["published_s"] else "",
+            micro(r["lower_bound_s"]), f"{r['seconds'] / r['lower_bound_s']:.2f}",
+        )  # fmt: skip
+    Console(width=None if sys.stdout.isatty() else 160).print(table)

@@ -1,0 +1,66 @@
+"""Every schedule worth a thought on a torus: algorithms with their options."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import Any
+
+from swing.algorithms import ALGORITHMS, make, variants
+from swing.schedule import Schedule
+from swing.table import Options
+from swing.torus import Torus
+
+Named = tuple[str, Options]
+"""An algorithm and its options."""
+
+PUBLISHED: dict[str, tuple[str, ...]] = {
+    "swing": ("bandwidth", "latency"),
+    "recursive_doubling": ("bandwidth", "latency"),
+    "mirrored_recursive_doubling": ("bandwidth", "latency"),
+    "bucket": ("",),
+    "hamiltonian": ("",),
+}
+"""What the Swing paper measures, and measures itself against: algorithms and variants."""
+
+
+def family(torus: Torus) -> list[Named]:
+    """All that an algorithm's own ``family`` lists, or its variants; for a search.
+
+    >>> len(family(Torus((2, 2)))) > 5
+    True
+    """
+    found = []
+    for name, algorithm in ALGORITHMS.items():
+        lister = getattr(sys.modules[algorithm.__module__], "family", None)
+        ways = lister(torus) if lister else [{"variant": v} if v else {} for v in variants(name)]
+        known = inspect.signature(algorithm).parameters
+        for options in ways:
+            if set(options) <= set(known) and _serves(name, torus, options):
+                found.append((name, tuple(options.items())))
+    return found
+
+
+def published(torus: Torus) -> list[Named]:
+    """The rivals of the Swing paper, and its own two variants, that the torus allows."""
+    ways = [
+        (name, (("variant", v),) if v else ()) for name, some in PUBLISHED.items() for v in some
+    ]
+    return [(name, options) for name, options in ways if _serves(name, torus, dict(options))]
+
+
+def shortlist(torus: Torus) -> list[Named]:
+    """A few of the family, on all ports, that between them come near the best at any size."""
+    halvings = sum(d.bit_length() - 1 for d in torus.dims)
+    steps = range(1, halvings, max(1, len(torus.active)))
+    swing: list[dict[str, Any]] = [{"variant": "latency"}, {"variant": "bandwidth"}]
+    swing += [{"variant": "hybrid", "k": k} for k in steps]
+    found: list[Named] = [("swing", tuple(options.items())) for options in swing]
+    return [*found, ("bucket", ())]
+
+
+def _serves(name: str, torus: Torus, options: dict[str, Any]) -> Schedule | None:
+    try:
+        return make(name, torus, **options)
+    except ValueError:
+        return None
