@@ -2,25 +2,73 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+import operator
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from mpi4py import MPI
 
+from swing.executor.memory import array_of, check_writable, flat, is_same, raw
+
 _NUMBERS = frozenset(np.typecodes["AllInteger"] + np.typecodes["AllFloat"] + "?")
 
+Typed: TypeAlias = tuple[np.ndarray, MPI.Datatype | None]
+"""(count,) elements in the user's memory; and what MPI calls an element if numpy has no such
+type: they are raw then."""
 
 Vectors: TypeAlias = tuple[np.ndarray, np.ndarray, MPI.Datatype | None]
 """Send and receive vector, (count,) elements of one type in the user's memory, the same one to
-reduce in place; and what MPI calls an element if numpy has no such type: both are raw then."""
+reduce in place; and the type as in `Typed`."""
+
+
+class Spec(NamedTuple):
+    """A ``[buf, …]`` specification as mpi4py takes it; what is not given is None.
+
+    ``[buf, datatype]``, ``[buf, count]``, ``[buf, count, datatype]`` or ``[buf, count,
+    displacement, datatype]``; a pair of count and displacement may stand for the count.
+    """
+
+    buffer: Any
+    count: Any
+    displacement: Any
+    datatype: MPI.Datatype | None
+
+    @classmethod
+    def of(cls, given: Any, name: str, pairs: tuple[type, ...] = (list, tuple)) -> Spec:
+        """Read what a user passes; ``name`` is what errors call it, ``pairs`` are pairs' types."""
+        if not isinstance(given, (list, tuple)):
+            return cls(given, None, None, None)
+        fields: list[Any]
+        if len(given) == 2:
+            buffer, last = given
+            is_type = isinstance(last, (MPI.Datatype, str))
+            fields = [buffer, None, None, last] if is_type else [buffer, last, None, None]
+        elif len(given) == 3:
+            buffer, count, datatype = given
+            fields = [buffer, count, None, datatype]
+        else:
+            fields = [*given] if len(given) == 4 else [None] * 5
+        if len(fields) == 5 or not isinstance(fields[3], (MPI.Datatype, str, type(None))):
+            raise _no_buffer(given, name)
+        if isinstance(fields[1], pairs) and len(fields[1]) == 2 and fields[2] is None:
+            fields[1:3] = fields[1]
+        if fields[0] is None or fields[0] is MPI.BOTTOM:
+            if fields[3] is None:
+                raise TypeError(f"{name} has no memory: say [None, datatype] for none at all")
+            fields[0] = bytearray()
+        elif isinstance(fields[0], (bool, int, float, complex, str, list, tuple)):
+            raise _no_buffer(given, name)
+        if isinstance(fields[3], str):
+            fields[3] = MPI.Datatype.fromcode(fields[3])
+        return cls(*fields)
 
 
 def vectors(sendbuf: Any, recvbuf: Any) -> Vectors:
-    """The vectors that a user passes.
+    """The vectors that a user passes to an allreduce.
 
     Args:
-        sendbuf: a contiguous numpy array or other buffer, ``[buf, datatype]``,
-            ``[buf, count, datatype]``, or ``MPI.IN_PLACE``.
+        sendbuf: a contiguous numpy array or other buffer, a specification as in `Spec`, or
+            ``MPI.IN_PLACE``.
         recvbuf: the same, or None to reduce ``sendbuf`` in place.
 
     Raises:
@@ -31,21 +79,47 @@ def vectors(sendbuf: Any, recvbuf: Any) -> Vectors:
     if recvbuf is None or sendbuf is MPI.IN_PLACE:
         if sendbuf is MPI.IN_PLACE and recvbuf is None:
             raise ValueError("MPI.IN_PLACE goes with a receive buffer: pass recvbuf too")
-        recv, datatype = _vector(sendbuf if recvbuf is None else recvbuf, "the buffer")
-        _check_writable(recv)
+        recv, datatype = vector(sendbuf if recvbuf is None else recvbuf, "the buffer")
+        check_writable(recv)
         return recv, recv, datatype
-    send, datatype = _vector(sendbuf, "sendbuf")
-    recv, expected = _vector(recvbuf, "recvbuf")
-    _check_writable(recv)
+    send, datatype = vector(sendbuf, "sendbuf")
+    recv, expected = vector(recvbuf, "recvbuf")
+    check_writable(recv)
     _check_order(sendbuf, recvbuf)
     if len(send) != len(recv):
         raise ValueError(
             f"sendbuf has {len(send)} elements and recvbuf {len(recv)}: make them equal"
         )
-    if send.dtype != recv.dtype or datatype != expected:
-        said = type_name(send.dtype, datatype), type_name(recv.dtype, expected)
-        raise ValueError(f"sendbuf holds {said[0]} and recvbuf {said[1]}: make them equal")
+    check_types((send, datatype), (recv, expected))
     return send, recv, datatype
+
+
+def vector(given: Any, name: str, blocks: int = 1) -> Typed:
+    """One buffer as a vector, of ``blocks`` times as many elements as its count says if it does.
+
+    Raises:
+        TypeError, ValueError: as `vectors`.
+    """
+    spec = Spec.of(given, name)
+    if spec.datatype is None:
+        elements = _numbers(spec.buffer, name)
+        return _part(elements, spec, len(elements), 1, name, blocks), None
+    datatype = spec.datatype
+    if has_gaps(datatype):
+        raise ValueError(f"{name} has a datatype with gaps, the other buffer none: make them equal")
+    memory = raw(spec.buffer, name)
+    memory = _part(memory, spec, len(memory), datatype.extent, name, blocks)
+    number = number_type(datatype)
+    if number is not None:
+        return memory.view(number), None
+    return memory.view(np.dtype((np.void, datatype.extent))), datatype
+
+
+def check_types(one: Typed, other: Typed) -> None:
+    """Raise ValueError unless send and receive vector hold elements of one type."""
+    if one[0].dtype != other[0].dtype or one[1] != other[1]:
+        said = type_name(one[0].dtype, one[1]), type_name(other[0].dtype, other[1])
+        raise ValueError(f"sendbuf holds {said[0]} and recvbuf {said[1]}: make them equal")
 
 
 def check_gapped(sendbuf: Any, recvbuf: Any) -> bool:
@@ -58,21 +132,13 @@ def check_gapped(sendbuf: Any, recvbuf: Any) -> bool:
     """
     given = recvbuf is not None and sendbuf is not MPI.IN_PLACE
     result = sendbuf if recvbuf is None else recvbuf
-    recv = _memory(_bare(result), "recvbuf" if given else "the buffer")
-    _check_writable(recv)
+    recv = raw(Spec.of(result, "recvbuf").buffer, "recvbuf" if given else "the buffer")
+    check_writable(recv)
     if not given:
         return True
     if not isinstance(sendbuf, (list, tuple)) or [*sendbuf][-1:] != [result[-1]]:
         raise ValueError("recvbuf has a datatype with gaps, sendbuf not the same: make them equal")
-    return is_same(_memory(_bare(sendbuf), "sendbuf"), recv)
-
-
-def is_same(send: np.ndarray, recv: np.ndarray) -> bool:
-    """Whether two vectors are one; ValueError if they are neither that nor apart."""
-    there, here = MPI.Get_address(send), MPI.Get_address(recv)
-    if there != here and max(there, here) < min(there + send.nbytes, here + recv.nbytes):
-        raise ValueError("sendbuf and recvbuf overlap: pass one buffer to reduce it in place")
-    return there == here
+    return is_same(raw(Spec.of(sendbuf, "sendbuf").buffer, "sendbuf"), recv)
 
 
 def type_name(dtype: np.dtype[Any], datatype: MPI.Datatype | None) -> str:
@@ -80,10 +146,13 @@ def type_name(dtype: np.dtype[Any], datatype: MPI.Datatype | None) -> str:
     return str(dtype) if datatype is None else datatype.name or "a datatype without a name"
 
 
-def borrow(address: int, count: int, dtype: np.dtype[Any]) -> np.ndarray:
-    """(count,) elements at an address. They do not keep their memory alive."""
-    memory = MPI.buffer.fromaddress(address, count * dtype.itemsize)
-    return np.asarray(memory).view(dtype)
+def number_type(datatype: MPI.Datatype) -> np.dtype[Any] | None:
+    """What numpy calls MPI's numbers; None for all else."""
+    try:
+        number = np.dtype(datatype.tocode())
+    except ValueError:
+        return None
+    return number if number.char in _NUMBERS else None
 
 
 def has_gaps(datatype: MPI.Datatype) -> bool:
@@ -92,86 +161,73 @@ def has_gaps(datatype: MPI.Datatype) -> bool:
     return datatype.lb != 0 or datatype.extent <= 0 or not dense
 
 
-def _vector(buffer: Any, name: str) -> tuple[np.ndarray, MPI.Datatype | None]:
-    """One buffer, flat; ``name`` is what errors call it."""
-    if isinstance(buffer, (list, tuple)):
-        return _with_datatype(buffer, name)
-    data = _memory(buffer, name)
+def is_gapped(given: Any) -> bool:
+    """Whether a user's buffer has a datatype with gaps."""
+    datatype = given[-1] if isinstance(given, (list, tuple)) and given else None
+    return isinstance(datatype, MPI.Datatype) and has_gaps(datatype)
+
+
+def _numbers(buffer: Any, name: str) -> np.ndarray:
+    data = flat(buffer, name)
     dtype = data.dtype
     if dtype.char not in _NUMBERS and dtype.isbuiltin != 2:  # 2: bfloat16 and the like
         raise TypeError(
             f"{name} holds {dtype}, which MPI lacks: use a numpy array of numbers, "
             "or pass [array, datatype]"
         )
-    return data, None
+    return data
 
 
-def _with_datatype(
-    spec: list[Any] | tuple[Any, ...], name: str
-) -> tuple[np.ndarray, MPI.Datatype | None]:
-    if not (2 <= len(spec) <= 3 and isinstance(spec[-1], (MPI.Datatype, str))):
-        raise TypeError(
-            f"{name} is a {type(spec).__name__} without a buffer: use a numpy array, "
-            "or [array, datatype]"
-        )
-    datatype = MPI.Datatype.fromcode(spec[-1]) if isinstance(spec[-1], str) else spec[-1]
-    if has_gaps(datatype):
-        raise ValueError(f"{name} has a datatype with gaps, the other buffer none: make them equal")
-    memory = _memory(_bare(spec), name)
-    count = int(spec[1]) if len(spec) == 3 else memory.nbytes // datatype.extent
-    nbytes = count * datatype.extent
-    if not 0 <= nbytes <= memory.nbytes or (len(spec) == 2 and nbytes < memory.nbytes):
+def _part(
+    memory: np.ndarray, spec: Spec, length: int, extent: int, name: str, blocks: int
+) -> np.ndarray:
+    """What displacement and count leave of some memory."""
+    start = _index(spec.displacement, name) * extent
+    if spec.count is None:
+        count, rest = divmod(length - start, extent)
+    else:
+        count, rest = _index(spec.count, name) * blocks, 0
+    stop = start + count * extent
+    if not 0 <= start <= stop <= length or rest:
         raise ValueError(
             f"{name} has {memory.nbytes} bytes, which is not the memory of {count} elements "
-            f"of {datatype.extent} bytes: pass [buffer, count, datatype] that fits"
+            f"of {extent * memory.itemsize} bytes: pass [buffer, count, datatype] that fits"
         )
-    raw = memory.view(np.uint8)[:nbytes]
+    return memory[start:stop]
+
+
+def _index(number: Any, name: str) -> int:
     try:
-        number = np.dtype(datatype.tocode())
-    except ValueError:
-        number = None
-    if number is not None and number.char in _NUMBERS:
-        return raw.view(number), None
-    return raw.view(np.dtype((np.void, datatype.extent))), datatype
-
-
-def _memory(buffer: Any, name: str) -> np.ndarray:
-    """(count,) the memory of a buffer, in the order in which it lies there."""
-    array = _array(buffer, name)
-    if not array.flags.forc:
-        raise ValueError(f"{name} is not contiguous: make it so first, a = np.ascontiguousarray(a)")
-    return array if array.ndim == 1 else array.view(np.ndarray).reshape(-1, order="A")
-
-
-def _bare(buffer: Any) -> Any:
-    """The buffer of a ``[buf, …]`` specification; others stand for themselves."""
-    if isinstance(buffer, (list, tuple)):
-        return bytearray() if buffer[0] is None else buffer[0]
-    return buffer
-
-
-def _array(buffer: Any, name: str) -> np.ndarray:
-    if isinstance(buffer, np.ndarray):
-        return buffer
-    if hasattr(buffer, "__dlpack__"):
-        return np.from_dlpack(buffer)
-    try:
-        return np.asarray(memoryview(buffer))
+        return 0 if number is None else operator.index(number)
     except TypeError:
         raise TypeError(
-            f"{name} is a {type(buffer).__name__} without a buffer: use a numpy array"
+            f"{name} says {number!r} where a number of elements belongs: pass [buffer, count, "
+            "datatype], or a numpy array in place of a list"
         ) from None
 
 
+def _no_buffer(given: Any, name: str) -> TypeError:
+    return TypeError(
+        f"{name} is a {type(given).__name__} without a buffer: use a numpy array, "
+        "or [array, datatype]"
+    )
+
+
 def _check_order(sendbuf: Any, recvbuf: Any) -> None:
-    there, here = _array(_bare(sendbuf), "sendbuf").flags, _array(_bare(recvbuf), "recvbuf").flags
-    if (there.fnc and not here.f_contiguous) or (here.fnc and not there.f_contiguous):
-        raise ValueError(
-            "of sendbuf and recvbuf one lies in C order and one in Fortran order: make recvbuf "
-            "with np.empty_like(sendbuf)"
-        )
+    """Raise ValueError if one array lies in C order and the other one in Fortran order."""
+    arrays = [_array(sendbuf, "sendbuf"), _array(recvbuf, "recvbuf")]
+    for one, other in (arrays, arrays[::-1]):
+        if one is None or other is None:
+            return
+        if one.flags.fnc and not other.flags.f_contiguous:
+            raise ValueError(
+                "of sendbuf and recvbuf one lies in C order and one in Fortran order: make "
+                "recvbuf with np.empty_like(sendbuf)"
+            )
 
 
-def _check_writable(recv: np.ndarray) -> None:
-    if not recv.flags.writeable:
-        raise ValueError("the receive buffer is read-only: pass a writable array")
+def _array(given: Any, name: str) -> np.ndarray | None:
+    """The array a user passes; None for other objects with a datatype of their own."""
+    if isinstance(given, (list, tuple)):
+        return given[0] if isinstance(given[0], np.ndarray) else None
+    return array_of(given, name)

@@ -10,8 +10,9 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.executor import device
-from swing.executor.buffers import check_gapped, has_gaps, is_same, vectors
+from swing.executor.buffers import check_gapped, is_gapped, vectors
 from swing.executor.context import Context, contexts
+from swing.executor.memory import is_same
 from swing.executor.ops import reduction
 from swing.executor.planner import Wanted, check_types
 from swing.executor.run import Deadline
@@ -185,14 +186,14 @@ def _delegated(comm: MPI.Comm, op: MPI.Op, buffer: Any) -> str:
         return "an intercommunicator joins two groups, not one torus"
     if not op.Is_commutative():
         return "the operation does not commute: MPI reduces in rank order"
-    if _is_gapped(buffer):
+    if is_gapped(buffer):
         return "the datatype has gaps, which must stay as they are"
     return ""
 
 
 def _check(comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op, wanted: Wanted) -> bool:
     """Refuse from MPI's own Allreduce what a schedule would refuse; whether it is in place."""
-    if _is_gapped(sendbuf if recvbuf is None else recvbuf):
+    if is_gapped(sendbuf if recvbuf is None else recvbuf):
         in_place = check_gapped(sendbuf, recvbuf)
     else:
         send, recv, datatype = vectors(sendbuf, recvbuf)
@@ -201,8 +202,3 @@ def _check(comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op, wanted: Wante
     if isinstance(comm, MPI.Intracomm):
         Context.of(comm).planner.check(wanted)
     return in_place
-
-
-def _is_gapped(buffer: Any) -> bool:
-    datatype = buffer[-1] if isinstance(buffer, (list, tuple)) and buffer else None
-    return isinstance(datatype, MPI.Datatype) and has_gaps(datatype)

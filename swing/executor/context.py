@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from swing.executor.buffers import borrow, is_same
+from swing.executor.memory import borrow, is_same
 from swing.executor.ops import Reduction
 from swing.executor.planner import Planner, Wanted
 from swing.executor.run import Deadline, Program, bind, run
