@@ -7,7 +7,6 @@ import math
 import subprocess
 import sys
 from collections import defaultdict
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from hypothesis import strategies as st
 
 import swing
 from swing.compose import parallel
-from swing.executor import device
 from swing.executor.plan import RECV, SCRATCH, SEND, compile_plan
 from swing.executor.view import view
 from swing.schedule import Op, Schedule, Step, one_block
@@ -334,88 +332,3 @@ else:
     raise AssertionError
 """
     subprocess.run([sys.executable, "-c", script], check=True)
-
-
-class OnDevice:
-    """Host memory that is told to be a GPU's, and only copied as such."""
-
-    def __init__(self, values, readonly=False):
-        self.host = np.array(values)
-        self.readonly = readonly
-
-    @property
-    def __cuda_array_interface__(self):
-        shape, typestr = self.host.shape, self.host.dtype.str
-        data = (self.host.ctypes.data, self.readonly)
-        return {"shape": shape, "typestr": typestr, "data": data, "version": 3}
-
-
-@pytest.fixture
-def cupy(monkeypatch):
-    """As much of CuPy as `device` uses, with a log."""
-    log = []
-
-    def asarray(buffer):
-        return SimpleNamespace(
-            shape=buffer.host.shape,
-            dtype=buffer.host.dtype,
-            flags=buffer.host.flags,
-            get=lambda out: (log.append("get"), np.copyto(out, buffer.host)),
-            set=lambda host: (log.append("set"), np.copyto(buffer.host, host)),
-        )
-
-    stream = SimpleNamespace(synchronize=lambda: log.append("synchronize"))
-    cupy, cupyx = ModuleType("cupy"), ModuleType("cupyx")
-    cupy.asarray, cupy.log = asarray, log
-    cupy.cuda = SimpleNamespace(get_current_stream=lambda: stream)
-    cupyx.empty_pinned = np.empty
-    monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.setitem(sys.modules, "cupyx", cupyx)
-    return cupy
-
-
-def test_device_arrays_are_staged_once_their_stream_is_done(cupy):
-    sendbuf, recvbuf = OnDevice(np.arange(6.0).reshape(2, 3)), OnDevice(np.zeros((2, 3)))
-    assert allreduce(MPI.COMM_SELF, sendbuf, recvbuf) is recvbuf
-    assert (recvbuf.host == sendbuf.host).all()
-    assert cupy.log == ["synchronize", "get", "set", "synchronize"]
-
-
-@pytest.mark.parametrize("in_place", [lambda b: (b,), lambda b: (MPI.IN_PLACE, b)])
-def test_device_arrays_in_place(cupy, in_place):
-    buffer = OnDevice(np.arange(6))
-    assert allreduce(MPI.COMM_SELF, *in_place(buffer)) is buffer
-    assert cupy.log == ["synchronize", "get", "set", "synchronize"]
-    assert (buffer.host == np.arange(6)).all()
-
-
-def test_device_and_host_may_mix(cupy):
-    host, there = np.arange(6.0), OnDevice(np.zeros(6))
-    assert (allreduce(MPI.COMM_SELF, [host, MPI.DOUBLE], [there, MPI.DOUBLE])[0].host == host).all()
-
-
-def test_device_memory_that_can_not_be_staged_is_refused(cupy):
-    with pytest.raises(ValueError, match="read-only device memory"):
-        allreduce(MPI.COMM_SELF, OnDevice(np.zeros(3), readonly=True))
-    strided = OnDevice(np.zeros(3))
-    strided.host = np.zeros((4, 4))[:, :2]
-    with pytest.raises(ValueError, match=r"cupy\.ascontiguousarray"):
-        allreduce(MPI.COMM_SELF, strided)
-    assert not cupy.log
-
-
-def test_explain_says_that_it_stages(cupy):
-    assert "pinned host memory" in str(explain(MPI.COMM_SELF, OnDevice(np.zeros(3))))
-    assert not cupy.log
-
-
-def test_a_device_array_without_cupy_names_the_mend(monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(ImportError, match=r"pip install"):
-        allreduce(MPI.COMM_SELF, OnDevice(np.zeros(3)))
-
-
-def test_dlpack_tells_where_memory_is():
-    assert device.is_on_device(SimpleNamespace(__dlpack_device__=lambda: (2, 0)))
-    assert not device.is_on_device(SimpleNamespace(__dlpack_device__=lambda: (1, 0)))
-    assert not device.is_on_device(np.zeros(3))

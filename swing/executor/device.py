@@ -6,12 +6,18 @@ host memory. CuPy is imported when a device array is there, not before.
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 STAGING = "through pinned host memory; CuPy's current stream is synchronised before and after"
 _ON_GPU = (2, 10, 13)  # DLPack's numbers of CUDA, ROCm and CUDA managed memory
+_MEMORY_TYPE, _HOST = 2, 1  # CUDA's numbers of a pointer's attribute and of its value
+_UNKNOWN = (1, 3)  # errors: no memory that the driver knows; not one call has been made to it
 
 
 def is_on_device(buffer: Any) -> bool:
@@ -20,9 +26,23 @@ def is_on_device(buffer: Any) -> bool:
         return False
     if isinstance(buffer, (list, tuple)):
         return bool(buffer) and is_on_device(buffer[0])
-    if hasattr(buffer, "__cuda_array_interface__"):
-        return True
+    interface = getattr(buffer, "__cuda_array_interface__", None)
+    if interface is not None:
+        return is_device_memory(interface["data"][0])
     return hasattr(buffer, "__dlpack_device__") and buffer.__dlpack_device__()[0] in _ON_GPU
+
+
+def is_device_memory(address: int) -> bool:
+    """Whether an address is a GPU's: not if no driver of GPUs is there, or it says no.
+
+    Anybody can offer ``__cuda_array_interface__``, also for host memory, and MPI takes it.
+    """
+    ask = _driver()
+    if ask is None:
+        return Path("/dev/kfd").exists()  # ROCm's driver, which is not asked
+    kind = ctypes.c_uint(0)
+    failed = ask(ctypes.byref(kind), _MEMORY_TYPE, ctypes.c_void_p(address))
+    return kind.value != _HOST if not failed else failed not in _UNKNOWN
 
 
 def to_host(buffer: Any, *, read: bool = True) -> Any:
@@ -82,6 +102,16 @@ def _array(buffer: Any) -> Any:
             "a device buffer is not contiguous: make it so first, a = cupy.ascontiguousarray(a)"
         )
     return array
+
+
+@cache
+def _driver() -> Callable[..., int] | None:
+    """What tells the attributes of a pointer, from the CUDA driver; None without such a driver."""
+    try:
+        found: Callable[..., int] = ctypes.CDLL("libcuda.so.1").cuPointerGetAttribute
+    except (OSError, AttributeError):
+        return None
+    return found
 
 
 def _synchronize() -> None:
