@@ -50,7 +50,7 @@ class Spec(NamedTuple):
             fields = [*given] if len(given) == 4 else [None] * 5
         if len(fields) == 5 or not isinstance(fields[3], (MPI.Datatype, str, type(None))):
             raise _no_buffer(given, name)
-        if isinstance(fields[1], pairs) and len(fields[1]) == 2 and fields[2] is None:
+        if type(fields[1]) in pairs and len(fields[1]) == 2 and fields[2] is None:
             fields[1], fields[2] = fields[1]
         if fields[0] is None or fields[0] is MPI.BOTTOM:
             if fields[3] is None:
