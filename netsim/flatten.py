@@ -199,10 +199,11 @@ class _Table:
             self.gate = self.add_step(steps[0], self.schedule.step(steps[0]), self.gate)
             return
         ends = []
+        made = {s: self.schedule.step(s) for s in steps}
         for part in range(len(self.schedule.parts)):
             gate = self.gate
             for s in steps:
-                gate = self.add_step(s, self.schedule.step(s).only(part), gate)
+                gate = self.add_step(s, made[s].only(part), gate)
             ends.append(gate)
         # Where the ranks' parts meet again: a group that only waits for the last ones of them.
         moved = [gate != self.gate for gate in ends]

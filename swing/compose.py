@@ -234,6 +234,17 @@ def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) 
                 np.concatenate([np.full(len(step), j) for j, step in steps.items()]),
             )
 
+        def only(j: int) -> Step:
+            if j not in steps:
+                return _rest()
+            alone = parts[j].step(s)  # anew: what is kept are no rows
+
+            def shifted() -> Rows:
+                src, dst, blocks, _ = alone.rows
+                return Rows(src, dst, blocks.shift(offsets[j]), np.full(len(src), j))
+
+            return Step.lazy(alone.op, shifted, tuple(row._replace(part=j) for row in alone.line))
+
         ops = {step.op for step in steps.values()}
         op = (
             ops.pop()
@@ -244,7 +255,7 @@ def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) 
         )
         line = tuple(row._replace(part=j) for j, step in steps.items() for row in step.line)
         known = all(step.line or not len(step) for step in steps.values())
-        return Step.lazy(op, rows, line if known else ())
+        return Step.lazy(op, rows, line if known else (), only)
 
     def owner() -> Array:
         return np.concatenate([part.owner for part in parts if part.owner is not None])
@@ -265,6 +276,40 @@ def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) 
         shares=shares,
         pattern=lambda s: tuple(part.pattern(s) for part in parts if s < part.nsteps),
     )
+
+
+GROWTH = 1.3
+"""Of a part's segments each is so much larger than the one before.
+
+Equal ones would keep step: all would wait for latencies, and change dimension, at the same time.
+"""
+
+
+def segmented(
+    parts: Sequence[Schedule], segments: int | Sequence[int], weights: Sequence[float] | None = None
+) -> Schedule:
+    """Parts side by side, each cut into segments; all of them run on their own.
+
+    Args:
+        parts: schedules of the same torus.
+        segments: of every part; a shorter sequence is repeated.
+        weights: the share of each part, relative to the others; equal if None.
+
+    Raises:
+        ValueError: segments that are not whole numbers from 1 up, or do not fit the parts.
+    """
+    counts = [*segments] if isinstance(segments, Sequence) else [segments]
+    if not counts or len(parts) % len(counts) or not all(type(c) is int and c > 0 for c in counts):
+        raise ValueError(
+            f"segments must be a whole number from 1 up, or one for each dimension, "
+            f"not {segments!r}"
+        )
+    every, shares = [], []
+    for i, (part, weight) in enumerate(zip(parts, weights or [1] * len(parts), strict=True)):
+        sizes = GROWTH ** np.arange(counts[i % len(counts)])
+        every += [part] * len(sizes)
+        shares += (weight * sizes / sizes.sum()).tolist()
+    return replace(parallel(every, shares), phase=lambda s: 0)
 
 
 def _places(lines: Sequence[Line], order: Order) -> list[Array]:

@@ -130,7 +130,7 @@ class Step:
         part: (m,) the part (port) each message belongs to; 0 if absent.
     """
 
-    __slots__ = ("_make", "_rows", "line", "op")
+    __slots__ = ("_make", "_only", "_rows", "line", "op")
 
     def __init__(
         self,
@@ -147,14 +147,22 @@ class Step:
             src, dst, blocks, np.zeros(len(src), dtype=np.int64) if part is None else part
         )
         self._make: Callable[[], Rows] | None = None
+        self._only: Callable[[int], Step] | None = None
 
     @classmethod
     def lazy(
-        cls, op: Op | np.ndarray, rows: Callable[[], Rows], line: tuple[LineRows, ...]
+        cls,
+        op: Op | np.ndarray,
+        rows: Callable[[], Rows],
+        line: tuple[LineRows, ...],
+        only: Callable[[int], Step] | None = None,
     ) -> Step:
-        """A step whose rows are made when first read; ``line`` tells its traffic before."""
+        """A step whose rows are made when first read; ``line`` tells its traffic before.
+
+        ``only`` makes the messages of one part, where that is less work than to find them.
+        """
         step = cls.__new__(cls)
-        step.op, step.line, step._make, step._rows = op, line, rows, None
+        step.op, step.line, step._make, step._rows, step._only = op, line, rows, None, only
         return step
 
     @property
@@ -196,6 +204,8 @@ class Step:
 
     def only(self, part: int) -> Step:
         """The messages of one part."""
+        if self._only is not None:
+            return self._only(part)
 
         def rows() -> Rows:
             some = np.flatnonzero(self.part == part)

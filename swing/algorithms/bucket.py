@@ -5,40 +5,60 @@ carries one part's messages. On a rectangle all parts change dimension together:
 dimension is shorter waits for the others at the end of the phase; within a phase each part runs
 on its own.
 
+Segmented, it nears the bandwidth of all links on any torus: parts have the shares that load all
+links alike, they never wait for each other, and each is cut into segments of growing size that
+go the same way on their own. Where one segment waits for a latency, or works in a dimension in
+which it has little left to send, another one uses the link.
+
 Restrictions: none.
 
 Cost: Λ = 2D·(d_max - 1)/log2 p, Ψ = 1, Ξ = 1 on squares; 1.047 / 1.117 / 1.246 on
-64x16 / 128x8 / 256x4.
+64x16 / 128x8 / 256x4. Segmented: Λ = 2·Σ(d_i - 1)/log2 p, Ξ = 1 everywhere, and of the larger
+of the two terms, not of their sum.
 
 >>> import swing
 >>> print(swing.schedule("bucket", swing.Torus((2, 2)), ports=1, collective="reduce_scatter"))
 0 +  0→2:2-3  1→3:2-3  2→0:0-1  3→1:0-1
 1 +  0→1:1  1→0:0  2→3:3  3→2:2
 
-Source: Jain, Sabharwal 2010; Swing paper, §2.3.4.
+Source: Jain, Sabharwal 2010; Swing paper, §2.3.4. Shares and segments are our own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from swing.compose import by_ports, collect, product
+import numpy as np
+
+from swing.compose import by_ports, collect, product, segmented
 from swing.line import ring_line
 from swing.schedule import Schedule
 from swing.torus import Torus
 
 
-def bucket(torus: Torus, *, ports: int | None = None, collective: str = "allreduce") -> Schedule:
+def bucket(
+    torus: Torus,
+    *,
+    ports: int | None = None,
+    segments: int | Sequence[int] | None = None,
+    collective: str = "allreduce",
+) -> Schedule:
     """Bucket on any torus.
 
     Args:
         torus: the ranks.
-        ports: parts that run side by side, 1 … 2D; 2D if None.
+        ports: parts that run side by side, 1 … 2D; 2D if None. Segmented: always 2D.
+        segments: None for equal parts that change dimension together. Otherwise the segments
+            that a part is cut into, one number for all or one for each dimension that parts
+            start in: parts that start in a long dimension of a rectangle need fewer.
         collective: "allreduce", "reduce_scatter" or "allgather".
 
     Raises:
-        ValueError: ports out of range.
+        ValueError: ports or segments out of range.
     """
+    if segments is not None:
+        return _segmented(torus, ports, segments, collective)
     ndim = len(torus.dims)
     starts = (torus.active * 2)[:ports] or (0,)
 
@@ -54,3 +74,42 @@ def bucket(torus: Torus, *, ports: int | None = None, collective: str = "allredu
         return collect(replace(product(torus, lines, order), phase=phase.__getitem__), collective)
 
     return by_ports("bucket", torus, part, "", ports)
+
+
+def balanced(dims: Sequence[int]) -> np.ndarray:
+    """(D,) shares of the parts that start in each dimension, so that all links carry the same.
+
+    The part that starts in dimension j brings (d_i - 1)/d_i · Π 1/d_k of its share on dimension
+    i, k the dimensions between; every dimension's sum is to be (p - 1)/(pD).
+
+    >>> [balanced(dims).round(3).tolist() for dims in ((8, 8), (128, 8), (256, 4))]
+    [[0.5, 0.5], [0.433, 0.567], [0.335, 0.665]]
+    """
+    ndim = len(dims)
+    load = np.zeros((ndim, ndim))
+    for start in range(ndim):
+        held = 1.0
+        for i in range(start, start + ndim):
+            d = dims[i % ndim]
+            load[i % ndim, start] = held * (d - 1) / d
+            held /= d
+    return np.linalg.solve(load, np.full(ndim, load[:, 0].sum() / ndim))
+
+
+def _segmented(
+    torus: Torus, ports: int | None, segments: int | Sequence[int], collective: str
+) -> Schedule:
+    dims = [torus.dims[j] for j in torus.active]
+    if ports not in (None, torus.ports):
+        raise ValueError(f"a segmented bucket on {torus} uses {torus.ports} ports, not {ports}")
+    if not dims:
+        return bucket(torus, collective=collective)
+
+    def part(start: int, direction: int) -> Schedule:
+        lines = [ring_line(d, direction) for d in torus.dims]
+        turn = torus.active[start:] + torus.active[:start]
+        order = [dim for dim in turn for _ in range(torus.dims[dim] - 1)]
+        return collect(product(torus, lines, order), collective)
+
+    parts = [part(start, direction) for direction in (1, -1) for start in range(len(dims))]
+    return replace(segmented(parts, segments, balanced(dims).tolist() * 2), name="bucket")
