@@ -1,0 +1,165 @@
+import json
+
+import pytest
+
+import netsim
+import swing
+from netsim.__main__ import main
+from netsim.best import CONDITIONS
+from netsim.sweep import Case
+from netsim.tune import Search, tune
+from swing.cli import invoke
+from swing.estimate import figures, seconds
+from swing.family import family, published, shortlist
+from swing.table import Candidate, Entry, Table, shipped
+
+TEXT = str(
+    Table(
+        {"machine": "none"},
+        {
+            "torus:2x3": Entry(
+                (8, 64),
+                (
+                    Candidate("swing", (("variant", "latency"),), (1e-6, 4e-6)),
+                    Candidate("ring", (("ways", (1, (2, 3))),), (2e-6, None)),
+                ),
+            )
+        },
+    )
+)
+
+
+@pytest.mark.parametrize("dims", [(8,), (4, 4), (8, 8), (16, 4), (4, 4, 4), (2, 2), (64, 64)])
+@pytest.mark.parametrize("name", ["swing", "bucket", "mirrored_recursive_doubling"])
+def test_an_estimate_is_the_analytic_model_on_powers_of_two(dims, name):
+    torus = swing.Torus(dims)
+    network = netsim.paper_network(torus.name, ties="positive")
+    schedule = swing.schedule(name, torus)
+    for n in (32, 2**16, 2**26):
+        run = netsim.simulate(schedule, network, n)
+        assert seconds(figures(schedule), network, n) == pytest.approx(run.seconds, rel=1e-9)
+
+
+@pytest.mark.parametrize("dims", [(7,), (6, 10), (3, 5), (5, 5, 5), (1, 4)])
+def test_an_estimate_is_never_below_the_analytic_model_elsewhere(dims):
+    torus = swing.Torus(dims)
+    network = netsim.paper_network(torus.name, ties="split")
+    for name, options in shortlist(torus):
+        schedule = swing.schedule(name, torus, **dict(options))
+        run = netsim.simulate(schedule, network, 2**16)
+        assert seconds(figures(schedule), network, 2**16) > 0.99 * run.seconds
+
+
+def test_a_table_reads_what_it_writes():
+    assert str(Table.read(TEXT)) == TEXT
+    assert Table.read(TEXT).entries["torus:2x3"].candidates[1].options == (("ways", (1, (2, 3))),)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"version": 1', '"version": 2'),
+        ('"version": 1', '"version": 1, "version": 1'),
+        ("[8, 64]", "[64, 8]"),
+        ("[8, 64]", "[8, 64, 128]"),
+        ("[8, 64]", "[true, 64]"),
+        ("1e-06", "NaN"),
+        ("1e-06", "-1"),
+        ("1e-06", "1e999"),
+        ("1e-06", '"fast"'),
+        ('"variant": "latency"', '"variant": {}'),
+        ('"swing"', "7"),
+        ("{", "{" * 10**5),
+        (TEXT, "[" * 10**5),
+        (TEXT, ""),
+        (TEXT, "null"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_in_one_line(old, new):
+    assert old in TEXT
+    with pytest.raises(ValueError, match="^no selection table: [^\n]*$"):
+        Table.read(TEXT.replace(old, new))
+
+
+def test_tables_obey_the_schema():
+    jsonschema = pytest.importorskip("jsonschema")
+    from importlib import resources
+
+    schema = json.loads((resources.files("swing") / "tables" / "schema.json").read_text())
+    for table in (TEXT, str(shipped())):
+        jsonschema.validate(json.loads(table), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(json.loads(TEXT.replace("[8, 64]", "[0, 64]")), schema)
+
+
+def test_every_shipped_candidate_can_be_made_and_wins_somewhere_or_is_a_rival():
+    for name, entry in shipped().entries.items():
+        torus = swing.Torus.parse(name)
+        for c in entry.candidates:
+            assert len(swing.schedule(c.algorithm, torus, **dict(c.options))) > 0
+        rivals = published(torus)
+        for n in entry.sizes:
+            ranked = entry.ranked(n)
+            assert any((c.algorithm, c.options) in rivals for _, c in ranked), (name, n)
+            assert swing.choose(torus, n).seconds == ranked[0][0]
+
+
+def test_choose_takes_the_least_time_of_a_table(tmp_path):
+    path = tmp_path / "table.json"
+    path.write_text(TEXT)
+    torus = swing.Torus((2, 3))
+    choice = swing.choose(torus, 36, str(path))
+    assert (choice.algorithm, choice.options) == ("swing", {"variant": "latency"})
+    assert choice.seconds == pytest.approx(2.5e-6)
+    with pytest.raises(ValueError, match="no torus:3x3"):
+        swing.choose(swing.Torus((3, 3)), 36, str(path))
+
+
+def test_the_shipped_table_serves_every_bandwidth_of_the_papers_network():
+    for name in list(shipped().entries)[:1]:
+        torus = swing.Torus.parse(name)
+        fast = netsim.paper_network(name, bandwidth=100e9)
+        assert swing.choose(torus, 2**21, fast).seconds == swing.choose(torus, 2**20).seconds
+
+
+@pytest.mark.parametrize("name", ["torus:4x4", "torus:3x5", "torus:6", "mesh:3x4", "torus:2x2x3"])
+def test_every_schedule_of_the_family_is_correct(name):
+    torus = swing.Torus.parse(name)
+    for algorithm, options in {*family(torus), *shortlist(torus)}:
+        schedule = swing.schedule(algorithm, torus, **dict(options))
+        assert swing.verify(schedule).same_bits, (algorithm, options)
+
+
+def test_tune_finds_the_fastest_of_all():
+    place, sizes = "torus:3x4", [32, 2**14, 2**20]
+    cases = [Case(place, *named, conditions=CONDITIONS) for named in family(swing.Torus((3, 4)))]
+    found = tune(cases, sizes, Search(keep=4, most=1000))
+    for n in sizes:
+        best = min(case.run(n, "packet")["seconds"] for case in cases)
+        least = min(t[n] for t in found.values() if n in t)
+        assert least == best or least <= 1.002 * netsim.lower_bound(cases[0].network, n)
+
+
+def test_tune_writes_a_table_that_compare_and_choose_read(tmp_path, capsys):
+    out = tmp_path / "table.json"
+    words = ["tune", "--topology", "torus:2x4", "--sizes", "32B,64KiB", "--out", str(out)]
+    assert invoke(main, "netsim", [*words, "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    torus = swing.Torus((2, 4))
+    assert [swing.choose(torus, r["nbytes"], str(out)).seconds for r in rows] == [
+        r["seconds"] for r in rows
+    ]
+    before = out.read_text()
+    assert invoke(main, "netsim", words) == 0
+    assert out.read_text() == before
+    assert invoke(main, "netsim", [*words, "--bandwidth", "100"]) == 2
+    assert "made otherwise" in capsys.readouterr().err
+
+
+def test_compare_never_finds_a_published_schedule_faster(capsys):
+    words = ["compare", "--topology", "torus:3x3", "--sizes", "32B,1MiB,32MiB", "--json"]
+    assert invoke(main, "netsim", words) == 0
+    for line in capsys.readouterr().out.splitlines():
+        row = json.loads(line)
+        assert row["lower_bound_s"] <= row["seconds"] * (1 + 1e-9)
+        assert row["seconds"] <= row["published_s"]
