@@ -77,7 +77,7 @@ def test_a_table_reads_what_it_writes():
 )
 def test_a_table_that_is_none_is_refused_in_one_line(old, new):
     assert old in TEXT
-    with pytest.raises(ValueError, match="^no selection table: [^\n]*$"):
+    with pytest.raises(ValueError, match=r"^no selection table: [^\n]*$"):
         Table.read(TEXT.replace(old, new))
 
 
