@@ -8,7 +8,7 @@ SHELL := bash
 export MPIEXEC = $(CURDIR)/.venv/bin/mpiexec.gforker
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test test-openmpi lint bench results clean
+.PHONY: help demo test test-openmpi lint bench results best docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -48,16 +48,23 @@ bench: .venv/.stamp  ## time build, verify, simulate, execute
 results: .venv/.stamp  ## every figure and table of results/
 	.venv/bin/python results/make.py
 
+best: .venv/.stamp  ## the selection table that ships, and results/BEST.md
+	.venv/bin/python results/best.py
+
+docs: .venv-docs/.stamp  ## the site, into docs/_build
+	.venv-docs/bin/sphinx-build -W --keep-going -q docs docs/_build
+
 clean:  ## remove the environments, demo/ and caches
-	rm -rf .venv .venv-openmpi demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-openmpi .venv-docs docs/_build demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find swing netsim mpi_bench tests results -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.stamp: wanted = -e '.[mpi,plot]' --group dev
 .venv-openmpi/.stamp: wanted = -e '.[openmpi,plot]' --group test
+.venv-docs/.stamp: wanted = -e '.[mpi,plot]' --group docs
 
 # Always from nothing, so that no version outlives its pin, and gone again after a failure.
 # Debian keeps ensurepip in a package of its own, so that venv can be there and still make no pip.
-.venv/.stamp .venv-openmpi/.stamp: %/.stamp: pyproject.toml constraints.txt
+.venv/.stamp .venv-openmpi/.stamp .venv-docs/.stamp: %/.stamp: pyproject.toml constraints.txt
 	@set -e; \
 	fail() { echo "make: $$1" >&2; exit 1; }; \
 	has() { $(PYTHON) -c "import $$1" 2>/dev/null; }; \

@@ -19,18 +19,18 @@ from swing.torus import Array
 SYNC = ("rank", "local", "receives", "step")
 """When a rank begins its next step.
 
-rank: its own messages of the step, those sent and those received, have arrived.
-local: those received have arrived, and those sent have passed their first link. Only packets
-    tell; for flows this is the same as rank.
-receives: those received have arrived.
-step: all messages of the step have arrived, anywhere.
+- rank: its own messages of the step, those sent and those received, have arrived.
+- local: those received have arrived, and those sent have passed their first link. Only packets
+  tell; for flows this is the same as rank.
+- receives: those received have arrived.
+- step: all messages of the step have arrived, anywhere.
 """
 
 PARTS = ("schedule", "free")
 """When the parts of a schedule meet.
 
-schedule: where its phases change, for most after every step (lockstep).
-free: only between phases of several steps; lockstep is not kept.
+- schedule: where its phases change, for most after every step (lockstep).
+- free: only between phases of several steps; lockstep is not kept.
 """
 
 KEEP = 16

@@ -1,0 +1,140 @@
+"""``make best``: the fastest schedule found for every torus and size, and how near the bound it is.
+
+Fills the selection table that ships (`swing/tables/paper.json`) by ``python -m netsim tune``, and
+writes BEST.md and its figures from it. What the table holds already is not simulated again:
+remove a torus from it, or the file, to begin anew.
+"""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+import matplotlib  # noqa: E402  all found beside this folder
+from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.ticker import FuncFormatter  # noqa: E402
+
+from netsim import lower_bound, paper_network  # noqa: E402
+from netsim.sizes import format_size  # noqa: E402
+from swing import Torus  # noqa: E402
+from swing.family import published  # noqa: E402
+from swing.table import Entry, Table  # noqa: E402
+
+TABLE = HERE.parent / "swing" / "tables" / "paper.json"
+PAPER = ["8x8", "16x16", "32x32", "64x64", "128x128", "64x16", "128x8", "256x4", "8x8x8",
+         "8x8x8x8"]  # fmt: skip
+MORE = ["16x16x16", "10x10", "12x20", "5x5x5", "32x8x4", "4x4", "2x4", "4x8", "2x2x2", "4x4x4",
+        "4x4x8", "16x8"]  # fmt: skip
+SMALL = 2**23
+SEARCH = {"128x128": "--most 4 --keep 1.25", "64x64": "--most 5 --keep 1.3"}
+DEFAULT = "--most 6 --keep 1.4"
+LINES = {"Swing": ("#0072B2", "o"), "published": ("#009E73", "^"), "ours": ("#D55E00", "s")}
+
+
+def main() -> None:
+    """Tune what is missing, then write the page."""
+    for dims in [*MORE, *PAPER]:
+        line = f"tune --topology torus:{dims} {SEARCH.get(dims, DEFAULT)} --out {TABLE}"
+        print(f"python -m netsim {line}", flush=True)
+        subprocess.run([sys.executable, "-m", "netsim", *line.split()], check=True)
+    table = Table.read(TABLE.read_text())
+    (HERE / "BEST.md").write_text(page(table))
+
+
+def page(table: Table) -> str:
+    """BEST.md; draws the figures on the way."""
+    text = (HERE / "best.txt").read_text()
+    lines = ["| torus | published ÷ ours | with Trivance | worst | ours ÷ bound, 32 B | 512 B "
+             "| 128 MiB | 512 MiB |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    curves = []
+    means: list[tuple[float, float]] = []
+    for dims in [*PAPER, *MORE]:
+        name = f"torus:{dims}"
+        if name not in table.entries:
+            continue
+        rows = rows_of(table.entries[name], name)
+        small = [r for r in rows if r["nbytes"] <= SMALL]
+        gain = mean([r["published"] / r["ours"] for r in small])
+        trivance = mean([r["with_trivance"] / r["ours"] for r in small])
+        if dims in PAPER:
+            means.append((gain, trivance))
+        worst = min(r["published"] / r["ours"] for r in rows)
+        near = {r["nbytes"]: f"{r['ours'] / r['bound']:.3f}" for r in rows}
+        cells = [near.get(n, "") for n in (32, 512, 2**27, 2**29)]
+        lines.append(
+            f"| {dims} | {gain:.2f} | {trivance:.2f} | {worst:.2f} | {' | '.join(cells)} |"
+        )
+        curves.append(section(name, rows))
+    gain, trivance = (mean([m[i] for m in means]) for i in (0, 1))
+    lines.append(f"| **the paper's tori** | **{gain:.2f}** | **{trivance:.2f}** | | | | | |")
+    made = "\n".join(f"- {key}: {value}" for key, value in table.made.items())
+    return "\n".join([text, *lines, "", made, "", *curves])
+
+
+def rows_of(entry: Entry, name: str) -> list[dict[str, Any]]:
+    """Seconds of ours, Swing's two variants, the best published and the bound, by size."""
+    network, rivals = paper_network(name), published(Torus.parse(name))
+    rows = []
+    for n in entry.sizes:
+        ranked = entry.ranked(n)
+        old = [(t, c.algorithm) for t, c in ranked if (c.algorithm, c.options) in rivals]
+        rows.append({
+            "nbytes": n,
+            "ours": ranked[0][0],
+            "winner": ranked[0][1].name,
+            "Swing": next(t for t, name in old if name == "swing"),
+            "published": old[0][0],
+            "with_trivance": min([old[0][0], *(t for t, c in ranked if c.algorithm == "trivance")]),
+            "bound": lower_bound(network, n),
+        })  # fmt: skip
+    return rows
+
+
+def section(name: str, rows: list[dict[str, Any]]) -> str:
+    """A table and a figure of one torus."""
+    figure = f"figures/best-{name.partition(':')[2]}.svg"
+    draw(name, rows).savefig(HERE / figure, metadata={"Date": None})
+    text = [f"## {name}", "", f"![{name}]({figure})", "",
+            "| size | fastest | us | Swing | best published | bound |",
+            "|---|---|---|---|---|---|"]  # fmt: skip
+    for r in rows:
+        times = [f"{r[k] * 1e6:.4g}" for k in ("ours", "Swing", "published", "bound")]
+        text.append(f"| {format_size(r['nbytes'])} | `{r['winner']}` | {' | '.join(times)} |")
+    return "\n".join([*text, ""])
+
+
+def draw(name: str, rows: list[dict[str, Any]]) -> Figure:
+    """Time over the lower bound, by size."""
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    sizes = [r["nbytes"] for r in rows]
+    for key, (colour, marker) in LINES.items():
+        label = "best published" if key == "published" else key
+        ratios = [r[key] / r["bound"] for r in rows]
+        axes.plot(sizes, ratios, label=label, color=colour, marker=marker, ms=4)
+    axes.axhline(1, color="#555555", lw=0.8)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes[::2])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: format_size(int(n))))
+    axes.set_ylabel("time ÷ lower bound")
+    axes.set_ylim(bottom=0.9)
+    axes.set_title(name)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return figure
+
+
+def mean(ratios: list[float]) -> float:
+    """Geometric."""
+    return math.exp(sum(map(math.log, ratios)) / len(ratios))
+
+
+if __name__ == "__main__":
+    matplotlib.rcParams["svg.hashsalt"] = "torus-swing"
+    main()

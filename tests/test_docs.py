@@ -1,0 +1,81 @@
+"""README and docs show what happens: every example is run, every command too."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mpi_bench.launcher import command
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")
+
+
+def blocks(path, language):
+    return [text for kind, text in FENCE.findall(path.read_text()) if kind == language]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
+def test_examples_print_what_they_say(path):
+    failed, _ = doctest.testfile(str(path), module_relative=False)
+    assert failed == 0
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
+def test_links_within_the_project_lead_somewhere(path):
+    for target in LINK.findall(path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
+def test_commands_run(path, tmp_path):
+    makefile = (ROOT / "Makefile").read_text()
+    for line in (line for block in blocks(path, "sh") for line in block.splitlines()):
+        words = shlex.split(line, comments=True)
+        if not words:
+            continue
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE), line
+            continue
+        env = {}
+        if words[0].startswith("mpiexec"):
+            pytest.importorskip("mpi4py")
+            ranks = int(words[2])
+            words, env = command(ranks, [sys.executable, *words[4:]])
+        else:
+            assert words[0] == "python", line
+            words[0] = sys.executable
+        path_of_modules = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        subprocess.run(
+            words, cwd=tmp_path, env=os.environ | env | {"PYTHONPATH": path_of_modules},
+            check=True, capture_output=True, timeout=300,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
+def test_programs_run_under_mpiexec(path, tmp_path):
+    programs = [text for text in blocks(path, "python") if "MPI.COMM_WORLD" in text]
+    if programs:
+        pytest.importorskip("mpi4py")
+    for number, program in enumerate(programs):
+        file = tmp_path / f"program{number}.py"
+        file.write_text(program)
+        argv, env = command(2, [sys.executable, str(file)])
+        subprocess.run(argv, env=os.environ | env, check=True, timeout=100)
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    sphinx = shutil.which("sphinx-build", path=str(Path(sys.executable).parent))
+    if not sphinx:
+        pytest.skip("sphinx is not installed: make docs builds the site")
+    subprocess.run([sphinx, "-W", "-q", ROOT / "docs", tmp_path], check=True, timeout=300)
