@@ -33,7 +33,7 @@ from netsim.run import Run, row, simulate
 from netsim.sizes import format_size, parse_size, parse_sizes
 from netsim.sweep import Case, sweep
 from netsim.sweep import prune as pruned
-from netsim.topology import Topology
+from netsim.topology import Topology, topology
 from swing.cli import Parsed, every_way, invoke, named_schedule, schedule_options
 
 
@@ -43,9 +43,9 @@ def main() -> None:
 
 
 @main.command("simulate")
-@click.option("--topology", "place", type=PLACE, required=True, help="Such as torus:8x8.")
+@click.option("--topology", "place", type=PLACE, help="Such as torus:8x8.")
 @schedule_options
-@click.option("--size", type=Parsed("size", parse_size), default="2MiB", show_default=True)
+@click.option("--size", type=Parsed("size", parse_size), help="[default: 2MiB]")
 @BANDWIDTH
 @MODEL
 @TIE_RULE
@@ -56,10 +56,15 @@ def main() -> None:
 @click.option("--step", type=int, help="Only this step's, for --links.")
 @JSON
 def simulate_command(
-    place: Topology, size: int, bandwidth: float, model: str, ties: str, sync: str, parts: str,
-    seed: int, links: str | None, step: int | None, as_json: bool, **options: Any,
+    place: Topology | None, size: int | None, bandwidth: float, model: str, ties: str, sync: str,
+    parts: str, seed: int, links: str | None, step: int | None, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Simulate one schedule: time, goodput, congestion, bottleneck."""
+    known = None
+    if place is None:
+        known = named_schedule(None, **options)
+        place = topology(known.torus.name)
+    size = size or (known.nblocks if known and known.collective == "traffic" else 2**21)
     network = network_of(place, bandwidth, ties)
     if options["algorithm"] == "auto":
         options |= {"nbytes": size, "machine": network}
@@ -68,7 +73,7 @@ def simulate_command(
     if links:
         check_writable(links)
     run = simulate(
-        named_schedule(place.torus, **options),
+        known or named_schedule(place.torus, **options),
         network,
         size,
         model,

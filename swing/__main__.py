@@ -1,22 +1,25 @@
-"""``python -m swing``: look at schedules and prove them."""
+"""``python -m swing``: look at schedules, prove them, hand them to other tools."""
 
 from __future__ import annotations
 
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from swing.cli import Parsed, invoke, named_schedule, schedule_options
+from swing import export
+from swing.cli import Parsed, invoke, named_schedule, parse_size, schedule_options
 from swing.correctness import ScheduleError
 from swing.correctness import verify as prove
+from swing.export.rules import chosen
 from swing.schedule import spell
 from swing.torus import Torus
 
-TORUS = click.option("--topology", "torus", type=Parsed("torus", Torus.parse), required=True,
+TORUS = click.option("--topology", "torus", type=Parsed("torus", Torus.parse),
                      help="Such as torus:4x4.")  # fmt: skip
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 
@@ -31,12 +34,13 @@ def main() -> None:
 @schedule_options
 @click.option("--rank", type=int, help="Only what this rank sends and receives.")
 @JSON
-def show(torus: Torus, rank: int | None, as_json: bool, **options: Any) -> None:
+def show(torus: Torus | None, rank: int | None, as_json: bool, **options: Any) -> None:
     """Print a schedule, one line a step: source→destination:blocks.
 
     + marks messages that are reduced into the receiver's blocks, = those that replace them.
     """
     schedule = named_schedule(torus, **options)
+    torus = schedule.torus
     if rank is not None and not 0 <= rank < torus.size:
         raise ValueError(
             f"rank {rank} is not on the torus {torus}: it has ranks 0 to {torus.size - 1}"
@@ -51,23 +55,32 @@ def show(torus: Torus, rank: int | None, as_json: bool, **options: Any) -> None:
         if not as_json:
             click.echo(f"{s:>3} {spell(messages)}")
             continue
-        for m in messages:
-            blocks = np.arange(schedule.nblocks)[m.blocks].tolist()
-            row = {"step": s, "src": m.src, "dst": m.dst, "op": m.op.value, "part": m.part}
-            click.echo(json.dumps(row | {"blocks": blocks}))
+        for i, m in zip(rows.tolist(), messages, strict=True):
+            row = {"step": s, "src": m.src, "dst": m.dst}
+            if schedule.collective == "traffic":
+                click.echo(json.dumps(row | {"bytes": int(step.blocks.count[i])}))
+                continue
+            blocks = np.r_[m.blocks].tolist()
+            click.echo(json.dumps(row | {"op": m.op.value, "part": m.part, "blocks": blocks}))
 
 
 @main.command()
 @TORUS
 @schedule_options
 @JSON
-def verify(torus: Torus, as_json: bool, **options: Any) -> int:
+def verify(torus: Torus | None, as_json: bool, **options: Any) -> int:
     """Prove a schedule: complete, nothing twice, the same bits on every rank.
 
     Exit status 1 if it is wrong.
     """
     schedule = named_schedule(torus, **options)
-    about = {"topology": torus.name, "algorithm": schedule.name, "variant": schedule.variant}
+    if schedule.collective == "traffic":
+        raise ValueError("the file has bytes only, not which blocks: there is nothing to verify")
+    about = {
+        "topology": schedule.torus.name,
+        "algorithm": schedule.name,
+        "variant": schedule.variant,
+    }
     try:
         report = prove(schedule)
     except ScheduleError as error:
@@ -77,6 +90,58 @@ def verify(torus: Torus, as_json: bool, **options: Any) -> int:
     text = f"{repr(schedule).strip('<>')}\n{report}"
     click.echo(json.dumps(row) if as_json else text)
     return 0
+
+
+@main.command("export")
+@TORUS
+@schedule_options
+@click.option("--format", "format", type=click.Choice([*export.FORMATS, *export.TABLES]),
+              help="By default what the end of --out says.")  # fmt: skip
+@click.option("--nbytes", type=Parsed("size", parse_size), default="1MiB", show_default=True,
+              help="Of the vector, for formats that have bytes.")  # fmt: skip
+@click.option("--machine", default="paper", show_default=True,
+              help="For selection tables: as swing.choose takes it, or a table.json.")  # fmt: skip
+@click.option("--base", type=click.Path(dir_okay=False),
+              help="For mpich: its generic.json, or the libmpi.so that has it inside.")  # fmt: skip
+@click.option("--out", type=click.Path(dir_okay=False),
+              help="The file; a prefix for chakra. Standard output by default.")  # fmt: skip
+@JSON
+def export_command(
+    torus: Torus | None, format: str | None, nbytes: int, machine: str, base: str | None,
+    out: str | None, as_json: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Write a schedule in another tool's format, or a selection table of another library.
+
+    Each format says what it loses: python -m pydoc swing.export.goal, and so on.
+    """
+    if not format and not out:
+        raise ValueError(f"say which --format: {', '.join(export.FORMATS | export.TABLES)}")
+    kind = format or export.format_of(out or "")
+    if kind in export.TABLES:
+        if torus is None or any(value is not None for value in options.values()):
+            raise ValueError("a selection table is for a topology: name that, and no schedule")
+        library = Path(base).read_bytes() if base else None
+        text = export.table(chosen(torus, machine), kind, torus.size, library)
+    elif kind == "chakra":
+        if out is None:
+            raise ValueError("chakra is a file a rank: say --out PREFIX")
+        text = None
+    else:
+        text = export.text(named_schedule(torus, **options), kind, nbytes)
+    row = {"format": kind, "what": (export.FORMATS | export.TABLES)[kind]}
+    if out is None:
+        whole = "".join(text or ())
+        click.echo(json.dumps(row | {"text": whole}) if as_json else whole, nl=as_json)
+        return
+    if text is None:
+        files = export.write(named_schedule(torus, **options), out, kind, nbytes)
+    else:
+        files = [export.store(out, text)]
+    if as_json:
+        click.echo(json.dumps(row | {"files": [str(file) for file in files]}))
+    else:
+        some = str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
+        click.echo(f"wrote {some}: {row['what']}")
 
 
 if __name__ == "__main__":

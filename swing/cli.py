@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
+from swing import export
 from swing.algorithms import ALGORITHMS, make, variants
 from swing.schedule import Schedule
 from swing.select import schedule
@@ -54,22 +56,53 @@ def schedule_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that name one schedule, for `named_schedule`."""
     for option in reversed(
         [
-            click.option("--algorithm", default="swing", show_default=True),
+            click.option("--algorithm", help="[default: swing]"),
             click.option(
                 "--variant", help="bandwidth, latency or hybrid, where there is a choice."
             ),
             click.option("--k", type=int, help="Reduce-scatter steps of a hybrid."),
             click.option("--ports", type=int, help="Parts that run side by side."),
             click.option("--collective", help="allreduce, reduce_scatter or allgather."),
+            click.option(
+                "--from",
+                "source",
+                type=click.Path(dir_okay=False),
+                help="A file with a schedule, instead of an algorithm.",
+            ),
         ]
     ):
         command = option(command)
     return command
 
 
-def named_schedule(torus: Torus, algorithm: str, **options: Any) -> Schedule:
-    """The schedule of the options given; those that are None keep the algorithm's default."""
-    return schedule(algorithm, torus, **{k: v for k, v in options.items() if v is not None})
+def named_schedule(
+    torus: Torus | None, algorithm: str | None = None, source: str | None = None, **options: Any
+) -> Schedule:
+    """The schedule of the options given; those that are None keep the algorithm's default.
+
+    Args:
+        torus: needed, unless it comes with the file.
+        algorithm: "swing" if None.
+        source: a file, instead of an algorithm and its options.
+        options: of the algorithm.
+    """
+    given = {k: v for k, v in options.items() if v is not None}
+    if source is not None:
+        for name in ["algorithm"] * (algorithm is not None) + list(given):
+            raise ValueError(f"--from brings a schedule: leave out --{name}")
+        return export.read(source, torus=torus)
+    if torus is None:
+        raise click.UsageError("Missing option '--topology', or '--from'.")
+    return schedule(algorithm or "swing", torus, **given)
+
+
+def parse_size(text: str) -> int:
+    """Bytes in a size such as ``32B``, ``2KiB`` or ``512``."""
+    found = re.fullmatch(r"([0-9]{1,16})\s*(|[KMGT]i)B?", text.strip())
+    nbytes = int(found[1]) << 10 * " KMGT".index(found[2][:1] or " ") if found else 0
+    if not 1 <= nbytes <= 2**50:
+        raise ValueError(f"{text!r} is not a size from 1B to 1024TiB: write one as in 2MiB")
+    return nbytes
 
 
 def every_way(names: tuple[str, ...], torus: Torus) -> list[tuple[str, dict[str, str]]]:
