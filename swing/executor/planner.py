@@ -21,6 +21,9 @@ Options: TypeAlias = tuple[tuple[str, Any], ...]
 Wanted: TypeAlias = tuple[str | Schedule, Torus | None, bool, Options]
 """What a call asks for: algorithm, torus, consistent and the algorithm's options."""
 
+PIECE = 2**18
+"""Bytes of a message that are sent at a time: what has come is reduced while it is in the cache."""
+
 _VIEWS, _PLANS = 32, 256  # kept; the least recently used one is dropped
 
 
@@ -94,7 +97,7 @@ class Planner:
 
     def _plan(self, wanted: Wanted, count: int, itemsize: int, in_place: bool) -> Plan:
         chosen, _ = self.choose(wanted, count * itemsize)
-        return compile_plan(self.view(chosen), count, in_place)
+        return compile_plan(self.view(chosen), count, in_place, max(1, PIECE // itemsize))
 
     def _view(self, chosen: Chosen) -> View:
         algorithm, torus, consistent, options = chosen

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from mpi4py import MPI
 
+from swing.executor.instruction import Do, Instruction, Place
 from swing.executor.ops import Reduction
-from swing.executor.plan import Plan, Span
+from swing.executor.plan import Plan
 
 Memory: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 """The send buffer, the receive buffer and the scratch buffer, each (n,) of one type."""
@@ -50,6 +51,15 @@ class Message(NamedTuple):
     peer: int
 
 
+class Awaited(NamedTuple):
+    """Messages that have to be delivered before a rank goes on; receives come first."""
+
+    step: int
+    requests: list[MPI.Request]
+    recvs: list[Message]
+    sends: list[Message]
+
+
 def bind(
     plan: Plan,
     memory: Memory,
@@ -62,26 +72,15 @@ def bind(
     Run it with `run`. It raises TimeoutError where a message is not delivered by ``deadline``, and
     RuntimeError where MPI can not deliver it.
     """
+    traffic = _Traffic(comm, _TAG)
 
-    def at(span: Span) -> np.ndarray:
-        return memory[span.buffer][span.elements]
+    def wait(awaited: Callable[[], Awaited]) -> None:
+        _wait(awaited(), traffic, deadline)
 
-    def message(peer: int, span: Span) -> Message:
-        data = at(span)
-        return Message((data, data.nbytes, MPI.BYTE), peer)
-
-    program: Program = []
-    for todo in plan.rounds:
-        program += [partial(np.copyto, at(copy.target), at(copy.source)) for copy in todo.pack]
-        recvs = [message(*transfer) for transfer in todo.recvs]
-        sends = [message(*transfer) for transfer in todo.sends]
-        if len(recvs) == len(sends) == 1 and deadline is None:
-            program.append(partial(_swap, comm, todo.step, recvs[0], sends[0]))
-        elif recvs or sends:
-            program.append(partial(_exchange, comm, todo.step, recvs, sends, deadline))
-        program += [partial(np.copyto, at(copy.target), at(copy.source)) for copy in todo.unpack]
-        program += [partial(reduce, at(a), at(b), out=at(out)) for a, b, out in todo.reduce]
-    return program
+    return [
+        partial(wait, call) if awaits else call
+        for awaits, call in _actions(plan, memory, reduce, traffic, swap=deadline is None)
+    ]
 
 
 def run(program: Program) -> None:
@@ -90,57 +89,141 @@ def run(program: Program) -> None:
         call()
 
 
-def _swap(comm: MPI.Intracomm, step: int, recv: Message, send: Message) -> None:
+def play(
+    plan: Plan, memory: Memory, reduce: Reduction, comm: MPI.Intracomm, tag: int
+) -> Iterator[Awaited]:
+    """Carry out this rank's plan; whenever messages have to be awaited, say which.
+
+    Every other rank of ``comm`` has its own plan, under the same tag.
+    """
+    traffic = _Traffic(comm, tag)
     try:
-        comm.Sendrecv(*send, _TAG, *recv, _TAG)
-    except MPI.Exception as error:
-        raise _undelivered(step, [recv]) from error
+        for awaits, call in _actions(plan, memory, reduce, traffic, swap=False):
+            if awaits:
+                yield call()
+            else:
+                call()
+    finally:
+        traffic.abandon()
 
 
-def _exchange(
-    comm: MPI.Intracomm,
-    step: int,
-    recvs: list[Message],
-    sends: list[Message],
-    deadline: Deadline | None,
-) -> None:
-    requests: list[MPI.Request] = []
+def _actions(
+    plan: Plan, memory: Memory, reduce: Reduction, traffic: _Traffic, swap: bool
+) -> Iterator[tuple[bool, Callable[[], Any]]]:
+    """What to call for each instruction, and whether it says what to await."""
+
+    def at(place: Place, count: int) -> np.ndarray:
+        return memory[place.buffer][place.at : place.at + count]
+
+    def message(i: Instruction) -> Message:
+        data = at(i.a, i.length)
+        return Message((data, data.nbytes, MPI.BYTE), i.peer)
+
+    rows = iter(plan)
+    for i in rows:
+        if i.do == Do.SWAP:
+            recv = next(rows)
+            if swap:
+                yield False, partial(traffic.swap, i.step, message(recv), message(i))
+            else:
+                yield False, partial(traffic.irecv, i.step, 0, message(recv))
+                yield False, partial(traffic.isend, i.step, 1, message(i))
+                yield True, partial(traffic.take, i.step, range(2))
+        elif i.do == Do.IRECV:
+            yield False, partial(traffic.irecv, i.step, i.slot, message(i))
+        elif i.do == Do.ISEND:
+            yield False, partial(traffic.isend, i.step, i.slot, message(i))
+        elif i.do == Do.WAIT:
+            yield True, partial(traffic.take, i.step, range(i.slot, i.slot + i.length))
+        elif i.do == Do.COPY:
+            yield False, partial(np.copyto, at(i.out, i.length), at(i.a, i.length))
+        else:
+            left, right, out = (at(place, i.length) for place in (i.a, i.b, i.out))
+            yield False, partial(reduce, left, right, out=out)
+
+
+class _Traffic:
+    """Messages under way on a communicator, by the slots of their requests."""
+
+    def __init__(self, comm: MPI.Intracomm, tag: int) -> None:
+        self._comm, self._tag = comm, tag
+        self._recvs: dict[int, tuple[MPI.Request, Message]] = {}
+        self._sends: dict[int, tuple[MPI.Request, Message]] = {}
+
+    def irecv(self, step: int, slot: int, message: Message) -> None:
+        with self._care(step, [message]):
+            self._recvs[slot] = self._comm.Irecv(*message, self._tag), message
+
+    def isend(self, step: int, slot: int, message: Message) -> None:
+        with self._care(step, []):
+            self._sends[slot] = self._comm.Isend(*message, self._tag), message
+
+    def swap(self, step: int, recv: Message, send: Message) -> None:
+        try:
+            self._comm.Sendrecv(*send, self._tag, *recv, self._tag)
+        except MPI.Exception as error:
+            raise undelivered(step, [recv]) from error
+
+    @contextmanager
+    def _care(self, step: int, recvs: list[Message]) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self.abandon()
+            if isinstance(error, MPI.Exception):
+                raise undelivered(step, recvs) from error
+            raise
+
+    def take(self, step: int, slots: Iterable[int]) -> Awaited:
+        """What is in some slots."""
+        recvs = [self._recvs.pop(slot) for slot in slots if slot in self._recvs]
+        sends = [self._sends.pop(slot) for slot in slots if slot in self._sends]
+        requests = [request for request, _ in recvs + sends]
+        return Awaited(step, requests, [m for _, m in recvs], [m for _, m in sends])
+
+    def abandon(self) -> None:
+        """Leave no request behind."""
+        requests = [r for under_way in (self._recvs, self._sends) for r, _ in under_way.values()]
+        abandon(requests, len(self._recvs))
+        self._recvs.clear()
+        self._sends.clear()
+
+
+def _wait(awaited: Awaited, traffic: _Traffic, deadline: Deadline | None) -> None:
+    step, requests, recvs, sends = awaited
     try:
-        for message in recvs:
-            requests.append(comm.Irecv(*message, _TAG))
-        for message in sends:
-            requests.append(comm.Isend(*message, _TAG))
         if deadline is None:
             MPI.Request.Waitall(requests)
             return
         while not MPI.Request.Testall(requests):
             if deadline.passed:
-                late = _late(requests, recvs, sends)
-                raise TimeoutError(f"step {step}: no {late} within {deadline}")
+                words = late(requests, recvs, sends)
+                raise TimeoutError(f"step {step}: no {words} within {deadline}")
             time.sleep(0)
     except BaseException as error:
-        _abandon(requests, len(recvs))
+        abandon(requests, len(recvs))
+        traffic.abandon()
         if isinstance(error, MPI.Exception):
-            raise _undelivered(step, recvs) from error
+            raise undelivered(step, recvs) from error
         raise
 
 
-def _undelivered(step: int, recvs: list[Message]) -> RuntimeError:
+def undelivered(step: int, recvs: list[Message]) -> RuntimeError:
+    """What to raise where MPI reports an error of some messages."""
     words = ", ".join(f"{m.buffer[1]} bytes from rank {m.peer}" for m in recvs) or "what was sent"
     return RuntimeError(
         f"step {step}: MPI could not deliver {words}: pass equal counts and options on all ranks"
     )
 
 
-def _late(requests: list[MPI.Request], recvs: list[Message], sends: list[Message]) -> str:
+def late(requests: list[MPI.Request], recvs: list[Message], sends: list[Message]) -> str:
     """The messages still under way, in words."""
     words = [f"{m.buffer[1]} bytes from rank {m.peer}" for m in recvs]
     words += [f"{m.buffer[1]} bytes to rank {m.peer}" for m in sends]
-    late = [w for w, request in zip(words, requests, strict=True) if not request.Test()]
-    return ", no ".join(late)
+    return ", no ".join(w for w, r in zip(words, requests, strict=True) if not r.Test())
 
 
-def _abandon(requests: list[MPI.Request], nrecvs: int) -> None:
+def abandon(requests: list[MPI.Request], nrecvs: int) -> None:
     """Leave no request behind: receives come first and are cancelled, sends given up.
 
     MPI-4 deprecates that sends are cancelled, and MPICH 5 crashes on it. A message that is given

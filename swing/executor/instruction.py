@@ -1,0 +1,47 @@
+"""Instruction: one row of a plan."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+SEND, RECV, SCRATCH = range(3)
+
+
+class Do(IntEnum):
+    """What an instruction does.
+
+    ========  =================================================================================
+    ISEND     begin to send ``length`` elements of ``a`` to ``peer``; ``slot`` names the request
+    IRECV     begin to receive ``length`` elements into ``a`` from ``peer``; as above
+    SWAP      send as in ISEND and receive as in the IRECV that follows it, and wait for both
+    WAIT      wait for ``length`` requests, from ``slot`` on
+    COPY      out = a
+    REDUCE    out = a ⊕ b; out may be either of them
+    ========  =================================================================================
+    """
+
+    ISEND, IRECV, SWAP, WAIT, COPY, REDUCE = range(6)
+
+
+class Place(NamedTuple):
+    """Elements of a buffer (SEND, RECV or SCRATCH) from some index on."""
+
+    buffer: int
+    at: int
+
+
+NOWHERE = Place(0, 0)
+
+
+class Instruction(NamedTuple):
+    """One row of a plan: see `Do`."""
+
+    do: int
+    step: int
+    peer: int = 0
+    slot: int = 0
+    length: int = 0
+    a: Place = NOWHERE
+    b: Place = NOWHERE
+    out: Place = NOWHERE
