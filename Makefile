@@ -13,11 +13,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/.stamp  ## a tour in two minutes: schedule, sweep, plots, real runs
+demo: .venv/.stamp  ## a tour in two minutes: schedule, sweep, plots, report, real runs
 	@mkdir -p demo
 	.venv/bin/python -m swing show --topology torus:4x4 --ports 1
 	.venv/bin/python -m netsim sweep --topology torus:8x8 --sizes 32B:128MiB:x4 --csv demo/sweep.csv
 	.venv/bin/python -m netsim plot demo/sweep.csv --out demo
+	.venv/bin/python -m netsim report --topology torus:8x8 --out demo/report.html
 	for name in swing recursive_doubling; do \
 	    .venv/bin/python -m netsim simulate --topology torus:8x8 --algorithm $$name --ports 1 \
 	        --step 4 --links demo/links-$$name.csv && \

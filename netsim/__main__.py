@@ -28,6 +28,7 @@ from netsim.options import (
     processes,
     with_progress,
 )
+from netsim.report.command import report_command
 from netsim.rows import KEY, Row, check_writable, in_order, read_csv, winners, write_csv
 from netsim.run import Run, row, simulate
 from netsim.sizes import format_size, parse_size, parse_sizes
@@ -235,6 +236,7 @@ def plot_command(
 
 main.add_command(tune_command)
 main.add_command(compare_command)
+main.add_command(report_command)
 
 if __name__ == "__main__":
     sys.exit(invoke(main, "python -m netsim"))

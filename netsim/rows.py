@@ -83,9 +83,18 @@ def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
     table = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    whole, part = Path(path), Path(f"{path}.part")
-    part.write_text(text.getvalue())
-    os.replace(part, whole)
+    write_text(path, text.getvalue())
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a file, all or nothing.
+
+    Raises:
+        OSError: the file can not be written; what was there is then still there.
+    """
+    part = Path(f"{path}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
 
 
 def read_csv(path: str | Path, needs: Iterable[str]) -> list[Row]:

@@ -105,6 +105,25 @@ def parse_size(text: str) -> int:
     return nbytes
 
 
+def with_options(text: str) -> tuple[str, dict[str, Any]]:
+    """An algorithm and its options, written as in ``swing,variant=hybrid,k=2``.
+
+    Raises:
+        ValueError: an option without a value, or a whole number that is none.
+    """
+    name, *rest = text.split(",")
+    options: dict[str, Any] = {}
+    for item in rest:
+        key, equals, value = item.partition("=")
+        if not equals or not key or not value:
+            raise ValueError(f"options of an algorithm are written swing,ports=1, not {text!r}")
+        whole = key in ("k", "ports")
+        if whole and not value.isdecimal():
+            raise ValueError(f"{key} is a whole number, not {value!r}")
+        options[key] = int(value) if whole else value
+    return name, options
+
+
 def every_way(names: tuple[str, ...], torus: Torus) -> list[tuple[str, dict[str, str]]]:
     """The algorithms of some names, each in all its variants; "all" are those the torus allows.
 

@@ -95,6 +95,18 @@ def test_plot_draws_sweeps_and_links(run, tmp_path):
     assert names == ["links.png", "links.svg", "sweep.png", "sweep.svg"]
 
 
+def test_report_is_one_page_with_the_numbers_of_simulate(run, rows, tmp_path):
+    out = tmp_path / "report.html"
+    words = ("--topology", "torus:4x4", "--algorithm", "swing,ports=1")
+    done = run("netsim", "report", *words, "--out", out, "--sizes", "1KiB,1MiB")
+    assert done.returncode == 0, done.err
+    assert out.read_text().startswith("<!doctype html>")
+    (told,) = rows("netsim", "report", *words, "--out", out)
+    (same,) = rows("netsim", "simulate", *words[:2], "--ports", 1, "--model", "packet")
+    assert told["report"] == str(out)
+    assert told | same == told | {"lower_bound_s": same["lower_bound_s"]}
+
+
 BAD = [
     ("choose from swing", "swing", "show", "--topology", "torus:4", "--algorithm", "swyng"),
     ("torus:8x8", "swing", "show", "--topology", "torus:4x"),
@@ -107,6 +119,11 @@ BAD = [
     ("--topology", "netsim", "simulate"),
     ("above 0", "netsim", "simulate", "--topology", "torus:4", "--bandwidth", -1),
     ("from 0 to", "netsim", "simulate", "--topology", "torus:4", "--links", "x", "--step", 99),
+    ("swing,ports=1", "netsim", "report", "--topology", "torus:4", "--algorithm", "swing,ports"),
+    ("whole number", "netsim", "report", "--topology", "torus:4", "--algorithm", "swing,k=x"),
+    ("no option", "netsim", "report", "--topology", "torus:4", "--algorithm", "ring,variant=x"),
+    ("ties", "netsim", "report", "--topology", "torus:4", "--ties", "random"),
+    ("cannot write", "netsim", "report", "--topology", "torus:4", "--out", "none/report.html"),
     ("No such command", "netsim", "simulat"),
     ("No such file", "netsim", "plot", "missing.csv"),
 ]

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-COMMAND_LINES = {f"netsim/{name}.py" for name in ("__main__", "options", "sweep", "best")}
+COMMAND_LINES = {
+    f"netsim/{name}.py" for name in ("__main__", "options", "sweep", "best", "report/command")
+}
 
 
 def imports(path):

@@ -1,0 +1,247 @@
+// The page: what is shown now, the controls that change it, and the words and tables around.
+
+const byId = (id) => document.getElementById(id);
+
+class App {
+  constructor() {
+    this.state = { steps: [0, 0], part: -1, whole: false, selected: null };
+    Object.assign(this, { now: 0, byTime: false, held: null, playing: false });
+    this.from = PLACE.dims.map(() => 0);
+    const count = Math.min(2, RUNS.length);
+    this.panels = range(count).map((i) => {
+      const root = make("section", { class: "panel", "aria-label": `Panel ${i + 1}` });
+      byId("panels").append(root);
+      return new Panel(root, i, this);
+    });
+    byId("panels").classList.toggle("single", count === 1);
+    this.axis = new TimeAxis(byId("time"), this);
+    this.curves = new Curves(byId("curves"));
+    this.controls();
+    this.words();
+    this.redraw();
+    const draw = () => {
+      this.axis.draw(this.shown);
+      this.curves.draw();
+      this.mark();
+    };
+    draw();
+    new ResizeObserver(draw).observe(byId("time"));
+  }
+
+  get shown() {
+    return this.panels.map((panel) => panel.schedule);
+  }
+
+  /** The largest value of the slider: steps of the longer schedule, or thousandths of its time. */
+  get last() {
+    return this.byTime ? 1000 : Math.max(...this.shown.map((run) => run.steps.length)) - 1;
+  }
+
+  get longest() {
+    return Math.max(...this.shown.map((run) => run.seconds));
+  }
+
+  redraw() {
+    const view = viewOf(PLACE, this.from);
+    for (const panel of this.panels) panel.draw(view);
+    this.update();
+  }
+
+  update() {
+    const { state } = this;
+    const time = (this.now / 1000) * this.longest;
+    state.steps = this.shown.map((run) => {
+      if (!this.byTime) return this.now;
+      const s = run.ends.findIndex((end) => end > time);
+      return s < 0 ? run.steps.length : s;
+    });
+    const loads = this.shown.map((run, i) => {
+      if (state.whole) return run.whole(state.part);
+      return state.steps[i] < run.steps.length ? run.load(state.steps[i], state.part) : [];
+    });
+    const top = Math.max(0, ...loads.map((load) => load.reduce((a, b) => Math.max(a, b), 0)));
+    for (const panel of this.panels) panel.show(state, top || 1);
+    this.legend(top);
+    this.check();
+    const slider = byId("step");
+    slider.max = this.last;
+    slider.value = this.now;
+    const words = this.byTime ? `${secondsText(time)} of ${secondsText(this.longest)}`
+      : `step ${this.now + 1} of ${this.last + 1}`;
+    slider.setAttribute("aria-valuetext", words);
+    byId("where").textContent = words;
+    this.mark();
+  }
+
+  mark() {
+    if (!this.axis.bars) return;
+    this.axis.mark(this.state.steps, this.byTime ? (this.now / 1000) * this.longest : Infinity);
+  }
+
+  /** Says so if the sums made here are not the simulator's. */
+  check() {
+    const wrong = this.panels.some(({ schedule, step }) => step < schedule.steps.length && !schedule.agrees(step));
+    if (wrong) byId("wrong").hidden = false;
+  }
+
+  legend(top) {
+    byId("scale").replaceChildren(...[0, 0.5, 1].map((f) => make("span", {}, f && !top ? "" : bytesText(f * top))));
+  }
+
+  go(to) {
+    this.now = Math.max(0, Math.min(this.last, to));
+    this.update();
+  }
+
+  /** A step forward or back; by time, to where some schedule begins its next step. */
+  advance(by) {
+    if (!this.byTime) return this.go(this.now + by);
+    const ends = [0, ...this.shown.flatMap((run) => run.ends)].map((t) => (1000 * t) / this.longest).sort((a, b) => a - b);
+    this.go(by > 0 ? ends.find((t) => t > this.now + 1e-6) ?? 1000 : ends.findLast((t) => t < this.now - 1e-6) ?? 0);
+  }
+
+  /** To a step that is clicked on the time axis. */
+  seek(time, { row, step }) {
+    if (this.byTime) this.go((1000 * time) / this.longest);
+    else if (step !== undefined) this.go(Number(step));
+    else this.go(this.shown[Number(row ?? 0)].ends.findIndex((end) => end > time));
+  }
+
+  play(on) {
+    if (on === this.playing) return;
+    this.playing = on;
+    byId("play").textContent = on ? "Pause" : "Play";
+    byId("play").setAttribute("aria-pressed", String(on));
+    if (!on) return;
+    if (this.now >= this.last) this.go(0);
+    let before = performance.now();
+    const frame = (t) => {
+      if (!this.playing) return;
+      const speed = Number(byId("speed").value);
+      const passed = (t - before) * speed;
+      if (this.byTime || passed >= 1200) {
+        before = t;
+        this.go(this.now + (this.byTime ? passed / 14 : 1));
+      }
+      if (this.now >= this.last) this.play(false);
+      else requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+  }
+
+  choose(panel, run) {
+    this.panels[panel].run = run;
+    this.now = Math.min(this.now, this.last);
+    this.parts();
+    this.redraw();
+    this.axis.draw(this.shown);
+    this.mark();
+  }
+
+  point(what) {
+    this.select(what ?? this.held);
+  }
+
+  hold(what) {
+    const same = what && this.held && what.kind === this.held.kind && what.id === this.held.id;
+    this.held = same ? null : what;
+    this.select(this.held);
+  }
+
+  select(what) {
+    const { selected } = this.state;
+    if (what === selected || (what && selected && what.kind === selected.kind && what.id === selected.id)) return;
+    this.state.selected = what;
+    for (const panel of this.panels) panel.select();
+  }
+
+  controls() {
+    byId("play").addEventListener("click", () => this.play(!this.playing));
+    byId("back").addEventListener("click", () => this.advance(-1));
+    byId("next").addEventListener("click", () => this.advance(1));
+    byId("step").addEventListener("input", (event) => this.go(Number(event.target.value)));
+    byId("part").addEventListener("change", (event) => {
+      this.state.part = Number(event.target.value);
+      this.update();
+    });
+    byId("whole").addEventListener("change", (event) => {
+      this.state.whole = event.target.checked;
+      this.update();
+    });
+    byId("bytime").addEventListener("change", (event) => {
+      const time = this.now > 0 ? Math.max(...this.shown.map((run) => run.ends[this.now - 1] ?? 0)) : 0;
+      const step = Math.max(...this.state.steps);
+      this.byTime = event.target.checked;
+      this.go(this.byTime ? (1000 * time) / this.longest : step);
+    });
+    document.addEventListener("keydown", (event) => this.key(event));
+    this.parts();
+    this.windows();
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || /^(SELECT|INPUT)$/.test(event.target.tagName)) return;
+    const button = event.target.tagName === "BUTTON" && event.key === " ";
+    const act = { ArrowLeft: () => this.advance(-1), ArrowRight: () => this.advance(1), Home: () => this.go(0),
+      End: () => this.go(this.last), " ": () => this.play(!this.playing), Escape: () => this.hold(null) }[event.key];
+    if (!act || button) return;
+    act();
+    event.preventDefault();
+  }
+
+  parts() {
+    const most = Math.max(...this.shown.map((run) => run.parts));
+    const select = byId("part");
+    if (this.state.part >= most) this.state.part = -1;
+    select.replaceChildren(make("option", { value: -1 }, most > 1 ? `all ${most} parts` : "the one part"),
+      ...range(most > 1 ? most : 0).map((j) => make("option", { value: j }, `part ${j}`)));
+    select.value = String(this.state.part);
+  }
+
+  /** A slider for every axis of which only some nodes are drawn. */
+  windows() {
+    if (viewOf(PLACE, this.from) instanceof Circle) return;
+    const shown = Lattice.shown(PLACE.dims);
+    PLACE.dims.forEach((d, j) => {
+      if (shown[j] >= d) return;
+      const ring = !PLACE.graph && PLACE.rows[j].wrap === true;
+      const value = make("output", {}, "0");
+      const input = make("input", { type: "range", min: 0, max: ring ? d - 1 : d - shown[j], value: 0, "data-axis": j });
+      input.addEventListener("input", () => {
+        this.from[j] = Number(input.value);
+        value.textContent = input.value;
+        this.redraw();
+      });
+      byId("windows").append(make("label", {}, shown[j] > 1 ? `dimension ${j} from ` : `slice of dimension ${j} `, input, value));
+    });
+  }
+
+  words() {
+    const size = bytesText(DATA.nbytes);
+    const order = [...RUNS].sort((a, b) => a.seconds - b.seconds);
+    byId("lead").textContent = `An allreduce of ${size} takes ` + order.map((run) => `${secondsText(run.seconds)} with ${run.label}`).join(", ") +
+      `; none can take less than ${secondsText(DATA.lower_bound)}.`;
+    const cell = (tag, words, name) => make(tag, name ? { class: name } : {}, words);
+    const table = (titles, rows) => [make("thead", {}, make("tr", {}, ...titles.map((t) => cell("th", t)))),
+      make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((v, i) => cell(i ? "td" : "th", v)))))];
+    byId("figures").append(...table(["schedule", "parts", "steps", "time", "goodput", "congestion", "busiest link, all steps"],
+      RUNS.map((run) => [run.label, String(run.parts), String(run.steps.length), secondsText(run.seconds),
+        run.goodput_gbps === null ? "" : `${figures(run.goodput_gbps)} Gb/s`, run.congestion.toFixed(4),
+        bytesText(run.whole(-1).reduce((a, b) => Math.max(a, b), 0))])));
+    const { sizes, seconds, lower_bound: bound } = DATA.curves;
+    byId("sizes").append(...table(["size", ...RUNS.map((run) => run.label), "lower bound"],
+      sizes.map((n, i) => [bytesText(n), ...seconds.map((s) => secondsText(s[i])), secondsText(bound[i])])));
+    byId("network").textContent = `${PLACE.name}, ${figures(DATA.bandwidth_gbps)} Gb/s a link and direction; times of steps: ${DATA.model} model; ` +
+      `messages half a ring away: ${DATA.ties}${DATA.ties === "adaptive" ? ", drawn as split" : ""}.`;
+    const left = [];
+    const shown = Lattice.shown(PLACE.dims);
+    if (!(viewOf(PLACE, this.from) instanceof Circle) && PLACE.dims.some((d, j) => shown[j] < d))
+      left.push(`Drawn are ${shown.join(" x ")} of ${PLACE.dims.join(" x ")} ranks; the sliders choose which. Numbers and the busiest link are of all.`);
+    for (const run of RUNS) if (!("blocks" in (run.steps[0] ?? { blocks: 1 })))
+      left.push(`Blocks of ${run.label} are left out: there are too many messages.`);
+    byId("left").textContent = left.join(" ");
+  }
+}
+
+const APP = new App();
+Object.assign(globalThis, { APP, PLACE, RUNS });

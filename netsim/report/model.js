@@ -1,0 +1,240 @@
+"use strict";
+// What the data says: links of the place, messages of a step, the ways they take, bytes on links.
+
+const DATA = JSON.parse(document.getElementById("data").textContent);
+
+const sum = (values) => values.reduce((a, b) => a + b, 0);
+const product = (values) => values.reduce((a, b) => a * b, 1);
+const range = (n) => Array.from({ length: n }, (_, i) => i);
+const modulo = (x, d) => ((x % d) + d) % d;
+const at = (values, i) => (Array.isArray(values) ? values[i] : values);
+
+/** Links and ways. A grid has a row for each dimension; a graph is one row of all its nodes. */
+class Place {
+  constructor({ name, dims, rows }) {
+    Object.assign(this, { name, dims, rows });
+    this.size = product(dims);
+    this.graph = rows.length !== dims.length || rows.some((row, j) => row.d !== dims[j]);
+    this.axes = this.graph ? [this.size] : dims;
+    this.strides = this.axes.map((_, j) => product(this.axes.slice(j + 1)));
+    this.vertices = this.size;
+    this.links = [];
+    this.first = rows.map((row, j) => this.join(row, j));
+  }
+
+  /** Adds the links of all rows along axis j; returns the number of the first. */
+  join(row, j) {
+    const first = this.links.length;
+    const inner = this.strides[j];
+    const switches = row.ends.reduce((n, pair) => Math.max(n, ...pair.map((v) => v + 1)), row.d) - row.d;
+    row.legs = new Map();
+    if ("up" in row)
+      row.out = [1, -1].map((way) => {
+        const leaving = new Map(row.ends.map(([tail], i) => [`${tail},${row.way[i]}`, i]));
+        return range(row.d).map((x) => leaving.get(`${x},${way}`));
+      });
+    for (let r = 0; r < this.size / row.d; r++) {
+      const base = Math.floor(r / inner) * inner * row.d + (r % inner);
+      const vertex = (v) => (v < row.d ? base + v * inner : this.vertices + v - row.d);
+      row.ends.forEach(([tail, head], i) =>
+        this.links.push({ tail: vertex(tail), head: vertex(head), axis: j, way: row.way[i] }));
+      this.vertices += switches;
+    }
+    return first;
+  }
+
+  coords(node, dims = this.dims) {
+    const x = Array(dims.length);
+    for (let j = dims.length - 1; j >= 0; j--) {
+      x[j] = node % dims[j];
+      node = Math.floor(node / dims[j]);
+    }
+    return x;
+  }
+
+  node(coords) {
+    return coords.reduce((n, x, j) => n * this.dims[j] + x, 0);
+  }
+
+  /** The ways of a message: its share on each, the links, and signed hops along every axis. */
+  ways(src, dst) {
+    const [x, y] = [this.coords(src, this.axes), this.coords(dst, this.axes)];
+    let found = [{ share: 1, links: [], hops: this.axes.map(() => 0) }];
+    this.rows.forEach((row, j) => {
+      if (x[j] === y[j]) return;
+      const corner = this.axes.map((_, i) => (i < j ? y[i] : i > j ? x[i] : 0));
+      let r = 0;
+      this.axes.forEach((d, i) => { if (i !== j) r = r * d + corner[i]; });
+      const base = this.first[j] + r * row.ends.length;
+      const key = x[j] * row.d + y[j];
+      if (!row.legs.has(key)) row.legs.set(key, legs(row, x[j], y[j]));
+      found = found.flatMap((way) => row.legs.get(key).map((leg) => ({
+        share: way.share * leg.share,
+        links: way.links.concat(leg.links.map((link) => base + link)),
+        hops: way.hops.map((h, i) => (i === j ? leg.hops : h)),
+      })));
+    });
+    return found;
+  }
+}
+
+/** The ways along one row: the shorter side of a ring, `up` of a tie; else as listed. */
+function legs(row, a, b) {
+  if (!("up" in row)) return [{ share: 1, links: row.ways[`${a}-${b}`], hops: b - a }];
+  const up = row.wrap ? modulo(b - a, row.d) : b - a;
+  const down = up - row.d;
+  if (!row.wrap) return [walk(row, a, up, 1)];
+  if (2 * up !== row.d) return [walk(row, a, 2 * up < row.d ? up : down, 1)];
+  return [walk(row, a, up, row.up[a]), walk(row, a, down, 1 - row.up[a])].filter((w) => w.share);
+}
+
+function walk(row, a, hops, share) {
+  const way = Math.sign(hops);
+  const links = range(Math.abs(hops)).map((i) =>
+    row.out[way > 0 ? 0 : 1][row.wrap ? modulo(a + i * way, row.d) : a + i * way]);
+  return { share, links, hops };
+}
+
+/** One schedule on the place. */
+class Run {
+  constructor(told, place) {
+    Object.assign(this, told, { place });
+    const more = [told.variant, told.parts > 1 ? `${told.parts} ports` : ""].filter(Boolean).join(", ");
+    this.label = told.name.replaceAll("_", " ") + (more ? ` (${more})` : "");
+    this.tables = new Map();
+    this.loads = new Map();
+  }
+
+  rank(node) {
+    return this.ranks ? this.ranks[node] : node;
+  }
+
+  /** The messages of a step between nodes: columns src, dst, part, share of the vector. */
+  messages(s) {
+    const number = this.steps[s].pattern;
+    if (!this.tables.has(number)) {
+      const pattern = this.patterns[number];
+      const table = pattern.lines ? expand(pattern.lines, this.place.dims) : {
+        src: pattern.src,
+        dst: pattern.dst,
+        part: pattern.src.map((_, i) => at(pattern.part, i)),
+        share: pattern.src.map((_, i) => at(pattern.share, i)),
+      };
+      if (this.tables.size > 40) this.tables.clear();
+      this.tables.set(number, table);
+    }
+    return this.tables.get(number);
+  }
+
+  op(s, i) {
+    const ops = this.steps[s].op;
+    return (ops.length === 1 ? ops : ops[i]) === "+" ? "reduce" : "copy";
+  }
+
+  blocks(s, i) {
+    const step = this.steps[s];
+    step.spelt ??= step.blocks?.split(";");
+    return step.spelt?.[i]?.replaceAll("-", "–").replaceAll(",", ", ");
+  }
+
+  /** Bytes on every link in a step, of one part or (-1) of all. */
+  load(s, part) {
+    const key = `${this.steps[s].pattern}/${part}`;
+    if (!this.loads.has(key)) {
+      if (this.loads.size > 200) this.loads.clear();
+      const bytes = new Float64Array(this.place.links.length);
+      const { src, dst, part: parts, share } = this.messages(s);
+      for (let i = 0; i < src.length; i++) {
+        if (part >= 0 && parts[i] !== part) continue;
+        for (const way of this.place.ways(src[i], dst[i]))
+          for (const link of way.links) bytes[link] += way.share * share[i] * DATA.nbytes;
+      }
+      this.loads.set(key, bytes);
+    }
+    return this.loads.get(key);
+  }
+
+  /** Bytes on every link in all steps. */
+  whole(part) {
+    const key = `all/${part}`;
+    if (!this.loads.has(key)) {
+      const times = new Map();
+      this.steps.forEach(({ pattern }, s) =>
+        times.set(pattern, [s, 1 + (times.get(pattern)?.[1] ?? 0)]));
+      const bytes = new Float64Array(this.place.links.length);
+      for (const [s, n] of times.values())
+        this.load(s, part).forEach((b, link) => { bytes[link] += n * b; });
+      this.loads.set(key, bytes);
+    }
+    return this.loads.get(key);
+  }
+
+  /** The rows of the messages of a step that pass a link, with what each puts on it. */
+  users(s, part, link) {
+    const { src, dst, part: parts, share } = this.messages(s);
+    const found = [];
+    for (let i = 0; i < src.length; i++) {
+      if (part >= 0 && parts[i] !== part) continue;
+      const on = sum(this.place.ways(src[i], dst[i])
+        .map((way) => (way.links.includes(link) ? way.share : 0)));
+      if (on) found.push({ i, bytes: on * share[i] * DATA.nbytes });
+    }
+    return found;
+  }
+
+  /** Whether the sums of a step, made here from its messages, are those of the simulator. */
+  agrees(s) {
+    const { busiest, bytes } = this.steps[s];
+    return busiest < 0 || Math.abs(this.load(s, -1)[busiest] - bytes) <= 1e-9 * DATA.nbytes;
+  }
+}
+
+/** The messages that lines stand for, in the order of the schedule's own table. */
+function expand(lines, dims) {
+  const table = { src: [], dst: [], part: [], share: [] };
+  const strides = dims.map((_, j) => product(dims.slice(j + 1)));
+  for (const { part, dim, src, dst, sent, held, unit } of lines) {
+    const shape = dims.map((d, j) => (j === dim ? src.length : d));
+    const x = dims.map(() => 0);
+    for (let n = product(shape); n > 0; n--) {
+      let [from, to, count] = [0, 0, at(sent, x[dim])];
+      for (let j = 0; j < dims.length; j++) {
+        from += strides[j] * (j === dim ? src[x[j]] : x[j]);
+        to += strides[j] * (j === dim ? dst[x[j]] : x[j]);
+        if (j !== dim) count *= at(held[j], x[j]);
+      }
+      if (count) {
+        table.src.push(from);
+        table.dst.push(to);
+        table.part.push(part);
+        table.share.push(count * unit);
+      }
+      for (let j = dims.length - 1; j >= 0 && ++x[j] === shape[j]; j--) x[j] = 0;
+    }
+  }
+  return table;
+}
+
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
+
+/** 1536 → "1.5 KiB"; three figures, as many as are not 0. */
+function bytesText(n) {
+  let unit = 0;
+  while (n >= 1024 && unit < UNITS.length - 1) {
+    n /= 1024;
+    unit++;
+  }
+  return `${figures(n)} ${UNITS[unit]}`;
+}
+
+function secondsText(t) {
+  const [scale, unit] = t >= 1 ? [1, "s"] : t >= 1e-3 ? [1e3, "ms"] : t > 0 && t < 1e-6 ? [1e9, "ns"] : [1e6, "µs"];
+  return `${figures(t * scale)} ${unit}`;
+}
+
+function figures(x) {
+  return x >= 100 ? String(Math.round(x)) : String(Number(x.toPrecision(3)));
+}
+
+const PLACE = new Place(DATA.place);
+const RUNS = DATA.runs.map((told) => new Run(told, PLACE));

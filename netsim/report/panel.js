@@ -1,0 +1,266 @@
+// One schedule on the place: links by load, messages as arcs, and what is pointed at in words.
+
+const BINS = 12;
+
+/** An element with attributes and children; strings become text, never markup. */
+function make(tag, attributes = {}, ...children) {
+  const name = tag.replace("svg:", "");
+  const made = tag.startsWith("svg:") ? document.createElementNS("http://www.w3.org/2000/svg", name)
+    : document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+const plural = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
+const signed = (way) => ({ 1: "+", "-1": "−", 0: "" })[way];
+
+class Panel {
+  constructor(root, number, app) {
+    Object.assign(this, { root, number, app });
+    this.choice = make("select", { "aria-label": `Schedule of panel ${number + 1}` },
+      ...RUNS.map((run, i) => make("option", { value: i }, run.label)));
+    this.choice.value = String(this.run = Math.min(number, RUNS.length - 1));
+    this.choice.addEventListener("change", () => app.choose(number, Number(this.choice.value)));
+    this.name = make("b", { class: "name" }); // in print, where there is no choice
+    this.time = make("span", { class: "time" });
+    this.facts = make("p", { class: "facts" });
+    this.busiest = make("p", { class: "facts busiest" });
+    this.details = make("div", { class: "details" });
+    this.picture = make("svg:svg", { role: "group", class: "torus" });
+    root.append(make("div", { class: "heading" }, make("span", { class: `key key${number}` }), this.choice, this.name, this.time),
+      this.facts, this.busiest, this.picture, this.details);
+    this.listen();
+  }
+
+  get schedule() {
+    return RUNS[this.run];
+  }
+
+  /** Draws what does not change from step to step. */
+  draw(view) {
+    this.view = view;
+    const { picture, number } = this;
+    this.name.textContent = this.schedule.label;
+    picture.setAttribute("viewBox", `0 0 ${Math.ceil(view.width)} ${Math.ceil(view.height)}`);
+    const layer = (name, ...children) => make("svg:g", { class: name }, ...children);
+    const mark = (id) => make("svg:marker", { id: `${id}${number}`, class: id, viewBox: "0 0 8 8", refX: 1,
+      refY: 4, markerWidth: view.tip, markerHeight: view.tip, markerUnits: "userSpaceOnUse", orient: "auto" },
+      make("svg:path", { d: "M0 0.5L7.5 4L0 7.5Z" }));
+    const [x, y, width, height] = view.clip ?? [0, 0, view.width, view.height];
+    const defs = make("svg:defs", {}, ...["tip", "tip-out", "tip-in"].map(mark),
+      make("svg:clipPath", { id: `clip${number}` }, make("svg:rect", { x, y, width, height })));
+    this.lines = view.links.map(({ d, link }) => make("svg:path", { d, "data-link": link }));
+    const hits = view.links.map(({ d, link }) => make("svg:path", { d, "data-link": link, tabindex: -1, role: "img" }));
+    const circle = ({ node, xy: [cx, cy] }, r, kind) => {
+      const g = make("svg:g", { class: kind, "data-rank": node },
+        make("svg:circle", { cx: round(cx), cy: round(cy), r: round(r) }));
+      if (r >= 5.6) g.append(make("svg:text", { x: round(cx), y: round(cy), "font-size": round(r * 0.92) },
+        String(this.schedule.rank(node))));
+      return g;
+    };
+    this.nodes = view.nodes.map((node) => circle(node, view.radius, "node"));
+    this.nodes.forEach((g, i) => {
+      g.setAttribute("tabindex", i ? -1 : 0);
+      g.setAttribute("role", "img");
+    });
+    const ghosts = view.ghosts.map((ghost) => circle(ghost, view.radius * 0.72, "ghost"));
+    this.arcs = layer("arcs");
+    this.arcs.setAttribute("clip-path", `url(#clip${number})`);
+    picture.replaceChildren(defs,
+      layer("boards", ...view.boards.map((box) => make("svg:rect", { ...box, rx: 10 }))),
+      layer("rails", ...view.rails.map(({ d, point }) => make("svg:path", { d, class: point ? "point" : "rail" }))),
+      layer("links", ...this.lines), layer("hits", ...hits), this.arcs,
+      layer("ghosts", ...ghosts), layer("nodes", ...this.nodes));
+  }
+
+  /** Draws a step; past the last one the schedule has ended. */
+  show(state, top) {
+    const { schedule: run, view } = this;
+    this.state = state;
+    this.step = Math.min(state.steps[this.number], run.steps.length);
+    this.done = this.step >= run.steps.length;
+    this.load = this.done && !state.whole ? new Float64Array(PLACE.links.length)
+      : state.whole ? run.whole(state.part) : run.load(this.step, state.part);
+    const thick = Math.min(3.6, view.unit ? view.unit * 0.05 : 3.6);
+    this.lines.forEach((line, i) => {
+      const bytes = this.load[view.links[i].link];
+      const bin = bytes > 0 ? Math.max(1, Math.ceil((BINS * bytes) / top - 1e-9)) : 0;
+      line.setAttribute("class", `link q${bin}`);
+      line.setAttribute("stroke-width", round(bytes > 0 ? thick * (0.5 + (0.9 * bytes) / top) : thick * 0.35));
+    });
+    this.drawArcs();
+    this.time.textContent = this.done ? `ended after ${secondsText(run.seconds)}`
+      : `${secondsText(run.ends[this.step])} of ${secondsText(run.seconds)}`;
+    this.tell();
+    this.select();
+  }
+
+  drawArcs() {
+    const { state, view } = this;
+    if (this.done || state.whole) return this.arcs.replaceChildren();
+    const { src, dst, part } = this.schedule.messages(this.step);
+    const made = [];
+    for (let i = 0; i < src.length; i++) {
+      if (state.part >= 0 && part[i] !== state.part) continue;
+      for (const { d, share, exact } of view.arcs(src[i], dst[i]))
+        made.push(make("svg:path", { d, "data-i": i, class: share < 1 ? "arc partly" : "arc", pathLength: 1,
+          ...(exact ? { "marker-end": `url(#tip${this.number})` } : {}) }));
+    }
+    this.arcs.setAttribute("class", made.length > 700 ? "arcs many" : "arcs");
+    this.arcs.replaceChildren(...made);
+  }
+
+  /** The step in two lines. */
+  tell() {
+    const { schedule: run, state, load } = this;
+    const top = load.reduce((a, b) => Math.max(a, b), 0);
+    const first = load.indexOf(top);
+    const equal = load.reduce((n, b) => n + (b >= top * (1 - 1e-9)), 0);
+    const rest = equal > 1 ? `, ${plural(equal - 1, "other")} as busy` : "";
+    if (state.whole) {
+      this.facts.textContent = `All ${plural(run.steps.length, "step")} together.`;
+    } else if (this.done) {
+      this.facts.textContent = `Ended after ${plural(run.steps.length, "step")}.`;
+    } else {
+      const { src, part, share } = run.messages(this.step);
+      const mine = range(src.length).filter((i) => state.part < 0 || part[i] === state.part);
+      const sizes = mine.map((i) => share[i] * DATA.nbytes);
+      const [lo, hi] = sizes.reduce(([a, b], x) => [Math.min(a, x), Math.max(b, x)], [Infinity, 0]);
+      const ops = [...new Set(mine.map((i) => run.op(this.step, i)))].join(" and ");
+      const each = !mine.length ? "no messages" : `${plural(mine.length, "message")} of ${
+        hi - lo < 1e-6 * hi ? bytesText(hi) : `${bytesText(lo)} to ${bytesText(hi)}`}`;
+      this.facts.textContent = `Step ${this.step + 1} of ${run.steps.length}: ${ops || "rest"}, ${each}.`;
+    }
+    this.busiest.textContent = top > 0 ? `Busiest link ${this.linkName(first)}: ${bytesText(top)}${
+      state.whole ? "" : ` in ${plural(run.users(this.step, state.part, first).length, "message")}`}${rest}.` : "No link is busy.";
+    this.picture.setAttribute("aria-label", `${run.label} on ${PLACE.name}. ${this.facts.textContent} ${this.busiest.textContent}`);
+  }
+
+  /** Marks what is pointed at, here and in the other panel, and says what it does. */
+  select() {
+    const { selected } = this.state;
+    const rank = selected?.kind === "rank" ? selected.id : -1;
+    const link = selected?.kind === "link" ? selected.id : -1;
+    const { src, dst } = this.done || this.state.whole ? { src: [], dst: [] } : this.schedule.messages(this.step);
+    const users = link >= 0 && src.length ? this.schedule.users(this.step, this.state.part, link) : [];
+    const using = new Set(users.map(({ i }) => i));
+    this.picture.classList.toggle("selecting", selected !== null);
+    for (const path of this.arcs.children) {
+      const i = Number(path.dataset.i);
+      const kind = src[i] === rank || using.has(i) ? "out" : dst[i] === rank ? "in" : "";
+      path.classList.toggle("out", kind === "out");
+      path.classList.toggle("in", kind === "in");
+      if (path.hasAttribute("marker-end")) path.setAttribute("marker-end", `url(#tip${kind && `-${kind}`}${this.number})`);
+    }
+    for (const line of this.lines) line.classList.toggle("chosen", Number(line.dataset.link) === link);
+    for (const g of this.picture.querySelectorAll("[data-rank]"))
+      g.classList.toggle("chosen", Number(g.dataset.rank) === rank);
+    this.details.replaceChildren(...(rank >= 0 ? this.aboutRank(rank) : link >= 0 ? this.aboutLink(link, users) : this.hint()));
+  }
+
+  hint() {
+    return [make("p", { class: "hint" }, "Point at a rank or a link, or press Tab and the arrow keys; click or Enter holds it.")];
+  }
+
+  aboutRank(node) {
+    const run = this.schedule;
+    const where = `(${PLACE.coords(node).join(", ")})`;
+    const title = make("p", {}, make("b", {}, `Rank ${run.rank(node)}`), ` at ${where}`);
+    if (this.done || this.state.whole) return [title];
+    const { src, dst, part, share } = run.messages(this.step);
+    const rows = range(src.length).filter((i) =>
+      (src[i] === node || dst[i] === node) && (this.state.part < 0 || part[i] === this.state.part));
+    const row = (i) => {
+      const out = src[i] === node;
+      const blocks = run.blocks(this.step, i);
+      const hops = Math.max(...PLACE.ways(src[i], dst[i]).map(({ links }) => links.length));
+      return make("li", { class: out ? "out" : "in" },
+        `${out ? "sends to" : "receives from"} ${run.rank(out ? dst[i] : src[i])}: ${bytesText(share[i] * DATA.nbytes)}` +
+        ` to ${run.op(this.step, i)}, ${plural(hops, "hop")}` +
+        (run.parts > 1 ? `, part ${part[i]}` : "") + (blocks ? `, ${blocksText(blocks)}` : ""));
+    };
+    rows.sort((a, b) => (src[b] === node) - (src[a] === node));
+    return [title, rows.length ? make("ul", {}, ...rows.map(row)) : make("p", {}, "rests in this step")];
+  }
+
+  aboutLink(link, users) {
+    const run = this.schedule;
+    const { axis, way } = PLACE.links[link];
+    const along = PLACE.graph ? "" : `, dimension ${axis}${way ? ` ${signed(way)}` : ""}`;
+    const title = make("p", {}, make("b", {}, `Link ${this.linkName(link)}`),
+      `${along}: ${bytesText(this.load[link])}${this.state.whole ? " in all steps" : ` in ${plural(users.length, "message")}`}`);
+    if (!users.length) return [title];
+    const { src, dst, part } = run.messages(this.step);
+    return [title, make("ul", {}, ...users.slice(0, 40).map(({ i, bytes }) => make("li", { class: "out" },
+      `${run.rank(src[i])} → ${run.rank(dst[i])}: ${bytesText(bytes)}${run.parts > 1 ? `, part ${part[i]}` : ""}`)))];
+  }
+
+  linkName(link) {
+    const name = (v) => (v < PLACE.size ? String(this.schedule.rank(v)) : `switch ${v - PLACE.size}`);
+    const { tail, head } = PLACE.links[link];
+    return `${name(tail)} → ${name(head)}`;
+  }
+
+  listen() {
+    const { picture, app } = this;
+    const found = (target) => {
+      const owner = target.closest?.("[data-rank], [data-link]");
+      if (!owner) return null;
+      return "rank" in owner.dataset ? { kind: "rank", id: Number(owner.dataset.rank) }
+        : { kind: "link", id: Number(owner.dataset.link) };
+    };
+    picture.addEventListener("pointerover", (event) => app.point(found(event.target)));
+    picture.addEventListener("pointerleave", () => app.point(null));
+    picture.addEventListener("click", (event) => app.hold(found(event.target)));
+    picture.addEventListener("focusin", (event) => {
+      app.point(found(event.target));
+      event.target.setAttribute("aria-label", this.details.innerText);
+    });
+    picture.addEventListener("focusout", () => app.point(null));
+    picture.addEventListener("keydown", (event) => this.key(event, found(event.target)));
+  }
+
+  /** Arrows go from rank to rank, L through the links that leave one, Enter holds, Escape lets go. */
+  key(event, what) {
+    if (!what || event.ctrlKey || event.metaKey || event.altKey) return;
+    const focus = (target) => {
+      if (!target) return;
+      if ("rank" in target.dataset) for (const g of this.nodes) g.setAttribute("tabindex", g === target ? 0 : -1);
+      target.focus();
+    };
+    const ranked = (node) => this.nodes.find((g) => Number(g.dataset.rank) === node);
+    const here = what.kind === "rank" ? what.id : PLACE.links[what.id].tail;
+    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (way) focus(this.neighbour(here, way));
+    else if (event.key === "Enter") this.app.hold(what);
+    else if (event.key === "Escape") (this.app.hold(null), focus(ranked(here)));
+    else if (event.key === "l" || event.key === "L") {
+      const leaving = [...this.picture.querySelectorAll(".hits path")].filter(({ dataset }) => PLACE.links[dataset.link].tail === here);
+      const known = [...new Map(leaving.map((path) => [path.dataset.link, path])).values()];
+      focus(known[(known.findIndex(({ dataset }) => what.kind === "link" && Number(dataset.link) === what.id) + 1) % known.length]);
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  /** The nearest node in a direction. */
+  neighbour(node, [u, v]) {
+    const { nodes } = this.view;
+    const from = nodes.find((other) => other.node === node)?.xy;
+    if (!from) return null;
+    let [best, least] = [-1, Infinity];
+    nodes.forEach(({ xy }, i) => {
+      const [dx, dy] = [xy[0] - from[0], xy[1] - from[1]];
+      const ahead = dx * u + dy * v;
+      const far = ahead > 1 ? ahead + 2.5 * Math.abs(dx * v - dy * u) : Infinity;
+      if (far < least) [best, least] = [i, far];
+    });
+    return this.nodes[best];
+  }
+}
+
+function blocksText(blocks) {
+  const short = blocks.length > 70 ? `${blocks.slice(0, blocks.lastIndexOf(",", 70))}, …` : blocks;
+  return `${/[–,]/.test(blocks) ? "blocks" : "block"} ${short}`;
+}

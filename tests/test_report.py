@@ -1,0 +1,421 @@
+"""The report: numbers of netsim and nothing else, in a page that asks for nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html.parser
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+
+import networkx as nx
+import numpy as np
+import pytest
+
+import netsim
+import swing
+from netsim.load import link_load
+from netsim.report import describe, page
+from netsim.routing import distance
+from tests import browser
+
+SIZES = (32, 2**15, 2**21)
+CASES = {
+    "4x4": ("torus:4x4", [("swing", {}), ("recursive_doubling", {})]),
+    "8x8": ("torus:8x8", [("swing", {}), ("hamiltonian", {})]),
+    "4x4x4": ("torus:4x4x4", [("swing", {}), ("recursive_doubling", {})]),
+    "3x5": ("torus:3x5", [("swing", {}), ("bucket", {}), ("ring", {})]),
+    "ring": ("torus:16", [("swing", {}), ("recursive_doubling", {"variant": "latency"})]),
+    "hx2mesh": ("hx2mesh:8x8", [("swing", {}), ("recursive_doubling", {})]),
+    "hyperx": ("hyperx:4x6", [("swing", {"variant": "hybrid", "k": 2}), ("bucket", {})]),
+    "mesh": ("mesh:4x6", [("swing", {}), ("bucket", {})]),
+    "two": ("torus:2x2x2x2", [("swing", {}), ("bucket", {})]),
+    "sliced": ("torus:6x4x4", [("swing", {}), ("recursive_doubling", {})]),
+    "one": ("torus:20", [("ring", {})]),
+}
+
+
+def told(place, algorithms, model="analytic", ties="adaptive", nbytes=2**21):
+    """The runs of some algorithms, and what a report says of them."""
+    network = netsim.paper_network(place, ties=ties)
+    torus = network.topology.torus
+    schedules = [swing.schedule(name, torus, **options) for name, options in algorithms]
+    runs = [netsim.simulate(schedule, network, nbytes, model) for schedule in schedules]
+    return runs, describe(runs, SIZES)
+
+
+def messages(run, s):
+    """The messages of a step, as the page makes them from the data."""
+    pattern = run["patterns"][run["steps"][s]["pattern"]]
+    if "src" in pattern:
+        columns = (np.array(pattern[k]) for k in ("src", "dst", "part", "share"))
+        return np.broadcast_arrays(*columns)
+    found = []
+    for line in pattern["lines"]:
+        dim, src, dst = line["dim"], np.array(line["src"]), np.array(line["dst"])
+        dims = [len(src) if j == dim else d for j, d in enumerate(run["dims"])]
+        at = np.indices(dims).reshape(len(dims), -1)
+        count = np.broadcast_to(line["sent"], len(src))[at[dim]].astype(float)
+        for j, held in enumerate(line["held"]):
+            count *= np.broadcast_to(held, dims[j])[at[j]]
+        ends = []
+        for coordinates in (src, dst):
+            x = at.copy()
+            x[dim] = coordinates[at[dim]]
+            ends.append(np.ravel_multi_index(tuple(x), run["dims"]))
+        parts = np.full(len(count), line["part"])
+        found.append(np.stack([*ends, parts, count * line["unit"]])[:, count > 0])
+    return np.concatenate(found, axis=1)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_messages_are_those_of_the_schedule(case):
+    runs, data = told(*CASES[case])
+    assert json.loads(json.dumps(data)) == data
+    for run, shown in zip(runs, data["runs"], strict=True):
+        shown["dims"] = data["place"]["dims"]
+        schedule = run.schedule
+        assert len(shown["steps"]) == schedule.nsteps
+        for s, step in enumerate(schedule):
+            src, dst, part, share = messages(shown, s)
+            assert (src == step.src).all()
+            assert (dst == step.dst).all()
+            assert (part == step.part).all()
+            np.testing.assert_allclose(share, schedule.share(step), rtol=1e-12)
+            about = shown["steps"][s]
+            rows = [step.message(i) for i in range(len(step))]
+            assert set(about["op"]) == {row.op.value for row in rows}
+            if "blocks" in about:
+                every = np.arange(schedule.nblocks)
+                blocks = [every[row.blocks].tolist() for row in rows]
+                assert [*map(expanded, about["blocks"].split(";"))] == blocks
+
+
+def expanded(text):
+    """0-2,5 as 0, 1, 2, 5."""
+    ends = [[int(x) for x in item.split("-")] for item in text.split(",")]
+    return [x for end in ends for x in range(end[0], end[-1] + 1)]
+
+
+@pytest.mark.parametrize("model", ["analytic", "packet"])
+@pytest.mark.parametrize("case", ["3x5", "hx2mesh"])
+def test_the_numbers_are_those_of_the_simulator(case, model):
+    runs, data = told(*CASES[case], model=model)
+    network = runs[0].network
+    assert data["lower_bound"] == netsim.lower_bound(network, 2**21)
+    assert data["model"] == model
+    for i, (run, shown) in enumerate(zip(runs, data["runs"], strict=True)):
+        assert shown["seconds"] == run.seconds
+        assert shown["congestion"] == run.congestion
+        assert shown["ends"] == pytest.approx(np.cumsum(run.step_seconds))
+        for s, step in enumerate(shown["steps"]):
+            load = 2**21 * link_load(run.schedule, s, network)
+            assert step["bytes"] == load[step["busiest"]] == load.max()
+        assert data["curves"]["seconds"][i] == [
+            netsim.simulate(run.schedule, network, n).seconds for n in SIZES
+        ]
+    assert data["curves"]["lower_bound"] == [netsim.lower_bound(network, n) for n in SIZES]
+
+
+def test_ranks_may_sit_anywhere():
+    network = netsim.paper_network("torus:4")
+    torus = swing.Torus(4, coords=[[2], [0], [3], [1]])
+    data = describe([netsim.simulate(swing.schedule("ring", torus), network, 64)], SIZES)
+    (run,) = data["runs"]
+    assert [run["ranks"][x] for x in (2, 0, 3, 1)] == [0, 1, 2, 3]
+    pattern = run["patterns"][0]
+    assert [run["ranks"][x] for x in pattern["src"]] == [0, 1, 2, 3]
+
+
+def test_large_tori_stay_small():
+    _, data = told("torus:16x16x16", CASES["4x4x4"][1])
+    assert len(page(data)) < 300_000
+    assert "blocks" not in data["runs"][0]["steps"][0]
+    _, data = told("torus:8x8", [("hamiltonian", {}), ("ring", {})])
+    assert len(page(data)) < 2_000_000
+
+
+def test_what_no_report_can_show_is_refused():
+    runs, _ = told("torus:4", [("ring", {})])
+    with pytest.raises(ValueError, match="at least one"):
+        describe([], SIZES)
+    with pytest.raises(ValueError, match="one size"):
+        describe([runs[0], replace(runs[0], nbytes=1)], SIZES)
+    with pytest.raises(ValueError, match="ties"):
+        told("torus:4", [("ring", {})], ties="random")
+    with pytest.raises(ValueError, match="65536 ranks"):
+        told("torus:512x512", [("swing", {})])
+
+
+class Elements(html.parser.HTMLParser):
+    """Counts elements; keeps the text of script and style, and every attribute."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.count, self.texts, self.attributes, self.inside = Counter(), {}, [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.count[tag] += 1
+        self.attributes += attrs
+        self.inside = f"{tag} {dict(attrs).get('type', '')}".strip()
+
+    def handle_endtag(self, tag):
+        self.inside = None
+
+    def handle_data(self, data):
+        if self.inside:
+            self.texts[self.inside] = self.texts.get(self.inside, "") + data
+
+
+def test_the_page_runs_only_what_its_policy_names():
+    _, data = told(*CASES["4x4"])
+    found = Elements(page(data))
+    policy = next(v for _, v in found.attributes if v and "default-src" in v)
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    for kind in ("style", "script module"):
+        digest = hashlib.sha256(found.texts[kind].encode()).digest()
+        assert f"'sha256-{base64.b64encode(digest).decode()}'" in policy
+    names = {name for name, _ in found.attributes}
+    assert not names & {"src", "href", "srcset", "style"}
+    assert not any(name.startswith("on") for name in names)
+
+
+def test_names_cannot_become_markup():
+    runs, _ = told(*CASES["4x4"])
+    evil = '</script><script>alert(1)</script><img src=x onerror=alert(1)>"&'
+    schedule = replace(runs[0].schedule, name=evil, variant=evil)
+    text = page(describe([replace(runs[0], schedule=schedule)], SIZES))
+    found = Elements(text)
+    plain = Elements(page(describe([runs[0]], SIZES)))
+    assert found.count == plain.count
+    assert json.loads(found.texts["script application/json"])["runs"][0]["name"] == evil
+
+
+def graph_run():
+    """A ring of eight with a chord and a switch, as a graph."""
+    links = nx.cycle_graph(8)
+    links.add_edge(0, 4)
+    links.add_node("hub", switch=True)
+    links.add_edges_from([(2, "hub"), (5, "hub"), (7, "hub")])
+    network = netsim.Network(netsim.graph(links, (2, 4)), 1e9)
+    return netsim.simulate(swing.schedule("swing", swing.Torus((2, 4))), network, 2**20)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if browser.program() is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    with browser.Browser() as found:
+        yield found
+
+
+@pytest.fixture
+def opened(chromium, tmp_path):
+    """Opens the report of some runs; in the end nothing has gone wrong, and nothing was asked."""
+
+    def call(data):
+        path = tmp_path / "report.html"
+        path.write_text(page(data))
+        chromium.media()
+        chromium.open(path)
+        chromium.run("new Promise(done => requestAnimationFrame(() => done(1)))")
+        return chromium
+
+    yield call
+    assert chromium.complaints == []
+    assert len(chromium.requests) == 1  # the file itself
+    assert chromium.run("document.getElementById('wrong').hidden")
+
+
+def loads_agree(page, runs):
+    """Bytes on all links in all steps, of the page and of netsim."""
+    for i, run in enumerate(runs):
+        for s in range(run.schedule.nsteps):
+            shown = page.run(f"[...RUNS[{i}].load({s}, -1)]")
+            np.testing.assert_allclose(shown, run.step_bytes(s), rtol=1e-9, atol=1e-6)
+    assert page.run("PLACE.links.map(({tail, head}) => [tail, head])") == [
+        *map(list, run.network.topology.ends.tolist())
+    ]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_page_sums_up_to_the_simulators_loads(case, opened):
+    runs, data = told(*CASES[case])
+    page = opened(data)
+    loads_agree(page, runs)
+    for run, i in zip(runs, range(2), strict=False):
+        busiest = page.run(f"APP.panels[{i}].busiest.textContent")
+        link = data["runs"][i]["steps"][0]["busiest"]
+        assert busiest.startswith(f"Busiest link {page.run(f'APP.panels[{i}].linkName({link})')}")
+        assert run.schedule.name.replace("_", " ") in page.run("document.body.innerText")
+
+
+@pytest.mark.parametrize("ties", ["split", "positive", "simgrid"])
+def test_ties_are_the_simulators(ties, opened):
+    runs, data = told("torus:4x6", [("recursive_doubling", {}), ("swing", {})], ties=ties)
+    loads_agree(opened(data), runs)
+
+
+def test_a_graph_is_drawn_too(opened):
+    run = graph_run()
+    loads_agree(opened(describe([run], SIZES)), [run])
+
+
+def test_hops_are_the_ring_distance(opened):
+    _, data = told("torus:7", [("ring", {})])
+    page = opened(data)
+    for a in range(7):
+        for b in range(7):
+            hops = page.run(f"PLACE.ways({a}, {b})[0].links.length")
+            assert hops == distance(7, True, np.array([a]), np.array([b]))[0]
+
+
+def test_controls(opened):
+    runs, data = told(*CASES["8x8"])
+    page = opened(data)
+    where = "document.getElementById('where').textContent"
+    assert page.run(where).startswith("step 1 of 126")
+    page.click("#next")
+    assert page.run(where).startswith("step 2 of 126")
+    page.click("#back")
+    assert page.run(where).startswith("step 1 of 126")
+    page.run("document.getElementById('speed').value = '4'")
+    page.click("#play")
+    page.wait(f"!{where}.startsWith('step 1 ')")
+    page.click("#play")
+    assert page.run("APP.playing") is False
+    page.run("APP.go(0)")
+    arcs = "document.querySelectorAll('.panel .arcs')[0].children.length"
+    every = page.run(arcs)
+    page.run(
+        "(s => { s.value = '1'; s.dispatchEvent(new Event('change')) })"
+        "(document.getElementById('part'))"
+    )
+    assert 0 < page.run(arcs) < every
+    assert "64 messages" in page.run("APP.panels[0].facts.textContent")
+    page.click("#bytime")
+    page.run("APP.go(999)")
+    assert page.run("APP.panels[0].done")
+    page.click("#whole")
+    whole = page.run("[...RUNS[0].whole(-1)]")
+    np.testing.assert_allclose(whole, runs[0].link_bytes, rtol=1e-9)
+
+
+def test_pointing_tells(opened):
+    runs, data = told(*CASES["4x4"])
+    page = opened(data)
+    page.hover(".panel .node[data-rank='5']")
+    words = page.run("[...document.querySelectorAll('.details')].map((e) => e.innerText)")
+    turn = runs[0].schedule.for_rank(5)[0]
+    for sent in turn.sends:
+        assert re.search(rf"sends to {sent.dst}: 256 KiB to reduce, 1 hop, part", words[0])
+    assert words[1].startswith("Rank 5 at (1, 1)")
+    page.run("APP.point(null)")
+    page.run("APP.point({kind: 'link', id: 0})")
+    tail, head = runs[0].network.topology.ends[0]
+    words = page.run("document.querySelector('.details').innerText")
+    assert words.startswith(f"Link {tail} → {head}, dimension 0 +: 256 KiB in 1 message")
+
+
+def test_keys(opened):
+    _, data = told(*CASES["4x4"])
+    page = opened(data)
+    order = []
+    for _ in range(4):
+        page.press("Tab")
+        order.append(page.run("document.activeElement.id"))
+    assert order == ["back", "play", "next", "step"]
+    page.run("document.activeElement.blur()")
+    page.press("ArrowRight", "ArrowRight", "ArrowLeft")
+    assert page.run("APP.now") == 1
+    page.press("End")
+    assert page.run("APP.now") == 7
+    page.press("Home", " ")
+    assert page.run("APP.playing") is True
+    page.press(" ")
+    assert page.run("APP.playing") is False
+    page.run("document.querySelector('.panel .node[tabindex=\"0\"]').focus()")
+    page.press("ArrowRight", "ArrowDown")
+    assert page.run("document.activeElement.dataset.rank") == "5"
+    assert page.run("document.activeElement.getAttribute('aria-label')").startswith("Rank 5")
+    page.press("Enter")
+    assert page.run("APP.held") == {"kind": "rank", "id": 5}
+    page.press("l")
+    assert page.run("document.activeElement.getAttribute('aria-label')").startswith("Link 5 →")
+    page.press("Escape")
+    assert page.run("APP.held") is None
+
+
+def test_slices(opened):
+    _, data = told(*CASES["sliced"])
+    page = opened(data)
+    assert page.run("document.querySelectorAll('.panel')[0].querySelectorAll('.node').length") == 16
+    page.run(
+        "(s => { s.value = '3'; s.dispatchEvent(new Event('input')) })"
+        "(document.querySelector('[data-axis=\"0\"]'))"
+    )
+    first = page.run("document.querySelector('.node').dataset.rank")
+    assert first == str(3 * 16)
+    assert "1 x 4 x 4 of 6 x 4 x 4 ranks" in page.run("document.getElementById('left').textContent")
+
+
+def test_a_node_has_as_many_lanes_as_links(opened):
+    _, data = told(*CASES["4x4x4"])
+    page = opened(data)
+    drawn = page.run("[...document.querySelector('.links').children].map((p) => +p.dataset.link)")
+    assert set(drawn) == set(range(384))
+    # Every link that wraps around is drawn at both sides.
+    assert len(drawn) == 384 + 6 * 16
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_can_be_read_in_both_schemes(scheme, opened):
+    _, data = told(*CASES["4x4"])
+    page = opened(data)
+    page.media(prefers_color_scheme=scheme)
+    card, *texts = page.run(
+        "['.panel', '.facts', '.busiest', '.hint', '.time', '#lead', '.details', 'th', 'td']"
+        ".map((s) => getComputedStyle(document.querySelector(s)))"
+        ".map((c, i) => i ? c.color : c.backgroundColor)"
+    )
+    light = page.run("matchMedia('(prefers-color-scheme: light)').matches")
+    assert light == (scheme == "light")
+    for color in texts:
+        assert contrast(color, card) >= 4.5
+    ramp = page.run(
+        "[...document.querySelectorAll('.ramp i')].map((e) => getComputedStyle(e).backgroundColor)"
+    )
+    bright = np.array([luminance(color) for color in ramp])
+    # Colour-blind or in grey: more bytes are always darker on light paper, lighter on dark.
+    assert (np.diff(bright) * (-1 if light else 1) > 0)[1:].all()
+    assert len(page.picture()) > 20_000
+
+
+def test_print_and_narrow_screens(opened):
+    _, data = told(*CASES["4x4"])
+    page = opened(data)
+    page.media("print", prefers_color_scheme="dark")
+    assert page.run("getComputedStyle(document.getElementById('play')).display") == "none"
+    assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.print().startswith(b"%PDF")
+    page.media()
+    page.resize(380, 800)
+    wide = page.run("document.documentElement.scrollWidth")
+    page.resize(1360, 900)
+    assert wide <= 380
+
+
+def luminance(color):
+    """Relative, after WCAG 2.2."""
+    rgb = np.array([int(x) for x in re.findall(r"\d+", color)[:3]]) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(a, b):
+    low, high = sorted((luminance(a), luminance(b)))
+    return (high + 0.05) / (low + 0.05)
