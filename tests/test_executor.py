@@ -355,6 +355,18 @@ def test_a_call_like_the_last_one_is_looked_at_again():
         allreduce(MPI.COMM_SELF, np.ones(6, int), source)
 
 
+def test_auto_believes_what_the_environment_says_of_the_machine(monkeypatch):
+    comm = MPI.COMM_SELF.Dup()
+    monkeypatch.setenv("SWING_MACHINE", "paper")
+    assert "one node" not in explain(comm, np.ones(5)).why
+    comm.Free()
+    monkeypatch.setenv("SWING_MACHINE", "none such")
+    comm = MPI.COMM_SELF.Dup()
+    with pytest.raises(ValueError, match="no machine 'none such': choose from"):
+        allreduce(comm, np.ones(5))
+    comm.Free()
+
+
 def test_explain_says_what_and_why():
     told = explain(MPI.COMM_SELF, np.ones(10**6), algorithm="ring")
     assert str(told).splitlines() == [

@@ -26,7 +26,7 @@ def by_flow(
     late = network.message_overhead * turns(messages)
     late = np.repeat(late, np.diff(messages.way_ptr))
     messages, bandwidths, _ = with_ends(replace(messages, latency=messages.latency + late), network)
-    return _steps(schedule, messages, flow_times(messages, bandwidths))
+    return step_seconds(schedule, messages, flow_times(messages, bandwidths))
 
 
 def by_packet(
@@ -49,10 +49,10 @@ def by_packet(
         local=conditions.sync == "local",
         buffer_bytes=network.buffer_bytes,
     )
-    return _steps(schedule, messages, times)
+    return step_seconds(schedule, messages, times)
 
 
-def _steps(schedule: Schedule, messages: Messages, arrival: np.ndarray) -> np.ndarray:
+def step_seconds(schedule: Schedule, messages: Messages, arrival: np.ndarray) -> np.ndarray:
     """(nsteps,) what every step adds to the time of all before it.
 
     Steps that were not followed add the mean of the second half of those that were.

@@ -46,7 +46,8 @@ def allreduce(
         op: an MPI operation; ``MPI.SUM`` if None. One that does not commute is left to MPI,
             which reduces in rank order.
         algorithm: a key of `swing.ALGORITHMS`, "auto" (see `swing.select`), or an allreduce
-            `Schedule`.
+            `Schedule`. "auto" asks whether the ranks share a node, unless the environment variable
+            ``SWING_MACHINE`` names the machine or a selection table, ``….json``.
         torus: who sits where; a `Schedule` brings its own. None: the communicator's Cartesian
             topology if it has one, else two dimensions as square as can be.
         consistent: refuse a schedule that would not give every rank the same bits.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable
 from dataclasses import replace
 from functools import cached_property, lru_cache
@@ -23,6 +24,10 @@ Wanted: TypeAlias = tuple[str | Schedule, Torus | None, bool, Options]
 
 PIECE = 2**18
 """Bytes of a message that are sent at a time: what has come is reduced while it is in the cache."""
+
+MACHINE = "SWING_MACHINE"
+"""The environment variable that names the machine for "auto", the same on all ranks: "node", a key
+of `swing.select.MACHINES`, or the path of a selection table (``….json``)."""
 
 _VIEWS, _PLANS = 32, 256  # kept; the least recently used one is dropped
 
@@ -117,7 +122,10 @@ class Planner:
 
     @cached_property
     def _machine(self) -> str:
-        """What `choose` calls it: do all ranks share memory? Collective."""
+        """What `choose` calls it: what the user says, else whether ranks share memory."""
+        said = os.environ.get(MACHINE)
+        if said:
+            return said
         node = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
         shared = node.size == self._comm.size
         node.Free()
