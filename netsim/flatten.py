@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
 
-from netsim.load import check_dims, traffic
-from netsim.messages import Messages
+from netsim.fold import Folded, Whole, fold
+from netsim.load import check_dims
+from netsim.messages import Links, Messages
 from netsim.network import Network
 from netsim.topology import Ways
 from swing.schedule import Op, Schedule, Step
@@ -51,13 +53,15 @@ class Conditions:
         parts: a rule of `PARTS`.
         skew: ranks start at random within so many seconds.
         delay: seconds that a rank needs for each message it receives, by rank: slow ranks.
+        fold: whether nodes that are alike are followed once, see `netsim.fold`.
     """
 
     seed: int = 0
     sync: str = "rank"
     parts: str = "schedule"
     skew: float = 0.0
-    delay: Mapping[int, float] = field(default_factory=dict)
+    delay: Mapping[int, float] = field(default_factory=dict, hash=False)
+    fold: bool = True
 
     def __post_init__(self) -> None:
         if self.sync not in SYNC:
@@ -107,21 +111,31 @@ def kept_steps(schedule: Schedule) -> Array:
 
 def messages_of(
     schedule: Schedule, network: Network, nbytes: int, conditions: Conditions = Conditions()
-) -> Messages:
-    """The messages of the steps of a schedule that `kept_steps` follows.
+) -> tuple[Messages, Links]:
+    """The messages of the steps of a schedule that `kept_steps` follows, and their links.
+
+    Of nodes and links that are alike, see `netsim.fold`, one stands for all.
 
     Raises:
         ValueError: a schedule for other dimensions than the topology's, or with too many messages.
     """
     check_dims(schedule, network.topology)
+    messages, links, late = _messages(schedule, network, conditions)
+    cost = messages.cost * nbytes + late
+    return replace(messages, nbytes=messages.nbytes * nbytes, cost=cost), links
+
+
+@lru_cache(maxsize=1)  # a sweep asks for one schedule at many sizes
+def _messages(
+    schedule: Schedule, network: Network, conditions: Conditions
+) -> tuple[Messages, Links, np.ndarray]:
+    """As `messages_of` for one byte; and the part of the cost that no byte adds to."""
+    _check_count(schedule, schedule.torus.size if schedule.torus.size > MOST else 1, 1)
     kept = np.unique(kept_steps(schedule)).tolist()
-    count = len(kept) * schedule.torus.size * len(schedule.parts)
-    if count > MOST:
-        raise ValueError(
-            f"{schedule.name} on {schedule.torus} has about {count} messages to follow, "
-            f"more than {MOST}: use model='analytic'"
-        )
-    table = _Table(schedule, network, nbytes, conditions)
+    alike = conditions.fold and not conditions.skew and not conditions.delay
+    where = fold(schedule, network, kept) if alike else Whole(schedule, network)
+    _check_count(schedule, where.links.nodes, len(kept))
+    table = _Table(where, conditions)
     length = Counter(map(schedule.phase, range(schedule.nsteps)))
 
     def phase(s: int) -> Hashable:
@@ -131,6 +145,15 @@ def messages_of(
     for _, steps in groupby(kept, key=phase):
         table.add_phase(list(steps))
     return table.messages()
+
+
+def _check_count(schedule: Schedule, nodes: int, nsteps: int) -> None:
+    count = nsteps * nodes * len(schedule.parts)
+    if count > MOST:
+        raise ValueError(
+            f"{schedule.name} on {schedule.torus} has about {count} messages to follow, "
+            f"more than {MOST}: use model='analytic'"
+        )
 
 
 def turns(messages: Messages) -> Array:
@@ -146,52 +169,50 @@ def turns(messages: Messages) -> Array:
     return turn
 
 
-def with_ends(messages: Messages, network: Network) -> tuple[Messages, np.ndarray, np.ndarray]:
-    """Messages, and bandwidth and latency of links, with nodes' own links where they count.
+def with_ends(messages: Messages, links: Links, network: Network) -> tuple[Messages, Links]:
+    """Messages and links, with nodes' own links where they count.
 
     They do where a node's links to others could carry more: then each way begins with the link
     that injects, and ends with the one that ejects.
     """
-    place = network.topology
-    most = place.least_ports * network.bandwidth
+    most = network.topology.least_ports * network.bandwidth
     given = network.injection_bandwidth, network.ejection_bandwidth
     rates = [most if rate is None else rate for rate in given]
     if min(rates) >= most:
-        return messages, network.bandwidths, network.hop_latencies
+        return messages, links
     hops = np.diff(messages.link_ptr)
     message = np.repeat(np.arange(len(messages)), np.diff(messages.way_ptr))
     ptr = messages.link_ptr + 2 * np.arange(len(messages.link_ptr))
-    links = np.empty(ptr[-1], dtype=np.int64)
-    links[ptr[:-1]] = place.nlinks + messages.src[message]
-    links[ptr[1:] - 1] = place.nlinks + place.size + messages.dst[message]
-    links[np.arange(len(messages.links)) + 2 * np.repeat(np.arange(len(hops)), hops) + 1] = (
+    passed, nlinks = np.empty(ptr[-1], dtype=np.int64), len(links.bandwidth)
+    passed[ptr[:-1]] = nlinks + messages.src[message]
+    passed[ptr[1:] - 1] = nlinks + links.nodes + messages.dst[message]
+    passed[np.arange(len(messages.links)) + 2 * np.repeat(np.arange(len(hops)), hops) + 1] = (
         messages.links
     )
-    ends = np.repeat(rates, place.size)
-    return (
-        replace(messages, link_ptr=ptr, links=links),
-        np.concatenate([network.bandwidths, ends]),
-        np.concatenate([network.hop_latencies, np.zeros_like(ends)]),
+    ends = np.repeat(rates, links.nodes)
+    return replace(messages, link_ptr=ptr, links=passed), Links(
+        links.nodes,
+        np.concatenate([links.bandwidth, ends]),
+        np.concatenate([links.latency, np.zeros_like(ends)]),
     )
 
 
 class _Table:
     """Messages in the making, phase by phase; ``gate`` is what each rank waits for next."""
 
-    def __init__(
-        self, schedule: Schedule, network: Network, nbytes: int, conditions: Conditions
-    ) -> None:
-        self.schedule, self.network, self.nbytes = schedule, network, nbytes
-        self.conditions = conditions
-        p = schedule.torus.size
-        self.start, self.delay = conditions.starts(p), conditions.delays(p)
+    def __init__(self, where: Whole | Folded, conditions: Conditions) -> None:
+        self.where, self.conditions = where, conditions
+        self.schedule, self.network = where.schedule, where.network
+        ranks, p = self.schedule.torus.rank_of, self.schedule.torus.size
+        self.start, self.delay = conditions.starts(p)[ranks], conditions.delays(p)[ranks]
         self.columns: list[list[np.ndarray]] = []
         self.ways: list[Ways] = []
-        most = p * (schedule.nsteps + 1) * (len(schedule.parts) + 1)
+        nodes = where.links.nodes
+        most = nodes * (self.schedule.nsteps + 1) * (len(self.schedule.parts) + 1)
         self.need = np.zeros(most, dtype=np.int64)
         self.follows = np.full(most, -1)
         self.ngroups = 0
-        self.gate = np.full(p, -1)
+        self.gate = np.full(nodes, -1)
 
     def add_phase(self, steps: list[int]) -> None:
         """Its steps, one after the other; where there are several, each part for itself."""
@@ -213,14 +234,14 @@ class _Table:
         self.gate = np.where(meet >= 0, meet, self.gate)
 
     def add_step(self, s: int, step: Step, gate: Array) -> Array:
-        """Its messages and their groups; what each rank waits for afterwards."""
-        src, dst, share = traffic(self.schedule, step)
+        """Its messages and their groups; what each node waits for afterwards."""
+        (src, dst, share), ways = self.where.rows(step, (self.conditions.seed, s))
         if not len(src):
             return gate
-        # With a barrier all ranks wait for what rank 0 waits for.
+        # With a barrier all nodes wait for what node 0 waits for.
         sync, p = self.conditions.sync, len(gate)
         sender, receiver = (
-            np.zeros_like(ranks) if sync == "step" else ranks for ranks in (step.src, step.dst)
+            np.zeros_like(nodes) if sync == "step" else nodes for nodes in (src, dst)
         )
         waits = np.bincount(receiver, minlength=p)
         both = sync in ("rank", "local")
@@ -228,17 +249,17 @@ class _Table:
             waits += np.bincount(sender, minlength=p)
         group = self._open(waits, gate)
         own = group[sender] if both else np.full_like(sender, -1)
-        nbytes = share * self.nbytes
-        ops = np.broadcast_to(np.asarray(step.op, dtype=object), len(src))
-        # A rank reduces one message after the other, and they come together.
-        todo = np.bincount(step.dst, np.where(ops == Op.REDUCE, nbytes, 0.0), p)[step.dst]
-        cost = np.where(ops == Op.REDUCE, self.network.gamma * todo, 0.0) + self.delay[step.dst]
-        ready, steps = self.start[step.src], np.full_like(src, s)
+        cost = np.zeros_like(share)
+        if self.network.gamma:
+            ops = np.broadcast_to(np.asarray(step.op, dtype=object), len(src))
+            # A rank reduces one message after the other, and they come together.
+            todo = np.bincount(dst, np.where(ops == Op.REDUCE, share, 0.0), p)[dst]
+            cost = np.where(ops == Op.REDUCE, self.network.gamma * todo, 0.0)
+        ready, steps, late = self.start[src], np.full_like(src, s), self.delay[dst]
         self.columns.append(
-            [src, dst, nbytes, steps, gate[sender], ready, group[receiver], own, cost]
+            [src, dst, share, steps, gate[sender], ready, group[receiver], own, cost, late]
         )
-        place, ties = self.network.topology, self.network.ties
-        self.ways.append(place.ways(src, dst, ties, (self.conditions.seed, s)))
+        self.ways.append(ways)
         return np.where(group >= 0, group, gate)
 
     def _open(self, waits: Array, gate: Array) -> Array:
@@ -258,22 +279,24 @@ class _Table:
         self.follows[before[linked]] = new[linked]
         return group
 
-    def messages(self) -> Messages:
-        """All that was added."""
-        src, dst, nbytes, step, gate, ready, feeds, own, cost = (
+    def messages(self) -> tuple[Messages, Links, np.ndarray]:
+        """All that was added; seconds that do not depend on bytes until each counts."""
+        src, dst, share, step, gate, ready, feeds, own, cost, late = (
             np.concatenate([np.zeros(0), *c]) for c in zip(*self.columns, strict=True)
-        ) if self.columns else [np.zeros(0)] * 9  # fmt: skip
+        ) if self.columns else [np.zeros(0)] * 10  # fmt: skip
         whole = [a.astype(np.int64) for a in (src, dst, step, gate, feeds, own)]
         count = [np.bincount(w.message) for w in self.ways]
         hops = np.concatenate([np.zeros(0, dtype=np.int64), *(np.diff(w.ptr) for w in self.ways)])
-        links = np.concatenate([np.zeros(0, dtype=np.int64), *(w.links for w in self.ways)])
+        passed = np.concatenate([np.zeros(0, dtype=np.int64), *(w.links for w in self.ways)])
         per_way = np.repeat(np.arange(len(hops)), hops)
-        latency = np.bincount(per_way, self.network.hop_latencies[links], len(hops))
-        return Messages(
-            whole[0], whole[1], nbytes, whole[2], whole[3], ready,
+        links = self.where.links
+        latency = np.bincount(per_way, links.latency[passed], len(hops))
+        messages = Messages(
+            whole[0], whole[1], share, whole[2], whole[3], ready,
             np.stack([whole[4], whole[5]], axis=1),
             self.need[: self.ngroups], self.follows[: self.ngroups],
             np.append(0, np.cumsum(np.concatenate([np.zeros(0, dtype=np.int64), *count]))),
             np.concatenate([np.zeros(0), *(w.share for w in self.ways)]),
-            np.append(0, np.cumsum(hops)), links, latency + self.network.end_latency, cost,
+            np.append(0, np.cumsum(hops)), passed, latency + self.network.end_latency, cost,
         )  # fmt: skip
+        return messages, links, late

@@ -91,7 +91,7 @@ def phase_loads(schedule: Schedule, network: Network, seed: int = 0) -> list[Pha
 def link_load(schedule: Schedule, s: int, network: Network, seed: int = 0) -> np.ndarray:
     """(nlinks,) fraction of the vector that step s puts on every link."""
     step, place = schedule.step(s), network.topology
-    lines = _lines(schedule, step, network.ties)
+    lines = line_units(schedule, step, network.ties)
     if lines and isinstance(place, Grid):
         return place.line_load(*lines, network.ties, (seed, s))
     return place.load(traffic(schedule, step), network.ties, (seed, s))
@@ -112,7 +112,7 @@ def check_dims(schedule: Schedule, topology: Topology) -> None:
         )
 
 
-def _lines(
+def line_units(
     schedule: Schedule, step: Step, ties: str
 ) -> tuple[tuple[LineRows, ...], list[float]] | None:
     """The step's lines and the fraction of one block on each; None if rows are needed.
@@ -130,7 +130,7 @@ def _peak(
 ) -> tuple[float, float]:
     """Largest fraction, and seconds per byte, of a link after steps taken n times each."""
     place = network.topology
-    lines = [(n, _lines(schedule, step, network.ties)) for step, n in times]
+    lines = [(n, line_units(schedule, step, network.ties)) for step, n in times]
     if network.uniform and isinstance(place, Grid) and all(found for _, found in lines):
         rows = [row for _, found in lines if found for row in found[0]]
         units = [n * unit for n, found in lines if found for unit in found[1]]
@@ -144,7 +144,7 @@ def _peak(
 def _measure(schedule: Schedule, step: Step, network: Network, seed: Seed) -> StepLoad:
     place = network.topology
     peak, drain = _peak(schedule, [(step, 1)], network, seed)
-    lines = _lines(schedule, step, network.ties)
+    lines = line_units(schedule, step, network.ties)
     reduces = isinstance(step.op, np.ndarray) or step.op is Op.REDUCE
     if lines and network.uniform and isinstance(place, Grid):
         latency = max(network.latency(*path) for path in place.line_paths(lines[0]).tolist())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -54,3 +55,11 @@ class Messages:
 
     def __len__(self) -> int:
         return len(self.src)
+
+
+class Links(NamedTuple):
+    """The links that messages take: how many nodes they join, bytes per second, seconds each."""
+
+    nodes: int
+    bandwidth: np.ndarray
+    latency: np.ndarray

@@ -95,6 +95,7 @@ def simulate(
     parts: str = "schedule",
     skew: float = 0.0,
     delay: Mapping[int, float] | None = None,
+    fold: bool = True,
 ) -> Run:
     """Run a schedule on a simulated network.
 
@@ -109,6 +110,8 @@ def simulate(
         parts: when the parts of a schedule meet, see `netsim.flatten.PARTS`; likewise.
         skew: ranks start at random within so many seconds.
         delay: seconds that a rank needs for each message it receives, by rank: slow ranks.
+        fold: whether nodes that are alike are followed once (flow and packet model); what comes
+            out is the same, see `netsim.fold`.
 
     Raises:
         ValueError: dimensions that differ, a negative size, an unknown model.
@@ -123,7 +126,7 @@ def simulate(
     if model not in MODELS:
         raise ValueError(f"no model {model!r}: choose from {', '.join(MODELS)}")
     check_dims(schedule, network.topology)
-    conditions = Conditions(seed, sync, parts, skew, dict(delay or {}))
+    conditions = Conditions(seed, sync, parts, skew, dict(delay or {}), fold)
     seconds = MODELS[model](schedule, network, int(nbytes), conditions)
     total = float(np.sum(seconds))
     return Run(schedule, network, int(nbytes), model, conditions, total, seconds)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import netsim
 import swing
 from netsim.flatten import PARTS, SYNC, messages_of
+from netsim.fold import fold
 from netsim.models import MODELS
 from netsim.topology import graph, without
 
@@ -115,7 +116,7 @@ def test_what_waits_is_what_is_counted():
         for parts in PARTS:
             schedule, network = on("torus:4x6", "bucket")
             conditions = netsim.flatten.Conditions(sync=sync, parts=parts)
-            messages = messages_of(schedule, network, 1000, conditions)
+            messages, _ = messages_of(schedule, network, 1000, conditions)
             fed = np.bincount(messages.feeds[messages.feeds >= 0], minlength=len(messages.need))
             after = messages.follows[messages.follows >= 0]
             assert (fed + np.bincount(after, minlength=len(fed)) == messages.need).all()
@@ -127,7 +128,43 @@ def test_equal_steps_take_what_the_first_of_them_take():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("netsim.flatten.KEEP", 10**6)
         patch.setattr("netsim.models.KEEP", 10**6)
+        schedule, network = on("torus:40", "ring", ports=2)  # not what is remembered
         assert short == pytest.approx(netsim.simulate(schedule, network, 2**20, "packet").seconds)
+
+
+@pytest.mark.parametrize("model", ["flow", "packet"])
+@pytest.mark.parametrize(
+    "place", ["torus:8x8", "torus:2x8", "torus:6x4", "hx2mesh:8x8", "hx4mesh:8x4", "hyperx:4x8"]
+)
+@pytest.mark.parametrize(
+    ("algorithm", "options"),
+    [("swing", {}), ("swing", {"variant": "latency"}), ("bucket", {}), ("recursive_doubling", {}),
+     ("mirrored_recursive_doubling", {})],
+)  # fmt: skip
+def test_what_is_alike_happens_alike(model, place, algorithm, options):
+    network = netsim.paper_network(place, ties="split")
+    schedule = swing.schedule(algorithm, network.topology.torus, **options)
+    for nbytes, how in ((2**15, {}), (2**20 + 12345, {"sync": "local", "parts": "free"})):
+        one, all_ = (
+            netsim.simulate(schedule, network, nbytes, model, fold=fold, **how).step_seconds
+            for fold in (True, False)
+        )
+        assert one == pytest.approx(all_, rel=1e-9, abs=1e-15)
+
+
+def test_few_nodes_stand_for_all():
+    def nodes(place, algorithm, **more):
+        network = replace(netsim.paper_network(place), **more)
+        schedule = swing.schedule(algorithm, network.topology.torus)
+        return fold(schedule, network, range(schedule.nsteps)).links.nodes
+
+    assert nodes("torus:64x64", "swing") == nodes("hx2mesh:64x64", "swing") == 4
+    assert nodes("torus:64x64", "bucket") == nodes("hyperx:8x8", "recursive_doubling") == 1
+    assert nodes("torus:64x64", "recursive_doubling") == 16 * 16
+    assert nodes("torus:5x8", "swing") == 5 * 2
+    assert nodes("mesh:8x8", "swing") == nodes("torus:8x8", "hamiltonian") == 64
+    assert nodes("torus:8x8", "swing", slow={(0, 1): 0.5}) == 64
+    assert nodes("torus:8x8", "recursive_doubling", ties="random") == 64
 
 
 def test_hyperx_reaches_everyone_in_a_row_at_once():

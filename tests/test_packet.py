@@ -74,7 +74,7 @@ def slow_times(
     def draw(time, w, i):
         if stock[w]:
             rank, size = -len(stock[w]), max(stock[w].pop(0), flit_bytes)
-            heappush(events, (time, comes, w, rank, 0, size, i))
+            heappush(events, (time, comes, 0, w, rank, 0, size, i))
 
     def start(group, time):
         turn = dict.fromkeys(m.src, 0)
@@ -106,11 +106,11 @@ def slow_times(
         return 1 if hop and reach.has_edge(here, links[hop - 1]) else 2
 
     def serve(here, time):
-        able = [q for q in queues[here] if room[here] >= needs(q[1], q[3])]
+        able = [q for q in queues[here] if room[here] >= needs(q[2], q[4])]
         if time < free[here] or not able:
             return
         queues[here].remove(able[0])
-        _, w, _, hop, size, i = packet = able[0]
+        _, _, w, _, hop, size, i = packet = able[0]
         links, service = links_of(w), size / bandwidth[here]
         free[here] = end = time + service
         heappush(events, (end, may_go, here))
@@ -125,7 +125,7 @@ def slow_times(
         if hop + 1 < len(links):
             room[here] -= 1
             slack = max(0.0, service - size / bandwidth[links[hop + 1]])
-            on = (time + latency[here] + slack, comes, w, packet[2], hop + 1, size, i)
+            on = (time + latency[here] + slack, comes, -hop - 1, w, packet[3], hop + 1, size, i)
             heappush(events, on)
             return
         arrival[i] = max(arrival[i], time + latency[here] + service)
@@ -143,7 +143,7 @@ def slow_times(
         if kind == draws:
             draw(*what[1:])
         elif kind == comes:
-            here = links_of(what[0])[what[2]]
+            here = links_of(what[1])[what[3]]
             queues[here].append((time, *what))
             serve(here, time)
         elif kind == room_again:

@@ -22,11 +22,12 @@ def by_flow(
     """(nsteps,) seconds by `netsim.models.flow`."""
     from netsim.models.flow import flow_times
 
-    messages = messages_of(schedule, network, nbytes, conditions)
+    messages, links = messages_of(schedule, network, nbytes, conditions)
     late = network.message_overhead * turns(messages)
     late = np.repeat(late, np.diff(messages.way_ptr))
-    messages, bandwidths, _ = with_ends(replace(messages, latency=messages.latency + late), network)
-    return step_seconds(schedule, messages, flow_times(messages, bandwidths))
+    messages = replace(messages, latency=messages.latency + late)
+    messages, links = with_ends(messages, links, network)
+    return step_seconds(schedule, messages, flow_times(messages, links.bandwidth))
 
 
 def by_packet(
@@ -35,13 +36,13 @@ def by_packet(
     """(nsteps,) seconds by `netsim.models.packet`."""
     from netsim.models.packet import packet_times
 
-    messages = messages_of(schedule, network, nbytes, conditions)
+    messages, links = messages_of(schedule, network, nbytes, conditions)
     messages = replace(messages, cost=messages.cost + network.end_latency)
-    messages, bandwidths, hop_latencies = with_ends(messages, network)
+    messages, links = with_ends(messages, links, network)
     times = packet_times(
         messages,
-        bandwidths,
-        hop_latencies,
+        links.bandwidth,
+        links.latency,
         packet_bytes=network.packet_bytes,
         flit_bytes=network.flit_bytes,
         message_overhead=network.message_overhead,

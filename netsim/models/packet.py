@@ -1,7 +1,8 @@
 """Packet: discrete events; messages are cut into packets that queue for links.
 
 A packet visits the links of its way in order. A link serves one packet at a time, first come,
-first served (ties: by message, then by way), as virtual cut-through does:
+first served (ties: first those that have passed more links, then by message and way), as virtual
+cut-through does:
 
     start_l  = max(comes_l, end of the packet before it)
     end_l    = start_l + time_l,   time_l = max(bytes, flit_bytes) / bandwidth_l
@@ -342,7 +343,7 @@ def _run(net: _Net) -> bool:
                 back = hops[hop - 1]
                 slot = _take(packets, 2 * nlinks)
                 packets[slot].time = time + links[back].latency
-                _enqueue(links, packets, tree, slot, nlinks + back)
+                _enqueue(net, slot, nlinks + back)
             if hop < way.last:
                 onward = hops[hop + 1]
                 link.room -= 1
@@ -350,7 +351,7 @@ def _run(net: _Net) -> bool:
                 if links[onward].bandwidth > link.bandwidth:
                     packet.time += service - size / links[onward].bandwidth
                 packet.hop = hop + 1
-                _enqueue(links, packets, tree, p, onward)
+                _enqueue(net, p, onward)
             else:
                 _give(packets, 2 * nlinks, p)
                 message.arrival = max(message.arrival, time + link.latency + service)
@@ -411,7 +412,7 @@ def _launch(net: _Net, w: int, time: float) -> None:
     packet = net.packets[p]
     packet.time, packet.way, packet.hop = time, w, way.first
     packet.nbytes = net.packet_bytes if stock.packets else stock.rest
-    _enqueue(net.links, net.packets, net.tree, p, net.hops[way.first])
+    _enqueue(net, p, net.hops[way.first])
 
 
 @njit(cache=True, error_model="numpy")
@@ -438,10 +439,11 @@ def _cut(packets: np.ndarray, p: int) -> int:
 
 
 @njit(cache=True, error_model="numpy")
-def _enqueue(links: np.ndarray, packets: np.ndarray, tree: np.ndarray, p: int, circle: int) -> None:
+def _enqueue(net: _Net, p: int, circle: int) -> None:
     """Put a packet into a circle of a link, behind all that come no later, and wake the link."""
+    links, tree, packets, ways = net.links, net.tree, net.packets, net.ways
     packet, before = packets[p], packets[circle].previous
-    while before != circle and _later(packets[before], packet):
+    while before != circle and _later(ways, packets[before], packet):
         before = packets[before].previous
     packet.previous, packet.next = before, packets[before].next
     packets[packet.next].previous = p
@@ -467,7 +469,10 @@ def _due(tree: np.ndarray, j: int, time: float) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _later(a: np.record, b: np.record) -> bool:
+def _later(ways: np.ndarray, a: np.record, b: np.record) -> bool:
     if a.time != b.time:
         return bool(a.time > b.time)
+    passed_a, passed_b = a.hop - ways[a.way].first, b.hop - ways[b.way].first
+    if passed_a != passed_b:
+        return bool(passed_a < passed_b)
     return bool(a.way > b.way)

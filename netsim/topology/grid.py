@@ -106,7 +106,7 @@ class Grid:
         return len(self.torus.active)
 
     @cached_property
-    def _first(self) -> list[int]:
+    def first_links(self) -> list[int]:
         """The number of each dimension's first link; last, the number of links."""
         nlinks = [len(r.ends) * (self.size // d) for r, d in zip(self.rows, self.dims, strict=True)]
         first: list[int] = np.cumsum([0, *nlinks]).tolist()
@@ -115,7 +115,7 @@ class Grid:
     @property
     def nlinks(self) -> int:
         """Number of directed links."""
-        return self._first[-1]
+        return self.first_links[-1]
 
     def _each(self, values: Sequence[np.ndarray]) -> np.ndarray:
         """(nlinks,) from an array (nlinks of a row,) for each dimension."""
@@ -140,7 +140,7 @@ class Grid:
     @cached_property
     def dim(self) -> Array:
         """(nlinks,) the dimension of every link."""
-        return np.repeat(np.arange(len(self.dims)), np.diff(self._first))
+        return np.repeat(np.arange(len(self.dims)), np.diff(self.first_links))
 
     @cached_property
     def ends(self) -> Array:
@@ -185,7 +185,7 @@ class Grid:
         found = Ways.single(np.zeros_like(src), np.zeros(0, dtype=np.int64))
         for j, row, leg in self._legs(Traffic(src, dst, np.ones(len(src)))):
             here = self.rows[j].ways(leg.src, leg.dst, ties, (*seed, j))
-            base = self._first[j] + row * len(self.rows[j].ends)
+            base = self.first_links[j] + row * len(self.rows[j].ends)
             on = base[here.message[here.per_link()]]
             found = found.then(here._replace(links=here.links + on))
         return found
@@ -243,7 +243,7 @@ class Grid:
             for i, held in enumerate(line.held):
                 if i != line.dim:
                     others = np.multiply.outer(others, held).ravel()
-            here = slice(self._first[line.dim], self._first[line.dim + 1])
+            here = slice(self.first_links[line.dim], self.first_links[line.dim + 1])
             total[here] += np.outer(others, self._line(line, unit, ties, seed)).ravel()
         return total
 

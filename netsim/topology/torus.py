@@ -77,14 +77,16 @@ class Ring:
         return np.maximum(np.concatenate(carried, axis=1), 0)
 
     def ways(self, src: Array, dst: Array, ties: str, seed: Seed) -> Ways:
-        """The links of every message; two ways for a tie that is split."""
+        """The links of every message; two ways for a tie that is split or left open."""
         sides = list(self._sides(src, dst, ties, seed))
         message = np.concatenate([np.flatnonzero(share > 0) for _, _, share in sides])
-        order = np.argsort(message, kind="stable")
+        side = np.repeat([0, 1], [np.count_nonzero(share > 0) for _, _, share in sides])
+        # The first way gets a packet that there is only one of: upwards from every other node.
+        order = np.lexsort(((side + src[message]) % 2, message))
+        side = side[order]
         first, hops, share = (
-            np.concatenate([side[k][side[2] > 0] for side in sides])[order] for k in range(3)
+            np.concatenate([way[k][way[2] > 0] for way in sides])[order] for k in range(3)
         )
-        side = np.repeat([0, 1], [np.count_nonzero(share > 0) for _, _, share in sides])[order]
         ptr = np.append(0, np.cumsum(hops))
         along = np.arange(ptr[-1]) - np.repeat(ptr[:-1], hops)
         # Downwards, the i-th link on the way is the last but i of those that are passed.

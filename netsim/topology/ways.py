@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,10 +34,26 @@ class Ways(NamedTuple):
         """(len(links),) the way that each entry of links belongs to."""
         return np.repeat(np.arange(len(self.share)), np.diff(self.ptr))
 
+    @classmethod
+    def join(cls, tables: Sequence[Ways]) -> Ways:
+        """The ways of several lots of messages, one below the other; no message without a way."""
+        first = np.cumsum([0] + [1 + int(t.message.max(initial=-1)) for t in tables])
+        hops = np.concatenate([np.diff(t.ptr) for t in tables])
+        return cls(
+            np.concatenate([t.message + k for t, k in zip(tables, first, strict=False)]),
+            np.concatenate([t.share for t in tables]),
+            np.append(0, np.cumsum(hops)),
+            np.concatenate([t.links for t in tables]),
+        )
+
     def take(self, index: Array) -> Ways:
-        """The ways of some of the messages, where each has but one."""
-        hops = np.diff(self.ptr)[index]
-        return Ways.single(hops, _pick(self, index, hops))
+        """The ways of some of the messages, in any order."""
+        choices = np.bincount(self.message, minlength=1 + int(index.max(initial=-1)))
+        times = choices[index]
+        way = np.repeat((np.cumsum(choices) - choices)[index], times) + _count_up(times)
+        hops = np.diff(self.ptr)[way]
+        message = np.repeat(np.arange(len(index)), times)
+        return Ways(message, self.share[way], np.append(0, np.cumsum(hops)), _pick(self, way, hops))
 
     def then(self, more: Ways) -> Ways:
         """Every way of a message, continued by every way of the same message in ``more``."""
