@@ -148,8 +148,9 @@ def _levels(sent: Sequence[Sent], order: Sequence[int]) -> list[int]:
     uses = []  # rank and chunk, time, message, does it write
     for m, message in enumerate(sent):
         for chunk in message.chunks:
-            uses.append(((message.src, chunk), order[message.taken], False, m))
-            uses.append(((message.dst, chunk), order[message.put], True, m))
+            # What one step receives and sends on is written before it is read.
+            uses.append(((message.src, chunk), 2 * order[message.taken] + 1, False, m))
+            uses.append(((message.dst, chunk), 2 * order[message.put], True, m))
     rules: dict[tuple[int, int], int] = {}  # message b comes so many steps after message a
     place, wrote, reads = None, -1, list[int]()
     for here, _, writes, m in sorted(uses):
