@@ -9,6 +9,7 @@ reduce-scatter again, and p - 1 blocks leave every rank.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -16,7 +17,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from swing.line import Line, Sets
+from swing.line import Line, LineStep, Sets
 from swing.schedule import (
     BlockRange,
     BlockSets,
@@ -29,7 +30,7 @@ from swing.schedule import (
 )
 from swing.torus import Array, Torus
 
-Order = Sequence[int | None]
+Order = Sequence[int | tuple[int, ...] | None]
 Variant = Literal["bandwidth", "latency", "hybrid"]
 
 
@@ -53,44 +54,45 @@ def product(torus: Torus, lines: Sequence[Line], order: Order, k: int | None = N
     Args:
         torus: the ranks.
         lines: one line a dimension.
-        order: the dimension of every step; None for a step in which the part rests.
+        order: the dimension of every step, several that act at once, or None for a step in
+            which the part rests. At once: a rank deals directly with all that it would have
+            reached through others in a step along each of them.
         k: steps of reduce-scatter. All of them if None, and then the result is only that
             reduce-scatter. Otherwise the steps after the k-th run in reverse order, long hops
             first, and partners swap all they hold: the partial sums are then sums over the
             nested sets of the reduce-scatter, so every rank adds up the same tree and gets the
             same bits.
     """
-    nsteps = len(order)
+    steps = [() if at is None else (at,) if isinstance(at, int) else at for at in order]
+    nsteps = len(steps)
     taken = [[0] * len(lines)]  # steps along each dimension before each step
-    for dim in order:
-        taken.append([t + (j == dim) for j, t in enumerate(taken[-1])])
+    for dims in steps:
+        taken.append([t + (j in dims) for j, t in enumerate(taken[-1])])
     split = nsteps if k is None else k
     if split < nsteps:
         lines = [line.coarse(t) for line, t in zip(lines, taken[split], strict=True)]
-    place = _places(lines, order)
+    place = _places(lines, steps)
 
     def scatter(s: int) -> Step:
-        dim = order[s]
-        if dim is None:
-            return _rest()
         held = [line.held(t) for line, t in zip(lines, taken[s], strict=True)]
-        src, dst, held[dim] = lines[dim].step(taken[s][dim])
-        return _along(torus, dim, src, dst, held, place)
+        moves = {j: lines[j].step(taken[s][j]) for j in steps[s]}
+        kept = {j: lines[j].held(taken[s + 1][j]) for j in steps[s]}
+        return _along(torus, moves, kept, held, place)
 
     def swap(s: int) -> Step:
-        dim = order[nsteps - 1 - s]
-        if dim is None:
-            return _rest()
-        held = [line.held(t) for line, t in zip(lines, taken[split], strict=True)]
-        src, dst, _ = lines[dim].step(taken[nsteps - 1 - s][dim])
-        held[dim] = held[dim].take(src)
-        return _along(torus, dim, src, dst, held, place)
+        t = nsteps - 1 - s
+        held = [line.held(u) for line, u in zip(lines, taken[split], strict=True)]
+        moves = {}
+        for j in steps[t]:  # whoever a node would send its blocks to is heard by it
+            dst, src, _ = lines[j].step(taken[t][j])
+            by_sender = np.argsort(src, kind="stable")
+            src, dst = src[by_sender], dst[by_sender]
+            moves[j] = LineStep(src, dst, held[j].take(src))
+        return _along(torus, moves, dict(enumerate(held)), held, place)
 
     def pattern(s: int) -> Hashable:
-        dim = order[s]
-        if dim is None:
-            return None
-        return dim, lines[dim].pattern(taken[s][dim]), *np.delete(taken[s], dim).tolist()
+        now = [(j, lines[j].pattern(taken[s][j])) for j in steps[s]]
+        return (*now, *np.delete(taken[s], list(steps[s])).tolist()) if now else None
 
     def owner() -> Array:
         ranks = np.empty(nblocks, dtype=np.int64)
@@ -312,7 +314,7 @@ def segmented(
     return replace(parallel(every, shares), phase=lambda s: 0)
 
 
-def _places(lines: Sequence[Line], order: Order) -> list[Array]:
+def _places(lines: Sequence[Line], steps: Sequence[tuple[int, ...]]) -> list[Array]:
     """For each dimension the amount every label adds to a block's number.
 
     The number of a block is a mixed-radix number with a digit for every step, the first step's
@@ -322,9 +324,7 @@ def _places(lines: Sequence[Line], order: Order) -> list[Array]:
     rest = [line.nblocks for line in lines]  # labels that the digits so far do not tell apart
     taken = [0] * len(lines)
     stride = int(np.prod(rest))
-    for dim in order:
-        if dim is None:
-            continue
+    for dim in itertools.chain(*steps):
         radix = lines[dim].radices[taken[dim]]
         taken[dim] += 1
         stride //= radix
@@ -334,24 +334,53 @@ def _places(lines: Sequence[Line], order: Order) -> list[Array]:
 
 
 def _along(
-    torus: Torus, dim: int, src: Array, dst: Array, sets: Sequence[Sets], place: Sequence[Array]
+    torus: Torus,
+    moves: dict[int, LineStep],
+    kept: dict[int, Sets],
+    held: Sequence[Sets],
+    place: Sequence[Array],
 ) -> Step:
-    """The step that sends along ``dim`` the products of one set of every dimension."""
+    """The step that sends along some dimensions the products of one set of every dimension.
+
+    Args:
+        moves: the step of the line of each of these dimensions.
+        kept: the sets that coordinates keep in it; in several dimensions at once a message moves
+            along some and stays where it is in the others.
+        held: for all other dimensions, the sets that coordinates hold.
+    """
+    if not moves:
+        return _rest()
+    src = [np.arange(d) for d in torus.dims]
+    dst, sets = list(src), list(held)
+    for j, (tail, head, sent) in moves.items():
+        src[j], dst[j], sets[j] = tail, head, sent
+        if len(moves) > 1:
+            nodes = np.arange(torus.dims[j])
+            src[j], dst[j] = np.append(tail, nodes), np.append(head, nodes)
+            sets[j] = sent.followed_by(kept[j])
     counts = [s.count for s in sets]
 
     def rows() -> Rows:
         count = _outer(np.multiply, counts).ravel()
         shape = [len(c) for c in counts]
-        some = np.flatnonzero(count)
-        columns = Rows(
-            np.take(torus.grid, src, axis=dim).ravel()[some],
-            np.take(torus.grid, dst, axis=dim).ravel()[some],
-            _blocks(sets, place, count, shape).take(some),
-            np.zeros(len(some), dtype=np.int64),
-        )
-        return columns
+        tails, heads = (torus.grid[np.ix_(*ends)].ravel() for ends in (src, dst))
+        some = np.flatnonzero((count > 0) & (tails != heads))
+        if len(moves) > 1:
+            hops = _outer(np.add, [_hops(torus, j, src[j], dst[j]) for j in range(len(src))])
+            some = some[np.argsort(-hops.ravel()[some], kind="stable")]  # injected in this order
+        blocks = _blocks(sets, place, count, shape).take(some)
+        return Rows(tails[some], heads[some], blocks, np.zeros(len(some), dtype=np.int64))
 
-    return Step.lazy(Op.REDUCE, rows, (LineRows(0, dim, src, dst, counts[dim], tuple(counts)),))
+    if len(moves) > 1:
+        return Step.lazy(Op.REDUCE, rows, ())
+    (dim,) = moves
+    line = LineRows(0, dim, src[dim], dst[dim], counts[dim], tuple(counts))
+    return Step.lazy(Op.REDUCE, rows, (line,))
+
+
+def _hops(torus: Torus, dim: int, src: Array, dst: Array) -> Array:
+    d = torus.dims[dim]
+    return np.minimum((dst - src) % d, (src - dst) % d) if torus.wrap[dim] else abs(dst - src)
 
 
 def _blocks(

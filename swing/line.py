@@ -100,21 +100,31 @@ class Line:
     def coarse(self, k: int) -> Line:
         """The same line with only the blocks that its first k steps tell apart.
 
-        Labels that differ in later digits become one. The sets must be ranges.
+        Labels that are held together before step k become one. The sets must be ranges.
         """
-        size = int(np.prod(self.radices[k:], dtype=np.int64))
+        start = self.held(k).start
+        assert start is not None
+        cuts = np.unique(start)
 
         def merge(sets: Sets) -> Sets:
             assert sets.start is not None
-            return Sets.ranges(sets.start // size, sets.count // size)
+            lo = np.searchsorted(cuts, sets.start, side="right") - 1
+            return Sets.ranges(lo, np.searchsorted(cuts, sets.start + sets.count) - lo)
 
         def step(s: int) -> LineStep:
             src, dst, sent = self.step(s)
             return LineStep(src, dst, merge(sent))
 
-        radices = self.radices[:k] + (1,) * (self.nsteps - k)
+        radices = self.radices[:k]
+        if int(np.prod(radices, dtype=np.int64)) != len(cuts):
+            radices = (len(cuts),) + (1,) * (k - 1)
         return Line(
-            self.d, radices, self.owner[::size], step, lambda s: merge(self.held(s)), self.folds
+            self.d,
+            radices + (1,) * (self.nsteps - k),
+            self.owner[cuts],
+            step,
+            lambda s: merge(self.held(s)),
+            self.folds,
         )
 
 

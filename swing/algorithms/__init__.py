@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 from swing.algorithms.bucket import bucket
 from swing.algorithms.hamiltonian import hamiltonian
 from swing.algorithms.recursive_doubling import mirrored_recursive_doubling, recursive_doubling
+from swing.algorithms.recursive_multiplying import recursive_multiplying
 from swing.algorithms.ring import ring
 from swing.algorithms.swing import swing
 from swing.schedule import Schedule
@@ -18,6 +19,7 @@ ALGORITHMS: dict[str, Callable[..., Schedule]] = {
     "swing": swing,
     "recursive_doubling": recursive_doubling,
     "mirrored_recursive_doubling": mirrored_recursive_doubling,
+    "recursive_multiplying": recursive_multiplying,
     "ring": ring,
     "hamiltonian": hamiltonian,
     "bucket": bucket,
