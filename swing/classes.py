@@ -15,6 +15,7 @@ will do: d nodes in two steps need the distance d/2 and then half a window.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -55,7 +56,7 @@ def class_line(digits: Sequence[Array], wrap: bool = True, mirrored: bool = Fals
     size = [np.bincount(of) for of in classes]
     first = [np.cumsum(n) - n for n in size]  # classes are ranges of labels
     even = [len(n) * int(n[0]) == d and np.ptp(n) == 0 for n in size]
-    radices = [len(b) // len(a) for a, b in zip(size, size[1:], strict=False)]
+    radices = [len(b) // len(a) for a, b in pairwise(size)]
 
     def blocks(s: int, of: Array) -> Sets:
         return Sets.ranges(first[s][of], size[s][of])

@@ -342,11 +342,9 @@ def _along(
 ) -> Step:
     """The step that sends along some dimensions the products of one set of every dimension.
 
-    Args:
-        moves: the step of the line of each of these dimensions.
-        kept: the sets that coordinates keep in it; in several dimensions at once a message moves
-            along some and stays where it is in the others.
-        held: for all other dimensions, the sets that coordinates hold.
+    ``moves`` is the step of the line of each of these dimensions, ``kept`` what coordinates keep
+    in it: of several dimensions a message moves along some and stays where it is in the others.
+    ``held`` is what coordinates hold along all other dimensions.
     """
     if not moves:
         return _rest()

@@ -12,10 +12,11 @@ Cost, latency-optimal: Λ = steps/log2 p; hops: the diameter, and half a window 
 every further step along it. Bandwidth-optimal: twice the steps, p - 1 blocks out of every rank.
 
 >>> import swing
->>> print(swing.schedule("recursive_multiplying", swing.Torus(4), radices=((2,), (2,)), ports=1,
-...     variant="latency"))
+>>> steps = ((2,), (2,))
+>>> ring = swing.Torus(4)
+>>> print(swing.schedule("recursive_multiplying", ring, radices=steps, variant="latency", ports=1))
 0 +  0→2:0  1→3:0  2→0:0  3→1:0
-1 +  0→3:0  1→0:0  2→1:0  3→2:0
+1 +  0→1:0  1→0:0  2→3:0  3→2:0
 
 Source: Ruefenacht, Bull, Booth 2017 for exchanges in groups, `radices` of one dimension; r ± 3^k
 is the pattern of Trivance (arXiv 2602.17254); nearest members, dimensions at once, sizes that no
@@ -28,6 +29,7 @@ import math
 import operator
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 from swing.classes import class_line, digits_of
 from swing.compose import Variant, by_ports, realise
@@ -37,6 +39,8 @@ from swing.torus import Torus
 Radices = tuple[tuple[int, ...], ...]
 WIDEST = 16
 """By default no more nodes of a ring than these exchange in one step: each costs to inject."""
+AT_ONCE = 128
+"""Nodes that exchange in one step along several dimensions, at most."""
 
 
 def recursive_multiplying(
@@ -110,7 +114,7 @@ def even(d: int, nsteps: int) -> tuple[int, ...]:
         return (d,) * nsteps
     most = math.ceil(d ** (1 / nsteps) - 1e-9)
     found = [(m, *even(-(-d // m), nsteps - 1)) for m in range(2, most + 1)]
-    return tuple(sorted(min(found, key=lambda some: sum(some) * math.prod(some) ** 2)))
+    return tuple(sorted(min(found, key=lambda some: sum(some) * math.prod(some) ** 4)))
 
 
 def _steps(d: int, widest: int) -> int:
@@ -138,3 +142,43 @@ def _checked(torus: Torus, radices: Sequence[Sequence[int]]) -> Radices:
                 f"and only with the last one, not {along}"
             )
     return steps
+
+
+def family(torus: Torus) -> list[dict[str, Any]]:
+    """What is worth a thought on a torus: radices alike everywhere, in every variant.
+
+    >>> len(family(Torus((8, 8))))
+    24
+    """
+    found: list[dict[str, Any]] = []
+    for steps in _choices(torus):
+        found += [{"radices": steps, "variant": "latency", "ports": n} for n in _ports(torus)]
+        found += [{"radices": steps, "variant": "hybrid", "k": k} for k in range(1, len(steps))]
+        found += [{"radices": steps, "variant": "bandwidth"}]
+    return found
+
+
+def _choices(torus: Torus) -> list[Radices]:
+    """Ways to multiply: for every bound on the radices; several dimensions at once if few peers."""
+    widths = [2, 3, 4, 8, 16, 32, 64, 128]
+    alike = [steps_in_turn([even(d, _steps(d, w)) for d in torus.dims]) for w in widths]
+    joint = [_joined(steps, AT_ONCE) for steps in alike]
+    return list(dict.fromkeys([*alike, *joint]))
+
+
+def _joined(steps: Radices, most: int) -> Radices:
+    """Steps that follow each other in one, as long as it has at most so many peers."""
+    found: list[tuple[int, ...]] = []
+    for step in steps:
+        if found:
+            both = tuple(a * b for a, b in zip(found[-1], step, strict=True))
+            apart = all(1 in pair for pair in zip(found[-1], step, strict=True))
+            if apart and math.prod(both) <= most:
+                found[-1] = both
+                continue
+        found.append(step)
+    return tuple(found)
+
+
+def _ports(torus: Torus) -> list[int]:
+    return sorted({1, max(1, len(torus.active))})
