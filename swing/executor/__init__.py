@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from swing.torus import Torus
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-    from swing.executor.call import Explanation
+    from swing.executor.explanation import Explanation
 
 __all__ = ["allreduce", "explain"]
 
@@ -67,7 +68,7 @@ def allreduce(
         ImportError: mpi4py or an MPI library is missing.
     """
     wanted = algorithm, torus, consistent, tuple(options.items())
-    return _call().allreduce(comm, sendbuf, recvbuf, op, wanted, timeout)
+    return load("call").allreduce(comm, sendbuf, recvbuf, op, wanted, timeout)
 
 
 def explain(
@@ -87,14 +88,18 @@ def explain(
     communicator needs.
     """
     wanted = algorithm, torus, consistent, tuple(options.items())
-    explanation: Explanation = _call().explain(comm, sendbuf, recvbuf, op, wanted)
+    explanation: Explanation = load("call").explain(comm, sendbuf, recvbuf, op, wanted)
     return explanation
 
 
 @cache
-def _call() -> ModuleType:
+def load(name: str) -> ModuleType:
+    """A module of this package that needs MPI.
+
+    Raises:
+        ImportError: mpi4py or an MPI library is missing.
+    """
     try:
-        from swing.executor import call
+        return import_module(f"swing.executor.{name}")
     except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py without an MPI library
         raise ImportError(f'{error}: pip install "torus-swing[mpi]"') from error
-    return call

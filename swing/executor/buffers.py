@@ -115,6 +115,43 @@ def vector(given: Any, name: str, blocks: int = 1) -> Typed:
     return memory.view(np.dtype((np.void, datatype.extent))), datatype
 
 
+def pieces(given: Any, name: str, ranks: int) -> tuple[np.ndarray, list[int], list[int]]:
+    """A buffer for pieces of all ranks: its bytes, and of each piece how many and where they start.
+
+    Args:
+        given: a buffer or specification; counts and displacements are one number for all ranks or
+            one each, without counts the pieces are as equal as can be, without displacements they
+            follow each other.
+        name: what errors call it.
+        ranks: how many pieces there are.
+
+    Raises:
+        TypeError, ValueError: as `vectors`, or pieces that the buffer does not hold.
+    """
+    spec = Spec.of(given, name, pairs=(tuple,))
+    datatype = spec.datatype
+    extent = datatype.extent if datatype else _numbers(spec.buffer, name).itemsize
+    memory = raw(spec.buffer, name)
+    if spec.count is None:
+        whole, more = divmod(len(memory) // extent, ranks)
+        counts = [whole + (r < more) for r in range(ranks)]
+    else:
+        counts = _each(spec.count, name, ranks)
+    if spec.displacement is None:
+        starts = [sum(counts[:r]) for r in range(ranks)]
+    elif np.ndim(spec.displacement) == 0:
+        starts = [_index(spec.displacement, name) * r for r in range(ranks)]
+    else:
+        starts = _each(spec.displacement, name, ranks)
+    ends = [(s + n) * extent for s, n in zip(starts, counts, strict=True) if n]
+    if min(counts) < 0 or min(starts) < 0 or max(ends, default=0) > len(memory):
+        raise ValueError(
+            f"{name} has {len(memory)} bytes, which do not hold the pieces of {counts} elements "
+            f"of {extent} bytes from {starts} on: pass [buffer, counts, displacements, datatype]"
+        )
+    return memory, [n * extent for n in counts], [s * extent for s in starts]
+
+
 def check_types(one: Typed, other: Typed) -> None:
     """Raise ValueError unless send and receive vector hold elements of one type."""
     if one[0].dtype != other[0].dtype or one[1] != other[1]:
@@ -204,6 +241,15 @@ def _index(number: Any, name: str) -> int:
             f"{name} says {number!r} where a number of elements belongs: pass [buffer, count, "
             "datatype], or a numpy array in place of a list"
         ) from None
+
+
+def _each(numbers: Any, name: str, ranks: int) -> list[int]:
+    """One number a rank."""
+    if np.ndim(numbers) == 0:
+        return [_index(numbers, name)] * ranks
+    if len(numbers) != ranks:
+        raise ValueError(f"{name} needs {ranks} counts and displacements, one a rank")
+    return [_index(number, name) for number in numbers]
 
 
 def _no_buffer(given: Any, name: str) -> TypeError:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from swing.executor.blocks import Blocks
 from swing.executor.memory import borrow, is_same
 from swing.executor.ops import Reduction
 from swing.executor.planner import Planner, Wanted
@@ -28,12 +29,15 @@ class Context:
     """One communicator's private duplicate, and what was made for it."""
 
     def __init__(self, comm: MPI.Intracomm) -> None:
-        self.comm = comm.Dup()
+        self.comm = MPI.Intracomm(comm).Dup()
         self.comm.Set_errhandler(MPI.ERRORS_RETURN)
         self.planner = Planner(self.comm)
+        self.blocks = Blocks(self.planner, self.comm.rank)
         self._scratch = np.empty(0, np.uint8)
         self._programs: dict[Hashable, Program] = {}
         self._failure: tuple[str, Any] | None = None
+        self._numbers = [0, 0]
+        self._tags = (int(self.comm.Get_attr(MPI.TAG_UB) or 2**15 - 1) - 1) // 2
         # In MPI no overflow raises an error, and one rank that raises would hang the others.
         self._quiet = copy_context()
         self._quiet.run(np.seterr, all="ignore")
@@ -106,10 +110,23 @@ class Context:
         try:
             self._quiet.run(run, program)
         except BaseException as error:
-            # Messages under way may still need the memory.
-            self._failure = str(error) or type(error).__name__, (buffers, self._scratch)
-            self._programs.clear()
+            self.fail(error, *buffers)
             raise
+
+    def fail(self, error: BaseException, *buffers: Any) -> None:
+        """Take note that a call has failed; its messages under way may still need their memory."""
+        if self._failure is None:
+            self._failure = str(error) or type(error).__name__, (buffers, self._scratch)
+        self._programs.clear()
+
+    def tag(self, persistent: bool = False) -> int:
+        """The tag of the next operation's messages, the same on all ranks; 0 is for blocking calls.
+
+        Persistent operations last, so that they count on their own and do not meet the others'
+        numbers when those come round.
+        """
+        self._numbers[persistent] += 1
+        return 1 + persistent + 2 * (self._numbers[persistent] % self._tags)
 
     def close(self) -> None:
         """Free the duplicate and the scratch memory; collective."""

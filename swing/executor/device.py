@@ -45,12 +45,11 @@ def is_device_memory(address: int) -> bool:
     return kind.value != _HOST if not failed else failed not in _UNKNOWN
 
 
-def to_host(buffer: Any, *, read: bool = True) -> Any:
-    """A host buffer that stands for a device buffer; host buffers stand for themselves.
+def host_for(buffer: Any) -> Any:
+    """A host buffer that can stand for a device buffer; host buffers stand for themselves.
 
     Args:
         buffer: any buffer, or a ``[buf, …]`` specification.
-        read: copy the contents, once the work queued on CuPy's current stream is done.
 
     Raises:
         ImportError: CuPy is missing.
@@ -59,24 +58,30 @@ def to_host(buffer: Any, *, read: bool = True) -> Any:
     if not is_on_device(buffer):
         return buffer
     if isinstance(buffer, (list, tuple)):
-        return [to_host(buffer[0], read=read), *buffer[1:]]
+        return [host_for(buffer[0]), *buffer[1:]]
     array = _array(buffer)
     import cupyx
 
     order = "C" if array.flags.c_contiguous else "F"
-    host = cupyx.empty_pinned(array.shape, array.dtype, order)
-    if read:
-        _synchronize()
-        array.get(out=host)
-    return host
+    return cupyx.empty_pinned(array.shape, array.dtype, order)
 
 
-def to_device(host: Any, buffer: Any) -> None:
-    """Copy a host buffer of `to_host` to the device buffer that it stands for."""
+def fetch(buffer: Any, host: Any) -> None:
+    """Copy a device buffer to its stand-in, once the work queued on CuPy's stream is done."""
     if host is buffer:
         return
     if isinstance(buffer, (list, tuple)):
-        return to_device(host[0], buffer[0])
+        return fetch(buffer[0], host[0])
+    _synchronize()
+    _array(buffer).get(out=host)
+
+
+def put(host: Any, buffer: Any) -> None:
+    """Copy the stand-in to the device buffer."""
+    if host is buffer:
+        return
+    if isinstance(buffer, (list, tuple)):
+        return put(host[0], buffer[0])
     _array(buffer).set(host)
     _synchronize()
 

@@ -66,6 +66,13 @@ def is_same(send: np.ndarray, recv: np.ndarray) -> bool:
     return there == here
 
 
+def check_apart(send: np.ndarray, recv: np.ndarray) -> None:
+    """Raise ValueError if two vectors share memory."""
+    there, here = MPI.Get_address(send), MPI.Get_address(recv)
+    if max(there, here) < min(there + send.nbytes, here + recv.nbytes):
+        raise ValueError("sendbuf and recvbuf overlap: pass MPI.IN_PLACE as sendbuf")
+
+
 def borrow(address: int, count: int, dtype: np.dtype[Any]) -> np.ndarray:
     """(count,) elements at an address. They do not keep their memory alive."""
     memory = MPI.buffer.fromaddress(address, count * dtype.itemsize)

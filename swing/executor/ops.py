@@ -32,6 +32,28 @@ _UFUNCS = {
 }
 
 
+def operation(comm: MPI.Comm, op: MPI.Op | None) -> MPI.Op:
+    """What to reduce with; MPI.SUM if None.
+
+    Raises:
+        TypeError, ValueError: a communicator or an operation that is none.
+    """
+    if not isinstance(comm, MPI.Comm):
+        raise TypeError(f"comm is a {type(comm).__name__}: pass a communicator of mpi4py")
+    if not comm:
+        raise ValueError("comm is MPI.COMM_NULL: call allreduce on the communicator's ranks only")
+    if op is None:
+        return MPI.SUM
+    if not isinstance(op, MPI.Op):
+        raise TypeError(
+            f"op is a {type(op).__name__}, not an MPI operation: "
+            "make one with MPI.Op.Create(function, commute=True)"
+        )
+    if not op:
+        raise ValueError("op is MPI.OP_NULL: pass an operation, such as MPI.SUM")
+    return op
+
+
 def reduction(op: MPI.Op, dtype: np.dtype[Any], datatype: MPI.Datatype | None) -> Reduction:
     """The reduction of an operation on elements of a type. MAX and MIN pass a NaN on.
 

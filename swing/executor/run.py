@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
@@ -91,7 +91,7 @@ def run(program: Program) -> None:
 
 def play(
     plan: Plan, memory: Memory, reduce: Reduction, comm: MPI.Intracomm, tag: int
-) -> Iterator[Awaited]:
+) -> Generator[Awaited]:
     """Carry out this rank's plan; whenever messages have to be awaited, say which.
 
     Every other rank of ``comm`` has its own plan, under the same tag.

@@ -56,6 +56,16 @@ def test_a_rank_that_does_not_come_is_named(count):
     assert (allreduce(WORLD, np.ones(3)) == SIZE).all()
 
 
+def test_what_mpi_does_is_waited_for_no_longer_either():
+    comm = WORLD.Dup()  # not freed, nor is the operation
+    op = MPI.Op.Create(lambda a, b, datatype: None, commute=False)
+    allreduce(comm, np.ones(3))
+    if RANK == 0:
+        with pytest.raises(TimeoutError, match=r"MPI_Iallreduce is not over within 0\.1 s"):
+            allreduce(comm, np.ones(10**6), op=op, timeout=0.1)
+    WORLD.Barrier()
+
+
 def test_ranks_that_never_called_before_are_waited_for_no_longer():
     comm = WORLD.Dup()  # not freed: rank 0 has begun to meet the others there
     if RANK == 0:
