@@ -125,6 +125,11 @@ class Network:
             + hops * self.flit_bytes / self.bandwidth
         )
 
+    def _repr_html_(self) -> str:
+        from netsim.picture import network_html
+
+        return network_html(self)
+
 
 def paper_network(
     where: Topology | str, bandwidth: float = 50e9, ties: str = "adaptive"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ class Bottleneck(NamedTuple):
     seconds: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """One simulated collective.
 
@@ -40,7 +40,7 @@ class Run:
     model: str
     conditions: Conditions
     seconds: float
-    step_seconds: np.ndarray = field(repr=False)
+    step_seconds: np.ndarray
 
     @property
     def goodput(self) -> float:
@@ -82,6 +82,17 @@ class Run:
         tail, head = place.ends[link].tolist()
         messages = tuple(step.message(i) for i in users.tolist())
         return Bottleneck((tail, head), s, messages, float(self.step_seconds[s]))
+
+    def __repr__(self) -> str:
+        return (
+            f"<{self.schedule.name} on {self.network.topology.name}, {self.nbytes} bytes: "
+            f"{self.seconds * 1e6:.4g} us, {self.model} model>"
+        )
+
+    def _repr_html_(self) -> str:
+        from netsim.picture import run_html
+
+        return run_html(self)
 
 
 def simulate(

@@ -228,6 +228,14 @@ class Step:
     def __str__(self) -> str:
         return spell(self.message(i) for i in range(len(self)))
 
+    def __repr__(self) -> str:
+        return f"<step of {len(self)} messages>"
+
+    def _repr_svg_(self) -> str:
+        from swing.picture import step_svg
+
+        return step_svg(self)
+
 
 class Message(NamedTuple):
     """One row of a schedule."""
@@ -348,6 +356,11 @@ class Schedule(Sequence[Step]):
             f"<{self.collective} {self.name} on {self.torus}: "
             f"{self.nsteps} steps, {self.nblocks} blocks, {len(self.parts)} parts>"
         )
+
+    def _repr_html_(self) -> str:
+        from swing.picture import schedule_html
+
+        return schedule_html(self)
 
     def __str__(self) -> str:
         width = len(str(self.nsteps - 1))

@@ -110,6 +110,11 @@ class GraphTopology:
         """The links between nodes."""
         return self.table.ways(src, dst, ties, seed)
 
+    def _repr_svg_(self) -> str:
+        from netsim.picture import topology_svg
+
+        return topology_svg(self)
+
     def paths(self, src: Array, dst: Array) -> np.ndarray:
         """(m, 3) the `Path` of every message."""
         return self.table.path(src, dst)

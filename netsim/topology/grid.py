@@ -190,6 +190,11 @@ class Grid:
             found = found.then(here._replace(links=here.links + on))
         return found
 
+    def _repr_svg_(self) -> str:
+        from netsim.picture import topology_svg
+
+        return topology_svg(self)
+
     def paths(self, src: Array, dst: Array) -> np.ndarray:
         """(m, 3) the `Path` of every message."""
         legs = self._legs(Traffic(src, dst, np.ones(len(src))))
