@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -240,6 +241,39 @@ def _fold_and_deliver(core: Line, d: int, idle: Array, home: Array) -> Line:
         )
 
     return Line(d, (d, *(1,) * last), owner, step, held, folds=1)
+
+
+def by_offsets(owner: Array, sign: Array, moves: Sequence[Sequence[tuple[int, Array]]]) -> Line:
+    """A line that looks the same from every node, up to its direction.
+
+    Args:
+        owner: (d,) the coordinate that every label belongs to.
+        sign: (d,) 1 or -1: the direction in which each coordinate counts.
+        moves: of every step, pairs of a distance δ and the offsets o of blocks: coordinate x
+            sends those of x + sign·o to x + sign·δ.
+    """
+    d = len(owner)
+    label, nodes = np.argsort(owner), np.arange(d)
+
+    def around(offsets: Array) -> Sets:
+        count = np.full(d, len(offsets))
+        return Sets(count, lambda x: np.sort(label[(x + sign[x] * offsets) % d]))
+
+    kept = [np.arange(d)]
+    for step in moves:
+        sent = np.concatenate([offsets for _, offsets in step])
+        kept.append(np.setdiff1d(kept[-1], sent % d))
+
+    def line_step(s: int) -> LineStep:
+        sets = [around(offsets) for _, offsets in moves[s]]
+        return LineStep(
+            np.tile(nodes, len(sets)),
+            np.concatenate([(nodes + sign * delta) % d for delta, _ in moves[s]]),
+            reduce(Sets.followed_by, sets),
+        )
+
+    radices = (d, *(1,) * (len(moves) - 1)) if moves else ()
+    return Line(d, radices, owner, line_step, lambda s: around(kept[s]))
 
 
 def ring_line(d: int, direction: int = 1) -> Line:

@@ -12,6 +12,7 @@ from swing.algorithms.recursive_doubling import mirrored_recursive_doubling, rec
 from swing.algorithms.recursive_multiplying import recursive_multiplying
 from swing.algorithms.ring import ring
 from swing.algorithms.swing import swing
+from swing.algorithms.windows import windows
 from swing.schedule import Schedule
 from swing.torus import Torus
 
@@ -23,6 +24,7 @@ ALGORITHMS: dict[str, Callable[..., Schedule]] = {
     "ring": ring,
     "hamiltonian": hamiltonian,
     "bucket": bucket,
+    "windows": windows,
 }
 
 

@@ -26,12 +26,16 @@ sizes inside a torus and the order of the latency-optimal steps are our own.
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import numpy as np
 
 from swing.compose import Variant, by_ports, in_turn, realise
-from swing.line import Line, LineStep, Sets, fold, halving, tree_order
+from swing.line import Line, LineStep, Sets, by_offsets, fold, halving, tree_order
 from swing.schedule import Schedule
 from swing.torus import Array, Torus
+
+Blocks = Literal["last", "early"]
 
 
 def swing(
@@ -40,6 +44,7 @@ def swing(
     variant: Variant = "bandwidth",
     k: int | None = None,
     ports: int | None = None,
+    blocks: Blocks = "last",
     collective: str = "allreduce",
 ) -> Schedule:
     """Swing on any torus.
@@ -50,15 +55,19 @@ def swing(
             an exchange of what is left, k steps of allgather.
         k: for "hybrid", 0 … the number of halving steps.
         ports: parts that run side by side, 1 … 2D; 2D if None.
+        blocks: when even sizes send a block, where several steps can. "last": in the last of
+            them, as the paper does; "early": as many blocks as can be go short ways.
         collective: "allreduce", "reduce_scatter" or "allgather" (bandwidth only).
 
     Raises:
         ValueError: an option out of range, with the range.
     """
+    if blocks not in get_args(Blocks):
+        raise ValueError(f"blocks must be one of {', '.join(get_args(Blocks))}, not {blocks!r}")
 
     def part(start: int, mirrored: bool) -> Schedule:
         if variant == "bandwidth":
-            lines = [swing_line(d, mirrored) for d in torus.dims]
+            lines = [swing_line(d, mirrored, blocks) for d in torus.dims]
         else:
             lines = [
                 fold(halving(peers(2 ** (d.bit_length() - 1), mirrored)), d) for d in torus.dims
@@ -80,46 +89,63 @@ def peers(d: int, mirrored: bool = False) -> list[Array]:
     return [(ranks + sign * rho(s)) % d for s in range((d - 1).bit_length())]
 
 
-def swing_line(d: int, mirrored: bool = False) -> Line:
+def swing_line(d: int, mirrored: bool = False, blocks: Blocks = "last") -> Line:
     """The reduce-scatter on one ring of any size."""
     if d & (d - 1) == 0:
         return halving(peers(d, mirrored))
-    return _odd(d, mirrored) if d % 2 else _even(d, mirrored)
+    return _odd(d, mirrored, blocks) if d % 2 else _even(d, mirrored, blocks)
 
 
-def _even(d: int, mirrored: bool) -> Line:
-    # The nodes that x reaches from step s on are x ± reach[s], + for even x: what an even node
-    # reaches over its peer is the mirror image, ρ(s) - reach[s + 1].
+def _even(d: int, mirrored: bool, blocks: Blocks) -> Line:
     peer = peers(d, mirrored)
-    nodes, nsteps = np.arange(d), len(peer)
-    sign = np.where(nodes % 2 == mirrored, 1, -1)
-    reach: list[Array] = [np.zeros(1, dtype=np.int64)]
-    leave: list[Array] = []
-    for s in reversed(range(nsteps)):
-        over = (rho(s) - reach[0]) % d
-        leave.insert(0, np.setdiff1d(over, reach[0]))  # sent in step s: not reached later
-        reach.insert(0, np.union1d(over, reach[0]))
+    sign = np.where(np.arange(d) % 2 == mirrored, 1, -1)
+    kept = _kept_last(d) if blocks == "last" else _kept_least(d)
     order = tree_order(peer)
     owner = order[np.sort(np.unique(order, return_index=True)[1])]
-    label = np.argsort(owner)
-
-    def around(offsets: Array) -> Sets:
-        count = np.full(d, len(offsets))
-        return Sets(count, lambda x: np.sort(label[(x + sign[x] * offsets) % d]))
-
-    return Line(
-        d,
-        (d,) + (1,) * (nsteps - 1),
-        owner,
-        lambda s: LineStep(nodes, peer[s], around(leave[s])),
-        lambda s: around(reach[s]),
+    return by_offsets(
+        owner, sign, [[(rho(s), np.setdiff1d(kept[s], kept[s + 1]))] for s in range(len(peer))]
     )
 
 
-def _odd(d: int, mirrored: bool) -> Line:
+def _kept_last(d: int) -> list[Array]:
+    """The offsets that a node still answers for before each step: all it reaches from then on.
+
+    The block of x ± o has offset o at x, + for even x. After step s it has ρ(s) - o, at the
+    peer: what an even node reaches over its peer is the mirror image of what the peer reaches.
+    """
+    kept: list[Array] = [np.zeros(1, dtype=np.int64)]
+    for s in reversed(range((d - 1).bit_length())):
+        kept.insert(0, np.union1d((rho(s) - kept[0]) % d, kept[0]))
+    return kept
+
+
+def _kept_least(d: int) -> list[Array]:
+    """The same, with the fewest offsets that can be: ⌈d / 2^s⌉ before step s.
+
+    Before step s there are ⌈d / 2^s⌉ pairs of an even and an odd offset, one of which is kept.
+    The even ones are neighbours among the multiples of 2^s, 0 is the ``first`` of them but so
+    many, and ρ(s) takes them to the odd ones of their neighbours to the right (odd s) or left
+    (even s). So neighbours merge: of the one the even, of the other the odd offset goes on. If
+    the pairs are odd in number the last in that direction stays as it is; what is kept of it
+    has no image. Backwards, this tells what is kept.
+    """
+    nsteps = (d - 1).bit_length()
+    pairs = [-(-d // 2**s) for s in range(nsteps + 1)]
+    first, kept = 0, [np.zeros(1, dtype=np.int64)]
+    for s in reversed(range(nsteps)):
+        moved = kept[0]
+        if pairs[s] % 2:
+            last = 2 ** (s + 1) * ((pairs[s + 1] - 1 if s % 2 else 0) - first)
+            moved = moved[~np.isin(moved, [last % d, (rho(s - 1) - last) % d])]
+        first = 2 * first + (pairs[s] % 2 == 0 and s % 2 == 0)
+        kept.insert(0, np.sort(np.concatenate([kept[0], (rho(s) - moved) % d])))
+    return kept
+
+
+def _odd(d: int, mirrored: bool, blocks: Blocks) -> Line:
     # All nodes but the last run the even scheme. In each step the last node swaps blocks with
     # half of the nodes that it has not met yet (Fig. 3 of the paper).
-    inner = swing_line(d - 1, mirrored)
+    inner = swing_line(d - 1, mirrored, blocks)
     last = d - 1
     met = [0]
     while met[-1] < last:
