@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from swing.executor.agreement import ON, leave, refuse
 from swing.executor.agreement import context as agree
 from swing.executor.buffers import vectors
 from swing.executor.context import contexts
+from swing.executor.door import Call, table
 from swing.executor.explanation import Explanation
 from swing.executor.memory import is_same
 from swing.executor.ops import operation, reduction
@@ -31,6 +33,7 @@ def allreduce(
     timeout: float | None,
 ) -> Any:
     """See `swing.executor.allreduce`."""
+    asked = Call(comm, sendbuf, recvbuf, op, wanted[:3])
     op = operation(comm, op)
     check_types(wanted)
     result = sendbuf if recvbuf is None else recvbuf
@@ -75,7 +78,7 @@ def allreduce(
     context = agree(comm, "Allreduce", *shape, op, wanted, deadline)
     program = context.program(wanted, send, recv, reduce, deadline)
     if key is not None and op.is_predefined:
-        context.keep(key, program)
+        context.keep(key, program, None if wanted[3] else asked)
     context.run(program, sendbuf, result)
     return result
 
@@ -86,6 +89,20 @@ def explain(
     """See `swing.executor.explain`."""
     op = operation(comm, op)
     return explanation.explain(tasks.allreduce, "Allreduce", comm, wanted, sendbuf, recvbuf, op)
+
+
+def again(*given: Any) -> bool:
+    """Make a call again that is like an earlier one; false if there was none.
+
+    Args:
+        given: ``(comm, sendbuf, recvbuf, op, algorithm, torus, consistent)``.
+    """
+    error = table.look(*given)
+    if error > 0:
+        comm, sendbuf, recvbuf, op, *wanted = given
+        context, compiled, _ = table.entry(Call(comm, sendbuf, recvbuf, op, tuple(wanted)))
+        context.run([partial(compiled.fail, error)], sendbuf, recvbuf)
+    return error == 0
 
 
 def _facts(sendbuf: Any, recvbuf: Any, op: MPI.Op, wanted: Wanted) -> Hashable:

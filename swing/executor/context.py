@@ -10,15 +10,18 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable
 from contextvars import copy_context
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
 from swing.executor.blocks import Blocks
+from swing.executor.compiled import Bound, Compiled, why_plain
+from swing.executor.door import Call, table
 from swing.executor.memory import borrow, is_same
 from swing.executor.ops import Reduction
+from swing.executor.plan import Plan
 from swing.executor.planner import Planner, Wanted
 from swing.executor.run import Deadline, Program, bind, run
 
@@ -35,6 +38,7 @@ class Context:
         self.blocks = Blocks(self.planner, self.comm.rank)
         self._scratch = np.empty(0, np.uint8)
         self._programs: dict[Hashable, Program] = {}
+        self.compiled = lru_cache(_PROGRAMS)(self._compiled)
         self._failure: tuple[str, Any] | None = None
         self._numbers = [0, 0]
         self._tags = (int(self.comm.Get_attr(MPI.TAG_UB) or 2**15 - 1) - 1) // 2
@@ -82,12 +86,21 @@ class Context:
         count, dtype = len(recv), recv.dtype
         plan = self.planner.plan(wanted, count, dtype.itemsize, is_same(send, recv))
         scratch = self._room(plan.scratch * dtype.itemsize).view(dtype)
+        if deadline is None and not why_plain(dtype, reduce):
+            compiled = self.compiled(plan, dtype, reduce)
+            return [Bound(compiled, *map(MPI.Get_address, (send, recv, scratch)))]
         there, here = (borrow(MPI.Get_address(v), count, dtype) for v in (send, recv))
         memory = there, here, scratch
         return bind(plan, memory, reduce, self.comm, deadline)
 
-    def keep(self, key: Hashable, program: Program) -> None:
-        """Keep a program for `again`."""
+    def _compiled(self, plan: Plan, dtype: np.dtype[Any], reduce: Reduction) -> Compiled:
+        return Compiled(plan, dtype, reduce, self.comm)
+
+    def keep(self, key: Hashable, program: Program, call: Call | None = None) -> None:
+        """Keep a program for `again`, and note down the call if it was given."""
+        first = program[0] if program else None
+        if call is not None and isinstance(first, Bound):
+            table.note(call, first.compiled, first.scratch, self)
         if len(self._programs) == _PROGRAMS:
             del self._programs[next(iter(self._programs))]
         self._programs[key] = program
@@ -117,7 +130,7 @@ class Context:
         """Take note that a call has failed; its messages under way may still need their memory."""
         if self._failure is None:
             self._failure = str(error) or type(error).__name__, (buffers, self._scratch)
-        self._programs.clear()
+        self._forget()
 
     def tag(self, persistent: bool = False) -> int:
         """The tag of the next operation's messages, the same on all ranks; 0 is for blocking calls.
@@ -130,14 +143,19 @@ class Context:
 
     def close(self) -> None:
         """Free the duplicate and the scratch memory; collective."""
+        self._forget()
         self.comm.Free()
-        self._programs.clear()
         self._scratch = np.empty(0, np.uint8)
+
+    def _forget(self) -> None:
+        """Run no program again."""
+        self._programs.clear()
+        table.forget(self)
 
     def _room(self, nbytes: int) -> np.ndarray:
         """(nbytes,) scratch memory, the same for all programs."""
         if nbytes > len(self._scratch):
-            self._programs.clear()  # they hold on to the smaller one
+            self._forget()  # programs hold on to the smaller one
             self._scratch = np.empty(nbytes, np.uint8)
         return self._scratch[:nbytes]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -74,22 +75,30 @@ def reduction(op: MPI.Op, dtype: np.dtype[Any], datatype: MPI.Datatype | None) -
         datatype = MPI.Datatype.fromcode(dtype.char)
     if op.is_predefined:
         _try(op, dtype, datatype)
-    return _local(op, datatype)
+    return Local(op, datatype)
 
 
-def _local(op: MPI.Op, datatype: MPI.Datatype) -> Reduction:
-    def reduce(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
+@dataclass(frozen=True)
+class Local:
+    """The reduction of an operation by MPI itself."""
+
+    op: MPI.Op
+    datatype: MPI.Datatype
+
+    def __hash__(self) -> int:
+        return hash((MPI._handleof(self.op), MPI._handleof(self.datatype)))
+
+    def __call__(self, left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
+        """See `Reduction`."""
         # MPI puts the result into the right operand.
         n, where = len(out), out.ctypes.data
         if where == left.ctypes.data:
-            op.Reduce_local((left, n, datatype), (right, n, datatype))
+            self.op.Reduce_local((left, n, self.datatype), (right, n, self.datatype))
             out[:] = right
             return
         if where != right.ctypes.data:
             out[:] = right
-        op.Reduce_local((left, n, datatype), (out, n, datatype))
-
-    return reduce
+        self.op.Reduce_local((left, n, self.datatype), (out, n, self.datatype))
 
 
 def _try(op: MPI.Op, dtype: np.dtype[Any], datatype: MPI.Datatype) -> None:

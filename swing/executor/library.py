@@ -1,0 +1,58 @@
+"""Library: functions of the MPI library that mpi4py has loaded, by address."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import NamedTuple
+
+from mpi4py import MPI
+
+NAMES = "MPI_Isend", "MPI_Irecv", "MPI_Sendrecv", "MPI_Waitall", "MPI_Reduce_local"
+
+
+class Library(NamedTuple):
+    """What compiled code needs to know of an MPI library.
+
+    Args:
+        functions: addresses of `NAMES`.
+        handle: bytes of a handle: 4 where it is a number (MPICH), 8 where it is a pointer.
+        ignore: MPI_STATUS_IGNORE.
+    """
+
+    functions: tuple[int, ...]
+    handle: int
+    ignore: int
+
+
+@cache
+def library() -> Library | None:
+    """The library that mpi4py runs on; None if it is of no known kind."""
+    handle = MPI._sizeof(MPI.Comm)
+    kinds = [MPI.Datatype, MPI.Op, MPI.Request]
+    if handle not in (4, 8) or any(MPI._sizeof(kind) != handle for kind in kinds):
+        return None
+    for name in (MPI.__file__, None):  # None: what the whole process sees
+        try:
+            loaded = ctypes.CDLL(name)
+            same = _version(loaded) == MPI.Get_library_version()
+            functions = tuple(_address(loaded, name) for name in NAMES)
+        except (OSError, AttributeError):
+            continue
+        if same:
+            # In all that have numbers for handles, MPICH's kin, it is 1; elsewhere a null pointer.
+            return Library(functions, handle, 1 if handle == 4 else 0)
+    return None
+
+
+def _address(loaded: ctypes.CDLL, name: str) -> int:
+    address = ctypes.cast(getattr(loaded, name), ctypes.c_void_p).value
+    if not address:
+        raise AttributeError(name)
+    return address
+
+
+def _version(loaded: ctypes.CDLL) -> str:
+    text, length = ctypes.create_string_buffer(2**14), ctypes.c_int()
+    loaded.MPI_Get_library_version(text, ctypes.byref(length))
+    return text.raw[: length.value].decode(errors="replace")
