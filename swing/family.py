@@ -6,7 +6,7 @@ import inspect
 import sys
 from typing import Any
 
-from swing.algorithms import ALGORITHMS, make, variants
+from swing.algorithms import SHIPPED, make, variants
 from swing.schedule import Schedule
 from swing.table import Options
 from swing.torus import Torus
@@ -31,7 +31,7 @@ def family(torus: Torus) -> list[Named]:
     True
     """
     found = []
-    for name, algorithm in ALGORITHMS.items():
+    for name, algorithm in SHIPPED.items():
         lister = getattr(sys.modules[algorithm.__module__], "family", None)
         ways = lister(torus) if lister else [{"variant": v} if v else {} for v in variants(name)]
         known = inspect.signature(algorithm).parameters

@@ -8,6 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 from swing.algorithms.bucket import bucket
 from swing.algorithms.hamiltonian import hamiltonian
+from swing.algorithms.plugins import Algorithms
 from swing.algorithms.recursive_doubling import mirrored_recursive_doubling, recursive_doubling
 from swing.algorithms.recursive_multiplying import recursive_multiplying
 from swing.algorithms.ring import ring
@@ -16,7 +17,7 @@ from swing.algorithms.windows import windows
 from swing.schedule import Schedule
 from swing.torus import Torus
 
-ALGORITHMS: dict[str, Callable[..., Schedule]] = {
+SHIPPED: dict[str, Callable[..., Schedule]] = {
     "swing": swing,
     "recursive_doubling": recursive_doubling,
     "mirrored_recursive_doubling": mirrored_recursive_doubling,
@@ -26,6 +27,8 @@ ALGORITHMS: dict[str, Callable[..., Schedule]] = {
     "bucket": bucket,
     "windows": windows,
 }
+ALGORITHMS = Algorithms(SHIPPED)
+"""By name: those that ship, and those that other packages offer (see `plugins`)."""
 
 
 def make(name: str, torus: Torus, **options: Any) -> Schedule:
@@ -34,16 +37,23 @@ def make(name: str, torus: Torus, **options: Any) -> Schedule:
         raise TypeError(f"pass a torus, such as swing.Torus((4, 4)), not {torus!r}")
     if not isinstance(name, str) or name not in ALGORITHMS:
         raise ValueError(f"no algorithm {name!r}: choose from {', '.join(ALGORITHMS)}")
-    known = [*inspect.signature(ALGORITHMS[name]).parameters][1:]
+    algorithm = ALGORITHMS[name]
+    known = [*inspect.signature(algorithm).parameters][1:]
     for option, value in options.items():
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}: it takes {', '.join(known)}")
         if option in ("k", "ports") and not (value is None or isinstance(value, int)):
             raise TypeError(f"{option} is a whole number, not {value!r}")
-    return ALGORITHMS[name](torus, **options)
+    made = algorithm(torus, **options)
+    if name not in SHIPPED and not (isinstance(made, Schedule) and made.torus == torus):
+        raise ValueError(f"algorithm {name!r} does not make a schedule for {torus}: {made!r}")
+    return made
 
 
 def variants(name: str) -> tuple[str, ...]:
     """The variants of an algorithm that need no further option; ("",) where it has but one."""
-    hints = get_type_hints(ALGORITHMS[name])
+    try:
+        hints = get_type_hints(ALGORITHMS[name])
+    except NameError:  # of a type that is only imported for type checkers
+        hints = {}
     return tuple(v for v in get_args(hints.get("variant")) if v != "hybrid") or ("",)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from mpi4py import MPI
 
+from swing.algorithms import SHIPPED
 from swing.correctness import verify
 from swing.executor.plan import Plan, compile_plan
 from swing.executor.shape import check_size, shape_of
@@ -106,11 +107,13 @@ class Planner:
 
     def _view(self, chosen: Chosen) -> View:
         algorithm, torus, consistent, options = chosen
-        if isinstance(algorithm, str):  # the ones that ship are proven, and give the same bits
+        if isinstance(algorithm, str):
             made = schedule(algorithm, torus, **dict(options))
             if made.collective != "allreduce":
                 raise ValueError("allreduce runs whole allreduces: leave out collective=")
-            return view(made, self._comm.rank)
+            if algorithm in SHIPPED:  # proven, and they give the same bits
+                return view(made, self._comm.rank)
+            algorithm = made
         if algorithm.collective != "allreduce":
             raise ValueError(f"the schedule is a {algorithm.collective}: pass an allreduce")
         if not verify(algorithm).same_bits and consistent:

@@ -1,0 +1,55 @@
+"""Ring of rings: a ring within every row of a 2-D torus, then a ring of the rows.
+
+Each row sums its vectors around its ring, so that every node ends with a piece of the row's sum;
+the same pieces of all rows are summed around the columns' rings. Then all goes back. The second
+half of the vector does so with rows and columns, and all directions, exchanged, so that two of
+the four ports work at any time.
+
+Restrictions: two dimensions, of any size.
+
+Cost: Λ = 2·(r + c - 2)/log2 p, Ψ = 2, Ξ = 1 on squares: half of bucket's bandwidth for half of
+its parts.
+
+>>> import swing
+>>> print(ring_of_rings(swing.Torus((2, 2)), ports=1, collective="reduce_scatter"))
+0 +  0→1:2-3  1→0:0-1  2→3:2-3  3→2:0-1
+1 +  0→2:1  1→3:3  2→0:0  3→1:2
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from swing.compose import collect, parallel, product
+from swing.line import ring_line
+from swing.schedule import Schedule
+from swing.torus import Torus
+
+
+def ring_of_rings(
+    torus: Torus, *, ports: int | None = None, collective: str = "allreduce"
+) -> Schedule:
+    """Ring of rings on a torus of two dimensions.
+
+    Args:
+        torus: the ranks.
+        ports: parts that run side by side: 1, or 2 if None.
+        collective: "allreduce", "reduce_scatter" or "allgather".
+
+    Raises:
+        ValueError: another number of dimensions or ports.
+    """
+    if len(torus.dims) != 2:
+        raise ValueError(f"ring_of_rings needs two dimensions, such as 4x4, not {torus}")
+    if ports not in (None, 1, 2):
+        raise ValueError(f"ring_of_rings uses 1 or 2 ports, not {ports}")
+    rows, columns = torus.dims
+
+    def part(first: int, direction: int) -> Schedule:
+        lines = [ring_line(d, direction) for d in torus.dims]
+        inner, outer = (columns, rows) if first == 1 else (rows, columns)
+        order = [first] * (inner - 1) + [1 - first] * (outer - 1)
+        return collect(product(torus, lines, order), collective)
+
+    parts = [part(1, 1), part(0, -1)][:ports]
+    return replace(parallel(parts), name="ring_of_rings")

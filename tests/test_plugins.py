@@ -1,0 +1,125 @@
+"""Algorithms of other packages: found by name, and everything works on them."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import netsim
+import swing
+from mpi_bench.launcher import command
+from swing.algorithms import SHIPPED, variants
+from swing.algorithms.plugins import GROUP
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "ring_of_rings"
+
+
+def install(folder, name, points, code=""):
+    """What an installed package leaves behind."""
+    (folder / f"{name}.py").write_text(code)
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    lines = [f"{point} = {target}\n" for point, target in points.items()]
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\n" + "".join(lines))
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """The example, found as if pip had installed it."""
+    install(tmp_path, "ring_of_rings", {"ring_of_rings": "ring_of_rings:ring_of_rings"})
+    shutil.copy(EXAMPLE / "ring_of_rings.py", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    sys.modules.pop("ring_of_rings", None)
+
+
+@pytest.fixture
+def broken(tmp_path, monkeypatch):
+    points = {
+        "absent": "no_such_module_of_mine:f", "raises": "broken:raises", "number": "broken:number",
+        "nothing": "broken:nothing", "swing": "broken:nothing",
+    }  # fmt: skip
+    code = "number = 5\ndef nothing(torus): return None\ndef __getattr__(name): raise OSError(name)"
+    install(tmp_path, "broken", points, code)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("broken", None)
+
+
+def test_nothing_is_imported_before_it_is_asked_for(installed):
+    assert list(swing.ALGORITHMS) == [*SHIPPED, "ring_of_rings"]
+    assert "ring_of_rings" in swing.ALGORITHMS
+    assert "ring_of_rings" not in sys.modules
+    assert swing.schedule("ring_of_rings", swing.Torus((3, 4))).name == "ring_of_rings"
+    assert variants("ring_of_rings") == ("",)
+
+
+@pytest.mark.parametrize("dims", [(1, 1), (1, 5), (2, 2), (3, 4), (5, 2), (4, 4)])
+def test_it_is_proven_and_simulated(installed, dims):
+    torus = swing.Torus(dims)
+    for options in ({}, {"ports": 1}, {"collective": "reduce_scatter"}):
+        schedule = swing.schedule("ring_of_rings", torus, **options)
+        assert swing.verify(schedule).same_bits
+    network = netsim.paper_network(torus.name)
+    run = netsim.simulate(swing.schedule("ring_of_rings", torus), network, 2**20)
+    assert run.seconds >= netsim.lower_bound(network, 2**20)
+    with pytest.raises(ValueError, match="two dimensions"):
+        swing.schedule("ring_of_rings", swing.Torus(8))
+    with pytest.raises(ValueError, match="takes ports, collective"):
+        swing.schedule("ring_of_rings", torus, variant="latency")
+
+
+def test_the_commands_know_it(installed):
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(installed), *sys.path])}
+    words = ["--algorithm", "ring_of_rings", "--topology", "torus:3x4", "--json"]
+    for program in (["swing", "verify"], ["netsim", "simulate"]):
+        done = subprocess.run(
+            [sys.executable, "-m", *program, *words], env=env, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["algorithm"] == "ring_of_rings"
+
+
+def test_it_runs_under_mpi(installed):
+    pytest.importorskip("mpi4py")
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(installed), *sys.path])}
+    argv, more = command(6, [sys.executable, str(EXAMPLE / "run.py")])
+    done = subprocess.run(argv, env=env | more, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "same bits on every rank: yes" in done.stdout
+
+
+def test_its_worked_example_is_printed_by_the_code(installed):
+    import ring_of_rings
+
+    failed, tried = doctest.testmod(ring_of_rings)
+    assert (failed, tried > 0) == (0, True)
+
+
+BROKEN = {
+    "absent": "'absent' of broken can not be loaded.*ModuleNotFoundError",
+    "raises": "can not be loaded.*OSError: raises",
+    "number": "is 5, not a function",
+    "nothing": "does not make a schedule for 4",
+    "unheard_of": "no algorithm 'unheard_of'.*bucket.*absent",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_wrong_with_a_package_is_said(broken, name):
+    with pytest.raises(ValueError, match=BROKEN[name]):
+        swing.schedule(name, swing.Torus(4))
+
+
+def test_names_that_ship_stay_ours(broken):
+    assert swing.ALGORITHMS["swing"] is SHIPPED["swing"]
+    assert len(set(swing.ALGORITHMS)) == len(swing.ALGORITHMS) == len(SHIPPED) + 4
+    assert swing.choose(swing.Torus((4, 4)), 2**20).algorithm in SHIPPED
