@@ -10,10 +10,10 @@ reduce-scatter again, and p - 1 blocks leave every rank.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -197,6 +197,17 @@ def realise(
     if k is None or not 0 <= k <= most:
         raise ValueError(f"variant='hybrid' needs k from 0 to {most} on {torus}, not {k}")
     return product(torus, lines, order, folds + k)
+
+
+def halves(torus: Torus, ports: Iterable[int]) -> list[dict[str, Any]]:
+    """Options of an algorithm that halves: every variant, every k, with each number of ports."""
+    steps = sum(d.bit_length() - 1 for d in torus.dims)
+    every = list(dict.fromkeys(max(1, n) for n in ports))
+    found: list[dict[str, Any]] = [
+        {"variant": variant, "ports": n} for variant in ("bandwidth", "latency") for n in every
+    ]
+    hybrid = [{"variant": "hybrid", "k": k} for k in range(1, steps)]
+    return found + [{**options, "ports": n} for options in hybrid for n in every]
 
 
 def by_ports(

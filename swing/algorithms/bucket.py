@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -94,6 +95,21 @@ def balanced(dims: Sequence[int]) -> np.ndarray:
             load[i % ndim, start] = held * (d - 1) / d
             held /= d
     return np.linalg.solve(load, np.full(ndim, load[:, 0].sum() / ndim))
+
+
+def family(torus: Torus) -> list[dict[str, Any]]:
+    """What is worth a thought on a torus: the published one, and segments.
+
+    >>> family(Torus((4, 4)))
+    [{}, {'segments': 1}, {'segments': 2}, {'segments': 4}, {'segments': 6}]
+    """
+    dims = [torus.dims[j] for j in torus.active]
+    found: list[dict[str, Any]] = [{}, *({"segments": count} for count in (1, 2, 4, 6))]
+    if len(set(dims)) > 1:
+        longest = max(dims)
+        for few, many in ((1, 4), (1, 6), (2, 4), (2, 6), (3, 6)):
+            found.append({"segments": tuple(few if d == longest else many for d in dims)})
+    return found
 
 
 def _segmented(

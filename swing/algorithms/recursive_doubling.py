@@ -24,10 +24,11 @@ Source: Thakur, Rabenseifner, Gropp 2005; Sack, Gropp 2012; mirrored: Swing pape
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from swing.compose import Variant, by_ports, in_turn, realise
+from swing.compose import Variant, by_ports, halves, in_turn, realise
 from swing.line import Line, fold, halving
 from swing.schedule import Schedule
 from swing.torus import Array, Torus
@@ -73,6 +74,15 @@ def mirrored_recursive_doubling(
     """Recursive doubling on all 2D ports: see `recursive_doubling`."""
     every = recursive_doubling(torus, variant=variant, k=k, ports=None, collective=collective)
     return replace(every, name="mirrored_recursive_doubling")
+
+
+def family(torus: Torus) -> list[dict[str, Any]]:
+    """What is worth a thought on a torus: every variant, every k, one port or all.
+
+    >>> len(family(Torus((8, 8))))
+    14
+    """
+    return halves(torus, (1, torus.ports))
 
 
 def peers(d: int, mirrored: bool = False) -> list[Array]:

@@ -26,11 +26,11 @@ sizes inside a torus and the order of the latency-optimal steps are our own.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from swing.compose import Variant, by_ports, in_turn, realise
+from swing.compose import Variant, by_ports, halves, in_turn, realise
 from swing.line import Line, LineStep, Sets, by_offsets, fold, halving, tree_order
 from swing.schedule import Schedule
 from swing.torus import Array, Torus
@@ -75,6 +75,18 @@ def swing(
         return realise(torus, lines, list(in_turn(lines, start)), variant, k, collective)
 
     return by_ports("swing", torus, part, variant, ports)
+
+
+def family(torus: Torus) -> list[dict[str, Any]]:
+    """What is worth a thought on a torus: every variant, every k, all ports or one.
+
+    >>> len(family(Torus((8, 8))))
+    14
+    """
+    found = halves(torus, (torus.ports, 1))
+    if any(d % 2 == 0 and d & (d - 1) for d in torus.dims):
+        found.append({"variant": "bandwidth", "blocks": "early"})
+    return found
 
 
 def rho(s: int) -> int:

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -71,6 +72,17 @@ def windows(
     every = by_ports("windows", torus, part, "", ports)
     alike = len({torus.dims[j] for j in torus.active}) < 2
     return every if alike else replace(every, phase=lambda s: 0)
+
+
+def family(torus: Torus) -> list[dict[str, Any]]:
+    """What is worth a thought on a torus: fewer steps and more.
+
+    >>> family(Torus((4, 4)))
+    [{'extra': -1}, {'extra': 0}, {'extra': 1}]
+    """
+    longest = max(torus.dims)
+    most = longest // 2 - (longest - 1).bit_length()  # as many steps as a ring both ways round
+    return [{"extra": extra} for extra in (-1, 0, 1, 2, 4, 8) if extra <= max(most, 0) + 1]
 
 
 def _distances(levels: list[tuple[int, int]]) -> list[int]:
