@@ -29,8 +29,8 @@ class Network:
         message_overhead: what a node spends on each message it sends.
         flit_bytes: what a router waits for before it passes a message on.
         packet_bytes: what a message is cut into (packet model).
-        buffer_bytes: what the router behind a link can hold of what came over it; None for no
-            bound (packet model).
+        buffer_bytes: what the router behind a link can hold of what came over it, in whole flits;
+            None for no bound (packet model).
         gamma: of reducing one byte.
         ties: the rule for messages to a peer half a ring away, see `netsim.routing.TIES`.
         slow: the fraction of its bandwidth that the link from one node to another has left.

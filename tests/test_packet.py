@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import pairwise
@@ -59,7 +60,7 @@ def slow_times(
     inside = np.maximum(1, np.ceil(m.nbytes / packet_bytes)).astype(int)
     before, sent, arrival = inside.copy(), np.zeros(len(m)), np.zeros(len(m))
     free, queues = np.zeros(len(bandwidth)), [[] for _ in bandwidth]
-    room = [np.inf if buffer_bytes is None else buffer_bytes // packet_bytes for _ in bandwidth]
+    room = [np.inf if buffer_bytes is None else buffer_bytes // flit_bytes for _ in bandwidth]
     waits, done, events, stock = m.need.copy(), np.zeros(len(m.need)), [], {}
     for i, n in enumerate(inside):
         ways = range(m.way_ptr[i], m.way_ptr[i + 1])
@@ -98,15 +99,19 @@ def slow_times(
     after = {pair for w in range(len(m.share)) for pair in pairwise(links_of(w))}
     reach = nx.transitive_closure(nx.DiGraph(after), reflexive=False)
 
-    def needs(w, hop):
+    def flits(size):
+        return max(1, math.ceil(size / flit_bytes))
+
+    def needs(w, hop, size):
         links = links_of(w)
         here = links[hop]
-        if hop + 1 == len(links) or not reach.has_edge(here, here):
-            return int(hop + 1 < len(links))
-        return 1 if hop and reach.has_edge(here, links[hop - 1]) else 2
+        if hop + 1 == len(links):
+            return 0
+        stays = hop and reach.has_edge(here, links[hop - 1])
+        return flits(size) + (reach.has_edge(here, here) and not stays) * flits(packet_bytes)
 
     def serve(here, time):
-        able = [q for q in queues[here] if room[here] >= needs(q[2], q[4])]
+        able = [q for q in queues[here] if room[here] >= needs(q[2], q[4], q[5])]
         if time < free[here] or not able:
             return
         queues[here].remove(able[0])
@@ -115,7 +120,8 @@ def slow_times(
         free[here] = end = time + service
         heappush(events, (end, may_go, here))
         if hop:
-            heappush(events, (time + latency[links[hop - 1]], room_again, links[hop - 1]))
+            back = links[hop - 1]
+            heappush(events, (time + latency[back], room_again, back, flits(size)))
         else:
             heappush(events, (time, draws, here, end, w, i))
             sent[i] = max(sent[i], end)
@@ -123,7 +129,7 @@ def slow_times(
             if local and not before[i]:
                 count_down(m.feeds[i, 1], sent[i])
         if hop + 1 < len(links):
-            room[here] -= 1
+            room[here] -= flits(size)
             slack = max(0.0, service - size / bandwidth[links[hop + 1]])
             on = (time + latency[here] + slack, comes, -hop - 1, w, packet[3], hop + 1, size, i)
             heappush(events, on)
@@ -147,7 +153,7 @@ def slow_times(
             queues[here].append((time, *what))
             serve(here, time)
         elif kind == room_again:
-            room[what[0]] += 1
+            room[what[0]] += what[1]
             heappush(events, (time, may_go, what[0]))
         else:
             serve(what[0], time)

@@ -24,12 +24,13 @@ so an idle network adds up the latencies of the way and the packet's time on its
   and in whole packets. Adaptive: all draw from what is left of the message, each the next packet
   when its first link begins with the one before; the one that waits less carries more.
 
-Buffers have no bounds unless ``buffer_bytes`` is given. Then the buffer behind a link has room for
-⌊buffer_bytes / packet_bytes⌋ packets, and a packet starts on the link only if there is room, except
-on its last one; the room is free again ``hop_latency_l`` after its start on the next link. A packet
-that comes onto a ring must find room for two (the bubble rule: no ring ever fills up); what has
-room overtakes what has not. Rings are all circles of links that follow each other on ways. Where
-they are more tangled than rings, full buffers may wait for each other for ever: an error says so.
+Buffers have no bounds unless ``buffer_bytes`` is given. Then the buffer behind a link holds so many
+bytes, in whole flits, and a packet starts on the link only if there is room for it, except on its
+last one; the room is free again ``hop_latency_l`` after its start on the next link. A packet that
+comes onto a ring must find room for a full one besides (the bubble rule: packets of one size never
+fill a ring up); what has room overtakes what has not. Rings are all circles of links that follow
+each other on ways. Where they are more tangled than rings, full buffers may wait for each other for
+ever: an error says so.
 
 Left out: arbitration among inputs, virtual channels; headers; what a node spends on receiving;
 queues beyond the first link in the adaptive choice.
@@ -61,7 +62,7 @@ _LINK = np.dtype(
         ("latency", "f8"),
         ("ahead", "f8"),  # what happens elsewhere reaches it no sooner
         ("free", "f8"),
-        ("room", "f8"),  # packets that the buffer behind it can take
+        ("room", "f8"),  # flits that the buffer behind it can take
         ("ring", "i8"),  # of links that may wait for each other; -1 for none
     ]
 )
@@ -110,6 +111,7 @@ class _Net(NamedTuple):
     gated: Array
     packet_bytes: float
     flit_bytes: float
+    flit: float  # what buffers count in, in bytes
     adaptive: bool
     local: bool
 
@@ -151,7 +153,9 @@ def packet_times(
     """
     if not packet_bytes > 0:
         raise ValueError(f"packet_bytes must be above 0, not {packet_bytes}")
-    if buffer_bytes is not None and buffer_bytes < 2 * packet_bytes:
+    flit = float(flit_bytes) or 1.0
+    room = np.inf if buffer_bytes is None else buffer_bytes // flit
+    if room < 2 * _flits(packet_bytes, flit):
         raise ValueError(f"buffer_bytes must be two packets or more, not {buffer_bytes}")
     used = np.bincount(messages.links, minlength=len(bandwidth)) > 0
     bad = np.flatnonzero(used & ~((bandwidth > 0) & (hop_latency >= 0)))
@@ -166,9 +170,8 @@ def packet_times(
     table["overhead"] = message_overhead * turns(messages)
     nlinks = len(bandwidth)
     links = np.zeros(nlinks, dtype=_LINK)
-    links["bandwidth"], links["latency"], links["room"] = bandwidth, hop_latency, np.inf
+    links["bandwidth"], links["latency"], links["room"] = bandwidth, hop_latency, room
     if buffer_bytes is not None:
-        links["room"] = buffer_bytes // packet_bytes
         links["ring"] = _rings(ways, messages.links, nlinks)
     net = _Net(
         links=links,
@@ -182,6 +185,7 @@ def packet_times(
         gated=gated,
         packet_bytes=float(packet_bytes),
         flit_bytes=float(flit_bytes),
+        flit=flit,
         adaptive=adaptive,
         local=local,
     )
@@ -323,10 +327,10 @@ def _run(net: _Net) -> bool:
             if unused.nbytes <= len(ways) + 1:
                 return False
             while packets[leaving.next].time <= time:
+                link.room += packets[leaving.next].nbytes
                 _give(packets, 2 * nlinks, _cut(packets, leaving.next))
-                link.room += 1
             p = queue.next
-            while packets[p].time <= time and link.room < _need(links, ways, hops, packets[p]):
+            while packets[p].time <= time and link.room < _need(net, packets[p]):
                 p = packets[p].next
             packet = packets[p]
             if packet.time > time:  # none of those that have come can go on
@@ -343,10 +347,11 @@ def _run(net: _Net) -> bool:
                 back = hops[hop - 1]
                 slot = _take(packets, 2 * nlinks)
                 packets[slot].time = time + links[back].latency
+                packets[slot].nbytes = _flits(packet.nbytes, net.flit)
                 _enqueue(net, slot, nlinks + back)
             if hop < way.last:
                 onward = hops[hop + 1]
-                link.room -= 1
+                link.room -= _flits(packet.nbytes, net.flit)
                 packet.time = time + link.latency
                 if links[onward].bandwidth > link.bandwidth:
                     packet.time += service - size / links[onward].bandwidth
@@ -372,14 +377,20 @@ def _run(net: _Net) -> bool:
 
 
 @njit(cache=True, error_model="numpy")
-def _need(links: np.ndarray, ways: np.ndarray, hops: Array, packet: np.record) -> int:
-    """For how many packets there must be room behind the link that one comes to."""
-    hop, way = packet.hop, ways[packet.way]
+def _need(net: _Net, packet: np.record) -> float:
+    """For how many flits there must be room behind the link that a packet comes to."""
+    links, hops, hop, way = net.links, net.hops, packet.hop, net.ways[packet.way]
     if hop == way.last:
-        return 0
+        return 0.0
     ring = links[hops[hop]].ring
     enters = ring >= 0 and (hop == way.first or links[hops[hop - 1]].ring != ring)
-    return 2 if enters else 1
+    own = _flits(packet.nbytes, net.flit)
+    return own + _flits(net.packet_bytes, net.flit) if enters else own
+
+
+@njit(cache=True, error_model="numpy")
+def _flits(nbytes: float, flit: float) -> float:
+    return float(max(np.ceil(nbytes / flit - 1e-9), 1.0))
 
 
 @njit(cache=True, error_model="numpy")
