@@ -180,6 +180,8 @@ def recover(
         ValueError: a message without its other side, sides that differ in size, or ranks that
             wait for each other in a circle.
     """
+    if not programs:
+        raise ValueError("there is no rank in it")
     rows = _steps(programs, steps)
     place = torus or (about.torus if about else Torus(max(1, len(programs))))
     if place.size != len(programs):

@@ -1,0 +1,184 @@
+"""Mutated files for every importer: ``python -m tests.fuzz [FORMAT …] [--count N] [--seed S]``.
+
+Whatever comes, a reader gives a schedule (or rules), or raises ValueError in one line. Prints how
+many of each, the longest time of one file, and the most memory that the process has used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import resource
+import signal
+import time
+from functools import partial
+
+import swing
+from swing.export import (
+    chakra,
+    goal,
+    mpich,
+    msccl,
+    msccl_reader,
+    native,
+    nccl,
+    openmpi,
+    smpi,
+    steps,
+)  # fmt: skip
+from swing.export.rules import Rule
+from tests.test_export import FOREIGN, GENERIC, PIPELINE, element
+
+LIMIT = 20  # seconds for one file, of which some milliseconds are used: else it hangs
+TOKENS = [
+    b"0", b"-1", b"1", b"2", b"9" * 9, b"9" * 25, b"1e999", b"NaN", b"null", b"true", b"[]", b"{}",
+    b'"', b"\\", b"[" * 99, b"<", b"<!DOCTYPE a>", b"&b;", b"/*", b"//", b"#", b"\n", b"\r",
+    b"\x00", b"\xff" * 9, b"\x80" * 9 + b"\x01", b" ", b",", b":", b"rank 0 {", b"requires",
+    b"waitall", b"65536", b"2147483648", b"9007199254740993",
+]  # fmt: skip
+RULES = [Rule(0, "swing latency"), Rule(4096, "swing hybrid"), Rule(2**24, "bucket")]
+
+
+def small():
+    """Schedules with all that files can have."""
+    torus = swing.Torus((2, 3), wrap=(True, False), coords=[[x % 2, x // 2] for x in range(6)])
+    yield swing.schedule("swing", swing.Torus(4))
+    yield swing.schedule("swing", torus)
+    yield swing.schedule("swing", swing.Torus((2, 2)), variant="latency")
+    yield swing.schedule("bucket", swing.Torus((2, 3)), collective="reduce_scatter")
+
+
+def whole(pieces):
+    return "".join(pieces).encode()
+
+
+def chakra_files(schedule):
+    """The files of all ranks as one, each after its length in decimal."""
+    files = chakra.write(schedule, 99)
+    return b"".join(b"%d\n%s" % (len(file), file) for file in files)
+
+
+def read_chakra(data):
+    files, at = [], 0
+    while found := re.compile(rb"(\d{1,6})\n").match(data, at):
+        at = found.end() + int(found[1])
+        files.append(data[found.end() : at])
+    return chakra.read(files)
+
+
+def seeds(format):
+    """Good files."""
+    made = list(small())
+    fused = PIPELINE.format(a=element(0, "s") + element(1, "r"), b=element(0, "rrcs")).encode()
+    return {
+        "json": lambda: [whole(native.write(s)) for s in made],
+        "msccl": lambda: [whole(msccl.write(s)) for s in made[:3]] + [fused],
+        "steps": lambda: [whole(steps.write(s, 99)) for s in made] + [FOREIGN["steps"]],
+        "goal": lambda: [whole(goal.write(s, 99)) for s in made[:2]] + [FOREIGN["goal"]] * 2,
+        "smpi": lambda: [whole(smpi.write(s, 99)) for s in made[:2]] + [FOREIGN["smpi"]] * 2,
+        "chakra": lambda: [chakra_files(s) for s in made[:3]],
+        "mpich": lambda: [GENERIC, whole(mpich.write(RULES, 16, GENERIC))],
+        "openmpi": lambda: [whole(openmpi.write(RULES, 16))],
+        "nccl": lambda: [whole(nccl.write(RULES, 16))],
+    }[format]()
+
+
+READERS = {
+    "json": native.read, "msccl": msccl_reader.read, "steps": steps.read, "goal": goal.read,
+    "smpi": smpi.read, "chakra": read_chakra, "mpich": partial(mpich.read, ranks=16),
+    "openmpi": partial(openmpi.read, ranks=16), "nccl": partial(nccl.read, ranks=16),
+}  # fmt: skip
+
+
+def mutated(data, others, dice):
+    """A file with one to four things wrong with it."""
+    data = bytearray(data)
+    for _ in range(dice.choice([1, 1, 1, 2, 4])):
+        at = dice.randrange(len(data) + 1)
+        end = min(len(data), at + dice.choice([1, 1, 2, 8, 64, 1000]))
+        way = dice.randrange(7)
+        if way == 0:
+            data[at:end] = bytes(dice.randrange(256) for _ in data[at:end])
+        elif way == 1:
+            del data[at:end]
+        elif way == 2:
+            data[at:at] = data[at:end] * dice.choice([1, 2, 50])
+        elif way == 3:
+            data[at:at] = dice.choice(TOKENS)
+        elif way == 4:  # another number
+            numbers = list(re.finditer(rb"\d+", data))
+            if numbers:
+                found = dice.choice(numbers)
+                new = dice.choice([b"%d" % dice.randrange(20), dice.choice(TOKENS)])
+                data[found.start() : found.end()] = new
+        elif way == 5:  # lines or fields change places
+            cut = dice.choice([b"\n", b",", b" "])
+            pieces = bytes(data).split(cut)
+            a, b = dice.randrange(len(pieces)), dice.randrange(len(pieces))
+            pieces[a], pieces[b] = pieces[b], pieces[a]
+            data = bytearray(cut.join(pieces))
+        else:
+            other = dice.choice(others)
+            start = dice.randrange(len(other) + 1)
+            data[at:end] = other[start : start + dice.choice([1, 10, 300])]
+    return bytes(data)
+
+
+def use(found):
+    """What a reader gives has to be of use, if only to be found wrong."""
+    if isinstance(found, list):
+        assert all(isinstance(rule, Rule) for rule in found)
+        return
+    assert sum(len(step) for step in found) < 10**7
+    if found.collective != "traffic" and found.torus.size * found.nblocks < 10**5:
+        try:
+            swing.verify(found)
+        except swing.ScheduleError:
+            return
+
+
+def fuzz(format, count, seed=0):
+    """Read mutated files: how many were taken, how many refused, the longest seconds of one."""
+    good, dice, read = seeds(format), random.Random(f"{format} {seed}"), READERS[format]
+    taken = refused = 0
+    longest = 0.0
+    for data in good:
+        use(read(data))
+    for _ in range(count):
+        data = mutated(dice.choice(good), good, dice)
+        signal.alarm(LIMIT)
+        start, what = time.perf_counter(), ""
+        try:
+            use(read(data))
+            taken += 1
+        except ValueError as error:
+            refused += 1
+            what = str(error)
+        except BaseException:
+            print(f"{format}: {data!r}")
+            raise
+        finally:
+            signal.alarm(0)
+        assert "\n" not in what, (format, data, what)
+        assert len(what) < 1000, (format, data, what)
+        longest = max(longest, time.perf_counter() - start)
+    return {"format": format, "taken": taken, "refused": refused, "longest_s": round(longest, 3)}
+
+
+def main():
+    """Print a line of JSON a format."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("formats", nargs="*", default=list(READERS))
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    words = parser.parse_args()
+    for format in words.formats:
+        found = fuzz(format, words.count, words.seed)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        print(json.dumps(found | {"peak_mib": peak}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
