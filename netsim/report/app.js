@@ -1,5 +1,7 @@
 // The page: what is shown now, the controls that change it, and the words and tables around.
 
+/** Whether the same rank or link is meant, or both times none. */
+const same = (a, b) => a?.kind === b?.kind && a?.id === b?.id;
 const byId = (id) => document.getElementById(id);
 
 class App {
@@ -80,12 +82,13 @@ class App {
 
   /** Says so if the sums made here are not the simulator's. */
   check() {
-    const wrong = this.panels.some(({ schedule, step }) => step < schedule.steps.length && !schedule.agrees(step));
-    if (wrong) byId("wrong").hidden = false;
+    const wrong = ({ schedule, step }) => step < schedule.steps.length && !schedule.agrees(step);
+    if (this.panels.some(wrong)) byId("wrong").hidden = false;
   }
 
   legend(top) {
-    byId("scale").replaceChildren(...[0, 0.5, 1].map((f) => make("span", {}, f && !top ? "" : bytesText(f * top))));
+    const words = (f) => (f && !top ? "" : bytesText(f * top));
+    byId("scale").replaceChildren(...[0, 0.5, 1].map((f) => make("span", {}, words(f))));
   }
 
   go(to) {
@@ -96,8 +99,10 @@ class App {
   /** A step forward or back; by time, to where some schedule begins its next step. */
   advance(by) {
     if (!this.byTime) return this.go(this.now + by);
-    const ends = [0, ...this.shown.flatMap((run) => run.ends)].map((t) => (1000 * t) / this.longest).sort((a, b) => a - b);
-    this.go(by > 0 ? ends.find((t) => t > this.now + 1e-6) ?? 1000 : ends.findLast((t) => t < this.now - 1e-6) ?? 0);
+    const ends = [0, ...this.shown.flatMap((run) => run.ends)]
+      .map((t) => (1000 * t) / this.longest).sort((a, b) => a - b);
+    this.go(by > 0 ? ends.find((t) => t > this.now + 1e-6) ?? 1000
+      : ends.findLast((t) => t < this.now - 1e-6) ?? 0);
   }
 
   /** To a step that is clicked on the time axis. */
@@ -143,14 +148,12 @@ class App {
   }
 
   hold(what) {
-    const same = what && this.held && what.kind === this.held.kind && what.id === this.held.id;
-    this.held = same ? null : what;
+    this.held = same(what, this.held) ? null : what;
     this.select(this.held);
   }
 
   select(what) {
-    const { selected } = this.state;
-    if (what === selected || (what && selected && what.kind === selected.kind && what.id === selected.id)) return;
+    if (same(what, this.state.selected)) return;
     this.state.selected = what;
     for (const panel of this.panels) panel.select();
   }
@@ -180,10 +183,14 @@ class App {
   }
 
   key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || /^(SELECT|INPUT)$/.test(event.target.tagName)) return;
-    const button = event.target.tagName === "BUTTON" && event.key === " ";
-    const act = { ArrowLeft: () => this.advance(-1), ArrowRight: () => this.advance(1), Home: () => this.go(0),
-      End: () => this.go(this.last), " ": () => this.play(!this.playing), Escape: () => this.hold(null) }[event.key];
+    const { tagName } = event.target;
+    if (event.ctrlKey || event.metaKey || event.altKey || /^(SELECT|INPUT)$/.test(tagName)) return;
+    const button = tagName === "BUTTON" && event.key === " ";
+    const act = {
+      ArrowLeft: () => this.advance(-1), ArrowRight: () => this.advance(1),
+      Home: () => this.go(0), End: () => this.go(this.last),
+      " ": () => this.play(!this.playing), Escape: () => this.hold(null),
+    }[event.key];
     if (!act || button) return;
     act();
     event.preventDefault();
@@ -206,37 +213,46 @@ class App {
       if (shown[j] >= d) return;
       const ring = !PLACE.graph && PLACE.rows[j].wrap === true;
       const value = make("output", {}, "0");
-      const input = make("input", { type: "range", min: 0, max: ring ? d - 1 : d - shown[j], value: 0, "data-axis": j });
+      const input = make("input", {
+        type: "range", min: 0, max: ring ? d - 1 : d - shown[j], value: 0, "data-axis": j });
       input.addEventListener("input", () => {
         this.from[j] = Number(input.value);
         value.textContent = input.value;
         this.redraw();
       });
-      byId("windows").append(make("label", {}, shown[j] > 1 ? `dimension ${j} from ` : `slice of dimension ${j} `, input, value));
+      const name = shown[j] > 1 ? `dimension ${j} from ` : `slice of dimension ${j} `;
+      byId("windows").append(make("label", {}, name, input, value));
     });
   }
 
   words() {
     const size = bytesText(DATA.nbytes);
     const order = [...RUNS].sort((a, b) => a.seconds - b.seconds);
-    byId("lead").textContent = `An allreduce of ${size} takes ` + order.map((run) => `${secondsText(run.seconds)} with ${run.label}`).join(", ") +
-      `; none can take less than ${secondsText(DATA.lower_bound)}.`;
+    const times = order.map((run) => `${secondsText(run.seconds)} with ${run.label}`).join(", ");
+    byId("lead").textContent = `An allreduce of ${size} takes ${times}; ` +
+      `none can take less than ${secondsText(DATA.lower_bound)}.`;
     const cell = (tag, words, name) => make(tag, name ? { class: name } : {}, words);
-    const table = (titles, rows) => [make("thead", {}, make("tr", {}, ...titles.map((t) => cell("th", t)))),
-      make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((v, i) => cell(i ? "td" : "th", v)))))];
-    byId("figures").append(...table(["schedule", "parts", "steps", "time", "goodput", "congestion", "busiest link, all steps"],
+    const table = (titles, rows) => [
+      make("thead", {}, make("tr", {}, ...titles.map((title) => cell("th", title)))),
+      make("tbody", {}, ...rows.map((row) =>
+        make("tr", {}, ...row.map((value, i) => cell(i ? "td" : "th", value))))),
+    ];
+    byId("figures").append(...table(
+      ["schedule", "parts", "steps", "time", "goodput", "congestion", "busiest link, all steps"],
       RUNS.map((run) => [run.label, String(run.parts), String(run.steps.length), secondsText(run.seconds),
         run.goodput_gbps === null ? "" : `${figures(run.goodput_gbps)} Gb/s`, run.congestion.toFixed(4),
         bytesText(run.whole(-1).reduce((a, b) => Math.max(a, b), 0))])));
     const { sizes, seconds, lower_bound: bound } = DATA.curves;
     byId("sizes").append(...table(["size", ...RUNS.map((run) => run.label), "lower bound"],
       sizes.map((n, i) => [bytesText(n), ...seconds.map((s) => secondsText(s[i])), secondsText(bound[i])])));
-    byId("network").textContent = `${PLACE.name}, ${figures(DATA.bandwidth_gbps)} Gb/s a link and direction; times of steps: ${DATA.model} model; ` +
+    byId("network").textContent = `${PLACE.name}, ${figures(DATA.bandwidth_gbps)} Gb/s a link and ` +
+      `direction; times of steps: ${DATA.model} model; ` +
       `messages half a ring away: ${DATA.ties}${DATA.ties === "adaptive" ? ", drawn as split" : ""}.`;
     const left = [];
     const shown = Lattice.shown(PLACE.dims);
     if (!(viewOf(PLACE, this.from) instanceof Circle) && PLACE.dims.some((d, j) => shown[j] < d))
-      left.push(`Drawn are ${shown.join(" x ")} of ${PLACE.dims.join(" x ")} ranks; the sliders choose which. Numbers and the busiest link are of all.`);
+      left.push(`Drawn are ${shown.join(" x ")} of ${PLACE.dims.join(" x ")} ranks; the sliders choose ` +
+        "which. Numbers and the busiest link are of all.");
     for (const run of RUNS) if (!("blocks" in (run.steps[0] ?? { blocks: 1 })))
       left.push(`Blocks of ${run.label} are left out: there are too many messages.`);
     byId("left").textContent = left.join(" ");

@@ -8,8 +8,10 @@ function ticks(top, n) {
   return range(Math.floor(top / step + 1e-9) + 1).map((i) => i * step);
 }
 
-const text = (x, y, words, attributes = {}) => make("svg:text", { x: round(x), y: round(y), ...attributes }, words);
-const line = (x1, y1, x2, y2, name) => make("svg:path", { d: `M${round(x1)} ${round(y1)}L${round(x2)} ${round(y2)}`, class: name });
+const text = (x, y, words, name, anchor = "start") =>
+  make("svg:text", { x: round(x), y: round(y), class: name, "text-anchor": anchor }, words);
+const line = (x1, y1, x2, y2, name) =>
+  make("svg:path", { d: `M${round(x1)} ${round(y1)}L${round(x2)} ${round(y2)}`, class: name });
 
 /** A row of bars for each panel, a bar for each step; a click goes to that step or time. */
 class TimeAxis {
@@ -35,16 +37,18 @@ class TimeAxis {
     const bottom = height - foot;
     const children = [];
     for (const t of ticks(this.top, width > 700 ? 8 : 4))
-      children.push(line(x(t), head, x(t), bottom + 4, "grid"), text(x(t), bottom + 17, secondsText(t), { class: "tick", "text-anchor": "middle" }));
+      children.push(line(x(t), head, x(t), bottom + 4, "grid"),
+        text(x(t), bottom + 17, secondsText(t), "tick", "middle"));
     const bound = x(DATA.lower_bound);
     children.push(line(bound, head - 4, bound, bottom, "bound"));
     this.bars = shown.map((run, row) => {
       const y = head + row * rowHeight + 18;
-      children.push(text(this.left, y - 5, `${run.label}: ${secondsText(run.seconds)}`, { class: "name" }));
+      children.push(text(this.left, y - 5, `${run.label}: ${secondsText(run.seconds)}`, "name"));
       const bars = run.ends.map((end, s) => {
         const start = s ? run.ends[s - 1] : 0;
         const gap = x(end) - x(start) > 3 ? 1 : 0;
-        return make("svg:rect", { x: round(x(start)), y, width: round(Math.max(0.4, x(end) - x(start) - gap)), height: 24,
+        const width = round(Math.max(0.4, x(end) - x(start) - gap));
+        return make("svg:rect", { x: round(x(start)), y, width, height: 24,
           class: `bar key${row} ${run.op(s, 0)}`, "data-row": row, "data-step": s },
           make("svg:title", {}, `step ${s + 1}, ${run.op(s, 0)}: ends at ${secondsText(end)}`));
       });
@@ -52,17 +56,19 @@ class TimeAxis {
       return bars;
     });
     this.cursor = line(0, head - 4, 0, bottom, "cursor");
-    children.push(text(bound, height - 4, `nothing ends before ${secondsText(DATA.lower_bound)}`, { class: "note",
-        "text-anchor": bound > width / 2 ? "end" : "start" }), this.cursor);
+    const least = secondsText(DATA.lower_bound);
+    children.push(this.cursor, text(
+      bound, height - 4, `nothing ends before ${least}`, "note", bound > width / 2 ? "end" : "start"));
     this.picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    this.picture.setAttribute("aria-label", shown.map((run) => `${run.label} takes ${secondsText(run.seconds)}`).join(", ") +
-      `; nothing takes less than ${secondsText(DATA.lower_bound)}.`);
+    const words = shown.map((run) => `${run.label} takes ${secondsText(run.seconds)}`).join(", ");
+    this.picture.setAttribute("aria-label", `${words}; nothing takes less than ${least}.`);
     this.picture.replaceChildren(...children);
   }
 
   mark(steps, time) {
     this.bars.forEach((bars, row) => bars.forEach((bar, s) => bar.classList.toggle("now", s === steps[row])));
-    this.cursor.setAttribute("transform", `translate(${round(this.left + (Math.min(time, this.top) / this.top) * this.wide)} 0)`);
+    const x = this.left + (Math.min(time, this.top) / this.top) * this.wide;
+    this.cursor.setAttribute("transform", `translate(${round(x)} 0)`);
     this.cursor.classList.toggle("hidden", !Number.isFinite(time));
   }
 }
@@ -100,20 +106,24 @@ class Curves {
     const right = aside ? room : 20;
     const [left, top, bottom] = [64, 10, height - 38];
     const all = [...seconds.flat(), ...bound, ...RUNS.map((run) => run.seconds)].filter((t) => t > 0);
+    if (!all.length) all.push(1e-6); // one rank: nothing takes any time
     const [lo, hi] = [Math.floor(Math.log10(Math.min(...all))), Math.ceil(Math.log10(Math.max(...all)))];
     const [first, last] = [sizes[0], sizes.at(-1)].map((n) => Math.log2(Math.max(n, 1)));
-    this.x = (n) => left + ((Math.log2(Math.max(n, 1)) - first) / Math.max(last - first, 1e-9)) * (width - left - right);
-    const y = (t) => bottom - ((Math.log10(t) - lo) / Math.max(hi - lo, 1)) * (bottom - top);
+    const perUnit = (width - left - right) / Math.max(last - first, 1e-9);
+    this.x = (n) => left + (Math.log2(Math.max(n, 1)) - first) * perUnit;
+    const perTen = (bottom - top) / Math.max(hi - lo, 1);
+    const y = (t) => bottom - (Math.log10(Math.max(t, 10 ** lo)) - lo) * perTen;
     const children = [];
     for (let k = lo; k <= hi; k++)
       children.push(line(left, y(10 ** k), width - right, y(10 ** k), "grid"),
-        text(left - 8, y(10 ** k) + 4, secondsText(10 ** k), { class: "tick", "text-anchor": "end" }));
+        text(left - 8, y(10 ** k) + 4, secondsText(10 ** k), "tick", "end"));
     const every = Math.ceil(sizes.length / Math.max(3, (width - left - right) / 80));
     sizes.forEach((n, i) => {
-      if (i % every === 0) children.push(text(this.x(n), bottom + 17, bytesText(n), { class: "tick", "text-anchor": "middle" }));
+      if (i % every === 0) children.push(text(this.x(n), bottom + 17, bytesText(n), "tick", "middle"));
     });
-    children.push(text((left + width - right) / 2, height - 4, "vector on each rank", { class: "note", "text-anchor": "middle" }));
-    const path = (values) => values.map((t, i) => `${i ? "L" : "M"}${round(this.x(sizes[i]))} ${round(y(Math.max(t, 10 ** lo)))}`).join("");
+    children.push(text((left + width - right) / 2, height - 4, "vector on each rank", "note", "middle"));
+    const path = (values) =>
+      `M${values.map((t, i) => `${round(this.x(sizes[i]))} ${round(y(t))}`).join("L")}`;
     children.push(make("svg:path", { d: path(bound), class: "curve bound" }));
     const labels = [{ words: "lower bound", y: y(bound.at(-1)), name: "bound" }];
     RUNS.forEach((run, i) => {
@@ -127,12 +137,13 @@ class Curves {
     labels.forEach((label, i) => { if (i) label.y = Math.max(label.y, labels[i - 1].y + 15); });
     const over = Math.max(0, labels.at(-1).y - bottom);
     labels.forEach((label, i) => children.push(aside
-      ? text(width - right + 10, label.y - over + 4, label.words, { class: `label ${label.name}` })
-      : text(left + 8, top + 12 + 16 * i, label.words, { class: `label ${label.name}` })));
+      ? text(width - right + 10, label.y - over + 4, label.words, `label ${label.name}`)
+      : text(left + 8, top + 12 + 16 * i, label.words, `label ${label.name}`)));
     this.cursor = line(0, top, 0, bottom, "cursor hidden");
     children.push(this.cursor);
     this.picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    this.picture.setAttribute("aria-label", "Time against the size of the vector; the table below has the numbers. Left and right arrow read a size.");
+    this.picture.setAttribute("aria-label", "Time against the size of the vector; the table below has " +
+      "the numbers. Left and right arrow read a size.");
     this.picture.replaceChildren(...children);
     this.read(this.at);
   }
@@ -147,19 +158,26 @@ class Curves {
     this.cursor.classList.toggle("hidden", i < 0);
     const { sizes, seconds, lower_bound: bound, model } = DATA.curves;
     if (i < 0) {
-      this.reading.textContent = `Curves: ${model} model. Hollow marks: the run above, ${DATA.model} model, ${bytesText(DATA.nbytes)}.`;
+      this.reading.textContent = `Curves: ${model} model. Hollow marks: the run above, ` +
+        `${DATA.model} model, ${bytesText(DATA.nbytes)}.`;
       return;
     }
     this.cursor.setAttribute("transform", `translate(${round(this.x(sizes[i]))} 0)`);
-    this.reading.textContent = `${bytesText(sizes[i])}: ` + [...RUNS.map((run, k) => `${run.label} ${secondsText(seconds[k][i])}`),
-      `lower bound ${secondsText(bound[i])}`].join("; ");
+    const times = RUNS.map((run, k) => `${run.label} ${secondsText(seconds[k][i])}`);
+    times.push(`lower bound ${secondsText(bound[i])}`);
+    this.reading.textContent = `${bytesText(sizes[i])}: ${times.join("; ")}`;
   }
 }
 
 /** A mark for each schedule that is told apart without colour. */
 function marker(i, x, y, r, name) {
-  const d = [`M${-r} 0a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`, `M${-r} ${-r}h${2 * r}v${2 * r}h${-2 * r}Z`,
-    `M0 ${-1.2 * r}L${1.1 * r} ${0.8 * r}H${-1.1 * r}Z`, `M0 ${-1.3 * r}L${1.3 * r} 0L0 ${1.3 * r}L${-1.3 * r} 0Z`,
-    `M0 ${1.2 * r}L${1.1 * r} ${-0.8 * r}H${-1.1 * r}Z`, `M${-r} ${-r}L${r} ${r}M${-r} ${r}L${r} ${-r}`][i % 6];
+  const d = [
+    `M${-r} 0a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`,
+    `M${-r} ${-r}h${2 * r}v${2 * r}h${-2 * r}Z`,
+    `M0 ${-1.2 * r}L${1.1 * r} ${0.8 * r}H${-1.1 * r}Z`,
+    `M0 ${-1.3 * r}L${1.3 * r} 0L0 ${1.3 * r}L${-1.3 * r} 0Z`,
+    `M0 ${1.2 * r}L${1.1 * r} ${-0.8 * r}H${-1.1 * r}Z`,
+    `M${-r} ${-r}L${r} ${r}M${-r} ${r}L${r} ${-r}`,
+  ][i % 6];
   return make("svg:path", { d, class: name, transform: `translate(${round(x)} ${round(y)})` });
 }

@@ -19,6 +19,7 @@ class Place {
     this.strides = this.axes.map((_, j) => product(this.axes.slice(j + 1)));
     this.vertices = this.size;
     this.links = [];
+    this.table = this.axes.map((d, j) => (node) => Math.floor(node / this.strides[j]) % d);
     this.first = rows.map((row, j) => this.join(row, j));
   }
 
@@ -26,7 +27,7 @@ class Place {
   join(row, j) {
     const first = this.links.length;
     const inner = this.strides[j];
-    const switches = row.ends.reduce((n, pair) => Math.max(n, ...pair.map((v) => v + 1)), row.d) - row.d;
+    const switches = row.ends.reduce((n, [a, b]) => Math.max(n, a + 1, b + 1), row.d) - row.d;
     row.legs = new Map();
     if ("up" in row)
       row.out = [1, -1].map((way) => {
@@ -56,6 +57,40 @@ class Place {
     return coords.reduce((n, x, j) => n * this.dims[j] + x, 0);
   }
 
+  /** Adds the bytes of the messages that a line stands for: of one row, times all rows. */
+  addLine(bytes, { dim, src, dst, sent, held, unit }, nbytes) {
+    const row = this.rows[dim];
+    const one = new Float64Array(row.ends.length);
+    src.forEach((a, i) => {
+      for (const leg of this.legs(dim, a, dst[i]))
+        for (const link of leg.links) one[link] += leg.share * at(sent, i) * unit * nbytes;
+    });
+    const dims = this.dims.map((d, j) => (j === dim ? 1 : d));
+    for (let r = 0; r < this.size / row.d; r++) {
+      let [rest, times] = [r, 1];
+      for (let j = dims.length - 1; j >= 0; j--) {
+        if (j !== dim) times *= at(held[j], rest % dims[j]);
+        rest = Math.floor(rest / dims[j]);
+      }
+      const base = this.first[dim] + r * one.length;
+      if (times) for (let link = 0; link < one.length; link++) bytes[base + link] += times * one[link];
+    }
+  }
+
+  /** Whether a message may come by the row of a link: axes before it done, those after not. */
+  mayPass(src, dst, link) {
+    const { axis, tail, head } = this.links[link];
+    const on = Math.min(tail, head);
+    return this.table.every((x, j) => j === axis || x(j < axis ? dst : src) === x(on));
+  }
+
+  legs(j, a, b) {
+    const row = this.rows[j];
+    const key = a * row.d + b;
+    if (!row.legs.has(key)) row.legs.set(key, legs(row, a, b));
+    return row.legs.get(key);
+  }
+
   /** The ways of a message: its share on each, the links, and signed hops along every axis. */
   ways(src, dst) {
     const [x, y] = [this.coords(src, this.axes), this.coords(dst, this.axes)];
@@ -66,9 +101,7 @@ class Place {
       let r = 0;
       this.axes.forEach((d, i) => { if (i !== j) r = r * d + corner[i]; });
       const base = this.first[j] + r * row.ends.length;
-      const key = x[j] * row.d + y[j];
-      if (!row.legs.has(key)) row.legs.set(key, legs(row, x[j], y[j]));
-      found = found.flatMap((way) => row.legs.get(key).map((leg) => ({
+      found = found.flatMap((way) => this.legs(j, x[j], y[j]).map((leg) => ({
         share: way.share * leg.share,
         links: way.links.concat(leg.links.map((link) => base + link)),
         hops: way.hops.map((h, i) => (i === j ? leg.hops : h)),
@@ -143,15 +176,22 @@ class Run {
     if (!this.loads.has(key)) {
       if (this.loads.size > 200) this.loads.clear();
       const bytes = new Float64Array(this.place.links.length);
-      const { src, dst, part: parts, share } = this.messages(s);
-      for (let i = 0; i < src.length; i++) {
-        if (part >= 0 && parts[i] !== part) continue;
-        for (const way of this.place.ways(src[i], dst[i]))
-          for (const link of way.links) bytes[link] += way.share * share[i] * DATA.nbytes;
-      }
+      const lines = this.place.graph ? null : this.patterns[this.steps[s].pattern].lines;
+      for (const line of lines ?? [])
+        if (part < 0 || line.part === part) this.place.addLine(bytes, line, DATA.nbytes);
+      if (!lines) this.addMessages(bytes, s, part);
       this.loads.set(key, bytes);
     }
     return this.loads.get(key);
+  }
+
+  addMessages(bytes, s, part) {
+    const { src, dst, part: parts, share } = this.messages(s);
+    for (let i = 0; i < src.length; i++) {
+      if (part >= 0 && parts[i] !== part) continue;
+      for (const way of this.place.ways(src[i], dst[i]))
+        for (const link of way.links) bytes[link] += way.share * share[i] * DATA.nbytes;
+    }
   }
 
   /** Bytes on every link in all steps. */
@@ -174,7 +214,7 @@ class Run {
     const { src, dst, part: parts, share } = this.messages(s);
     const found = [];
     for (let i = 0; i < src.length; i++) {
-      if (part >= 0 && parts[i] !== part) continue;
+      if ((part >= 0 && parts[i] !== part) || !this.place.mayPass(src[i], dst[i], link)) continue;
       const on = sum(this.place.ways(src[i], dst[i])
         .map((way) => (way.links.includes(link) ? way.share : 0)));
       if (on) found.push({ i, bytes: on * share[i] * DATA.nbytes });
@@ -191,28 +231,30 @@ class Run {
 
 /** The messages that lines stand for, in the order of the schedule's own table. */
 function expand(lines, dims) {
-  const table = { src: [], dst: [], part: [], share: [] };
   const strides = dims.map((_, j) => product(dims.slice(j + 1)));
-  for (const { part, dim, src, dst, sent, held, unit } of lines) {
-    const shape = dims.map((d, j) => (j === dim ? src.length : d));
+  const shapes = lines.map(({ dim, src }) => dims.map((d, j) => (j === dim ? src.length : d)));
+  const most = sum(shapes.map(product));
+  const [src, dst, part] = range(3).map(() => new Int32Array(most));
+  const share = new Float64Array(most);
+  let n = 0;
+  lines.forEach((line, k) => {
+    const { dim, sent, held } = line;
     const x = dims.map(() => 0);
-    for (let n = product(shape); n > 0; n--) {
+    for (let left = product(shapes[k]); left > 0; left--) {
       let [from, to, count] = [0, 0, at(sent, x[dim])];
       for (let j = 0; j < dims.length; j++) {
-        from += strides[j] * (j === dim ? src[x[j]] : x[j]);
-        to += strides[j] * (j === dim ? dst[x[j]] : x[j]);
+        from += strides[j] * (j === dim ? line.src[x[j]] : x[j]);
+        to += strides[j] * (j === dim ? line.dst[x[j]] : x[j]);
         if (j !== dim) count *= at(held[j], x[j]);
       }
       if (count) {
-        table.src.push(from);
-        table.dst.push(to);
-        table.part.push(part);
-        table.share.push(count * unit);
+        [src[n], dst[n], part[n], share[n]] = [from, to, line.part, count * line.unit];
+        n++;
       }
-      for (let j = dims.length - 1; j >= 0 && ++x[j] === shape[j]; j--) x[j] = 0;
+      for (let j = dims.length - 1; j >= 0 && ++x[j] === shapes[k][j]; j--) x[j] = 0;
     }
-  }
-  return table;
+  });
+  return { src: src.slice(0, n), dst: dst.slice(0, n), part: part.slice(0, n), share: share.slice(0, n) };
 }
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -228,7 +270,8 @@ function bytesText(n) {
 }
 
 function secondsText(t) {
-  const [scale, unit] = t >= 1 ? [1, "s"] : t >= 1e-3 ? [1e3, "ms"] : t > 0 && t < 1e-6 ? [1e9, "ns"] : [1e6, "µs"];
+  const [scale, unit] = t >= 1 ? [1, "s"] : t >= 1e-3 ? [1e3, "ms"]
+    : t > 0 && t < 1e-6 ? [1e9, "ns"] : [1e6, "µs"];
   return `${figures(t * scale)} ${unit}`;
 }
 

@@ -28,7 +28,8 @@ class Panel {
     this.busiest = make("p", { class: "facts busiest" });
     this.details = make("div", { class: "details" });
     this.picture = make("svg:svg", { role: "group", class: "torus" });
-    root.append(make("div", { class: "heading" }, make("span", { class: `key key${number}` }), this.choice, this.name, this.time),
+    const key = make("span", { class: `key key${number}` });
+    root.append(make("div", { class: "heading" }, key, this.choice, this.name, this.time),
       this.facts, this.busiest, this.picture, this.details);
     this.listen();
   }
@@ -51,7 +52,14 @@ class Panel {
     const defs = make("svg:defs", {}, ...["tip", "tip-out", "tip-in"].map(mark),
       make("svg:clipPath", { id: `clip${number}` }, make("svg:rect", { x, y, width, height })));
     this.lines = view.links.map(({ d, link }) => make("svg:path", { d, "data-link": link }));
-    const hits = view.links.map(({ d, link }) => make("svg:path", { d, "data-link": link, tabindex: -1, role: "img" }));
+    this.byLink = new Map();
+    this.lines.forEach((path, i) => {
+      const { link } = view.links[i];
+      this.byLink.set(link, [...(this.byLink.get(link) ?? []), path]);
+    });
+    this.bins = [];
+    const hits = view.links.map(({ d, link }) =>
+      make("svg:path", { d, "data-link": link, tabindex: -1, role: "img" }));
     const circle = ({ node, xy: [cx, cy] }, r, kind) => {
       const g = make("svg:g", { class: kind, "data-rank": node },
         make("svg:circle", { cx: round(cx), cy: round(cy), r: round(r) }));
@@ -69,7 +77,8 @@ class Panel {
     this.arcs.setAttribute("clip-path", `url(#clip${number})`);
     picture.replaceChildren(defs,
       layer("boards", ...view.boards.map((box) => make("svg:rect", { ...box, rx: 10 }))),
-      layer("rails", ...view.rails.map(({ d, point }) => make("svg:path", { d, class: point ? "point" : "rail" }))),
+      layer("rails", ...view.rails.map(({ d, point }) =>
+        make("svg:path", { d, class: point ? "point" : "rail" }))),
       layer("links", ...this.lines), layer("hits", ...hits), this.arcs,
       layer("ghosts", ...ghosts), layer("nodes", ...this.nodes));
   }
@@ -86,8 +95,10 @@ class Panel {
     this.lines.forEach((line, i) => {
       const bytes = this.load[view.links[i].link];
       const bin = bytes > 0 ? Math.max(1, Math.ceil((BINS * bytes) / top - 1e-9)) : 0;
+      if (this.bins[i] === bin) return;
+      this.bins[i] = bin;
       line.setAttribute("class", `link q${bin}`);
-      line.setAttribute("stroke-width", round(bytes > 0 ? thick * (0.5 + (0.9 * bytes) / top) : thick * 0.35));
+      line.setAttribute("stroke-width", round(thick * (bin ? 0.5 + (0.9 * bin) / BINS : 0.35)));
     });
     this.drawArcs();
     this.time.textContent = this.done ? `ended after ${secondsText(run.seconds)}`
@@ -124,17 +135,24 @@ class Panel {
       this.facts.textContent = `Ended after ${plural(run.steps.length, "step")}.`;
     } else {
       const { src, part, share } = run.messages(this.step);
-      const mine = range(src.length).filter((i) => state.part < 0 || part[i] === state.part);
-      const sizes = mine.map((i) => share[i] * DATA.nbytes);
-      const [lo, hi] = sizes.reduce(([a, b], x) => [Math.min(a, x), Math.max(b, x)], [Infinity, 0]);
-      const ops = [...new Set(mine.map((i) => run.op(this.step, i)))].join(" and ");
-      const each = !mine.length ? "no messages" : `${plural(mine.length, "message")} of ${
+      let [n, lo, hi] = [0, Infinity, 0];
+      const kinds = new Set();
+      for (let i = 0; i < src.length; i++) {
+        if (state.part >= 0 && part[i] !== state.part) continue;
+        const size = share[i] * DATA.nbytes;
+        [n, lo, hi] = [n + 1, Math.min(lo, size), Math.max(hi, size)];
+        kinds.add(run.op(this.step, i));
+      }
+      const ops = [...kinds].join(" and ");
+      const each = !n ? "no messages" : `${plural(n, "message")} of ${
         hi - lo < 1e-6 * hi ? bytesText(hi) : `${bytesText(lo)} to ${bytesText(hi)}`}`;
       this.facts.textContent = `Step ${this.step + 1} of ${run.steps.length}: ${ops || "rest"}, ${each}.`;
     }
-    this.busiest.textContent = top > 0 ? `Busiest link ${this.linkName(first)}: ${bytesText(top)}${
-      state.whole ? "" : ` in ${plural(run.users(this.step, state.part, first).length, "message")}`}${rest}.` : "No link is busy.";
-    this.picture.setAttribute("aria-label", `${run.label} on ${PLACE.name}. ${this.facts.textContent} ${this.busiest.textContent}`);
+    const by = () => ` in ${plural(run.users(this.step, state.part, first).length, "message")}`;
+    this.busiest.textContent = top <= 0 ? "No link is busy."
+      : `Busiest link ${this.linkName(first)}: ${bytesText(top)}${state.whole ? "" : by()}${rest}.`;
+    this.picture.setAttribute("aria-label",
+      `${run.label} on ${PLACE.name}. ${this.facts.textContent} ${this.busiest.textContent}`);
   }
 
   /** Marks what is pointed at, here and in the other panel, and says what it does. */
@@ -142,7 +160,8 @@ class Panel {
     const { selected } = this.state;
     const rank = selected?.kind === "rank" ? selected.id : -1;
     const link = selected?.kind === "link" ? selected.id : -1;
-    const { src, dst } = this.done || this.state.whole ? { src: [], dst: [] } : this.schedule.messages(this.step);
+    const { src, dst } = this.done || this.state.whole ? { src: [], dst: [] }
+      : this.schedule.messages(this.step);
     const users = link >= 0 && src.length ? this.schedule.users(this.step, this.state.part, link) : [];
     const using = new Set(users.map(({ i }) => i));
     this.picture.classList.toggle("selecting", selected !== null);
@@ -151,16 +170,19 @@ class Panel {
       const kind = src[i] === rank || using.has(i) ? "out" : dst[i] === rank ? "in" : "";
       path.classList.toggle("out", kind === "out");
       path.classList.toggle("in", kind === "in");
-      if (path.hasAttribute("marker-end")) path.setAttribute("marker-end", `url(#tip${kind && `-${kind}`}${this.number})`);
+      if (path.hasAttribute("marker-end"))
+        path.setAttribute("marker-end", `url(#tip${kind && `-${kind}`}${this.number})`);
     }
-    for (const line of this.lines) line.classList.toggle("chosen", Number(line.dataset.link) === link);
-    for (const g of this.picture.querySelectorAll("[data-rank]"))
-      g.classList.toggle("chosen", Number(g.dataset.rank) === rank);
-    this.details.replaceChildren(...(rank >= 0 ? this.aboutRank(rank) : link >= 0 ? this.aboutLink(link, users) : this.hint()));
+    for (const shown of this.picture.querySelectorAll(".chosen")) shown.classList.remove("chosen");
+    for (const path of this.byLink.get(link) ?? []) path.classList.add("chosen");
+    for (const g of this.picture.querySelectorAll(`[data-rank="${rank}"]`)) g.classList.add("chosen");
+    this.details.replaceChildren(...(rank >= 0 ? this.aboutRank(rank)
+      : link >= 0 ? this.aboutLink(link, users) : this.hint()));
   }
 
   hint() {
-    return [make("p", { class: "hint" }, "Point at a rank or a link, or press Tab and the arrow keys; click or Enter holds it.")];
+    const words = "Point at a rank or a link, or press Tab and the arrow keys; click or Enter holds it.";
+    return [make("p", { class: "hint" }, words)];
   }
 
   aboutRank(node) {
@@ -176,8 +198,8 @@ class Panel {
       const blocks = run.blocks(this.step, i);
       const hops = Math.max(...PLACE.ways(src[i], dst[i]).map(({ links }) => links.length));
       return make("li", { class: out ? "out" : "in" },
-        `${out ? "sends to" : "receives from"} ${run.rank(out ? dst[i] : src[i])}: ${bytesText(share[i] * DATA.nbytes)}` +
-        ` to ${run.op(this.step, i)}, ${plural(hops, "hop")}` +
+        `${out ? "sends to" : "receives from"} ${run.rank(out ? dst[i] : src[i])}: ` +
+        `${bytesText(share[i] * DATA.nbytes)} to ${run.op(this.step, i)}, ${plural(hops, "hop")}` +
         (run.parts > 1 ? `, part ${part[i]}` : "") + (blocks ? `, ${blocksText(blocks)}` : ""));
     };
     rows.sort((a, b) => (src[b] === node) - (src[a] === node));
@@ -188,12 +210,15 @@ class Panel {
     const run = this.schedule;
     const { axis, way } = PLACE.links[link];
     const along = PLACE.graph ? "" : `, dimension ${axis}${way ? ` ${signed(way)}` : ""}`;
+    const by = this.state.whole ? "all steps" : plural(users.length, "message");
     const title = make("p", {}, make("b", {}, `Link ${this.linkName(link)}`),
-      `${along}: ${bytesText(this.load[link])}${this.state.whole ? " in all steps" : ` in ${plural(users.length, "message")}`}`);
+      `${along}: ${bytesText(this.load[link])} in ${by}`);
     if (!users.length) return [title];
     const { src, dst, part } = run.messages(this.step);
-    return [title, make("ul", {}, ...users.slice(0, 40).map(({ i, bytes }) => make("li", { class: "out" },
-      `${run.rank(src[i])} → ${run.rank(dst[i])}: ${bytesText(bytes)}${run.parts > 1 ? `, part ${part[i]}` : ""}`)))];
+    const row = ({ i, bytes }) => make("li", { class: "out" },
+      `${run.rank(src[i])} → ${run.rank(dst[i])}: ${bytesText(bytes)}` +
+      (run.parts > 1 ? `, part ${part[i]}` : ""));
+    return [title, make("ul", {}, ...users.slice(0, 40).map(row))];
   }
 
   linkName(link) {
@@ -226,7 +251,8 @@ class Panel {
     if (!what || event.ctrlKey || event.metaKey || event.altKey) return;
     const focus = (target) => {
       if (!target) return;
-      if ("rank" in target.dataset) for (const g of this.nodes) g.setAttribute("tabindex", g === target ? 0 : -1);
+      if ("rank" in target.dataset)
+        for (const g of this.nodes) g.setAttribute("tabindex", g === target ? 0 : -1);
       target.focus();
     };
     const ranked = (node) => this.nodes.find((g) => Number(g.dataset.rank) === node);
@@ -236,9 +262,10 @@ class Panel {
     else if (event.key === "Enter") this.app.hold(what);
     else if (event.key === "Escape") (this.app.hold(null), focus(ranked(here)));
     else if (event.key === "l" || event.key === "L") {
-      const leaving = [...this.picture.querySelectorAll(".hits path")].filter(({ dataset }) => PLACE.links[dataset.link].tail === here);
-      const known = [...new Map(leaving.map((path) => [path.dataset.link, path])).values()];
-      focus(known[(known.findIndex(({ dataset }) => what.kind === "link" && Number(dataset.link) === what.id) + 1) % known.length]);
+      const leaving = [...this.byLink.keys()].filter((link) => PLACE.links[link].tail === here);
+      const before = what.kind === "link" ? leaving.indexOf(what.id) : -1;
+      const next = leaving[(before + 1) % leaving.length];
+      focus(this.picture.querySelector(`.hits [data-link="${next}"]`));
     } else return;
     event.preventDefault();
     event.stopPropagation();

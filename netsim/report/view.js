@@ -117,7 +117,8 @@ class Lattice {
   /** Place along an axis of a coordinate of the window, in cells; boards stand apart. */
   along(j, c) {
     const n = this.shown[j];
-    const one = (x) => x + 0.42 * (Math.floor((this.from[j] + x) / this.board[j]) - Math.floor(this.from[j] / this.board[j]));
+    const board = (x) => Math.floor((this.from[j] + x) / this.board[j]);
+    const one = (x) => x + 0.42 * (board(x) - board(0));
     if (c >= 0 && c < n) return one(c);
     const [edge, over] = c < 0 ? [0, -c] : [n - 1, c - n + 1];
     const far = this.inPlane[j] ? Math.max(BEYOND, over) : BEYOND + 0.3 * (over - 1);
@@ -145,8 +146,9 @@ class Lattice {
     // Room for half a node, the rails of switches, and arcs that bend out of the edge rows.
     const rail = this.rows.some((row) => row && row.ends.flat().some((v) => v >= row.d)) ? 0.5 : 0;
     const far = (axis) => Math.max(1, ...this.shown.filter((_, j) => this.e[j][axis] === 1));
-    const margin = [0, 1].map((k) => 0.24 + Math.max(rail, this.dims.some((_, j) => this.e[j][k] === 1 && this.linksLeave(j))
-      ? 0 : 0.17 * Math.sqrt(far(1 - k)) - 0.08));
+    const open = (axis) => this.dims.some((_, j) => this.e[j][axis] === 1 && this.linksLeave(j));
+    const bow = (axis) => (open(axis) ? 0 : 0.17 * Math.sqrt(far(1 - axis)) - 0.08);
+    const margin = [0, 1].map((axis) => 0.24 + Math.max(rail, bow(axis)));
     const [w, h] = [0, 1].map((k) => hi[k] - lo[k] + 2 * margin[k]);
     this.unit = Math.min(WIDTH / w, 150, 640 / h);
     this.width = Math.max(WIDTH, w * this.unit);
@@ -160,13 +162,13 @@ class Lattice {
 
   /** Whether links lead out of the window along an axis. */
   linksLeave(j) {
-    return this.rows[j]?.up !== undefined && this.dims[j] > 1 && (this.wraps(j) || this.shown[j] < this.dims[j]);
+    const all = this.shown[j] === this.dims[j];
+    return this.rows[j]?.up !== undefined && this.dims[j] > 1 && (this.wraps(j) || !all);
   }
 
-  /** Coordinates in the window, counted from its corner; null if outside. */
+  /** Coordinates in the window, counted from its corner; undefined if outside. */
   inside(node) {
-    const c = this.place.coords(node).map((x, j) => modulo(x - this.from[j], this.dims[j]));
-    return c.every((x, j) => x < this.shown[j]) ? c : null;
+    return this.seen.get(node);
   }
 
   /** The node at coordinates of the window, also behind its edges; -1 if there is none. */
@@ -178,7 +180,9 @@ class Lattice {
 
   placeNodes() {
     const cells = this.shown.reduce((found, n) => found.flatMap((c) => range(n).map((x) => [...c, x])), [[]]);
-    this.nodes = cells.map((c) => ({ node: this.nodeAt(c), c, xy: this.point(c) })).filter((v) => v.node >= 0);
+    this.nodes = cells.map((c) => ({ node: this.nodeAt(c), c, xy: this.point(c) }))
+      .filter(({ node }) => node >= 0);
+    this.seen = new Map(this.nodes.map(({ node, c }) => [node, c]));
     this.boards = [];
     const active = range(this.dims.length).filter((j) => this.dims[j] > 1);
     if (!this.board.some((b, j) => b < this.dims[j]) || active.length > 2) return;
@@ -190,8 +194,9 @@ class Lattice {
     for (const points of seen.values()) {
       const [xs, ys] = [0, 1].map((k) => points.map((p) => p[k]));
       const pad = 0.27 * this.unit;
-      this.boards.push({ x: Math.min(...xs) - pad, y: Math.min(...ys) - pad,
-        width: Math.max(...xs) - Math.min(...xs) + 2 * pad, height: Math.max(...ys) - Math.min(...ys) + 2 * pad });
+      const [x, y] = [Math.min(...xs) - pad, Math.min(...ys) - pad];
+      const [width, height] = [Math.max(...xs) + pad - x, Math.max(...ys) + pad - y];
+      this.boards.push({ x, y, width, height });
     }
   }
 
@@ -228,7 +233,8 @@ class Lattice {
         const c = a.with(axis, a[axis] + way);
         const out = c[axis] < 0 || c[axis] >= this.shown[axis];
         if (out) ghost(c, head);
-        this.links.push({ link, d: lane(this.point(a), this.point(c), radius, out ? small : radius, this.aside) });
+        const gap = out ? small : radius;
+        this.links.push({ link, d: lane(this.point(a), this.point(c), radius, gap, this.aside) });
       }
       if (b) {
         const c = b.with(axis, b[axis] - way);
@@ -275,7 +281,8 @@ class Lattice {
       const [lo, hi] = [Math.min(...order), Math.max(...order)].map((x) => foot(cells[0].with(axis, x)));
       const e = this.e[axis].map((v) => v * 0.3 * this.unit);
       found.set(hub, { line: true, foot });
-      this.rails.push({ hub, d: `M${[lo[0] - e[0], lo[1] - e[1]].map(round)}L${[hi[0] + e[0], hi[1] + e[1]].map(round)}` });
+      const [from, to] = [[lo[0] - e[0], lo[1] - e[1]], [hi[0] + e[0], hi[1] + e[1]]];
+      this.rails.push({ hub, d: `M${from.map(round)}L${to.map(round)}` });
     }
     return found;
   }
@@ -288,8 +295,9 @@ class Lattice {
   beside(axis, c) {
     const other = range(this.dims.length).reverse().find((j) => j !== axis && this.dims[j] > 1);
     const [x, y] = this.point(c);
-    const half = other === undefined || 2 * modulo(c[other] + this.from[other], this.board[other]) < this.board[other];
-    const far = (half ? -0.44 : 0.44) * this.unit;
+    const among = (j) => modulo(c[j] + this.from[j], this.board[j]);
+    const first = other === undefined || 2 * among(other) < this.board[other];
+    const far = (first ? -0.44 : 0.44) * this.unit;
     return Math.abs(this.e[axis][0]) >= Math.abs(this.e[axis][1]) ? [x, y + far] : [x + far, y];
   }
 
@@ -333,7 +341,7 @@ function boardOf(row, d) {
 }
 
 function viewOf(place, from) {
-  const active = place.dims.filter((d) => d > 1);
-  const ring = !place.graph && active.length === 1 && place.rows[place.dims.findIndex((d) => d > 1)].wrap === true;
-  return ring && active[0] > 2 && active[0] <= 128 ? new Circle(place) : new Lattice(place, from);
+  const active = range(place.dims.length).filter((j) => place.dims[j] > 1);
+  const ring = !place.graph && active.length === 1 && place.rows[active[0]].wrap === true;
+  return ring && place.size > 2 && place.size <= 128 ? new Circle(place) : new Lattice(place, from);
 }
