@@ -53,8 +53,9 @@ def times(messages, bandwidth=1.0, latency=1.0, packet_bytes=4, **more):
 
 
 def slow_times(
-    m, bandwidth, latency, packet_bytes, flit_bytes, message_overhead, adaptive, local, buffer_bytes
-):
+    m, bandwidth, latency, packet_bytes, flit_bytes, message_overhead, adaptive, local,
+    buffer_bytes, bucket,
+):  # fmt: skip
     """A queue of all events in their order; those of a moment by kind."""
     room_again, comes, may_go, draws = range(4)
     inside = np.maximum(1, np.ceil(m.nbytes / packet_bytes)).astype(int)
@@ -131,10 +132,12 @@ def slow_times(
         if hop + 1 < len(links):
             room[here] -= flits(size)
             slack = max(0.0, service - size / bandwidth[links[hop + 1]])
+            slack = slack if bucket is None else 0.0
             on = (time + latency[here] + slack, comes, -hop - 1, w, packet[3], hop + 1, size, i)
             heappush(events, on)
             return
-        arrival[i] = max(arrival[i], time + latency[here] + service)
+        out = time + latency[here] + (service if bucket is None else 0.0)
+        arrival[i] = max(arrival[i], out)
         inside[i] -= 1
         if not inside[i]:
             for group in m.feeds[i, : 1 if local else 2]:
@@ -195,6 +198,7 @@ def crowd(rng, groups=4, nlinks=6, most=2):
             "adaptive": st.booleans(),
             "local": st.booleans(),
             "buffer_bytes": st.sampled_from([None, None, 12, 24]),
+            "bucket": st.sampled_from([None, 0.0]),
         }
     ),
 )
@@ -269,6 +273,17 @@ def test_messages_shorter_than_a_hop_do_not_meet(nbytes, collide):
     got = times(ring_shift(16, hops, float(nbytes)), latency=4.0, packet_bytes=8)
     assert (max(got) > 4 * hops + nbytes) == collide
     assert max(got) <= 4 * hops + nbytes * hops  # what the analytic model says
+
+
+def test_a_token_bucket_lets_a_packet_go_before_its_time_is_over():
+    long, short = ({"nbytes": n, "ways": [[0, 1]]} for n in (11.0, 3.0))
+    assert times(table(long)) == [13]
+    assert times(table(long), bucket=0.0) == [10]  # its last 3 bytes leave when their time begins
+    assert times(table(long), bucket=5.0) == [5]  # and a link at rest is 5 seconds ahead
+    assert times(table(short, short), bucket=0.0) == [2, 5]
+    assert times(table(short, short), bucket=1.0) == [2, 4]
+    later = short | {"ready": 20.0}
+    assert times(table(long, later), bucket=5.0) == [5, 22]  # it has saved up again
 
 
 def test_what_is_waited_for():

@@ -32,6 +32,13 @@ fill a ring up); what has room overtakes what has not. Rings are all circles of 
 each other on ways. Where they are more tangled than rings, full buffers may wait for each other for
 ever: an error says so.
 
+Links may be token buckets, as rate limits of operating systems are, if ``bucket`` is given: a
+packet leaves when its time on the link begins, and a link at rest saves up so many seconds:
+
+    start_l  = max(comes_l, end of the packet before it)
+    end_l    = max(end of the packet before it, comes_l - bucket) + time_l
+    comes_l' = start_l + hop_latency_l, and behind the last link out
+
 Left out: arbitration among inputs, virtual channels; headers; what a node spends on receiving;
 queues beyond the first link in the adaptive choice.
 
@@ -114,6 +121,8 @@ class _Net(NamedTuple):
     flit: float  # what buffers count in, in bytes
     adaptive: bool
     local: bool
+    shaped: bool
+    bucket: float
 
 
 def packet_times(
@@ -127,6 +136,7 @@ def packet_times(
     adaptive: bool = False,
     local: bool = False,
     buffer_bytes: float | None = None,
+    bucket: float | None = None,
 ) -> np.ndarray:
     """When every message has arrived.
 
@@ -142,6 +152,7 @@ def packet_times(
         local: whether a message counts for the second group that it feeds as soon as it has passed
             the first link of its way.
         buffer_bytes: what the buffer behind a link holds; None for no bound.
+        bucket: seconds that a link at rest saves up, where links are token buckets; else None.
 
     Returns:
         (m,) seconds.
@@ -171,6 +182,7 @@ def packet_times(
     nlinks = len(bandwidth)
     links = np.zeros(nlinks, dtype=_LINK)
     links["bandwidth"], links["latency"], links["room"] = bandwidth, hop_latency, room
+    links["free"] = 0.0 - (bucket or 0.0)
     if buffer_bytes is not None:
         links["ring"] = _rings(ways, messages.links, nlinks)
     net = _Net(
@@ -188,6 +200,8 @@ def packet_times(
         flit=flit,
         adaptive=adaptive,
         local=local,
+        shaped=bucket is not None,
+        bucket=bucket or 0.0,
     )
     links["ahead"] = _ahead(net)
     net = _with_room(net)
@@ -264,7 +278,8 @@ def _ahead(net: _Net) -> np.ndarray:
     begins = [links["latency"][last] + message["cost"]]  # a message has arrived
     if net.local:
         least = np.minimum(net.stocks["rest"][ways["stock"]], net.packet_bytes)
-        begins += [np.maximum(least, net.flit_bytes) / links["bandwidth"][first]]
+        spent = np.maximum(least, net.flit_bytes) / links["bandwidth"][first]
+        begins += [np.maximum(spent - net.bucket, 0)]
     ahead[first] = np.minimum(ahead[first], np.min(begins, initial=np.inf))
     if (links["room"] < np.inf).any():
         ahead = np.minimum(ahead, links["latency"])
@@ -342,7 +357,7 @@ def _run(net: _Net) -> bool:
             message = messages[way.message]
             size = max(packet.nbytes, net.flit_bytes)
             service = size / link.bandwidth
-            link.free = time + service
+            link.free = max(link.free, time - net.bucket) + service
             if link.room < np.inf and hop > way.first:
                 back = hops[hop - 1]
                 slot = _take(packets, 2 * nlinks)
@@ -353,21 +368,25 @@ def _run(net: _Net) -> bool:
                 onward = hops[hop + 1]
                 link.room -= _flits(packet.nbytes, net.flit)
                 packet.time = time + link.latency
-                if links[onward].bandwidth > link.bandwidth:
+                if links[onward].bandwidth > link.bandwidth and not net.shaped:
                     packet.time += service - size / links[onward].bandwidth
                 packet.hop = hop + 1
                 _enqueue(net, p, onward)
             else:
                 _give(packets, 2 * nlinks, p)
-                message.arrival = max(message.arrival, time + link.latency + service)
+                out = time + link.latency
+                if not net.shaped:
+                    out += service
+                message.arrival = max(message.arrival, out)
                 message.inside -= 1
                 if message.inside == 0:
                     _settle(net, message.feeds[0], message.arrival + message.cost)
                     if not net.local:
                         _settle(net, message.feeds[1], message.arrival + message.cost)
             if hop == way.first:
-                _launch(net, w, link.free)
-                message.sent = max(message.sent, link.free)
+                passed = max(link.free, time)
+                _launch(net, w, passed)
+                message.sent = max(message.sent, passed)
                 message.before -= 1
                 if net.local and message.before == 0:
                     _settle(net, message.feeds[1], message.sent)

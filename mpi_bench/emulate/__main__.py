@@ -1,0 +1,156 @@
+"""``python -m mpi_bench.emulate``: the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from mpi_bench.emulate.compare import agreement, summary, table
+from mpi_bench.emulate.namespaces import destroy, emulated, leftovers, requirements
+from mpi_bench.emulate.study import NATIVE, Row, Study, cases, measure
+from mpi_bench.emulate.wiring import check
+from netsim.rows import check_writable, read_csv, write_csv
+from netsim.sizes import format_size, parse_sizes
+from netsim.topology import Grid, topology
+from swing import ALGORITHMS, Torus
+from swing.cli import Parsed, invoke
+
+RATES = (1.0, 1000.0)
+MOST_BYTES = 2**26
+OURS = ("swing", "recursive_doubling", "ring", "bucket", "hamiltonian")
+
+
+@click.group(invoke_without_command=True)
+@click.option("--topology", "torus", type=Parsed("torus", Torus.parse), default="torus:4x4",
+              show_default=True, help="A torus or mesh of 2 to 64 nodes.")  # fmt: skip
+@click.option("--rate", type=float, default=25.0, show_default=True,
+              help=f"Of a link, each way, Mbit/s: {RATES[0]:g} to {RATES[1]:g}.")  # fmt: skip
+@click.option("--sizes", type=Parsed("sizes", parse_sizes), default="4KiB:1MiB:x4",
+              show_default=True, help="Bytes each rank contributes, up to 64MiB.")  # fmt: skip
+@click.option("--algorithm", "names", multiple=True, default=[*OURS, "auto"], show_default=True,
+              help="One of swing.ALGORITHMS, or auto; may be repeated.")  # fmt: skip
+@click.option("--native", "native", multiple=True, type=click.Choice([*NATIVE, "all", "none"]),
+              default=["auto"], show_default=True,
+              help="Of MPICH's own; may be repeated.")  # fmt: skip
+@click.option("--longest", type=click.FloatRange(0), default=10.0, show_default=True,
+              help="Leave out what is predicted to take more seconds.")  # fmt: skip
+@click.option("--most", type=click.IntRange(1), default=7, show_default=True,
+              help="Rounds of a size, at most.")  # fmt: skip
+@click.option("--seconds", type=click.FloatRange(0), default=3.0, show_default=True,
+              help="For the rounds of a size, about.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a row.")
+@click.option("--csv", "path", type=click.Path(dir_okay=False), help="Write the rows there too.")
+@click.option("--cleanup", is_flag=True, help="Only remove what a killed run has left behind.")
+@click.pass_context
+def main(
+    context: click.Context, torus: Torus, rate: float, sizes: list[int], names: tuple[str, ...],
+    native: tuple[str, ...], longest: float, most: int, seconds: float, as_json: bool,
+    path: str | None, cleanup: bool,
+) -> None:  # fmt: skip
+    """Measure allreduces on an emulated torus, beside what netsim predicts.
+
+    Needs Linux, root, iproute2 and MPICH. A namespace a node, links of a given rate, one rank in
+    each namespace; nothing outside these is touched, and they are removed at the end.
+    """
+    if context.invoked_subcommand:
+        return
+    if cleanup:
+        requirements()
+        for name in leftovers():
+            click.echo(f"removed {destroy(name)} namespaces of {name}")
+        return
+    study = _study(torus, sizes, names, native, (longest, most, seconds))
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ValueError(f"--rate goes from {RATES[0]:g} to {RATES[1]:g} Mbit/s, not {rate:g}")
+    if path:
+        check_writable(path)
+    rows = _run(torus, rate, study, as_json)
+    if path:
+        write_csv(path, rows)
+    if not as_json:
+        _show(table(rows))
+
+
+def _study(
+    torus: Torus, sizes: list[int], names: tuple[str, ...], native: tuple[str, ...],
+    limits: tuple[float, int, float],
+) -> Study:  # fmt: skip
+    check(torus)
+    for name in names:
+        if name not in (*ALGORITHMS, "auto"):
+            raise ValueError(
+                f"no algorithm {name!r}: choose from {', '.join([*ALGORITHMS, 'auto'])}"
+            )
+    for size in sizes:
+        if size % 4 or not 0 < size <= MOST_BYTES:
+            raise ValueError(
+                f"--sizes are whole float32 numbers up to {format_size(MOST_BYTES)}, "
+                f"not {format_size(size)}"
+            )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if 6 * max(sizes) * torus.size > memory:
+        raise ValueError(f"{torus.size} ranks with {format_size(max(sizes))} do not fit the memory")
+    chosen = NATIVE if "all" in native else tuple(n for n in native if n != "none")
+    ours = cases([n for n in names if n != "auto"], torus)
+    return Study(tuple(ours), tuple(sizes), chosen, "auto" in names, *limits)
+
+
+def _run(torus: Torus, rate: float, study: Study, as_json: bool) -> list[Row]:
+    rows: list[Row] = []
+    place = topology(torus.name)
+    assert isinstance(place, Grid)
+    with emulated(place, rate * 1e6) as emulation:
+        for row in measure(emulation, study, _tell):
+            rows.append(row)
+            if as_json:
+                click.echo(json.dumps(row))
+            else:
+                _tell(_line(row))
+    return rows
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _line(row: Row) -> str:
+    name = " ".join(filter(None, (row["algorithm"], row["variant"])))
+    ports = f", {row['ports']} ports" if row["ports"] else ""
+    against = f", {row['ratio']:.3f} of the prediction" if row["ratio"] else ""
+    return f"{format_size(row['nbytes'])} {name}{ports}: {row['seconds'] * 1e3:.2f} ms{against}"
+
+
+@main.command("compare")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(dir_okay=False))
+@click.option("--out", type=click.Path(file_okay=False), help="Draw figures into this folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+def compare_command(paths: tuple[str, ...], out: str | None, as_json: bool) -> None:
+    """Print, and plot, measured against predicted times; PATHS were written by --csv."""
+    rows = [row for path in paths for row in read_csv(path, ["rate_mbps", "predicted"])]
+    found = agreement(rows)
+    for row in found if as_json else []:
+        click.echo(json.dumps(row))
+    if not as_json:
+        _show(table(rows))
+        _show(summary(found))
+    if out:
+        try:
+            from mpi_bench.emulate.plot import plot
+        except ImportError:
+            raise ValueError("plots need matplotlib: pip install 'torus-swing[plot]'") from None
+        for figure in plot(rows, Path(out)):
+            _tell(f"wrote {figure}")
+
+
+def _show(what: Table) -> None:
+    Console(width=None if sys.stdout.isatty() else 140).print(what)
+
+
+if __name__ == "__main__":
+    sys.exit(invoke(main, "python -m mpi_bench.emulate"))

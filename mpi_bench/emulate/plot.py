@@ -1,0 +1,117 @@
+"""Figures of an emulated torus: times, how far they agree, and what a rate sweep tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+
+from mpi_bench.emulate.compare import BANDS, LINKS, Row, shares
+from mpi_bench.emulate.compare import point as point_of
+from netsim.plot import OTHERS, STYLES
+from netsim.sizes import format_size
+
+
+def plot(rows: Sequence[Row], out: Path) -> list[Path]:
+    """For each topology one SVG of times and one of agreement; their paths."""
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for place in dict.fromkeys(r["topology"] for r in rows):
+        here = [r for r in rows if r["topology"] == place]
+        for what, draw in (("times", _times), ("agreement", _agreement)):
+            path = out / f"{place.replace(':', '-')}-{what}.svg"
+            with matplotlib.rc_context({"svg.hashsalt": "torus-swing"}):
+                _panels(here, draw).savefig(path, metadata={"Date": None})
+            written.append(path)
+    return written
+
+
+def _panels(
+    rows: Sequence[Row], draw: Callable[[Axes, Sequence[Row], Sequence[Row]], None]
+) -> Figure:
+    rates = sorted({float(r["rate_mbps"]) for r in rows})
+    figure = Figure(figsize=(5.2 * len(rates), 4.6), layout="constrained")
+    sizes = sorted({int(r["nbytes"]) for r in rows})
+    every = figure.subplots(1, len(rates), sharey=True, squeeze=False)[0]
+    for axes, rate in zip(every, rates, strict=True):
+        draw(axes, [r for r in rows if float(r["rate_mbps"]) == rate], rows)
+        axes.set_title(f"{rows[0]['topology']}, {rate:g} Mbit/s a link")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sizes)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: format_size(round(n))))
+        axes.set_xlabel("vector on each rank")
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def _times(axes: Axes, rows: Sequence[Row], _: Sequence[Row]) -> None:
+    """Markers measured, lines predicted; of an algorithm's variants the fastest at each size."""
+    ours = [r for r in rows if r["predicted"] not in (None, "")]
+    handles = []
+    for who in dict.fromkeys((r["algorithm"], int(r["ports"]) == 1) for r in ours):
+        algorithm, single = who
+        mine = [r for r in ours if (r["algorithm"], int(r["ports"]) == 1) == who]
+        color, marker = STYLES.get(algorithm, OTHERS)
+        style = {"color": color, "linestyle": "--" if single else "-"}
+        for column, extra in (
+            ("predicted", {"linewidth": 1.2}),
+            ("seconds", {"marker": marker, "markersize": 4, "linestyle": ""}),
+        ):
+            best = _best(mine, column)
+            axes.loglog(list(best), list(best.values()), **(style | extra))
+        words = f"{algorithm.replace('_', ' ')}, {'1 port' if single else 'all ports'}"
+        handles.append(Line2D([], [], marker=marker, markersize=4, label=words, **style))  # type: ignore[arg-type]
+    mpich = [r for r in rows if r["algorithm"] == "mpi"]
+    for label, some, marker in (
+        ("MPICH's default", [r for r in mpich if r["variant"] == "auto"], "+"),
+        ("MPICH's best", mpich, "_"),
+    ):
+        best = _best(some, "seconds")
+        if best:
+            axes.loglog(
+                list(best), list(best.values()), color="#333333", marker=marker, linestyle=":"
+            )
+            handles.append(
+                Line2D([], [], color="#333333", marker=marker, linestyle=":", label=label)
+            )
+    axes.set_ylabel("seconds (markers measured, lines predicted)")
+    axes.legend(handles=handles, frameon=False, fontsize=7)
+
+
+def _best(rows: Sequence[Row], column: str) -> dict[int, float]:
+    """The least of every size."""
+    best: dict[int, float] = {}
+    for r in rows:
+        n = int(r["nbytes"])
+        best[n] = min(float(r[column]), best.get(n, float("inf")))
+    return dict(sorted(best.items()))
+
+
+def _agreement(axes: Axes, rows: Sequence[Row], every: Sequence[Row]) -> None:
+    """Measured over predicted: filled where links are the bottleneck, hollow where cores are."""
+    share = shares(every)
+    axes.axhspan(*BANDS["several ports"], color="#009E73", alpha=0.12)
+    axes.axhline(1, color="#333333", linewidth=0.8)
+    handles = {}
+    for r in rows:
+        if r["predicted"] in (None, ""):
+            continue
+        color, marker = STYLES.get(r["algorithm"], OTHERS)
+        links = share.get((point_of(r), float(r["rate_mbps"])), 0.0) >= LINKS
+        style = {"color": color, "marker": marker, "linestyle": ""}
+        fill = color if links else "none"
+        axes.semilogy(
+            int(r["nbytes"]), float(r["ratio"]), markerfacecolor=fill, markersize=5, **style
+        )
+        label = r["algorithm"].replace("_", " ")
+        handles[r["algorithm"]] = Line2D([], [], label=label, **style)  # type: ignore[arg-type]
+    axes.set(ylabel="measured over predicted", ylim=(0.5, 4))
+    axes.set_yticks([0.5, 0.75, 1, 1.5, 2, 3, 4])
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda y, _: ""))
+    axes.legend(handles=list(handles.values()), frameon=False, fontsize=7)

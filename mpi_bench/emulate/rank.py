@@ -1,0 +1,100 @@
+"""What every rank runs inside its namespace: ``python -m mpi_bench.emulate.rank JSON``.
+
+Rank 0 prints a JSON object a line: the calibration, then a row for every method and size, with
+the bytes that every device of every node has sent meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from mpi4py import MPI
+
+from mpi_bench.emulate.patterns import calibrate
+from mpi_bench.machine import machine
+from mpi_bench.measure import Sample, measure
+from mpi_bench.methods import Method, methods
+from mpi_bench.problem import Problem
+from mpi_bench.report import Row
+from swing import Torus, explain
+
+Planned: TypeAlias = tuple[Method, dict[str, Any]]
+
+SETTLE = 0.06
+"""Seconds until the last acknowledgement has been sent: TCP delays it by 40 ms."""
+
+
+def main(spec: dict[str, Any]) -> None:
+    """Calibrate, or measure the methods of a spec at its sizes."""
+    comm = MPI.COMM_WORLD
+    torus = Torus.parse(spec["topology"])
+    if spec["calibrate"]:
+        _say(comm, **asdict(calibrate(comm, torus, spec["rate"])))
+        return
+    problem, here = Problem(comm.rank, comm.size, "float32", "sum"), machine(comm)
+    for nbytes, wanted in spec["points"]:
+        todo = [_method(torus, *names) for names in wanted]
+        count = nbytes // problem.dtype.itemsize
+        firsts = [_once(comm, torus, method, problem, count) for method in todo]
+        spent = comm.bcast(sum(seconds for seconds, _, _ in firsts))
+        k = min(spec["most"], max(1, math.ceil(spec["seconds"] / spent)))
+        samples = measure(comm, [m for m, _ in todo], problem, count, iterations=k, warmup=0,
+                          check=False)  # fmt: skip
+        for (method, _), sample, (_, wrong, sent) in zip(todo, samples, firsts, strict=True):
+            row = Row.of(method, Sample(sample.seconds, wrong), here, nbytes,
+                         topology=spec["topology"], dtype="float32", op="sum")  # fmt: skip
+            _say(comm, sent=sent, **asdict(row))
+
+
+def _method(torus: Torus, name: str, variant: str, ports: int | None) -> Planned:
+    """A method, and what `swing.allreduce` is told for it."""
+    first, *rest = methods([name], torus, ports)  # the library's own comes first
+    if name == "mpi":
+        return first, {}
+    options = {k: v for k, v in (("variant", variant), ("ports", ports)) if v}
+    return next(m for m in rest if m.variant == variant), options
+
+
+def _once(
+    comm: MPI.Intracomm, torus: Torus, planned: Planned, problem: Problem, count: int
+) -> tuple[float, int, list[dict[str, int]] | None]:
+    """Run it once: seconds, wrong elements, and on rank 0 what the devices of all nodes sent."""
+    method, options = planned
+    send, recv = problem.vector(count), np.empty(count, problem.dtype)
+    if method.algorithm != "mpi":  # plans are made now, not while the clock runs
+        explain(comm, send, recv, problem.op, algorithm=method.algorithm, torus=torus, **options)
+    problem.spoil(recv)
+    comm.Barrier()
+    time.sleep(SETTLE)
+    before = _sent()
+    comm.Barrier()
+    start = MPI.Wtime()
+    method.run(comm, send, recv, problem.op)
+    seconds = comm.allreduce(MPI.Wtime() - start, MPI.MAX)
+    time.sleep(SETTLE)
+    after = _sent()
+    wrong = comm.allreduce(problem.wrong(recv))
+    return seconds, wrong, comm.gather({k: after[k] - before[k] for k in after})
+
+
+def _sent() -> dict[str, int]:
+    """Bytes that every device of this namespace has sent, by the kernel's count."""
+    lines = Path("/proc/self/net/dev").read_text().splitlines()[2:]
+    rows = [line.replace(":", " ").split() for line in lines]
+    return {row[0]: int(row[9]) for row in rows if row[0] != "lo"}
+
+
+def _say(comm: MPI.Intracomm, **what: Any) -> None:
+    if comm.rank == 0:
+        print(json.dumps(what), flush=True)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

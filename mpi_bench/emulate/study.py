@@ -1,0 +1,184 @@
+"""A study: calibrate an emulated torus, predict, measure, and put the figures side by side."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mpi_bench.emulate.calibrate import Calibration
+from mpi_bench.emulate.launch import run
+from mpi_bench.emulate.namespaces import Emulation
+from mpi_bench.emulate.predict import predict
+from mpi_bench.emulate.wiring import ports
+from netsim import simulate
+from netsim.network import Network
+from netsim.topology import Grid
+from swing import Torus
+from swing.algorithms import make, variants
+from swing.schedule import Schedule
+from swing.table import Candidate, Entry, Table
+
+NATIVE = (
+    "auto", "recursive_doubling", "recursive_multiplying", "reduce_scatter_allgather",
+    "k_reduce_scatter_allgather", "recexch", "ring", "tree",
+)  # fmt: skip
+"""What MPICH's MPIR_CVAR_ALLREDUCE_INTRA_ALGORITHM takes, but for those that need shared memory."""
+
+FIGURES = ("predicted", "ratio", "links_least", "links_most", "idle_bytes")
+"""Columns of our own schedules: seconds predicted, measured over predicted; the least and the most
+counted over expected bytes of a link that is used, and the most on one that is not."""
+
+Row = dict[str, Any]
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A schedule to run: an algorithm, a variant where it has several, its number of parts."""
+
+    algorithm: str
+    variant: str
+    ports: int
+
+    def options(self) -> dict[str, Any]:
+        """What `swing.schedule` takes."""
+        given = {"variant": self.variant} if self.variant else {}
+        fixed = self.algorithm in ("hamiltonian", "mirrored_recursive_doubling")
+        return given if fixed else given | {"ports": self.ports}
+
+    def schedule(self, torus: Torus) -> Schedule:
+        """The schedule."""
+        return make(self.algorithm, torus, **self.options())
+
+
+@dataclass(frozen=True)
+class Study:
+    """What to measure.
+
+    Args:
+        cases: our schedules.
+        sizes: of the vector on each rank, bytes.
+        native: names of `NATIVE`.
+        auto: whether to measure what `swing.allreduce` chooses, told the predictions.
+        longest: seconds; what is predicted to take longer is left out.
+        most: rounds of a size, at most.
+        seconds: for the rounds of a size, about.
+    """
+
+    cases: tuple[Case, ...]
+    sizes: tuple[int, ...]
+    native: tuple[str, ...] = NATIVE
+    auto: bool = True
+    longest: float = 10.0
+    most: int = 7
+    seconds: float = 3.0
+
+
+def cases(names: Iterable[str], torus: Torus) -> list[Case]:
+    """All variants of the named algorithms on one port and on their own number of ports.
+
+    Those that can not serve the torus are left out.
+    """
+    found = []
+    for name in names:
+        for variant in variants(name):
+            for one in (True, False):
+                given: dict[str, Any] = {"variant": variant} if variant else {}
+                try:
+                    parts = make(name, torus, **given | ({"ports": 1} if one else {})).parts
+                except ValueError:
+                    continue
+                found.append(Case(name, variant, len(parts)))
+    return list(dict.fromkeys(found))
+
+
+def measure(emulation: Emulation, study: Study, tell: Tell) -> Iterator[Row]:
+    """The rows of a study, one a method and size; ``tell`` is called with what happens."""
+    place, rate = emulation.place, emulation.rate
+    tell("calibrating")
+    calibration = _calibrate(emulation)
+    network = calibration.network(place, rate)
+    tell(str(calibration))
+    tell(f"{calibration.bandwidth / network.bandwidth:.3f} of the bandwidth expected")
+    tell("predicting")
+    times = predictions(study, network, calibration.start)
+    seconds = {"start_us": calibration.start, "step_us": calibration.near,
+               "overhead_us": calibration.overhead, "hop_us": calibration.hop}  # fmt: skip
+    base = {"rate_mbps": rate / 1e6} | {k: round(t * 1e6, 1) for k, t in seconds.items()}
+    with _table(times, place.torus, study.sizes) as path:
+        points = [
+            [n, [[c.algorithm, c.variant, c.options().get("ports")] for c in study.cases
+                 if times[c][n] <= study.longest] + [["auto", "", None]] * study.auto]
+            for n in study.sizes
+        ]  # fmt: skip
+        spec = {"calibrate": False, "points": points, "most": study.most, "seconds": study.seconds}
+        for found in run(emulation, spec, {"SWING_MACHINE": path}):
+            yield base | _judged(found, times, network)
+    for name in study.native:
+        sizes = [n for n in study.sizes if 6 * n / network.bandwidth <= study.longest]
+        spec["points"] = [[n, [["mpi", "", None]]] for n in sizes]
+        for found in run(emulation, spec, {"MPIR_CVAR_ALLREDUCE_INTRA_ALGORITHM": name}):
+            yield base | _judged(found | {"variant": name}, times, network)
+
+
+def predictions(study: Study, network: Network, start: float) -> dict[Case, dict[int, float]]:
+    """Seconds of every case at every size; ``start`` of them before the first step."""
+    found = {}
+    for case in study.cases:
+        schedule = case.schedule(network.topology.torus)
+        found[case] = {n: start + predict(schedule, network, n) for n in study.sizes}
+    return found
+
+
+def counted(place: Grid, sent: Sequence[dict[str, int]]) -> list[int]:
+    """(nlinks,) bytes over every directed link, from what the devices of all nodes have sent."""
+    total = [0] * place.nlinks
+    for node, wires in enumerate(ports(place)):
+        for port in wires:
+            total[port.link] = sent[node][port.device]
+    return total
+
+
+def _calibrate(emulation: Emulation) -> Calibration:
+    (found,) = run(emulation, {"calibrate": True})
+    return Calibration(**found)
+
+
+def _judged(found: Row, times: dict[Case, dict[int, float]], network: Network) -> Row:
+    """A measured row with the prediction and the extremes of counted over expected bytes."""
+    sent = found.pop("sent")
+    place, n = network.topology, found["nbytes"]
+    assert isinstance(place, Grid)
+    # Ranks believe that each has a machine of its own.
+    row: Row = found | {"cores": len(os.sched_getaffinity(0))} | dict.fromkeys(FIGURES)
+    case = Case(found["algorithm"], found["variant"], found["ports"])
+    if case in times:
+        row["predicted"] = times[case][n]
+        row["ratio"] = found["seconds"] / times[case][n]
+        load = simulate(case.schedule(place.torus), network, n).link_bytes
+        pairs = list(zip(counted(place, sent), load.tolist(), strict=True))
+        used = [count / expected for count, expected in pairs if expected > 0]
+        row["links_least"], row["links_most"] = min(used), max(used)
+        row["idle_bytes"] = max((count for count, expected in pairs if expected <= 0), default=0)
+    return row
+
+
+@contextmanager
+def _table(
+    times: dict[Case, dict[int, float]], torus: Torus, sizes: Sequence[int]
+) -> Iterator[str]:
+    """The predictions as a selection table, for "auto"; the path of a file."""
+    rows = [
+        Candidate(c.algorithm, tuple(c.options().items()), tuple(found[n] for n in sizes))
+        for c, found in times.items()
+    ]
+    table = Table({"machine": "emulated torus"}, {torus.name: Entry(tuple(sizes), tuple(rows))})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "table.json"
+        path.write_text(str(table))
+        yield str(path)

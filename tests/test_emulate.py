@@ -1,0 +1,267 @@
+"""The emulated torus: its wiring against netsim's ways, its link bytes, and nothing left behind.
+
+What needs namespaces is skipped where they can not be made, with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import cache
+from ipaddress import IPv4Address, IPv4Network
+
+import numpy as np
+import pytest
+
+import netsim
+import swing
+from mpi_bench.emulate.calibrate import HEADERS, PAYLOAD, Calibration, payload_rate
+from mpi_bench.emulate.compare import agreement
+from mpi_bench.emulate.namespaces import FOLDER, EmulationError, emulated, leftovers
+from mpi_bench.emulate.predict import predict
+from mpi_bench.emulate.wiring import address, check, ports, routes
+from mpi_bench.launcher import command
+
+COMMAND = [sys.executable, "-m", "mpi_bench.emulate"]
+PLACES = [
+    "torus:4x4", "torus:8x8", "torus:2x8", "torus:4x4x2", "torus:2x2", "torus:5x3", "torus:7",
+    "torus:2x2x2x2x2", "mesh:4x4", "mesh:3x2", "mesh:4x4x4", "torus:1x6",
+]  # fmt: skip
+
+
+@cache
+def why_not():
+    """Why there can be no emulation here; empty if there can."""
+    try:
+        command(1, [])
+        with emulated(netsim.topology("mesh:2"), 1e8):
+            return ""
+    except (ValueError, OSError) as error:
+        return str(error)
+
+
+@pytest.fixture
+def _namespaces():
+    if why_not():
+        pytest.skip(why_not())
+
+
+def found():
+    return {path.name for path in FOLDER.glob("swing-*")} if FOLDER.exists() else set()
+
+
+def emulate(*words, **more):
+    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, **more)
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_static_routes_are_netsims_ways(name):
+    place = netsim.topology(name)
+    wires = ports(place)
+    tables = [
+        sorted(((IPv4Network(r.prefix), r.device) for r in routes(place.torus, node)),
+               key=lambda route: -route[0].prefixlen)
+        for node in range(place.size)
+    ]  # fmt: skip
+    src, dst = np.divmod(np.arange(place.size**2), place.size)
+    ways = place.ways(src, dst, "positive")
+    for way, (a, b) in enumerate(zip(src.tolist(), dst.tolist(), strict=True)):
+        target, at, links = IPv4Address(address(place.torus, b)), a, []
+        while at != b:
+            device = next(device for prefix, device in tables[at] if target in prefix)
+            port = next(port for port in wires[at] if port.device == device)
+            links.append(port.link)
+            at = port.peer
+        assert links == ways.links[ways.ptr[way] : ways.ptr[way + 1]].tolist()
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_every_link_is_a_device_and_every_cable_has_two_ends(name):
+    place = netsim.topology(name)
+    wires = ports(place)
+    ends = {(node, p.device): (p.peer, p.peer_device) for node in range(place.size)
+            for p in wires[node]}  # fmt: skip
+    assert sorted(p.link for some in wires for p in some) == list(range(place.nlinks))
+    assert len(ends) == place.nlinks
+    assert all(ends[other] == here for here, other in ends.items())
+    addresses = {address(place.torus, node) for node in range(place.size)}
+    assert len(addresses) == place.size
+
+
+@pytest.mark.parametrize("dims", [(9, 9), (1,), (65,)])
+def test_too_many_nodes_are_refused(dims):
+    with pytest.raises(ValueError, match="emulate 2 to 64 nodes"):
+        check(swing.Torus(dims))
+
+
+def plain(name, rate=1e8):
+    """The network of a calibration that found no cost but the links'."""
+    return Calibration(0, 0, 0, 0, 0, 4, 2, 1.0).network(netsim.topology(name), rate)
+
+
+@pytest.mark.parametrize("name", ["torus:4x4", "mesh:2x3", "torus:4x4x2"])
+@pytest.mark.parametrize("algorithm", ["swing", "recursive_doubling", "bucket"])
+def test_a_prediction_is_between_the_busiest_link_and_netsims_time(name, algorithm):
+    network = plain(name)
+    schedule = swing.schedule(algorithm, network.topology.torus)
+    n = 2**24
+    lockstep = replace(schedule, phase=lambda s: s)
+    most = netsim.simulate(lockstep, network, n, "packet").seconds
+    least = netsim.simulate(schedule, network, n).link_bytes.max() / network.bandwidth
+    assert 0.99 * least <= predict(schedule, network, n) <= 1.05 * most
+
+
+def test_a_prediction_counts_every_cost_of_a_step():
+    torus = swing.Torus((4, 4))
+    for given, steps in (({"ports": 1}, 12), ({}, 12)):
+        schedule = swing.schedule("bucket", torus, **given)
+        near, overhead = 1e-3, 1e-4
+        found = Calibration(0, 0, near, near + 3 * overhead, 0, 4, 2, 1.0)
+        network = found.network(netsim.topology("torus:4x4"), 1e9)
+        step = near + (len(schedule.parts) - 1) * overhead
+        assert predict(schedule, network, 64) == pytest.approx(steps * step, rel=0.01)
+
+
+def test_headers_are_what_is_missing_from_the_rate():
+    assert payload_rate(8e6) == 1e6 * PAYLOAD / (PAYLOAD + 1.5 * HEADERS)
+    assert 0.985 < payload_rate(8.0) < 0.995
+
+
+def test_points_are_bound_by_links_if_their_time_follows_the_rate():
+    row = {"topology": "torus:4x4", "algorithm": "swing", "variant": "", "predicted": 1}
+    rows = [
+        row | {"ports": 1, "nbytes": n, "rate_mbps": rate, "seconds": cost + 10 / rate, "ratio": 1}
+        for n, cost in ((4, 5.0), (2**20, 0.1))
+        for rate in (1, 2, 4)
+    ]
+    groups = {(g["rate_mbps"], g["bound"]): g["points"] for g in agreement(rows)}
+    assert groups == {(r, bound): 1 for r in (1.0, 2.0, 4.0) for bound in ("links", "cores")}
+
+
+@pytest.mark.parametrize(
+    ("words", "mend"),
+    [
+        (["--topology", "torus:9x9"], "emulate 2 to 64 nodes, not 81"),
+        (["--rate", "0"], "--rate goes from 1 to 1000 Mbit/s"),
+        (["--sizes", "3"], "--sizes are whole float32 numbers"),
+        (["--sizes", "1GiB"], "up to 64 MiB"),
+        (["--algorithm", "none"], "choose from"),
+        (["--native", "smp"], "is not one of"),
+        (["--csv", "/nowhere/rows.csv"], "cannot write"),
+        (["compare", "/nowhere/rows.csv"], "No such file"),
+    ],
+)
+def test_bad_input_is_one_line(words, mend):
+    done = emulate(*words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert mend in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_what_is_missing_is_named(monkeypatch):
+    done = emulate(env={"PATH": "/nowhere"})
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "apt-get install iproute2" in done.stderr
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(EmulationError, match="only root"), emulated(None, 1e8):
+        pass
+
+
+@pytest.mark.usefixtures("_namespaces")
+@pytest.mark.parametrize("name", ["torus:2x2", "torus:3x3"])
+def test_every_link_carries_what_netsim_says(name):
+    before = found()
+    words = ["--rate", "200", "--sizes", "1MiB", "--most", "1", "--native", "none", "--json"]
+    names = ["swing", "ring", "auto"]
+    done = emulate("--topology", name, *words, *(f"--algorithm={n}" for n in names), timeout=120)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {r["algorithm"] for r in rows} == set(names)
+    assert [r["wrong"] for r in rows] == [0] * len(rows)
+    for r in rows:
+        if r["algorithm"] != "auto":
+            assert 1 <= r["links_least"] <= r["links_most"] <= 1.03
+            assert r["idle_bytes"] <= 0.03 * r["nbytes"]
+    assert found() == before
+
+
+@pytest.mark.usefixtures("_namespaces")
+def test_two_runs_do_not_meet():
+    code = (
+        "import netsim, sys; from mpi_bench.emulate.namespaces import emulated\n"
+        "with emulated(netsim.topology('torus:3'), 1e8): print(1, flush=True); sys.stdin.read()"
+    )
+    start = [sys.executable, "-c", code]
+    runs = [subprocess.Popen(start, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in "ab"]
+    for run in runs:
+        assert run.stdout.readline() == b"1\n"
+    names = [{name for name in found() if name.startswith(f"swing-{run.pid}-")} for run in runs]
+    assert [len(some) for some in names] == [3, 3]
+    assert not {f"swing-{run.pid}" for run in runs} & set(leftovers())
+    for run in runs:
+        run.communicate()
+        assert not [name for name in found() if name.startswith(f"swing-{run.pid}-")]
+
+
+def interrupted(number, after):
+    """Interrupt a run so many seconds after its start; what it has left, before and after."""
+    words = ["--topology", "torus:2x2", "--sizes", "64KiB", "--native", "none"]
+    run = subprocess.Popen([*COMMAND, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    time.sleep(after)
+    run.send_signal(number)
+    run.communicate(timeout=60)
+    assert run.returncode != 0
+    left = {name for name in found() if name.startswith(f"swing-{run.pid}-")}
+    if number == signal.SIGKILL:
+        done = emulate("--cleanup")
+        assert done.returncode == 0
+        assert bool(left) == (f"of swing-{run.pid}\n" in done.stdout)
+    else:
+        assert not left
+    assert not [name for name in found() if name.startswith(f"swing-{run.pid}-")]
+    words = f"swing-{run.pid}"
+    for _ in range(100):
+        if not alive(words):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"processes of {words} are alive")
+
+
+def alive(word):
+    """Whether a process has a word on its command line."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as line:
+                if word.encode() in line.read().split(b"\0"):
+                    return True
+        except OSError:
+            continue
+    return False
+
+
+@pytest.mark.usefixtures("_namespaces")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_run_leaves_nothing_behind(number):
+    interrupted(number, 1.5)
+
+
+@pytest.mark.nightly
+@pytest.mark.usefixtures("_namespaces")
+def test_fifty_runs_leave_nothing_behind():
+    before, devices = found(), os.listdir("/sys/class/net")
+    for _ in range(40):
+        with emulated(netsim.topology("torus:4x4"), 1e8):
+            assert len(found() - before) == 16
+    kinds = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+    rng = random.Random(0)
+    for k in range(10):
+        interrupted(kinds[k % 3], rng.uniform(0.5, 5))
+    assert (found(), os.listdir("/sys/class/net")) == (before, devices)
