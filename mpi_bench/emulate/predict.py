@@ -39,10 +39,10 @@ def predict(schedule: Schedule, network: Network, nbytes: int) -> float:
     """
     # The executor waits for all of a step, whichever part it belongs to.
     schedule = replace(schedule, phase=lambda s: s)
-    data = messages_of(schedule, network, nbytes, Conditions(sync="rank"))
+    data, links = messages_of(schedule, network, nbytes, Conditions(sync="rank", fold=False))
     both = _acknowledged(data, network)
     times = packet_times(
-        both, network.bandwidths, network.hop_latencies,
+        both, links.bandwidth, links.latency,
         packet_bytes=network.packet_bytes, message_overhead=network.message_overhead,
         bucket=saved(network.topology.nlinks),
     )  # fmt: skip
