@@ -3,7 +3,7 @@
 All candidates are judged by the analytic model first, which takes milliseconds. Then, size by
 size, the most promising are simulated, best guess first, until
 
-- the fastest found is within `ENOUGH` of the lower bound, so that no other can matter, or
+- the fastest found is within ``enough`` of the lower bound, so that no other can matter, or
 - the next guess is ``keep`` times the best guess, or ``most`` have been simulated.
 
 Whoever wins at a size is also simulated at the sizes beside it, so that a table can tell where
@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from netsim.bounds import lower_bound
 from netsim.sweep import Case, executor
 
-ENOUGH = 1.002
 Seconds = dict[Case, dict[int, float]]
 """By case and size in bytes."""
 
@@ -31,12 +30,14 @@ class Search:
     Args:
         keep: guesses up to so many times the best one are followed up.
         most: at most so many candidates a size.
+        enough: times the lower bound; who comes so near need not be beaten.
         packets: the largest size that is simulated by packets; above, flows are.
         jobs: processes.
     """
 
-    keep: float = 1.6
-    most: int = 8
+    keep: float = 3.0
+    most: int = 100
+    enough: float = 1.002
     packets: int = 2**23
     jobs: int = 1
 
@@ -70,7 +71,7 @@ def tune(
 
     def is_open(n: int) -> bool:
         leader = best(n)
-        return leader is None or found[leader][n] > ENOUGH * bound[n]
+        return leader is None or found[leader][n] > search.enough * bound[n]
 
     with executor(search.jobs) as pool:
 

@@ -32,15 +32,13 @@ PAPER = ["8x8", "16x16", "32x32", "64x64", "128x128", "64x16", "128x8", "256x4",
 MORE = ["16x16x16", "10x10", "12x20", "5x5x5", "32x8x4", "4x4", "2x4", "4x8", "2x2x2", "4x4x4",
         "4x4x8", "16x8"]  # fmt: skip
 SMALL = 2**23
-SEARCH = {"128x128": "--most 4 --keep 1.25", "64x64": "--most 5 --keep 1.3"}
-DEFAULT = "--most 6 --keep 1.4"
 LINES = {"Swing": ("#0072B2", "o"), "published": ("#009E73", "^"), "ours": ("#D55E00", "s")}
 
 
 def main() -> None:
     """Tune what is missing, then write the page."""
     for dims in [*MORE, *PAPER]:
-        line = f"tune --topology torus:{dims} {SEARCH.get(dims, DEFAULT)} --out {TABLE}"
+        line = f"tune --topology torus:{dims} --out {TABLE}"
         print(f"python -m netsim {line}", flush=True)
         subprocess.run([sys.executable, "-m", "netsim", *line.split()], check=True)
     table = Table.read(TABLE.read_text())

@@ -133,7 +133,7 @@ def test_every_schedule_of_the_family_is_correct(name):
 def test_tune_finds_the_fastest_of_all():
     place, sizes = "torus:3x4", [32, 2**14, 2**20]
     cases = [Case(place, *named, conditions=CONDITIONS) for named in family(swing.Torus((3, 4)))]
-    found = tune(cases, sizes, Search(keep=4, most=1000))
+    found = tune(cases, sizes, Search(keep=4))
     for n in sizes:
         best = min(case.run(n, "packet")["seconds"] for case in cases)
         least = min(t[n] for t in found.values() if n in t)
