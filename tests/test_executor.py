@@ -367,12 +367,14 @@ def test_auto_believes_what_the_environment_says_of_the_machine(monkeypatch):
     comm.Free()
 
 
-def test_explain_says_what_and_why():
+def test_explain_says_what_and_why(monkeypatch):
+    monkeypatch.setenv("SWING_ENGINE", "plain")
     told = explain(MPI.COMM_SELF, np.ones(10**6), algorithm="ring")
     assert str(told).splitlines() == [
         "algorithm: ring, 1 port",
         "why: it was asked for by name",
         "torus: 1, from the number of ranks",
+        "engine: plain, because SWING_ENGINE says so",
         "scratch memory: 0 bytes",
     ]
 

@@ -67,10 +67,9 @@ def allreduce(
         RuntimeError: this call or an earlier one on this communicator failed half-way.
         ImportError: mpi4py or an MPI library is missing.
     """
-    seen = timeout is None and not options
-    if seen and load("call").again(comm, sendbuf, recvbuf, op, algorithm, torus, consistent):
+    wanted = algorithm, torus, consistent, tuple(options.items()) if options else ()
+    if timeout is None and load("call").again(comm, sendbuf, recvbuf, op, wanted):
         return sendbuf if recvbuf is None else recvbuf
-    wanted = algorithm, torus, consistent, tuple(options.items())
     return load("call").allreduce(comm, sendbuf, recvbuf, op, wanted, timeout)
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from functools import partial
 from typing import Any
 
-import numpy as np
 from mpi4py import MPI
 
 from swing.executor import device, explanation, tasks
 from swing.executor.agreement import ON, leave, refuse
 from swing.executor.agreement import context as agree
 from swing.executor.buffers import vectors
-from swing.executor.context import contexts
 from swing.executor.door import Call, table
 from swing.executor.explanation import Explanation
 from swing.executor.memory import is_same
@@ -33,15 +30,10 @@ def allreduce(
     timeout: float | None,
 ) -> Any:
     """See `swing.executor.allreduce`."""
-    asked = Call(comm, sendbuf, recvbuf, op, wanted[:3])
+    asked = Call(comm, sendbuf, recvbuf, op, *wanted)
     op = operation(comm, op)
     check_types(wanted)
     result = sendbuf if recvbuf is None else recvbuf
-    key = None if timeout is not None or ON else _facts(sendbuf, result, op, wanted)
-    if key is not None:
-        known = contexts.get(MPI._handleof(comm))
-        if known is not None and known.again(key, sendbuf, result):
-            return result
     deadline = None if timeout is None else Deadline(timeout)
     if device.is_on_device(sendbuf) or device.is_on_device(recvbuf):
         device.check_writable(result)
@@ -77,8 +69,8 @@ def allreduce(
     shape = len(recv), recv.dtype, datatype
     context = agree(comm, "Allreduce", *shape, op, wanted, deadline)
     program = context.program(wanted, send, recv, reduce, deadline)
-    if key is not None and op.is_predefined:
-        context.keep(key, program, None if wanted[3] else asked)
+    if deadline is None and op.is_predefined and not ON:
+        table.note(asked, program, context)
     context.run(program, sendbuf, result)
     return result
 
@@ -91,41 +83,18 @@ def explain(
     return explanation.explain(tasks.allreduce, "Allreduce", comm, wanted, sendbuf, recvbuf, op)
 
 
-def again(*given: Any) -> bool:
-    """Make a call again that is like an earlier one; false if there was none.
-
-    Args:
-        given: ``(comm, sendbuf, recvbuf, op, algorithm, torus, consistent)``.
-    """
-    error = table.look(*given)
-    if error > 0:
-        comm, sendbuf, recvbuf, op, *wanted = given
-        context, compiled, _ = table.entry(Call(comm, sendbuf, recvbuf, op, tuple(wanted)))
-        context.run([partial(compiled.fail, error)], sendbuf, recvbuf)
-    return error == 0
-
-
-def _facts(sendbuf: Any, recvbuf: Any, op: MPI.Op, wanted: Wanted) -> Hashable:
-    """All that a call on numpy arrays depends on; None for other buffers.
-
-    Whatever is right or wrong with such a call follows from these, so one that has been found
-    right need not be looked at again.
-    """
-    if type(sendbuf) is not np.ndarray or type(recvbuf) is not np.ndarray:
-        return None
-    try:
-        there, here = MPI.Get_address(sendbuf), MPI.Get_address(recvbuf)
-    except BufferError:  # not contiguous
-        return None
-    return (
-        wanted,
-        MPI._handleof(op),
-        there,
-        sendbuf.size,
-        sendbuf.dtype,
-        sendbuf.flags.num,
-        here,
-        recvbuf.size,
-        recvbuf.dtype,
-        recvbuf.flags.num,
-    )
+def again(comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, wanted: Wanted) -> bool:
+    """Make a call again that is like an earlier one; false if there was none."""
+    algorithm, torus, consistent, options = wanted
+    if not options:
+        error = table.look(comm, sendbuf, recvbuf, op, algorithm, torus, consistent)
+        if not error:
+            return True
+        if error > 0:
+            context, compiled, *_ = table.entry(Call(comm, sendbuf, recvbuf, op, *wanted))
+            context.run([partial(compiled.fail, error)], sendbuf, recvbuf)
+    found = table.find(comm, sendbuf, recvbuf, op, wanted)
+    if found is None:
+        return False
+    found.context.run(found.program, sendbuf, recvbuf)
+    return True

@@ -83,7 +83,9 @@ class Comm(Base):
 
     def Allreduce(self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM) -> None:
         """Reduce a vector over all ranks and give every rank the result."""
-        call.allreduce(self, *_pair(sendbuf, recvbuf), op, self._wanted, self._timeout)
+        given = self, *_pair(sendbuf, recvbuf), op, self._wanted
+        if self._timeout is not None or not call.again(*given):
+            call.allreduce(*given, self._timeout)
 
     def Iallreduce(self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM) -> MPI.Request:
         """Begin an `Allreduce`."""

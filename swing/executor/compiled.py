@@ -49,7 +49,7 @@ def why_plain(dtype: np.dtype[Any], reduce: Reduction) -> str:
     if wanted not in ("", "plain", "compiled"):
         raise ValueError(f"SWING_ENGINE is {wanted!r}: set it to plain or compiled, or not at all")
     if wanted == "plain":
-        return "SWING_ENGINE=plain"
+        return "SWING_ENGINE says so"
     reason = _why_not(dtype, reduce)
     if reason and wanted:
         raise ValueError(f"SWING_ENGINE=compiled, but {reason}: unset SWING_ENGINE")

@@ -8,7 +8,6 @@ with it.
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable
 from contextvars import copy_context
 from functools import cache, lru_cache
 from typing import Any
@@ -18,14 +17,14 @@ from mpi4py import MPI
 
 from swing.executor.blocks import Blocks
 from swing.executor.compiled import Bound, Compiled, why_plain
-from swing.executor.door import Call, table
+from swing.executor.door import table
 from swing.executor.memory import borrow, is_same
 from swing.executor.ops import Reduction
 from swing.executor.plan import Plan
 from swing.executor.planner import Planner, Wanted
 from swing.executor.run import Deadline, Program, bind, run
 
-_PROGRAMS = 64  # kept; the oldest one is dropped
+_PROGRAMS = 64  # compiled; the least recently used one is dropped
 
 
 class Context:
@@ -37,7 +36,6 @@ class Context:
         self.planner = Planner(self.comm)
         self.blocks = Blocks(self.planner, self.comm.rank)
         self._scratch = np.empty(0, np.uint8)
-        self._programs: dict[Hashable, Program] = {}
         self.compiled = lru_cache(_PROGRAMS)(self._compiled)
         self._failure: tuple[str, Any] | None = None
         self._numbers = [0, 0]
@@ -96,23 +94,6 @@ class Context:
     def _compiled(self, plan: Plan, dtype: np.dtype[Any], reduce: Reduction) -> Compiled:
         return Compiled(plan, dtype, reduce, self.comm)
 
-    def keep(self, key: Hashable, program: Program, call: Call | None = None) -> None:
-        """Keep a program for `again`, and note down the call if it was given."""
-        first = program[0] if program else None
-        if call is not None and isinstance(first, Bound):
-            table.note(call, first.compiled, first.scratch, self)
-        if len(self._programs) == _PROGRAMS:
-            del self._programs[next(iter(self._programs))]
-        self._programs[key] = program
-
-    def again(self, key: Hashable, *buffers: Any) -> bool:
-        """Run a program that was kept; false if there is none."""
-        program = self._programs.get(key)
-        if program is None:
-            return False
-        self.run(program, *buffers)
-        return True
-
     def run(self, program: Program, *buffers: Any) -> None:
         """Run a program that works on some buffers, while all other ranks run theirs.
 
@@ -130,7 +111,7 @@ class Context:
         """Take note that a call has failed; its messages under way may still need their memory."""
         if self._failure is None:
             self._failure = str(error) or type(error).__name__, (buffers, self._scratch)
-        self._forget()
+        table.forget(self)
 
     def tag(self, persistent: bool = False) -> int:
         """The tag of the next operation's messages, the same on all ranks; 0 is for blocking calls.
@@ -143,19 +124,14 @@ class Context:
 
     def close(self) -> None:
         """Free the duplicate and the scratch memory; collective."""
-        self._forget()
+        table.forget(self)
         self.comm.Free()
         self._scratch = np.empty(0, np.uint8)
-
-    def _forget(self) -> None:
-        """Run no program again."""
-        self._programs.clear()
-        table.forget(self)
 
     def _room(self, nbytes: int) -> np.ndarray:
         """(nbytes,) scratch memory, the same for all programs."""
         if nbytes > len(self._scratch):
-            self._forget()  # programs hold on to the smaller one
+            table.forget(self)  # programs hold on to the smaller one
             self._scratch = np.empty(nbytes, np.uint8)
         return self._scratch[:nbytes]
 

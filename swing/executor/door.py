@@ -10,14 +10,16 @@ and count, in C order, writable, apart. Their addresses may be new.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import numpy as np
 from mpi4py import MPI
 
-from swing.executor.compiled import Compiled
+from swing.executor.compiled import Bound
 from swing.executor.library import library
+from swing.executor.planner import Wanted
+from swing.executor.run import Program
 from swing.executor.words import HEADER, MISS, ROW
 
 SIZE = 256  # calls noted down; one more drives out the one that shares its place
@@ -27,25 +29,34 @@ Door = Callable[..., int]
 
 
 class Call(NamedTuple):
-    """The arguments of a call, as they were given; ``wanted``: algorithm, torus, consistent."""
+    """The arguments of a call, as they were given; options are pairs of name and value."""
 
     comm: MPI.Comm
     sendbuf: Any
     recvbuf: Any
     op: MPI.Op | None
-    wanted: tuple[object, object, object]
+    algorithm: object
+    torus: object
+    consistent: object
+    options: tuple[tuple[str, Any], ...]
 
     @property
     def in_place(self) -> bool:
         """Whether there is one buffer."""
         return self.recvbuf is None or self.sendbuf is MPI.IN_PLACE or self.sendbuf is self.recvbuf
 
+    @property
+    def result(self) -> Any:
+        """The buffer for the result."""
+        return self.sendbuf if self.recvbuf is None else self.recvbuf
+
 
 class Entry(NamedTuple):
     """What carries out a call; ``kept`` are the objects that the table names by address."""
 
     context: Any
-    compiled: Compiled
+    program: Any
+    memory: tuple[object, ...]
     kept: object
 
 
@@ -68,13 +79,68 @@ def _miss(*call: object) -> int:
 
 
 class Table:
-    """The calls that were noted down, and the function that looks there."""
+    """The calls that were noted down.
+
+    Attributes:
+        look: the function in compiled code; it knows calls without options.
+    """
 
     def __init__(self) -> None:
         self._words = np.zeros(HEADER + SIZE * ROW, np.int64)
         self._rows = self._words[HEADER:].reshape(SIZE, ROW)
         self._kept: dict[int, Entry] = {}
+        self._bound: dict[Hashable, Entry] = {}
         self.look: Door = _miss
+
+    def find(
+        self, comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, wanted: Wanted
+    ) -> Entry | None:
+        """What carries out a call on the same arrays as before."""
+        algorithm, torus, consistent, options = wanted
+        names = id(comm), id(sendbuf), id(recvbuf), id(op), id(algorithm), id(torus), consistent
+        try:
+            entry = self._bound.get((names, options))
+        except TypeError:  # an option that can not be looked up, and is no good either
+            return None
+        if entry is None or entry.memory != _memory(sendbuf, recvbuf):
+            return None
+        return entry
+
+    def note(self, call: Call, program: Program, context: object) -> None:
+        """Note down a call that was found right, and the program that carries it out."""
+        comm, sendbuf, recvbuf, op, algorithm, torus, consistent, options = call
+        memory = _memory(sendbuf, recvbuf)
+        if memory is None:
+            return
+        names = id(comm), id(sendbuf), id(recvbuf), id(op), id(algorithm), id(torus), consistent
+        kept = call._replace(sendbuf=None, recvbuf=None), call.result.dtype
+        if len(self._bound) == SIZE:
+            del self._bound[next(iter(self._bound))]
+        self._bound[names, options] = Entry(context, program, memory, kept)
+        bound = program[0] if program else None
+        if isinstance(bound, Bound) and not options:
+            self._note(call, Entry(context, bound.compiled, memory, kept), bound)
+
+    def entry(self, call: Call) -> Entry:
+        """What carries out a call that `look` has found."""
+        return self._kept[_place(call)]
+
+    def forget(self, context: object) -> None:
+        """Strike out the calls of a context."""
+        for place in [place for place, entry in self._kept.items() if entry.context is context]:
+            self._rows[place] = 0
+            del self._kept[place]
+        for facts in [facts for facts, entry in self._bound.items() if entry.context is context]:
+            del self._bound[facts]
+
+    def _note(self, call: Call, entry: Entry, bound: Bound) -> None:
+        if self.look is _miss:
+            self._open()
+        names = call.comm, call.op, call.algorithm, call.torus, call.consistent, call.result.dtype
+        memory = call.result.size, call.result.nbytes, call.in_place
+        place = _place(call)
+        self._rows[place] = *map(id, names), *memory, bound.compiled.state, bound.scratch
+        self._kept[place] = entry
 
     def _open(self) -> None:
         """Compile the function, if arrays lie in memory as it expects them."""
@@ -98,43 +164,35 @@ class Table:
         new.argtypes = ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p
         self.look = new(ctypes.byref(self._method), self._words, None)
 
-    def note(self, call: Call, compiled: Compiled, scratch: int, context: object) -> None:
-        """Note down a call that was found right, and how to carry it out."""
-        if self.look is _miss:
-            self._open()
-        array = call.sendbuf if call.recvbuf is None else call.recvbuf
-        place = _place(call)
-        self._rows[place] = (
-            *map(id, (call.comm, call.op, *call.wanted, array.dtype)),
-            array.size,
-            array.nbytes,
-            call.in_place,
-            compiled.state,
-            scratch,
-        )
-        kept = call._replace(sendbuf=None, recvbuf=None), array.dtype
-        self._kept[place] = Entry(context, compiled, kept)
-
-    def entry(self, call: Call) -> Entry:
-        """What carries out a call that `look` has found."""
-        return self._kept[_place(call)]
-
-    def forget(self, context: object) -> None:
-        """Strike out the calls of a context."""
-        for place in [place for place, entry in self._kept.items() if entry.context is context]:
-            self._rows[place] = 0
-            del self._kept[place]
-
 
 table = Table()
 """Of this process."""
 
 
 def _place(call: Call) -> int:
-    array = call.sendbuf if call.recvbuf is None else call.recvbuf
-    some = sum(id(each) >> 4 for each in (call.comm, call.op, array.dtype))
-    place: int = some + 31 * array.size + call.in_place
+    some = sum(id(each) >> 4 for each in (call.comm, call.op, call.result.dtype))
+    place: int = some + 31 * call.result.size + call.in_place
     return place & (SIZE - 1)
+
+
+def _memory(sendbuf: Any, recvbuf: Any) -> tuple[object, ...] | None:
+    """All of two arrays that a call depends on, values aside; None for other buffers.
+
+    Whatever is right or wrong with such a call follows from this, so one that has been found
+    right need not be looked at again.
+    """
+    result = sendbuf if recvbuf is None else recvbuf
+    if type(result) is not np.ndarray:
+        return None
+    try:
+        here = MPI.Get_address(result), result.size, result.flags.num, id(result.dtype)
+        if sendbuf is result or sendbuf is MPI.IN_PLACE:
+            return here
+        if type(sendbuf) is not np.ndarray:
+            return None
+        return (*here, MPI.Get_address(sendbuf), sendbuf.size, sendbuf.flags.num, id(sendbuf.dtype))
+    except BufferError:  # not contiguous
+        return None
 
 
 def _is_array_as_expected() -> bool:

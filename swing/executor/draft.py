@@ -110,8 +110,7 @@ class Draft:
             found = runs(self.ends, blocks, np.zeros_like(blocks))
             if not found:
                 continue
-            unused = message.op is Op.COPY or self.fresh[blocks].all()
-            if unused and len(found) == 1 and self._is_free(found[0][0]):
+            if message.op is Op.COPY and len(found) == 1 and self._is_free(found[0][0]):
                 run = found[0][0]
                 length = run.stop - run.start
                 flow = Flow(message.src, length, Place(RECV, run.start), length)

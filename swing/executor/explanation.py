@@ -24,6 +24,7 @@ class Explanation:
         staging: how a device buffer reaches MPI; empty for host memory.
         scratch: bytes of scratch memory on this rank, staging not counted. An allreduce keeps it
             until the communicator is freed, for all allreduces on it.
+        engine: what carries it out, and why if it is not compiled code; empty where MPI does.
     """
 
     algorithm: str
@@ -34,6 +35,7 @@ class Explanation:
     why: str
     staging: str
     scratch: int
+    engine: str = ""
 
     def __str__(self) -> str:
         lines = [f"algorithm: {' '.join(filter(None, (self.algorithm, self.variant)))}"]
@@ -44,6 +46,8 @@ class Explanation:
             lines.append(f"torus: {self.torus}, from {self.torus_from}")
         if self.staging:
             lines.append(f"staging: {self.staging}")
+        if self.engine:
+            lines.append(f"engine: {self.engine}")
         return "\n".join([*lines, f"scratch memory: {self.scratch} bytes"])
 
 
@@ -77,4 +81,5 @@ def explain(make: Make, name: str, comm: MPI.Comm, wanted: Wanted, *args: Any) -
         made.why,
         staging,
         made.scratch,
+        made.engine,
     )

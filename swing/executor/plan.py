@@ -6,8 +6,9 @@ scratch buffer. It copies no more than it must:
 - A block lives in the send buffer until its first reduction, which reads it there and writes the
   receive buffer. So nothing is copied from one to the other beforehand; blocks that no message
   has touched are copied at the end.
-- A message that is contiguous in one buffer is sent from where it lies. It is received where its
-  blocks live if nothing else needs that memory in the same step, else in the scratch buffer.
+- A message that is contiguous in one buffer is sent from where it lies. What is to be reduced is
+  received in the scratch buffer, all else where its blocks live if nothing else needs that memory
+  in the same step.
 - Long messages travel in *pieces*. Two of each are under way: while one is reduced the next one
   comes. What is received is reduced while it is still in the cache, and the scratch buffer holds
   two pieces of each message and no more.

@@ -26,6 +26,10 @@ Wanted: TypeAlias = tuple[str | Schedule, Torus | None, bool, Options]
 PIECE = 2**18
 """Bytes of a message that are sent at a time: what has come is reduced while it is in the cache."""
 
+SHORT, FEW = 2**13, 3584
+"""Vectors of so many bytes are sent so many at a time: MPI sends up to 4 KiB, its own included,
+without asking the receiver first."""
+
 MACHINE = "SWING_MACHINE"
 """The environment variable that names the machine for "auto", the same on all ranks: "node", a key
 of `swing.select.MACHINES`, or the path of a selection table (``….json``)."""
@@ -103,7 +107,8 @@ class Planner:
 
     def _plan(self, wanted: Wanted, count: int, itemsize: int, in_place: bool) -> Plan:
         chosen, _ = self.choose(wanted, count * itemsize)
-        return compile_plan(self.view(chosen), count, in_place, max(1, PIECE // itemsize))
+        piece = FEW if count * itemsize <= SHORT else PIECE
+        return compile_plan(self.view(chosen), count, in_place, max(1, piece // itemsize))
 
     def _view(self, chosen: Chosen) -> View:
         algorithm, torus, consistent, options = chosen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -151,28 +151,24 @@ class _Traffic:
         self._sends: dict[int, tuple[MPI.Request, Message]] = {}
 
     def irecv(self, step: int, slot: int, message: Message) -> None:
-        with self._care(step, [message]):
+        try:
             self._recvs[slot] = self._comm.Irecv(*message, self._tag), message
+        except MPI.Exception as error:
+            self.abandon()
+            raise undelivered(step, [message]) from error
 
     def isend(self, step: int, slot: int, message: Message) -> None:
-        with self._care(step, []):
+        try:
             self._sends[slot] = self._comm.Isend(*message, self._tag), message
+        except MPI.Exception as error:
+            self.abandon()
+            raise undelivered(step, []) from error
 
     def swap(self, step: int, recv: Message, send: Message) -> None:
         try:
             self._comm.Sendrecv(*send, self._tag, *recv, self._tag)
         except MPI.Exception as error:
             raise undelivered(step, [recv]) from error
-
-    @contextmanager
-    def _care(self, step: int, recvs: list[Message]) -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:
-            self.abandon()
-            if isinstance(error, MPI.Exception):
-                raise undelivered(step, recvs) from error
-            raise
 
     def take(self, step: int, slots: Iterable[int]) -> Awaited:
         """What is in some slots."""

@@ -17,6 +17,7 @@ from mpi4py import MPI
 from swing.executor import agreement, device
 from swing.executor.blocks import Layout
 from swing.executor.buffers import check_gapped, check_types, is_gapped, pieces, vector, vectors
+from swing.executor.compiled import why_plain
 from swing.executor.context import Context
 from swing.executor.memory import check_apart, check_writable, is_same
 from swing.executor.ops import reduction
@@ -36,6 +37,7 @@ class Task:
         schedule: what is run, and ``why``.
         scratch: bytes of scratch memory that it needs.
         keep: what has to stay in memory if it fails.
+        engine: what carries it out if it is blocking.
     """
 
     context: Context
@@ -44,6 +46,7 @@ class Task:
     why: str
     scratch: int
     keep: Any
+    engine: str = "plain, which is all there is for it"
 
     def start(self, tag: int) -> Operation:
         """Begin; all ranks do, with the same tag."""
@@ -82,6 +85,7 @@ def allreduce(comm: MPI.Comm, wanted: Wanted, sendbuf: Any, recvbuf: Any, op: MP
     chosen, why = planner.choose(wanted, recv.nbytes)
     plan = planner.plan(chosen, len(recv), recv.itemsize, in_place)
     scratch = np.empty(plan.scratch, recv.dtype)
+    reason = why_plain(recv.dtype, reduce)
     return Task(
         context,
         lambda tag: play(plan, (send, recv, scratch), reduce, context.comm, tag),
@@ -89,6 +93,7 @@ def allreduce(comm: MPI.Comm, wanted: Wanted, sendbuf: Any, recvbuf: Any, op: MP
         why,
         scratch.nbytes,
         (send, recv, scratch),
+        f"plain, because {reason}" if reason else "compiled",
     )
 
 

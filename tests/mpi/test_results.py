@@ -69,8 +69,10 @@ def test_operations_and_types_are_mpis(comm, code, variant):
                 allreduce(comm, mine, result, op, algorithm="swing", variant=variant)
             continue
         comm.Allreduce(mine, expected, op)
+        kept = mine.copy()
         allreduce(comm, mine, result, op, algorithm="swing", variant=variant)
         assert (result == expected).all(), name
+        assert (mine == kept).all(), name
 
 
 def test_byte_order_and_types_that_mpi_lacks(comm):

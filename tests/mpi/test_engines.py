@@ -1,0 +1,161 @@
+"""The compiled engine gives the plain engine's bits, and what it can not do the plain one does."""
+
+from __future__ import annotations
+
+import itertools
+
+import ml_dtypes
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from swing.executor import allreduce, door, explain, planner
+from tests.mpi.world import RANK, SIZE, choices, mixed, same_bytes, tori
+
+pytest.importorskip("numba")
+
+OPS = {
+    name: getattr(MPI, name)
+    for name in ("SUM", "PROD", "MAX", "MIN", "BAND", "BOR", "BXOR", "LAND", "LOR", "LXOR")
+}
+
+
+ENGINES = ("plain", "compiled")
+
+
+@pytest.fixture
+def engines(comm, monkeypatch):
+    """A communicator for each engine, and a function that reduces on one of them."""
+    comms = {"plain": comm.Dup(), "compiled": comm.Dup()}
+
+    def reduce(engine, *args, **choice):
+        monkeypatch.setenv("SWING_ENGINE", engine)
+        return allreduce(comms[engine], *args, **choice)
+
+    yield reduce
+    for each in comms.values():
+        each.Free()
+
+
+def vectors(count, code):
+    if code in "efdgFDG":
+        values = mixed(count, "f4" if code in "ef" else "f8") % 7
+        return values.astype(code)
+    return (np.arange(count) * (RANK + 3) % 5).astype(code)
+
+
+def bits(vector):
+    """The bytes of a vector, without those that pad a long double of 80 bits."""
+    if vector.dtype.kind in "fc" and np.finfo(vector.dtype).nmant == 63:
+        return vector.view(np.uint8).reshape(-1, 16)[:, :10].tobytes()
+    return vector.tobytes()
+
+
+@pytest.mark.parametrize("count", [1, 50, 5001])
+@pytest.mark.parametrize("variant", ["latency", "bandwidth"])
+def test_both_engines_give_the_same_bits_for_every_type_and_operation(engines, count, variant):
+    for code, (name, op) in itertools.product("?bBhHiIlLqQefdgFDG", OPS.items()):
+        mine = vectors(count, code)
+        try:
+            op.Reduce_local(mine.copy(), mine.copy())
+        except MPI.Exception:
+            continue
+        choice = {"algorithm": "swing", "variant": variant}
+        results = [engines(e, mine, np.empty_like(mine), op, **choice) for e in ENGINES]
+        again = [engines(e, mine.copy(), None, op, **choice) for e in ENGINES]
+        for each in (*results, *again):
+            assert bits(each) == bits(results[0]), (code, name)
+
+
+@pytest.mark.parametrize("torus", tori(), ids=repr)
+@pytest.mark.parametrize("piece", [64, planner.PIECE])
+def test_both_engines_give_the_same_bits_under_every_schedule(engines, torus, piece, monkeypatch):
+    monkeypatch.setattr(planner, "PIECE", piece)
+    monkeypatch.setattr(planner, "SHORT", 0)
+    for choice, count in itertools.product(choices(torus), (0, 1, SIZE - 1, 999)):
+        mine = mixed(count, np.float32)
+        plain, compiled = (engines(e, mine, np.empty_like(mine), **choice) for e in ENGINES)
+        assert plain.tobytes() == compiled.tobytes(), (choice, count)
+        assert same_bytes(compiled), (choice, count)
+
+
+def test_nans_and_signed_zeros_are_the_same_in_both_engines(engines):
+    payloads = np.arange(640, dtype=np.uint32) + 640 * RANK + 0x7FC00000
+    zeros = np.where(np.arange(640) % SIZE == RANK, 0.0, -0.0).astype(np.float32)
+    for mine, op in itertools.product((payloads.view(np.float32), zeros), OPS.values()):
+        if op in (MPI.SUM, MPI.PROD, MPI.MAX, MPI.MIN):
+            plain, compiled = (engines(e, mine, np.empty_like(mine), op) for e in ENGINES)
+            assert plain.tobytes() == compiled.tobytes()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_engine_can_be_asked_for(comm, engine, monkeypatch):
+    monkeypatch.setenv("SWING_ENGINE", engine)
+    assert f"engine: {engine}" in str(explain(comm, np.ones(3)))
+    assert (allreduce(comm, np.ones(3)) == SIZE).all()
+
+
+def test_what_has_no_compiled_loop_is_refused_or_left_to_the_plain_engine(comm, monkeypatch):
+    vector = np.ones(3, ml_dtypes.bfloat16)
+    assert "plain" in str(explain(comm, vector))
+    assert (allreduce(comm, vector) == SIZE).all()
+    monkeypatch.setenv("SWING_ENGINE", "compiled")
+    with pytest.raises(ValueError, match="SWING_ENGINE=compiled, but numpy has no loop"):
+        allreduce(comm, vector.copy())
+    monkeypatch.setenv("SWING_ENGINE", "fast")
+    with pytest.raises(ValueError, match="set it to plain or compiled"):
+        allreduce(comm, np.ones(4))
+
+
+def found(comm, *args):
+    """Whether the table knows a call."""
+    sendbuf, recvbuf, op = (*args, None, None)[:3]
+    return door.table.look(comm, sendbuf, recvbuf, op, "auto", None, True) == 0
+
+
+def test_a_call_that_differs_from_all_earlier_ones_is_looked_at(comm):
+    a, b = np.full(8, RANK + 1.0), np.empty(8)
+    total = SIZE * (SIZE + 1) / 2
+    allreduce(comm, a, b)
+    frozen, turned = b.copy(), np.asfortranarray(np.ones((2, 4)))
+    frozen.flags.writeable = False
+    apart = np.ones(16)[::2]
+    for args in [
+        (a,),
+        (a, b, MPI.MAX),
+        (a.astype("f4"), b.astype("f4")),
+        (a[:4], b[:4]),
+        (a, b[:4]),
+        (a, frozen),
+        (a, apart),
+        (apart, b),
+        (turned, b.reshape(2, 4)),
+        (a[:-1], a[1:]),
+        (list(a), b),
+        ([a, MPI.DOUBLE], b),
+    ]:
+        assert not found(comm, *args), args
+    assert found(comm, a, b)
+    assert (b == total).all()
+    other = np.full((2, 4), 1.0)
+    assert found(comm, other, np.empty((2, 4)))  # of as many elements, elsewhere
+
+
+def test_the_table_knows_no_communicator_that_is_gone(comm):
+    a, b = np.ones(5), np.empty(5)
+    for _ in range(3):
+        mine = comm.Dup()
+        allreduce(mine, a, b)
+        assert found(mine, a, b)
+        gone = mine.handle
+        mine.Free()
+        assert gone
+        assert not any(entry.context.comm == MPI.COMM_NULL for entry in door.table._kept.values())
+
+
+def test_many_communicators_and_calls_share_the_table(comm):
+    comms = [comm.Dup() for _ in range(20)]
+    for _, count, mine in itertools.product(range(2), range(1, 30), comms):
+        assert (allreduce(mine, np.ones(count), np.empty(count)) == SIZE).all()
+    for mine in comms:
+        mine.Free()
