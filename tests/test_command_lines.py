@@ -112,7 +112,7 @@ BAD = [
     ("torus:8x8", "swing", "show", "--topology", "torus:4x"),
     ("1 to 4 ports", "swing", "verify", "--topology", "torus:4x4", "--ports", 9),
     ("ranks 0 to 3", "swing", "show", "--topology", "torus:4", "--rank", 4),
-    ("use bucket", "netsim", "sweep", "--topology", "torus:8x12x3", "--algorithm", "hamiltonian"),
+    ("use bucket", "netsim", "sweep", "--topology", "torus:2x2x2", "--algorithm", "hamiltonian"),
     ("not a size", "netsim", "sweep", "--topology", "torus:4", "--sizes", "foo"),
     ("not a size", "netsim", "simulate", "--topology", "torus:4", "--size", "-3"),
     ("torus:8x8", "netsim", "simulate", "--topology", "klein:4"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tracemalloc
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -109,28 +110,42 @@ def test_explicit_coordinates_only_rename_the_ranks():
 
 
 @pytest.mark.parametrize(
-    "dims", [(3, 3), (8, 8), (8, 4), (4, 8), (2, 2), (9, 3), (128, 8), (1, 6, 6)]
-)
+    "dims",
+    [
+        (3, 3), (8, 8), (8, 4), (4, 8), (2, 2), (9, 3), (128, 8), (1, 6, 6), (5, 7), (12, 3),
+        (12, 20), (3, 3, 3), (4, 4, 4), (2, 3, 4), (3, 4, 5), (8, 8, 8), (3, 3, 3, 3),
+        (2, 2, 2, 2), (4, 4, 4, 4), (6, 1, 4, 5), (3, 3, 2, 2, 3),
+    ],
+)  # fmt: skip
 def test_hamiltonian_cycles_use_every_link_once(dims):
     torus = swing.Torus(dims)
-    links = set()
-    for cycle in cycles(torus):
+    times = Counter()
+    found = cycles(torus)
+    assert len(found) == len(torus.active)
+    for cycle in found:
         assert sorted(cycle) == torus.ranks.tolist()
-        hop = (torus.coords[np.roll(cycle, -1)] - torus.coords[cycle]) % torus.dims
-        for a, b, way in zip(cycle, np.roll(cycle, -1), hop, strict=True):
-            assert sorted(min(x, d - x) for x, d in zip(way, torus.dims, strict=True))[-2:] in (
-                [0, 1],
-                [1],
-            )
-            links.add((min(a, b), max(a, b)))
-    parallel_links = math.prod(2 if d == 2 else 1 for d in torus.dims)
-    assert len(links) * parallel_links >= len(torus.active) * torus.size or 2 in dims
+        for a, b in zip(cycle.tolist(), np.roll(cycle, -1).tolist(), strict=True):
+            apart = (torus.coords[a] - torus.coords[b]) % torus.dims
+            (dim,) = np.flatnonzero(apart)
+            assert apart[dim] in (1, torus.dims[dim] - 1)
+            times[min(a, b), max(a, b), int(dim)] += 1
+    assert len(found) * torus.size == sum(times.values())
+    for (*_, dim), count in times.items():
+        assert count == (2 if torus.dims[dim] == 2 else 1)
 
 
-@pytest.mark.parametrize("dims", [(5, 7), (8, 12, 3), (12, 4), (2, 2, 2)])
-def test_hamiltonian_says_where_there_are_none(dims):
+@pytest.mark.parametrize("dims", [(2, 5), (2, 2, 2)])
+def test_hamiltonian_says_where_it_finds_none(dims):
     with pytest.raises(ValueError, match="use bucket or swing"):
         swing.schedule("hamiltonian", swing.Torus(dims))
+
+
+@pytest.mark.parametrize("name", ["ring", "hamiltonian"])
+@pytest.mark.parametrize("dims", [(5,), (3, 4), (2, 3, 4)])
+def test_segments_of_rings_are_correct(name, dims):
+    report = swing.verify(swing.schedule(name, swing.Torus(dims), segments=3))
+    assert report.same_bits
+    assert report.contiguous
 
 
 def test_parts_may_have_unequal_shares():

@@ -3,6 +3,7 @@
 Every message goes to the right-hand neighbour of one logical ring, by rank. No bytes are sent
 twice and, where neighbours on the ring are neighbours on the torus, no link is shared; but
 there are as many steps as ranks. With two ports, half of the vector goes the other way round.
+Segments of the vector go round on their own: one uses a link while another waits for a latency.
 
 Restrictions: none.
 
@@ -22,32 +23,55 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from swing.compose import collect, parallel
+from swing.compose import collect, parallel, segmented
 from swing.schedule import Op, Schedule, Step, one_block
 from swing.torus import Array, Torus
 
 
-def ring(torus: Torus, *, ports: int = 1, collective: str = "allreduce") -> Schedule:
+def ring(
+    torus: Torus,
+    *,
+    ports: int = 1,
+    segments: int | None = None,
+    collective: str = "allreduce",
+) -> Schedule:
     """A ring through all ranks in order.
 
     Args:
         torus: the ranks.
         ports: 1, or 2 for both directions.
+        segments: that each direction's part is cut into; None for one, in lockstep.
         collective: "allreduce", "reduce_scatter" or "allgather".
 
     Raises:
-        ValueError: another number of ports.
+        ValueError: another number of ports, segments below 1.
     """
     if ports not in (1, 2):
         raise ValueError(f"ring uses 1 or 2 ports, not {ports}")
     ways = [torus.ranks, torus.ranks[::-1]][:ports]
-    return replace(around(torus, ways, collective), name="ring")
+    return replace(around(torus, ways, segments, collective), name="ring")
 
 
-def around(torus: Torus, cycles: Sequence[Array], collective: str) -> Schedule:
+def family(torus: Torus) -> list[dict[str, Any]]:
+    """What is worth a thought on a torus: where it is one ring, and anywhere as a baseline.
+
+    >>> family(Torus((4, 4)))
+    [{'ports': 1}, {'ports': 2}]
+    """
+    found: list[dict[str, Any]] = [{"ports": 1}, {"ports": 2}]
+    if len(torus.active) == 1:
+        found += [{"ports": 2, "segments": count} for count in (2, 4)]
+    return found
+
+
+def around(
+    torus: Torus, cycles: Sequence[Array], segments: int | None, collective: str
+) -> Schedule:
     """One part around each cycle; a cycle names every rank once, block i is its i-th rank's."""
-    return parallel([collect(_reduce_scatter(torus, cycle), collective) for cycle in cycles])
+    parts = [collect(_reduce_scatter(torus, cycle), collective) for cycle in cycles]
+    return parallel(parts) if segments is None else segmented(parts, segments)
 
 
 def _reduce_scatter(torus: Torus, cycle: Array) -> Schedule:
