@@ -8,7 +8,7 @@ SHELL := bash
 export MPIEXEC = $(CURDIR)/.venv/bin/mpiexec.gforker
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test test-openmpi lint bench results best docs clean
+.PHONY: help demo emulate test test-openmpi lint bench results best docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,9 @@ best: .venv/.stamp  ## the selection table that ships, and results/BEST.md
 
 docs: .venv-docs/.stamp  ## the site, into docs/_build
 	.venv-docs/bin/sphinx-build -W --keep-going -q docs docs/_build
+
+emulate: .venv/.stamp  ## measure an emulated torus for results/emulated/ (Linux, root, iproute2)
+	.venv/bin/python results/emulated/make.py
 
 clean:  ## remove the environments, demo/ and caches
 	rm -rf .venv .venv-openmpi .venv-docs docs/_build demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache

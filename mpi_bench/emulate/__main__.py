@@ -98,7 +98,9 @@ def _study(
         raise ValueError(f"{torus.size} ranks with {format_size(max(sizes))} do not fit the memory")
     chosen = NATIVE if "all" in native else tuple(n for n in native if n != "none")
     ours = cases([n for n in names if n != "auto"], torus)
-    return Study(tuple(ours), tuple(sizes), chosen, "auto" in names, *limits)
+    every = [n for n in dict.fromkeys([*OURS, *names]) if n != "auto"]
+    auto = cases(every, torus) if "auto" in names else []
+    return Study(tuple(ours), tuple(sizes), chosen, tuple(auto), *limits)
 
 
 def _run(torus: Torus, rate: float, study: Study, as_json: bool) -> list[Row]:

@@ -16,6 +16,9 @@ from typing import Any
 from mpi_bench.emulate.namespaces import Emulation, EmulationError
 from mpi_bench.launcher import command
 
+DEFAULTS = {
+    "SWING_ENGINE": "plain",  # ranks that share two cores start ten times faster without numba
+}
 SETTINGS = {
     "MPIR_CVAR_NOLOCAL": "1",  # ranks are on one machine and must not notice
     "MPIR_CVAR_CH4_NETMOD": "ofi",
@@ -49,7 +52,9 @@ def run(
     wrapped = ["sh", "-c", ENTER, emulation.name, *rank]
     argv, needed = command(emulation.place.size, wrapped)
     path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"PYTHONPATH": path} | needed | SETTINGS | dict(more or {})
+    environment = (
+        DEFAULTS | os.environ | {"PYTHONPATH": path} | needed | SETTINGS | dict(more or {})
+    )
     with tempfile.TemporaryFile("w+") as errors:
         ranks = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=errors, text=True,
                                  env=environment)  # fmt: skip

@@ -33,7 +33,11 @@ FIGURES = ("predicted", "ratio", "links_least", "links_most", "idle_bytes")
 """Columns of our own schedules: seconds predicted, measured over predicted; the least and the most
 counted over expected bytes of a link that is used, and the most on one that is not."""
 
+ABOUT = 3.0
+"""Seconds that MPICH's own takes, about, for one that the vector takes over a link."""
+
 Row = dict[str, Any]
+Wanted = tuple[str, str, int | None]
 Tell = Callable[[str], None]
 
 
@@ -51,6 +55,11 @@ class Case:
         fixed = self.algorithm in ("hamiltonian", "mirrored_recursive_doubling")
         return given if fixed else given | {"ports": self.ports}
 
+    @property
+    def wanted(self) -> Wanted:
+        """Algorithm, variant and ports; None where the algorithm has but one number of them."""
+        return self.algorithm, self.variant, self.options().get("ports")
+
     def schedule(self, torus: Torus) -> Schedule:
         """The schedule."""
         return make(self.algorithm, torus, **self.options())
@@ -64,7 +73,8 @@ class Study:
         cases: our schedules.
         sizes: of the vector on each rank, bytes.
         native: names of `NATIVE`.
-        auto: whether to measure what `swing.allreduce` chooses, told the predictions.
+        auto: schedules that `swing.allreduce` may choose from, told the predictions; none: it is
+            not measured.
         longest: seconds; what is predicted to take longer is left out.
         most: rounds of a size, at most.
         seconds: for the rounds of a size, about.
@@ -73,7 +83,7 @@ class Study:
     cases: tuple[Case, ...]
     sizes: tuple[int, ...]
     native: tuple[str, ...] = NATIVE
-    auto: bool = True
+    auto: tuple[Case, ...] = ()
     longest: float = 10.0
     most: int = 7
     seconds: float = 3.0
@@ -110,26 +120,28 @@ def measure(emulation: Emulation, study: Study, tell: Tell) -> Iterator[Row]:
     seconds = {"start_us": calibration.start, "step_us": calibration.near,
                "overhead_us": calibration.overhead, "hop_us": calibration.hop}  # fmt: skip
     base = {"rate_mbps": rate / 1e6} | {k: round(t * 1e6, 1) for k, t in seconds.items()}
-    with _table(times, place.torus, study.sizes) as path:
-        points = [
-            [n, [[c.algorithm, c.variant, c.options().get("ports")] for c in study.cases
-                 if times[c][n] <= study.longest] + [["auto", "", None]] * study.auto]
-            for n in study.sizes
-        ]  # fmt: skip
-        spec = {"calibrate": False, "points": points, "most": study.most, "seconds": study.seconds}
-        for found in run(emulation, spec, {"SWING_MACHINE": path}):
-            yield base | _judged(found, times, network)
+    auto: list[Wanted] = [("auto", "", None)] if study.auto else []
+    spec = {"calibrate": False, "most": study.most, "seconds": study.seconds}
+    points: list[tuple[int, list[Wanted]]] = [
+        (n, [c.wanted for c in study.cases if times[c][n] <= study.longest] + auto)
+        for n in study.sizes
+    ]
+    if study.cases or auto:
+        with _table(times, place.torus, study.sizes) as path:
+            ours = {"points": [(n, some) for n, some in points if some]}
+            for found in run(emulation, spec | ours, {"SWING_MACHINE": path}):
+                yield base | _judged(found, times, network)
     for name in study.native:
-        sizes = [n for n in study.sizes if 6 * n / network.bandwidth <= study.longest]
-        spec["points"] = [[n, [["mpi", "", None]]] for n in sizes]
-        for found in run(emulation, spec, {"MPIR_CVAR_ALLREDUCE_INTRA_ALGORITHM": name}):
+        sizes = [n for n in study.sizes if ABOUT * n / network.bandwidth <= study.longest]
+        theirs = {"points": [(n, [("mpi", "", None)]) for n in sizes]}
+        for found in run(emulation, spec | theirs, {"MPIR_CVAR_ALLREDUCE_INTRA_ALGORITHM": name}):
             yield base | _judged(found | {"variant": name}, times, network)
 
 
 def predictions(study: Study, network: Network, start: float) -> dict[Case, dict[int, float]]:
     """Seconds of every case at every size; ``start`` of them before the first step."""
     found = {}
-    for case in study.cases:
+    for case in dict.fromkeys([*study.cases, *study.auto]):
         schedule = case.schedule(network.topology.torus)
         found[case] = {n: start + predict(schedule, network, n) for n in study.sizes}
     return found

@@ -1,0 +1,170 @@
+"""``make emulate`` (Linux, root, about 20 minutes): every figure and table of this folder.
+
+Portions that are in ``data/`` already are not measured again: delete a file to renew it. Measure
+on a machine that does nothing else. ``--plan`` only names the commands.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from mpi_bench.emulate.compare import BANDS, agreement  # noqa: E402  found beside this folder
+from mpi_bench.emulate.study import NATIVE  # noqa: E402
+from netsim.sizes import format_size  # noqa: E402
+
+SMALL = "--sizes 4KiB:1MiB:x4 --longest 2.5 --seconds 2"
+MANY = "--sizes 16KiB:1MiB:x8 --longest 5 --seconds 1 --most 3"
+FOUR = "".join(
+    f" --algorithm {n}" for n in ("swing", "recursive_doubling", "ring", "bucket", "auto")
+)
+LARGE = "--sizes 4MiB:16MiB:x4 --longest 4 --native none"
+
+
+def portion(place: str, rate: float, name: str, options: str) -> tuple[str, str]:
+    """A file and the options that make it."""
+    file = f"data/{place.replace(':', '-')}-{rate:g}-{name}.csv"
+    return file, f"--topology {place} --rate {rate:g} {options}"
+
+
+PORTIONS = dict(
+    [
+        *(portion("torus:4x4", rate, "small", SMALL) for rate in (12.5, 25, 50, 100)),
+        portion("torus:4x4", 50, "large", LARGE),
+        portion("torus:4x4", 25, "native", "--sizes 64KiB:1MiB:x16 --algorithm auto --native all"),
+        *(portion("torus:2x8", rate, "small", SMALL) for rate in (12.5, 25)),
+        *(portion("torus:4x4x2", rate, "small", f"{MANY}{FOUR}") for rate in (10, 20)),
+        *(portion("torus:8x8", rate, "small", f"{MANY}{FOUR}") for rate in (5, 10)),
+        *(
+            portion("torus:8x8", 10, f"native{k}", f"--sizes 1MiB --algorithm auto --most 1{some}")
+            for k, some in enumerate(
+                ("".join(f" --native {n}" for n in NATIVE[i : i + 3]) for i in (0, 3, 6)), start=1
+            )
+        ),
+    ]
+)
+
+
+def main() -> None:
+    """Measure what is missing, then write README.md."""
+    for number, (file, options) in enumerate(PORTIONS.items(), start=1):
+        command = f"-m mpi_bench.emulate {options} --csv {file}"
+        if sys.argv[1:] == ["--plan"]:
+            print(f"python {command}")
+        elif not (HERE / file).exists():
+            print(f"[{number}/{len(PORTIONS)}] {file}", flush=True)
+            run(command)
+    if sys.argv[1:] != ["--plan"]:
+        write()
+
+
+def run(command: str) -> None:
+    """Run one command in this folder."""
+    path = os.pathsep.join([str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
+    subprocess.run([sys.executable, *command.split()], cwd=HERE, check=True,
+                   stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": path})  # fmt: skip
+
+
+def write() -> None:
+    """Draw the figures, and put the tables behind the text."""
+    files = sorted(str(path.relative_to(HERE)) for path in HERE.glob("data/*.csv"))
+    run(f"-m mpi_bench.emulate compare {' '.join(files)} --out figures")
+    rows = []
+    for file in files:
+        with open(HERE / file, newline="") as table:
+            rows += list(csv.DictReader(table))
+    text = (HERE / "text.md").read_text()
+    text += "\n## Agreement\n\n" + _agreement(rows)
+    text += "\n## Bytes on links\n\n" + _links(rows)
+    text += "\n## Who wins\n\n" + _winners(rows)
+    places = sorted({r["topology"] for r in rows})
+    text += "\n## Figures\n\n" + "".join(
+        f"![{place}, {what}](figures/{place.replace(':', '-')}-{what}.svg)\n\n"
+        for place in places for what in ("times", "agreement")
+    )  # fmt: skip
+    lines = [f"python -m mpi_bench.emulate {o} --csv {f}\n" for f, o in PORTIONS.items()]
+    text += "## Commands\n\n```\n" + "".join(lines) + "```\n"
+    (HERE / "README.md").write_text(text)
+
+
+def _agreement(rows: list[dict[str, str]]) -> str:
+    bands = "; ".join(f"{many} {low:g}-{high:g}" for many, (low, high) in BANDS.items())
+    text = f"Measured over predicted; inside: {bands}.\n\n"
+    text += "| topology | Mbit/s | ports | bound by | points | inside | least | median | most |\n"
+    text += "|---|---|---|---|---|---|---|---|---|\n"
+    for r in agreement(rows):
+        text += (
+            f"| {r['topology']} | {r['rate_mbps']:g} | {r['ports']} | {r['bound']} | {r['points']} "
+            f"| {r['agree']} ({r['agree'] / r['points']:.0%}) | {r['least']:.3f} "
+            f"| {r['median']:.3f} | {r['most']:.3f} |\n"
+        )
+    return text
+
+
+def _links(rows: list[dict[str, str]]) -> str:
+    text = "Counted by the kernel over what `netsim` says, vectors of 1 MiB, all rates: the least "
+    text += "and the most of all links used; the most bytes on a link that is not.\n\n"
+    text += "| topology | algorithm | ports | links used | unused |\n|---|---|---|---|---|\n"
+    groups = defaultdict(list)
+    for r in rows:
+        if r["links_least"] and int(r["nbytes"]) == 2**20:
+            groups[r["topology"], f"{r['algorithm']} {r['variant']}".strip(), r["ports"]].append(r)
+    for (place, name, ports), some in sorted(groups.items()):
+        least = min(float(r["links_least"]) for r in some)
+        most = max(float(r["links_most"]) for r in some)
+        idle = max(int(r["idle_bytes"]) for r in some)
+        text += f"| {place} | {name.replace('_', ' ')} | {ports} | {least:.3f}-{most:.3f} "
+        text += f"| {idle or ''} |\n"
+    return text
+
+
+def _winners(rows: list[dict[str, str]]) -> str:
+    text = "Milliseconds. ``auto`` is `swing.allreduce` told the predictions (`SWING_MACHINE`).\n\n"
+    text += "| topology | Mbit/s | size | best of ours | auto | MPICH's default | its best "
+    text += "| default / auto | best / auto |\n|---|---|---|---|---|---|---|---|---|\n"
+    points = defaultdict(list)
+    for r in rows:
+        points[r["topology"], float(r["rate_mbps"]), int(r["nbytes"])].append(r)
+    for (place, rate, n), some in sorted(points.items()):
+        time = {
+            kind: [(1e3 * float(r["seconds"]), r) for r in some if wanted(r)]
+            for kind, wanted in {
+                "ours": lambda r: r["algorithm"] not in ("mpi", "auto"),
+                "auto": lambda r: r["algorithm"] == "auto",
+                "default": lambda r: (r["algorithm"], r["variant"]) == ("mpi", "auto"),
+                "native": lambda r: r["algorithm"] == "mpi",
+            }.items()
+        }
+        best = {k: min(v, key=lambda pair: pair[0]) for k, v in time.items() if v}
+        natives = len({r["variant"] for _, r in time["native"]})
+        ours = best.get("ours")
+        cells = [f"{place} | {rate:g} | {format_size(n)}"]
+        cells.append(f"{_name(ours[1])} {ours[0]:.1f}" if ours else "")
+        cells.append(f"{best['auto'][0]:.1f}" if "auto" in best else "")
+        cells.append(f"{best['default'][0]:.1f}" if "default" in best else "")
+        known = natives > 1
+        cells.append(
+            f"{best['native'][1]['variant'].replace('_', ' ')} {best['native'][0]:.1f}"
+            if known else ""
+        )  # fmt: skip
+        both = "auto" in best and "default" in best
+        cells.append(f"{best['default'][0] / best['auto'][0]:.2f}" if both else "")
+        cells.append(f"{best['native'][0] / best['auto'][0]:.2f}" if both and known else "")
+        text += "| " + " | ".join(cells) + " |\n"
+    return text
+
+
+def _name(row: dict[str, str]) -> str:
+    words = f"{row['algorithm']} {row['variant']}".strip().replace("_", " ")
+    return f"{words}, {row['ports']} port{'s' * (row['ports'] != '1')},"
+
+
+if __name__ == "__main__":
+    main()
