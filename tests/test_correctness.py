@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 import swing
 from swing import correctness
 from swing.algorithms import variants
-from swing.algorithms.recursive_multiplying import default
 from swing.compose import parallel
 from swing.correctness import Report, ScheduleError, verify
 from swing.cycles import disjoint_cycles
@@ -63,8 +62,8 @@ def options(name: str, torus: Torus) -> Iterator[dict[str, object]]:
     if variants(name) != ("",):
         yield {"variant": "latency", **every[-1]}
         halvings = sum(d.bit_length() - 1 for d in torus.dims)
-        if name == "recursive_multiplying":
-            halvings = len(default(torus))
+        if name in ("recursive_multiplying", "trivance"):  # fewer steps than halvings
+            halvings = sum(d > 1 for d in torus.dims)
         for k in sorted({min(1, halvings), halvings * 2 // 3}):
             yield {"variant": "hybrid", "k": k, **every[-1]}
 

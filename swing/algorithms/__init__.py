@@ -10,7 +10,7 @@ from swing.algorithms.bucket import bucket
 from swing.algorithms.hamiltonian import hamiltonian
 from swing.algorithms.plugins import Algorithms
 from swing.algorithms.recursive_doubling import mirrored_recursive_doubling, recursive_doubling
-from swing.algorithms.recursive_multiplying import recursive_multiplying
+from swing.algorithms.recursive_multiplying import recursive_multiplying, trivance
 from swing.algorithms.ring import ring
 from swing.algorithms.swing import swing
 from swing.algorithms.windows import windows
@@ -22,6 +22,7 @@ SHIPPED: dict[str, Callable[..., Schedule]] = {
     "recursive_doubling": recursive_doubling,
     "mirrored_recursive_doubling": mirrored_recursive_doubling,
     "recursive_multiplying": recursive_multiplying,
+    "trivance": trivance,
     "ring": ring,
     "hamiltonian": hamiltonian,
     "bucket": bucket,

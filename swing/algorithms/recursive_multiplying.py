@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -41,6 +42,8 @@ WIDEST = 16
 """By default no more nodes of a ring than these exchange in one step: each costs to inject."""
 AT_ONCE = 128
 """Nodes that exchange in one step along several dimensions, at most."""
+MOST = 2**18
+"""Messages of such a step, at most: it is no product of lines, so others have to look at each."""
 
 
 def recursive_multiplying(
@@ -83,6 +86,27 @@ def recursive_multiplying(
     return by_ports("recursive_multiplying", torus, part, variant, ports)
 
 
+def trivance(
+    torus: Torus,
+    *,
+    variant: Variant = "bandwidth",
+    k: int | None = None,
+    ports: int | None = None,
+    collective: str = "allreduce",
+) -> Schedule:
+    """Two peers a step, at distance 3^s on either side: the pattern of Trivance, a rival.
+
+    The pattern alone, not the code of its authors: other sizes than powers of three, the order
+    of the steps (long hops first, for the same bits) and the parts are as in
+    `recursive_multiplying`, and so are the options.
+    """
+    steps = steps_in_turn([(3,) * _steps(d, 3) for d in torus.dims])
+    every = recursive_multiplying(
+        torus, radices=steps, variant=variant, k=k, ports=ports, collective=collective
+    )
+    return replace(every, name="trivance")
+
+
 def default(torus: Torus) -> Radices:
     """Dimensions in turn, each in as few steps as need no radix above `WIDEST`."""
     return steps_in_turn([even(d, _steps(d, WIDEST)) for d in torus.dims])
@@ -105,15 +129,18 @@ def steps_in_turn(radices: Sequence[Sequence[int]]) -> Radices:
 
 @lru_cache(maxsize=1024)
 def even(d: int, nsteps: int) -> tuple[int, ...]:
-    """Radices of so many steps for d nodes: few peers, few classes left empty; ascending.
+    """Radices of so many steps for more than 2^(nsteps - 1) nodes, ascending.
+
+    They have few peers and leave few classes without a node.
 
     >>> even(64, 2), even(128, 2), even(61, 2), even(8, 3)
     ((8, 8), (8, 16), (7, 9), (2, 2, 2))
     """
     if nsteps < 2:
         return (d,) * nsteps
-    most = math.ceil(d ** (1 / nsteps) - 1e-9)
-    found = [(m, *even(-(-d // m), nsteps - 1)) for m in range(2, most + 1)]
+    firsts = range(2, math.ceil(d ** (1 / nsteps) - 1e-9) + 1)
+    rests = {m: -(-d // m) for m in firsts if d > m * 2 ** (nsteps - 2)}
+    found = [(m, *even(rest, nsteps - 1)) for m, rest in rests.items()]
     return tuple(sorted(min(found, key=lambda some: sum(some) * math.prod(some) ** 4)))
 
 
@@ -145,40 +172,53 @@ def _checked(torus: Torus, radices: Sequence[Sequence[int]]) -> Radices:
 
 
 def family(torus: Torus) -> list[dict[str, Any]]:
-    """What is worth a thought on a torus: radices alike everywhere, in every variant.
+    """What is worth a thought on a torus: the same rule for the radices of all dimensions.
 
-    >>> len(family(Torus((8, 8)))) < 100
-    True
-    """
+    Alike as they can be below some bound, or one of the first few and then the rest in hardly
+    any steps; along several dimensions at once where that makes few peers. Reduce-scatters end
+    after whole rounds of the dimensions.
+
+    >>> family(Torus(2))[:2]
+    [{'radices': ((2,),), 'variant': 'latency', 'ports': 1}, {'radices': ((2,),), 'variant': 'bandwidth'}]
+    """  # noqa: E501
+    ndim = len(torus.active)
     found: list[dict[str, Any]] = []
-    for steps in _choices(torus):
-        found += [{"radices": steps, "variant": "latency", "ports": n} for n in _ports(torus)]
-        found += [{"radices": steps, "variant": "hybrid", "k": k} for k in range(1, len(steps))]
-        found += [{"radices": steps, "variant": "bandwidth"}]
+    rules = [(0, widest) for widest in (2, 3, 4, 8, 16, 32, 64, 128)]
+    rules += [(first, 32) for first in (2, 3, 4, 8)]
+    apart = [steps_in_turn([_ruled(d, *rule) for d in torus.dims]) for rule in rules]
+    joint = [_joined(steps) for steps in apart]
+    for steps in dict.fromkeys(apart + joint):
+        if not steps:
+            continue
+        messages = torus.size * max(map(math.prod, steps))
+        alone = all(math.prod(step) == max(step) for step in steps)
+        if alone or messages <= MOST:
+            ports = sorted({1, ndim if alone else 1})
+            found += [{"radices": steps, "variant": "latency", "ports": n} for n in ports]
+        if alone or messages <= MOST // 16:
+            rounds = range(ndim, len(steps), ndim) if alone else range(1, len(steps))
+            found += [{"radices": steps, "variant": "hybrid", "k": k} for k in rounds]
+            found += [{"radices": steps, "variant": "bandwidth"}]
     return found
 
 
-def _choices(torus: Torus) -> list[Radices]:
-    """Ways to multiply: for every bound on the radices; several dimensions at once if few peers."""
-    widths = [2, 3, 4, 8, 16, 32, 64, 128]
-    alike = [steps_in_turn([even(d, _steps(d, w)) for d in torus.dims]) for w in widths]
-    joint = [_joined(steps, AT_ONCE) for steps in alike]
-    return list(dict.fromkeys([*alike, *joint]))
+def _ruled(d: int, first: int, widest: int) -> tuple[int, ...]:
+    """Radices up to ``widest``, behind a ``first`` one if there is one and it leaves something."""
+    if not 0 < first < d:
+        return even(d, _steps(d, widest))
+    rest = -(-d // first)
+    return (first, *even(rest, _steps(rest, widest)))
 
 
-def _joined(steps: Radices, most: int) -> Radices:
-    """Steps that follow each other in one, as long as it has at most so many peers."""
+def _joined(steps: Radices) -> Radices:
+    """Steps along different dimensions in one, as long as it has at most so many peers."""
     found: list[tuple[int, ...]] = []
     for step in steps:
         if found:
             both = tuple(a * b for a, b in zip(found[-1], step, strict=True))
             apart = all(1 in pair for pair in zip(found[-1], step, strict=True))
-            if apart and math.prod(both) <= most:
+            if apart and math.prod(both) <= AT_ONCE:
                 found[-1] = both
                 continue
         found.append(step)
     return tuple(found)
-
-
-def _ports(torus: Torus) -> list[int]:
-    return sorted({1, max(1, len(torus.active))})
