@@ -318,7 +318,7 @@ def test_pointing_tells(opened):
     words = page.run("[...document.querySelectorAll('.details')].map((e) => e.innerText)")
     turn = runs[0].schedule.for_rank(5)[0]
     for sent in turn.sends:
-        assert re.search(rf"sends to {sent.dst}: 256 KiB to reduce, 1 hop, part", words[0])
+        assert re.search(rf"sends to {sent.dst}: 256 KiB, 1 hop, part", words[0])
     assert words[1].startswith("Rank 5 at (1, 1)")
     page.run("APP.point(null)")
     page.run("APP.point({kind: 'link', id: 0})")

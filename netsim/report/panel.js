@@ -193,13 +193,15 @@ class Panel {
     const { src, dst, part, share } = run.messages(this.step);
     const rows = range(src.length).filter((i) =>
       (src[i] === node || dst[i] === node) && (this.state.part < 0 || part[i] === this.state.part));
+    const mixed = run.steps[this.step].op.length > 1;
     const row = (i) => {
       const out = src[i] === node;
       const blocks = run.blocks(this.step, i);
       const hops = Math.max(...PLACE.ways(src[i], dst[i]).map(({ links }) => links.length));
       return make("li", { class: out ? "out" : "in" },
         `${out ? "sends to" : "receives from"} ${run.rank(out ? dst[i] : src[i])}: ` +
-        `${bytesText(share[i] * DATA.nbytes)} to ${run.op(this.step, i)}, ${plural(hops, "hop")}` +
+        bytesText(share[i] * DATA.nbytes) + (mixed ? ` to ${run.op(this.step, i)}` : "") +
+        `, ${plural(hops, "hop")}` +
         (run.parts > 1 ? `, part ${part[i]}` : "") + (blocks ? `, ${blocksText(blocks)}` : ""));
     };
     rows.sort((a, b) => (src[b] === node) - (src[a] === node));

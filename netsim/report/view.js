@@ -86,7 +86,7 @@ class Lattice {
     this.flat = active.every((j, i) => i < 2 || this.shown[j] === 1);
     this.e = dims.map(() => [0, 0]);
     active.forEach((j, i) => {
-      const slanted = i < 2 ? 1 : [1, 1.7, 1.6, 1.25][this.shown[j]] ?? 1;
+      const slanted = i < 2 ? 1 : [1, 2.1, 1.6, 1.25][this.shown[j]] ?? 1;
       this.e[j] = (SLANT[i] ?? [0.1 + 0.03 * i, -0.25]).map((v) => v * slanted);
     });
     this.inPlane = dims.map((_, j) => active.indexOf(j) >= 0 && active.indexOf(j) < 2);
@@ -205,14 +205,14 @@ class Lattice {
     this.links = [];
     this.ghosts = [];
     const ghosts = new Set();
+    // Draws the node behind the edge; returns where lanes end.
     const ghost = (c, node) => {
-      if (ghosts.has(c.join())) return;
+      if (this.sliced(c)) return 0;
+      if (!ghosts.has(c.join())) this.ghosts.push({ node, xy: this.point(c) });
       ghosts.add(c.join());
-      if (c.some((x, j) => !this.inPlane[j] && this.shown[j] === 1 && x !== 0)) return; // a stub will do
-      this.ghosts.push({ node, xy: this.point(c) });
+      return radius * 0.72;
     };
     this.switches = this.placeSwitches();
-    const small = radius * 0.72;
     place.links.forEach(({ tail, head, axis, way }, link) => {
       const [a, b] = [tail, head].map((v) => (v < place.size ? this.inside(v) : null));
       if (tail >= place.size || head >= place.size) {
@@ -232,17 +232,21 @@ class Lattice {
       if (a) {
         const c = a.with(axis, a[axis] + way);
         const out = c[axis] < 0 || c[axis] >= this.shown[axis];
-        if (out) ghost(c, head);
-        const gap = out ? small : radius;
+        const gap = out ? ghost(c, head) : radius;
         this.links.push({ link, d: lane(this.point(a), this.point(c), radius, gap, this.aside) });
       }
       if (b) {
         const c = b.with(axis, b[axis] - way);
         if (c[axis] >= 0 && c[axis] < this.shown[axis]) return;
-        ghost(c, tail);
-        this.links.push({ link, d: lane(this.point(c), this.point(b), small, radius, this.aside) });
+        const gap = ghost(c, tail);
+        this.links.push({ link, d: lane(this.point(c), this.point(b), gap, radius, this.aside) });
       }
     });
+  }
+
+  /** Whether coordinates are out of the slice that is drawn: a stub will do, without a node. */
+  sliced(c) {
+    return c.some((x, j) => !this.inPlane[j] && this.shown[j] === 1 && x !== 0);
   }
 
   /** Between neighbours straight, past others in a bow. */
@@ -327,7 +331,7 @@ class Lattice {
     const target = leaves ? b : a;
     const over = Math.max(...target.map((x, j) => Math.max(-x, x - this.shown[j] + 1, 0)));
     const bend = (-0.26 / Math.sqrt(Math.max(far, 0.5)) - 0.02) * (this.flat ? 1 : 0.6);
-    const gap = over === 1 ? this.radius * 0.72 : over ? 0 : this.radius;
+    const gap = over === 1 && !this.sliced(target) ? this.radius * 0.72 : over ? 0 : this.radius;
     const gaps = leaves ? [this.radius, gap + 4] : [gap, this.radius + 4];
     return { share, d: arc(p, q, bend, ...gaps), exact: !leaves || over <= 1 };
   }
