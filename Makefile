@@ -8,7 +8,7 @@ SHELL := bash
 export MPIEXEC = $(CURDIR)/.venv/bin/mpiexec.gforker
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo emulate test test-openmpi lint bench results best docs clean
+.PHONY: help demo emulate test test-openmpi test-mpi4py lint bench results best docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ demo: .venv/.stamp  ## a tour in two minutes: schedule, sweep, plots, report, re
 
 test: .venv/.stamp  ## every test, MPI ranks under MPICH
 	.venv/bin/python -m pytest
+
+test-mpi4py: .venv/.stamp  ## mpi4py's own tests of collectives on swing.Comm (fetches them)
+	.venv/bin/python tests/mpi4py_suite.py || [ $$? = 3 ]
 
 # As root, or with more ranks than cores, Open MPI refuses to start unless told so.
 test-openmpi: export MPIEXEC = $(CURDIR)/.venv-openmpi/bin/mpiexec
