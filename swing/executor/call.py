@@ -8,7 +8,7 @@ from typing import Any
 from mpi4py import MPI
 
 from swing.executor import device, explanation, tasks
-from swing.executor.agreement import ON, leave, refuse
+from swing.executor.agreement import ON, refuse
 from swing.executor.agreement import context as agree
 from swing.executor.buffers import vectors
 from swing.executor.door import Call, table
@@ -18,7 +18,7 @@ from swing.executor.ops import operation, reduction
 from swing.executor.planner import Wanted, check_types
 from swing.executor.progress import wait_for
 from swing.executor.run import Deadline
-from swing.executor.tasks import check_for_mpi, delegated
+from swing.executor.tasks import delegated, leave_to_mpi
 
 
 def allreduce(
@@ -47,10 +47,9 @@ def allreduce(
     try:
         reason = delegated(comm, result, op)
         if reason:
-            in_place = check_for_mpi(comm, sendbuf, recvbuf, op, wanted)
+            in_place = leave_to_mpi(comm, sendbuf, recvbuf, op, wanted, reason)
             if in_place and comm.is_inter:
                 raise ValueError("an intercommunicator reduces nothing in place: pass recvbuf too")
-            leave(comm, "Allreduce", reason, op)
         else:
             send, recv, datatype = vectors(sendbuf, recvbuf)
             reduce = reduction(op, recv.dtype, datatype)

@@ -255,16 +255,12 @@ class Comm(Base):
     def _made(
         self, make: tasks.Make, name: str, sendbuf: Any, recvbuf: Any, *rest: Any
     ) -> tasks.Made:
-        op = rest[-1] if rest else None
-        operation(self, op)
+        operation(self, rest[-1] if rest else None)
         try:
-            made = tasks.staged(make, self, self._wanted, *_pair(sendbuf, recvbuf), *rest)
+            return tasks.staged(make, self, self._wanted, *_pair(sendbuf, recvbuf), *rest)
         except (TypeError, ValueError) as error:
             agreement.refuse(self, error)
             raise
-        if isinstance(made, tasks.Delegated):
-            agreement.leave(self, name, made.why, op)
-        return made
 
     def _heir(self, made: Any, same_ranks: bool) -> Any:
         """A communicator that mpi4py has made of this one, with what is asked of this one."""

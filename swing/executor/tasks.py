@@ -74,7 +74,7 @@ def allreduce(comm: MPI.Comm, wanted: Wanted, sendbuf: Any, recvbuf: Any, op: MP
     """
     reason = delegated(comm, sendbuf if recvbuf is None else recvbuf, op)
     if reason:
-        check_for_mpi(comm, sendbuf, recvbuf, op, wanted)
+        leave_to_mpi(comm, sendbuf, recvbuf, op, wanted, reason)
         return Delegated(reason)
     assert isinstance(comm, MPI.Intracomm)
     send, recv, datatype = vectors(sendbuf, recvbuf)
@@ -111,7 +111,7 @@ def reduce_scatter_block(
     """
     reason = delegated(comm, recvbuf, op)
     if reason:
-        return Delegated(reason)
+        return _left(comm, "Reduce_scatter", reason, op)
     p = comm.size
     if sendbuf is MPI.IN_PLACE:
         recv, datatype = vector(recvbuf, "the buffer", p)
@@ -150,7 +150,7 @@ def reduce_scatter(
     """
     reason = delegated(comm, recvbuf, op)
     if reason:
-        return Delegated(reason)
+        return _left(comm, "Reduce_scatter", reason, op)
     in_place = sendbuf is MPI.IN_PLACE
     recv, datatype = vector(recvbuf, "the buffer" if in_place else "recvbuf")
     if recvcounts is not None:
@@ -188,7 +188,7 @@ def allgather(comm: MPI.Comm, wanted: Wanted, sendbuf: Any, recvbuf: Any) -> Mad
     """
     reason = delegated(comm, recvbuf, sendbuf=sendbuf)
     if reason:
-        return Delegated(reason)
+        return _left(comm, "Allgather", reason)
     elements, _ = vector(recvbuf, "recvbuf", comm.size)
     n, rest = divmod(len(elements), comm.size)
     if rest:
@@ -213,7 +213,7 @@ def allgatherv(comm: MPI.Comm, wanted: Wanted, sendbuf: Any, recvbuf: Any) -> Ma
     """
     reason = delegated(comm, recvbuf, sendbuf=sendbuf)
     if reason:
-        return Delegated(reason)
+        return _left(comm, "Allgather", reason)
     recv, counts, starts = pieces(recvbuf, "recvbuf", comm.size)
     return _allgather(comm, wanted, sendbuf, recv, counts, starts)
 
@@ -251,17 +251,29 @@ def delegated(comm: MPI.Comm, recvbuf: Any, op: MPI.Op | None = None, sendbuf: A
     return ""
 
 
-def check_for_mpi(comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op, wanted: Wanted) -> bool:
-    """Refuse from MPI's own Allreduce what a schedule would refuse; whether it is in place."""
+def leave_to_mpi(
+    comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op, wanted: Wanted, why: str
+) -> bool:
+    """Refuse from MPI's own Allreduce what a schedule would refuse; whether it is in place.
+
+    Raises:
+        TypeError, ValueError: as `swing.allreduce`; nothing has been sent.
+    """
     if is_gapped(sendbuf if recvbuf is None else recvbuf):
         in_place = check_gapped(sendbuf, recvbuf)
     else:
         send, recv, datatype = vectors(sendbuf, recvbuf)
         reduction(op, recv.dtype, datatype)
         in_place = is_same(send, recv)
+    agreement.leave(comm, "Allreduce", why, op)
     if isinstance(comm, MPI.Intracomm):
         Context.of(comm).planner.check(wanted)
     return in_place
+
+
+def _left(comm: MPI.Comm, name: str, why: str, op: MPI.Op | None = None) -> Delegated:
+    agreement.leave(comm, name, why, op)
+    return Delegated(why)
 
 
 def _reduce_scatter(
