@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from swing import executor
+from swing import executor, machines
 from swing.algorithms import ALGORITHMS
 from swing.correctness import Report, ScheduleError, verify
 from swing.deadlock import deadlock
@@ -26,6 +26,7 @@ __all__ = [
     "choose",
     "deadlock",
     "explain",
+    "machines",
     "schedule",
     "verify",
 ]
