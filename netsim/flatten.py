@@ -22,8 +22,8 @@ SYNC = ("rank", "local", "receives", "step")
 """When a rank begins its next step.
 
 - rank: its own messages of the step, those sent and those received, have arrived.
-- local: those received have arrived, and those sent have passed their first link. Only packets
-  tell; for flows this is the same as rank.
+- local: those received have arrived, and those sent have left: packets have passed their first
+  link, and of a flow only the way is left.
 - receives: those received have arrived.
 - step: all messages of the step have arrived, anywhere.
 """
@@ -194,6 +194,7 @@ def with_ends(messages: Messages, links: Links, network: Network) -> tuple[Messa
         links.nodes,
         np.concatenate([links.bandwidth, ends]),
         np.concatenate([links.latency, np.zeros_like(ends)]),
+        np.concatenate([links.credit, np.zeros_like(ends)]),
     )
 
 

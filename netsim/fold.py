@@ -39,9 +39,8 @@ class Whole:
     @property
     def links(self) -> Links:
         """All links."""
-        return Links(
-            self.network.topology.size, self.network.bandwidths, self.network.hop_latencies
-        )
+        net = self.network
+        return Links(net.topology.size, net.bandwidths, net.hop_latencies, net.credit_latencies)
 
     def rows(self, step: Step, seed: Seed) -> tuple[Traffic, Ways]:
         """The messages of a step, and their ways."""
@@ -110,7 +109,8 @@ class Folded:
             for first, o, k in zip(place.first_links, self.orbits, self._shape, strict=False)
         ])  # fmt: skip
         net = self.network
-        return Links(size, net.bandwidths[index], net.hop_latencies[index])
+        given = net.bandwidths, net.hop_latencies, net.credit_latencies
+        return Links(size, *(values[index] for values in given))
 
     def rows(self, step: Step, seed: Seed) -> tuple[Traffic, Ways]:
         """One message of each orbit, and its ways."""

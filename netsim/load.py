@@ -88,6 +88,16 @@ def phase_loads(schedule: Schedule, network: Network, seed: int = 0) -> list[Pha
     return phases
 
 
+@lru_cache(maxsize=4)
+def congestion(schedule: Schedule, network: Network, seed: int = 0) -> float:
+    """Σ over steps of the fraction of the vector on the busiest directed link, times D."""
+    most = [
+        max(phase.total, *(sum(load.peak for load in group) for group in phase.groups))
+        for phase in phase_loads(schedule, network, seed)
+    ]
+    return sum(most) * network.topology.ndim
+
+
 def link_load(schedule: Schedule, s: int, network: Network, seed: int = 0) -> np.ndarray:
     """(nlinks,) fraction of the vector that step s puts on every link."""
     step, place = schedule.step(s), network.topology

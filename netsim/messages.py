@@ -58,8 +58,16 @@ class Messages:
 
 
 class Links(NamedTuple):
-    """The links that messages take: how many nodes they join, bytes per second, seconds each."""
+    """The links that messages take.
+
+    Args:
+        nodes: how many they join.
+        bandwidth: (nlinks,) bytes per second.
+        latency: (nlinks,) seconds until the first byte is at the next link.
+        credit: (nlinks,) seconds until a link knows of room behind it.
+    """
 
     nodes: int
     bandwidth: np.ndarray
     latency: np.ndarray
+    credit: np.ndarray

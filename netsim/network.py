@@ -94,11 +94,20 @@ class Network:
     @cached_property
     def hop_latencies(self) -> np.ndarray:
         """(nlinks,) from the first byte on a link to the first byte out of the router behind it."""
+        return (
+            self.credit_latencies
+            + self.topology.router * self.router_latency
+            + self.flit_bytes / self.bandwidths
+        )
+
+    @cached_property
+    def credit_latencies(self) -> np.ndarray:
+        """(nlinks,) a link's own latency: how soon it knows that the buffer behind it has room."""
         place = self.topology
         wire = place.wire * self.link_latency
         if isinstance(place, GraphTopology):
             wire = np.where(np.isnan(place.latency), wire, place.latency)
-        return wire + place.router * self.router_latency + self.flit_bytes / self.bandwidths
+        return wire
 
     @property
     def end_latency(self) -> float:
@@ -136,7 +145,7 @@ def paper_network(
 ) -> Network:
     """The network of the Swing paper's evaluation [§5]: 400 Gb/s, 100 ns links, 300 ns routers.
 
-    The paper does not tell its buffers: they are what keeps a link busy, five packets at 400 Gb/s.
+    The paper does not tell its buffers: they are what keeps a link busy, four packets at 400 Gb/s.
 
     Args:
         where: a topology or its name.
@@ -146,9 +155,10 @@ def paper_network(
     place = topology(where) if isinstance(where, str) else where
     ports = max(1, 2 * place.ndim)
     link, router, flit, packet = 100e-9, 300e-9, 256, 8192
-    # Credits: a link can be kept busy by one stream if a buffer holds what it carries while the
-    # first packet goes on and its credit comes back.
-    busy = 2 * (link + router + flit / bandwidth) * bandwidth
+    # Credits: a link can be kept busy by one stream if a buffer holds what it carries until the
+    # first packet goes on and its credit is back.
+    longest = float((place.wire * link + place.router * router).max(initial=0.0))
+    busy = (longest + flit / bandwidth + link) * bandwidth
     return Network(
         place,
         bandwidth,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from netsim.flatten import Conditions
-from netsim.load import check_dims, link_load, phase_loads, traffic
+from netsim.load import check_dims, congestion, link_load, traffic
 from netsim.models import MODELS
 from netsim.network import Network, check_size
 from swing.schedule import Message, Schedule
@@ -47,13 +47,10 @@ class Run:
         """Bytes of the vector per second."""
         return self.nbytes / self.seconds if self.seconds else float("inf")
 
-    @cached_property
+    @property
     def congestion(self) -> float:
         """Σ over steps of the busiest directed link's bytes ÷ (n/D)."""
-        loads = phase_loads(self.schedule, self.network, self.conditions.seed)
-        alone = [max(sum(load.peak for load in group) for group in p.groups) for p in loads]
-        most = [max(total, p.total) for total, p in zip(alone, loads, strict=True)]
-        return sum(most) * self.network.topology.ndim
+        return congestion(self.schedule, self.network, self.conditions.seed)
 
     @cached_property
     def link_bytes(self) -> np.ndarray:

@@ -62,9 +62,14 @@ class Case:
         return row(simulate(schedule, network, nbytes, how, **dict(self.conditions)))
 
 
+@lru_cache(maxsize=4)  # its tables of ways serve all algorithms
+def _network(topology: str, gbps: float, ties: str) -> Network:
+    return paper_network(topology, gbps * 1e9 / 8, ties)
+
+
 @lru_cache(maxsize=8)
 def _build(case: Case) -> tuple[Schedule, Network]:
-    network = paper_network(case.topology, case.bandwidth * 1e9 / 8, case.ties)
+    network = _network(case.topology, case.bandwidth, case.ties)
     return make(case.algorithm, network.topology.torus, **dict(case.options)), network
 
 
@@ -94,19 +99,17 @@ def sweep(todo: dict[Case, list[int]], jobs: int) -> Iterator[Row]:
         todo: the sizes of each case, in bytes.
         jobs: processes; 1 is this one alone.
     """
-    pairs = [(case, n) for case, sizes in todo.items() for n in sizes]
     if jobs == 1:
-        yield from (_run(case, n) for case, n in pairs)
+        yield from (case.run(n) for case, sizes in todo.items() for n in sizes)
         return
     with executor(jobs) as pool:
-        # The longest first, so that none is left alone at the end.
-        pairs.sort(key=lambda pair: pair[1], reverse=True)
-        for done in as_completed([pool.submit(_run, *pair) for pair in pairs]):
-            yield done.result()
+        # A process runs all sizes of a case: what does not depend on size is made once.
+        for done in as_completed([pool.submit(_run, *pair) for pair in todo.items()]):
+            yield from done.result()
 
 
-def _run(case: Case, nbytes: int) -> Row:
-    return case.run(nbytes)
+def _run(case: Case, sizes: Sequence[int]) -> list[Row]:
+    return [case.run(n) for n in sizes]
 
 
 def executor(jobs: int) -> Executor:

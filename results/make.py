@@ -1,6 +1,5 @@
 """``make results``: every figure and table of this folder, each from one command.
 
-128x128 (Fig. 7) and HyperX (Fig. 14) are left out: their packets take longer than all the others.
 Rows that are in ``data/`` already are not simulated again: delete a file to renew it.
 """
 
@@ -21,20 +20,27 @@ sys.path.insert(0, str(HERE.parent))
 from netsim.rows import fastest  # noqa: E402  found beside this folder
 
 PLACES = [
-    "torus:64x64", "torus:8x8", "torus:16x16", "torus:32x32", "torus:64x16", "torus:128x8",
-    "torus:256x4", "torus:8x8x8", "torus:8x8x8x8", "hx2mesh:64x64", "hx4mesh:64x64",
+    "torus:64x64", "torus:8x8", "torus:16x16", "torus:32x32", "torus:128x128", "torus:64x16",
+    "torus:128x8", "torus:256x4", "torus:8x8x8", "torus:8x8x8x8", "hx2mesh:64x64", "hx4mesh:64x64",
+    "hyperx:64x64",
 ]  # fmt: skip
-RATES = [100, 400, 1600]
-LIMIT = "8MiB"  # packets up to here, flows above
+RATES = [100, 200, 400, 800, 1600, 3200]
+LIMIT = "32MiB"  # packets up to here, flows above
+ALGORITHMS = [
+    "swing", "recursive_doubling", "mirrored_recursive_doubling", "bucket", "hamiltonian",
+]  # fmt: skip
 GOODPUT = {
     "fig06": ["torus:64x64"],
     "fig10": ["torus:64x16", "torus:128x8", "torus:256x4"],
     "fig11": ["torus:8x8", "torus:8x8x8", "torus:8x8x8x8"],
     "fig12": ["hx2mesh:64x64"],
     "fig13": ["hx4mesh:64x64"],
+    "fig14": ["hyperx:64x64"],
 }
-SQUARES = ["torus:8x8", "torus:16x16", "torus:32x32", "torus:64x64"]
-RULES = "--parts free --sync local --prune 5"
+MEASURED = ["torus:64x64", "torus:64x16", "torus:8x8", "torus:8x8x8", "hx2mesh:64x64"]
+FLOWS = "data/flow.csv"
+SQUARES = ["torus:8x8", "torus:16x16", "torus:32x32", "torus:64x64", "torus:128x128"]
+RULES = "--parts free --sync local"
 
 
 def file(place: str) -> str:
@@ -42,12 +48,22 @@ def file(place: str) -> str:
     return f"data/{place.replace(':', '-')}.csv"
 
 
+def sweep(place: str, out: str, model: str, sizes: str, more: str = "") -> str:
+    """The command that simulates the paper's algorithms on a topology."""
+    dims = place.partition(":")[2].split("x")
+    two_cycles = len(dims) == 2 and int(dims[0]) % int(dims[1]) == 0
+    names = "".join(f" --algorithm {name}" for name in ALGORITHMS[: 5 if two_cycles else 4])
+    return (
+        f"sweep --topology {place}{names} --model {model} --sizes {sizes} {RULES}{more} "
+        f"--prune 5 --csv {out} --resume"
+    )
+
+
 def sweeps(place: str, out: str, more: str = "") -> list[str]:
-    """The commands that simulate all algorithms on a topology at all sizes."""
+    """The commands for all sizes."""
     return [
-        f"sweep --topology {place} --model {model} --sizes {sizes} {RULES}{more} "
-        f"--csv {out} --resume"
-        for model, sizes in (("packet", f"32B:{LIMIT}:x4"), ("flow", "32MiB:2GiB:x4"))
+        sweep(place, out, "packet", f"32B:{LIMIT}:x4", more),
+        sweep(place, out, "flow", "128MiB:2GiB:x4", more),
     ]
 
 
@@ -57,6 +73,8 @@ def commands() -> dict[str, list[str]]:
     by_rate = "data/torus-8x8-bandwidths.csv"
     found = {f"data of {place}": sweeps(place, file(place)) for place in PLACES}
     found["data of all bandwidths"] = sweeps("torus:8x8", by_rate, rates)
+    alone = [sweep(place, FLOWS, "flow", "32B:2GiB:x4") for place in MEASURED]
+    found["data of the flow model alone"] = alone
     for name, places in GOODPUT.items():
         files = " ".join(map(file, places))
         found[name] = [f"plot {files} paper/goodput.csv --name {name} --out figures"]
@@ -66,7 +84,9 @@ def commands() -> dict[str, list[str]]:
         "fig15": list(map(file, PLACES)),
     }
     for name, files in gains.items():
-        found[name] = [f"plot {' '.join(files)} --kind gain --name {name} --out figures"]
+        found[name] = [
+            f"plot {' '.join(files)} paper/gain.csv --kind gain --name {name} --out figures"
+        ]
     for name in ("swing", "recursive_doubling"):
         out = f"data/links-{name}.csv"
         found[f"links-{name}"] = [

@@ -356,3 +356,13 @@ def test_simgrid_agrees_on_a_step(row):
     assert len(sent) == int(row["messages"])
     found = times(sent, [float(row["link_bytes_per_s"])] * len(number))
     assert max(found) == pytest.approx(float(row["simulated_s"]), rel=1e-9)
+
+
+def test_what_has_left_may_count_before_it_arrives():
+    first = Sent(4, [Way([0], 3)], feeds=[-1, 0])
+    after = Sent(2, [Way([1], 1)], gate=0)
+    rows = table([first, after]), np.array([2.0, 1.0])
+    assert flow_times(*rows).tolist() == close([5, 8])
+    assert flow_times(*rows, local=True).tolist() == close([5, 5])
+    both = table([first, first]), np.array([2.0])
+    assert flow_times(*both, message_overhead=0.5, local=True).tolist() == close([7, 7.5])

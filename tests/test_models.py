@@ -168,6 +168,17 @@ def test_few_nodes_stand_for_all():
     assert nodes("torus:8x8", "recursive_doubling", ties="random") == 64
 
 
+@pytest.mark.parametrize("model", ["flow", "packet"])
+def test_a_ring_goes_round_at_its_mean_pace(model):
+    schedule, network = on("hx2mesh:16x16", "hamiltonian")
+    place = network.topology
+    step = schedule.step(0)
+    latency = [network.latency(*path) for path in place.paths(step.src, step.dst).tolist()]
+    run = netsim.simulate(schedule, network, 32, model, sync="local", parts="free")
+    assert run.seconds < 0.8 * schedule.nsteps * max(latency)
+    assert run.seconds > 0.9 * schedule.nsteps * np.mean(latency)
+
+
 def test_hyperx_reaches_everyone_in_a_row_at_once():
     place = netsim.topology("hyperx:4x5")
     assert place.nlinks == 4 * 5 * (3 + 4)

@@ -54,7 +54,7 @@ def times(messages, bandwidth=1.0, latency=1.0, packet_bytes=4, **more):
 
 def slow_times(
     m, bandwidth, latency, packet_bytes, flit_bytes, message_overhead, adaptive, local,
-    buffer_bytes, bucket,
+    buffer_bytes, credit_latency, bucket,
 ):  # fmt: skip
     """A queue of all events in their order; those of a moment by kind."""
     room_again, comes, may_go, draws = range(4)
@@ -122,7 +122,7 @@ def slow_times(
         heappush(events, (end, may_go, here))
         if hop:
             back = links[hop - 1]
-            heappush(events, (time + latency[back], room_again, back, flits(size)))
+            heappush(events, (time + credit_latency[back], room_again, back, flits(size)))
         else:
             heappush(events, (time, draws, here, end, w, i))
             sent[i] = max(sent[i], end)
@@ -203,7 +203,9 @@ def crowd(rng, groups=4, nlinks=6, most=2):
     ),
 )
 def test_links_that_run_ahead_do_as_a_single_queue_of_events(seed, options):
-    messages, bandwidth, latency = crowd(np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    messages, bandwidth, latency = crowd(rng)
+    options |= {"credit_latency": rng.integers(1, 4, len(latency)).astype(float)}
     slow = slow_times(messages, bandwidth, latency, **options)
     if slow is None:
         with pytest.raises(ValueError, match="full buffers"):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from netsim.flatten import KEEP, Conditions, kept_steps, messages_of, turns, with_ends
+from netsim.flatten import KEEP, Conditions, kept_steps, messages_of, with_ends
 from netsim.messages import Messages
 from netsim.models.analytic import analytic
 from netsim.network import Network
@@ -23,11 +23,10 @@ def by_flow(
     from netsim.models.flow import flow_times
 
     messages, links = messages_of(schedule, network, nbytes, conditions)
-    late = network.message_overhead * turns(messages)
-    late = np.repeat(late, np.diff(messages.way_ptr))
-    messages = replace(messages, latency=messages.latency + late)
     messages, links = with_ends(messages, links, network)
-    return step_seconds(schedule, messages, flow_times(messages, links.bandwidth))
+    local = conditions.sync == "local"
+    times = flow_times(messages, links.bandwidth, network.message_overhead, local)
+    return step_seconds(schedule, messages, times)
 
 
 def by_packet(
@@ -49,6 +48,7 @@ def by_packet(
         adaptive=network.ties == "adaptive",
         local=conditions.sync == "local",
         buffer_bytes=network.buffer_bytes,
+        credit_latency=links.credit,
     )
     return step_seconds(schedule, messages, times)
 

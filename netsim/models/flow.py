@@ -6,6 +6,12 @@ A message starts when the group that gates it is done, at time t_0, and goes its
     then                    d(left)/dt = -rate_w,  left = share_w·nbytes at first
     left = 0                it has arrived; `cost` seconds later it counts for its groups
 
+``local``: its bytes leave at once and the last one travels,
+
+    from t_0 on             d(left)/dt = -rate_w
+    left = 0                it has left its node, which counts for the sender's group
+    latency_w later         it has arrived, which counts for the receiver's
+
 A message with several ways has arrived when the last of its shares has. The rates are the only
 ones for which every flow f crosses a full link on which no other is faster:
 
@@ -35,19 +41,27 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from netsim.flatten import turns
 from netsim.messages import Messages
 from swing.torus import Array
 
 _TIE = 1 + 1e-12
-_TRAVELS, _FLOWS, _UNSET, _THROUGH, _REDUCED = range(5)  # a way; unset: its rate is being found
+_WAITS, _FLOWS, _UNSET, _LEFT, _REDUCED = range(5)  # a way; unset: its rate is being found
 
 
-def flow_times(messages: Messages, bandwidth: np.ndarray) -> np.ndarray:
+def flow_times(
+    messages: Messages,
+    bandwidth: np.ndarray,
+    message_overhead: float = 0.0,
+    local: bool = False,
+) -> np.ndarray:
     """When every message has arrived.
 
     Args:
         messages: what is sent over which links, and what waits for what.
         bandwidth: (nlinks,) bytes per second.
+        message_overhead: seconds that a node spends on each message it sends.
+        local: whether a message counts for the second group that it feeds as soon as it has left.
 
     Returns:
         (m,) seconds.
@@ -66,7 +80,7 @@ def flow_times(messages: Messages, bandwidth: np.ndarray) -> np.ndarray:
         links=messages.links,
         nbytes=messages.share * np.repeat(messages.nbytes, ways) * (np.diff(messages.link_ptr) > 0),
         rate=np.zeros(nways),
-        stage=np.full(nways, _TRAVELS, np.uint8),
+        stage=np.full(nways, _WAITS, np.uint8),
         bandwidth=bandwidth.astype(float),
         slot=_starts(uses),
         users=np.zeros(nlinks, np.int64),
@@ -80,6 +94,8 @@ def flow_times(messages: Messages, bandwidth: np.ndarray) -> np.ndarray:
     # Messages that nothing gates are gated by one more group, to which none belongs.
     need, follows = np.append(messages.need, 0), np.append(messages.follows, -1)
     gate = messages.gate % len(need)
+    message = np.repeat(np.arange(len(messages)), ways)
+    late = (message_overhead * turns(messages))[message]
     order = _Order(
         gated=np.argsort(gate, kind="stable"),
         gated_ptr=_starts(np.bincount(gate, minlength=len(need))),
@@ -89,13 +105,14 @@ def flow_times(messages: Messages, bandwidth: np.ndarray) -> np.ndarray:
         follows=follows,
         begin=np.flatnonzero(need == 0),
         way_ptr=messages.way_ptr,
-        latency=messages.latency,
+        before=late if local else late + messages.latency,
+        after=messages.latency if local else np.zeros(nways),
+        unsent=ways.copy(),
         missing=ways,
         cost=messages.cost,
     )
-    message = np.repeat(np.arange(len(messages)), ways)
     times = np.full(len(messages), np.nan)
-    _run(order, net, _heap(nways), _heap(nlinks), message, times)
+    _run(order, net, _heap(nways), _heap(nlinks), message, times, local)
     stuck = np.isnan(times)
     if stuck.any():
         step = messages.step[stuck].min()
@@ -267,12 +284,14 @@ class _Order(NamedTuple):
     need: Array  # of every group, like follows: what it still waits for
     follows: Array
     begin: Array  # the groups that wait for nothing
-    ready: np.ndarray  # of every message, like feeds, way_ptr, missing and cost
+    ready: np.ndarray  # of every message, like feeds, way_ptr, unsent, missing and cost
     feeds: Array
     way_ptr: Array
+    unsent: Array  # ways that it has not left on
     missing: Array  # ways on which it has not arrived
     cost: np.ndarray
-    latency: np.ndarray  # of every way
+    before: np.ndarray  # of every way: seconds before and after it flows
+    after: np.ndarray
 
 
 @njit(cache=True)
@@ -285,14 +304,15 @@ def _count(order: _Order, events: _Heap, group: int, now: float) -> None:
         for message in order.gated[order.gated_ptr[group] : order.gated_ptr[group + 1]]:
             start = max(now, order.ready[message])
             for way in range(order.way_ptr[message], order.way_ptr[message + 1]):
-                _put(events, way, start + order.latency[way])
+                _put(events, way, start + order.before[way])
         group = order.follows[group]
 
 
 @njit(cache=True)
 def _run(
-    order: _Order, net: _Net, events: _Heap, fair: _Heap, message_of: Array, times: np.ndarray
-) -> None:
+    order: _Order, net: _Net, events: _Heap, fair: _Heap, message_of: Array, times: np.ndarray,
+    local: bool,
+) -> None:  # fmt: skip
     """Fill in the time of every message's arrival; every way has one event ahead at most."""
     stage = net.stage
     for group in order.begin:
@@ -301,15 +321,23 @@ def _run(
         now = events.key[events.items[0]]
         while events.size[0] and events.key[events.items[0]] <= now * _TIE:
             way = _pop(events)
-            if stage[way] == _TRAVELS and net.nbytes[way]:
+            message = message_of[way]
+            if stage[way] == _WAITS and net.nbytes[way]:
                 stage[way] = _FLOWS
                 _change(net, way)
                 continue
-            message = message_of[way]
-            if stage[way] != _REDUCED:
-                if stage[way] == _FLOWS:
-                    stage[way] = _THROUGH
+            if stage[way] <= _FLOWS:
+                flowed = stage[way] == _FLOWS
+                stage[way] = _LEFT
+                if flowed:
                     _change(net, way)
+                order.unsent[message] -= 1
+                if local and order.unsent[message] == 0:
+                    _count(order, events, order.feeds[message, 1], now)
+                if order.after[way]:
+                    _put(events, way, now + order.after[way])
+                    continue
+            if stage[way] == _LEFT:
                 order.missing[message] -= 1
                 if order.missing[message]:
                     continue
@@ -318,6 +346,6 @@ def _run(
                     stage[way] = _REDUCED
                     _put(events, way, now + order.cost[message])
                     continue
-            for k in range(2):
+            for k in range(1 if local else 2):
                 _count(order, events, order.feeds[message, k], now)
         _share(net, events, fair, now)

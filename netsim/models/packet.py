@@ -26,11 +26,11 @@ so an idle network adds up the latencies of the way and the packet's time on its
 
 Buffers have no bounds unless ``buffer_bytes`` is given. Then the buffer behind a link holds so many
 bytes, in whole flits, and a packet starts on the link only if there is room for it, except on its
-last one; the room is free again ``hop_latency_l`` after its start on the next link. A packet that
-comes onto a ring must find room for a full one besides (the bubble rule: packets of one size never
-fill a ring up); what has room overtakes what has not. Rings are all circles of links that follow
-each other on ways. Where they are more tangled than rings, full buffers may wait for each other for
-ever: an error says so.
+last one; the link knows of the room again ``credit_latency_l`` after the packet's start on the next
+link. A packet that comes onto a ring must find room for a full one besides (the bubble rule:
+packets of one size never fill a ring up); what has room overtakes what has not. Rings are all
+circles of links that follow each other on ways. Where they are more tangled than rings, full
+buffers may wait for each other for ever: an error says so.
 
 Links may be token buckets, as rate limits of operating systems are, if ``bucket`` is given: a
 packet leaves when its time on the link begins, and a link at rest saves up so many seconds:
@@ -67,6 +67,7 @@ _LINK = np.dtype(
     [
         ("bandwidth", "f8"),
         ("latency", "f8"),
+        ("credit", "f8"),
         ("ahead", "f8"),  # what happens elsewhere reaches it no sooner
         ("free", "f8"),
         ("room", "f8"),  # flits that the buffer behind it can take
@@ -137,6 +138,7 @@ def packet_times(
     local: bool = False,
     buffer_bytes: float | None = None,
     bucket: float | None = None,
+    credit_latency: np.ndarray | None = None,
 ) -> np.ndarray:
     """When every message has arrived.
 
@@ -153,6 +155,8 @@ def packet_times(
             the first link of its way.
         buffer_bytes: what the buffer behind a link holds; None for no bound.
         bucket: seconds that a link at rest saves up, where links are token buckets; else None.
+        credit_latency: (nlinks,) seconds from when a packet leaves that buffer until the link
+            knows; ``hop_latency`` if None.
 
     Returns:
         (m,) seconds.
@@ -184,6 +188,7 @@ def packet_times(
     links["bandwidth"], links["latency"], links["room"] = bandwidth, hop_latency, room
     links["free"] = 0.0 - (bucket or 0.0)
     if buffer_bytes is not None:
+        links["credit"] = hop_latency if credit_latency is None else credit_latency
         links["ring"] = _rings(ways, messages.links, nlinks)
     net = _Net(
         links=links,
@@ -282,7 +287,7 @@ def _ahead(net: _Net) -> np.ndarray:
         begins += [np.maximum(spent - net.bucket, 0)]
     ahead[first] = np.minimum(ahead[first], np.min(begins, initial=np.inf))
     if (links["room"] < np.inf).any():
-        ahead = np.minimum(ahead, links["latency"])
+        ahead = np.minimum(ahead, links["credit"])
     if net.adaptive:  # ways of a message draw in the order of events
         ahead[first[message["ways"] > 1]] = 0
     return ahead
@@ -361,7 +366,7 @@ def _run(net: _Net) -> bool:
             if link.room < np.inf and hop > way.first:
                 back = hops[hop - 1]
                 slot = _take(packets, 2 * nlinks)
-                packets[slot].time = time + links[back].latency
+                packets[slot].time = time + links[back].credit
                 packets[slot].nbytes = _flits(packet.nbytes, net.flit)
                 _enqueue(net, slot, nlinks + back)
             if hop < way.last:
