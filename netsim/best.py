@@ -34,9 +34,9 @@ SIZES = click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:
                      show_default=True)  # fmt: skip
 PACKETS = click.option("--packets", type=Parsed("size", parse_size), default="8MiB",
                        show_default=True, help="Packets up to here, flows above.")  # fmt: skip
-MOST = click.option("--most", type=click.IntRange(1), default=100, show_default=True,
+MOST = click.option("--most", type=click.IntRange(1), default=12, show_default=True,
                     help="Candidates that are simulated at a size, at most.")  # fmt: skip
-KEEP = click.option("--keep", type=click.FloatRange(1), default=3.0, show_default=True,
+KEEP = click.option("--keep", type=click.FloatRange(1), default=2.0, show_default=True,
                     help="Simulate what the analytic model finds so many times slower than the "
                     "best, at most.")  # fmt: skip
 

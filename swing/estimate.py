@@ -60,30 +60,37 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
     >>> figures(swing.schedule("bucket", swing.Torus((4, 4)), collective="reduce_scatter"))
     (Phase(steps=3, hops=3, own=0.1875, total=0.1875), Phase(steps=3, hops=3, own=0.046875, total=0.046875))
     """  # noqa: E501
-    known: dict[Hashable, _Cost] = {}
+    parts = range(len(schedule.parts))
+    known: dict[tuple[Hashable, bool], list[_Cost]] = {}
 
-    def cost(s: int, part: int | None) -> _Cost:
-        key = schedule.pattern(s), part
+    def costs(s: int, lockstep: bool) -> list[_Cost]:
+        """Of all parts together, or of each one."""
+        key = schedule.pattern(s), lockstep
         if key not in known:
             step = schedule.step(s)
-            known[key] = _cost(schedule, step if part is None else step.only(part))
+            known[key] = [
+                _cost(schedule, each) for each in ([step] if lockstep else map(step.only, parts))
+            ]
         return known[key]
 
     phases = []
     for _, group in groupby(range(schedule.nsteps), key=schedule.phase):
         steps = list(group)
-        groups = [None] if len(steps) == 1 else range(len(schedule.parts))
-        parts = []
+        table = [costs(s, len(steps) == 1) for s in steps]
+        runs = [[c for c in run if c.hops] for run in zip(*table, strict=True)]
+        slowest = max(runs, key=lambda run: sum(1 + c.hops for c in run))
         total = [np.zeros((2, d)) for d in schedule.torus.dims]
-        for part in groups:
-            costs = [c for c in (cost(s, part) for s in steps) if c.hops]
-            parts.append(
-                Phase(len(costs), sum(c.hops for c in costs), sum(c.peak for c in costs), 0.0)
+        for c in (c for run in runs for c in run):
+            for load, more in zip(total, c.loads, strict=True):
+                load += more
+        phases.append(
+            Phase(
+                len(slowest),
+                sum(c.hops for c in slowest),
+                sum(c.peak for c in slowest),
+                max(float(load.max(initial=0)) for load in total),
             )
-            for c in costs:
-                total = [a + b for a, b in zip(total, c.loads, strict=True)]
-        slowest = max(parts, key=lambda phase: (phase.steps + phase.hops, phase.own))
-        phases.append(slowest._replace(total=max(float(t.max(initial=0)) for t in total)))
+        )
     return tuple(phases)
 
 

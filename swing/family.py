@@ -52,11 +52,19 @@ def published(torus: Torus) -> list[Named]:
 def shortlist(torus: Torus) -> list[Named]:
     """A few of the family, on all ports, that between them come near the best at any size."""
     halvings = sum(d.bit_length() - 1 for d in torus.dims)
-    steps = range(1, halvings, max(1, len(torus.active)))
-    swing: list[dict[str, Any]] = [{"variant": "latency"}, {"variant": "bandwidth"}]
-    swing += [{"variant": "hybrid", "k": k} for k in steps]
-    found: list[Named] = [("swing", tuple(options.items())) for options in swing]
-    return [*found, ("bucket", ())]
+    found: list[tuple[str, dict[str, Any]]] = [
+        ("swing", {"variant": "latency"}),
+        *(("swing", {"variant": "hybrid", "k": k}) for k in range(2, halvings, 2)),
+        ("swing", {"variant": "bandwidth"}),
+        ("recursive_multiplying", {"variant": "latency", "ports": max(1, len(torus.active))}),
+        *(("recursive_multiplying", {"variant": "hybrid", "k": k}) for k in (1, 2)),
+        ("windows", {}),
+        ("bucket", {"segments": 1}),
+        ("bucket", {"segments": 4}),
+    ]
+    return [
+        (name, tuple(options.items())) for name, options in found if _serves(name, torus, options)
+    ]
 
 
 def _serves(name: str, torus: Torus, options: dict[str, Any]) -> Schedule | None:

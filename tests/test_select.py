@@ -41,13 +41,13 @@ def test_an_estimate_is_the_analytic_model_on_powers_of_two(dims, name):
 
 
 @pytest.mark.parametrize("dims", [(7,), (6, 10), (3, 5), (5, 5, 5), (1, 4)])
-def test_an_estimate_is_never_below_the_analytic_model_elsewhere(dims):
+def test_an_estimate_is_near_the_analytic_model_elsewhere(dims):
     torus = swing.Torus(dims)
     network = netsim.paper_network(torus.name, ties="split")
     for name, options in shortlist(torus):
         schedule = swing.schedule(name, torus, **dict(options))
         run = netsim.simulate(schedule, network, 2**16)
-        assert seconds(figures(schedule), network, 2**16) > 0.99 * run.seconds
+        assert 0.85 < seconds(figures(schedule), network, 2**16) / run.seconds < 1.35
 
 
 def test_a_table_reads_what_it_writes():
