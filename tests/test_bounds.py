@@ -1,0 +1,60 @@
+"""What no schedule beats, under any model, on any topology."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import networkx as nx
+import pytest
+
+import netsim
+import swing
+from netsim.models import MODELS
+from netsim.topology.graph import graph
+from tests.cases import schedules
+
+PLACES = ["torus:3x3", "torus:5", "torus:2x3", "mesh:6", "hx2mesh:2x4", "hyperx:3x3"]
+
+
+def on(name):
+    network = netsim.paper_network(name)
+    torus = swing.Torus(network.topology.dims)
+    return network, [*schedules(torus), swing.schedule("bucket", torus, segments=3)]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("model", MODELS)
+def test_no_schedule_beats_the_lower_bound(place, model):
+    network, every = on(place)
+    for schedule in every:
+        for nbytes in (1, 2**20):
+            bound = netsim.lower_bound(network, nbytes)
+            assert netsim.simulate(schedule, network, nbytes, model).seconds >= bound * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_nor_with_slow_links_or_on_a_graph(model):
+    torus, every = on("torus:3x4")
+    slow = replace(torus, slow={(0, 1): 0.01, (5, 9): 0.1})
+    bridge = nx.barbell_graph(3, 0).to_directed()
+    narrow = netsim.Network(graph(bridge, (6,)), bandwidth=1e9, link_latency=1e-6)
+    cases = [(slow, every), (narrow, [*schedules(swing.Torus(6))])]
+    for network, some in cases:
+        bound = netsim.lower_bound(network, 2**20) * (1 - 1e-9)
+        for schedule in some:
+            assert netsim.simulate(schedule, network, 2**20, model).seconds >= bound
+
+
+def test_a_bridge_has_to_carry_the_whole_vector_each_way():
+    bridge = nx.barbell_graph(3, 0).to_directed()
+    network = netsim.Network(graph(bridge, (6,)), bandwidth=1e9)
+    assert netsim.lower_bound(network, 10**9) == pytest.approx(1.0)
+    assert netsim.lower_bound(replace(network, slow={(3, 2): 0.25}), 10**9) == pytest.approx(4.0)
+
+
+def test_segmented_bucket_comes_near_it():
+    network = netsim.paper_network("torus:16x16")
+    schedule = swing.schedule("bucket", swing.Torus((16, 16)), segments=4)
+    nbytes = 2**27
+    run = netsim.simulate(schedule, network, nbytes, "flow")
+    assert run.seconds <= 1.02 * netsim.lower_bound(network, nbytes)
