@@ -6,7 +6,7 @@ from swing import executor, machines
 from swing.algorithms import ALGORITHMS
 from swing.correctness import Report, ScheduleError, verify
 from swing.deadlock import deadlock
-from swing.executor import allreduce, explain
+from swing.executor import alloc, allreduce, explain
 from swing.schedule import Op, Schedule, Step
 from swing.select import choose, schedule
 from swing.torus import Torus
@@ -22,6 +22,7 @@ __all__ = [
     "ScheduleError",
     "Step",
     "Torus",
+    "alloc",
     "allreduce",
     "choose",
     "deadlock",

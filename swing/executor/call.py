@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 from mpi4py import MPI
 
 from swing.executor import device, explanation, tasks
 from swing.executor.agreement import ON, refuse
 from swing.executor.agreement import context as agree
 from swing.executor.buffers import vectors
+from swing.executor.context import Context
 from swing.executor.door import Call, table
 from swing.executor.explanation import Explanation
 from swing.executor.memory import is_same
@@ -18,6 +20,7 @@ from swing.executor.ops import operation, reduction
 from swing.executor.planner import Wanted, check_types
 from swing.executor.progress import wait_for
 from swing.executor.run import Deadline
+from swing.executor.shared import Shared
 from swing.executor.tasks import delegated, leave_to_mpi
 
 
@@ -67,7 +70,8 @@ def allreduce(
     assert isinstance(comm, MPI.Intracomm)
     shape = len(recv), recv.dtype, datatype
     context = agree(comm, "Allreduce", *shape, op, wanted, deadline)
-    program = context.program(wanted, send, recv, reduce, deadline)
+    shared = all(isinstance(b, Shared) for b in (sendbuf, result) if b is not MPI.IN_PLACE)
+    program = context.program(wanted, send, recv, reduce, deadline, shared)
     if deadline is None and op.is_predefined and not ON:
         table.note(asked, program, context)
     context.run(program, sendbuf, result)
@@ -80,6 +84,11 @@ def explain(
     """See `swing.executor.explain`."""
     op = operation(comm, op)
     return explanation.explain(tasks.allreduce, "Allreduce", comm, wanted, sendbuf, recvbuf, op)
+
+
+def alloc(comm: MPI.Intracomm, shape: Any, dtype: Any) -> np.ndarray:
+    """See `swing.executor.alloc`."""
+    return Context.of(comm).alloc(shape, np.dtype(dtype))
 
 
 def again(comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, wanted: Wanted) -> bool:

@@ -23,7 +23,7 @@ from swing.executor.library import library
 from swing.executor.loops import loop_of
 from swing.executor.ops import Local, Reduction
 from swing.executor.plan import Plan
-from swing.executor.run import Message, abandon, undelivered
+from swing.executor.run import Memory, Message, abandon, undelivered
 
 _MOVE = ctypes.cast(ctypes.memmove, ctypes.c_void_p).value or 0
 
@@ -118,6 +118,14 @@ class Compiled:
         for at, value in words.items():
             self._state[at] = value
         self.state: int = self._state.ctypes.data
+
+    def place(self, memory: Memory) -> None:
+        """Put the plan's buffers there for good: it is to be run with 0 for all addresses."""
+        self._memory = memory
+        starts = np.array([MPI.Get_address(each) for each in memory])
+        for column in (5, 7, 9):
+            self._code[:, column + 1] += starts[self._code[:, column]]
+            self._code[:, column] = 0
 
     def run(self, send: int, recv: int, scratch: int) -> None:
         """Carry it out on memory at some addresses.

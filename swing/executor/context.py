@@ -23,6 +23,7 @@ from swing.executor.ops import Reduction
 from swing.executor.plan import Plan
 from swing.executor.planner import Planner, Wanted
 from swing.executor.run import Deadline, Program, bind, run
+from swing.executor.shared import LEAST, PIECE, Window, compile_shared, find
 
 _PROGRAMS = 64  # compiled; the least recently used one is dropped
 
@@ -37,6 +38,8 @@ class Context:
         self.blocks = Blocks(self.planner, self.comm.rank)
         self._scratch = np.empty(0, np.uint8)
         self.compiled = lru_cache(_PROGRAMS)(self._compiled)
+        self.shared = lru_cache(_PROGRAMS)(self._shared)
+        self._windows: list[Window] = []
         self._failure: tuple[str, Any] | None = None
         self._numbers = [0, 0]
         self._tags = (int(self.comm.Get_attr(MPI.TAG_UB) or 2**15 - 1) - 1) // 2
@@ -72,16 +75,23 @@ class Context:
         recv: np.ndarray,
         reduce: Reduction,
         deadline: Deadline | None,
+        shared: bool = False,
     ) -> Program:
         """The program that reduces ``send`` into ``recv``, both (count,) of one type.
 
         It knows where their memory is and does not keep it alive, so that it can be kept for
-        later calls on the same memory.
+        later calls on the same memory. If they are ``shared``, and "auto" is wanted, all ranks
+        reduce there.
 
         Raises:
             ValueError: what is wanted does not fit, or the vectors overlap.
         """
         count, dtype = len(recv), recv.dtype
+        shared = shared and wanted[0] == "auto" and isinstance(reduce, np.ufunc)
+        if shared and deadline is None and recv.nbytes >= LEAST:
+            found = self.shared(MPI.Get_address(send), MPI.Get_address(recv), count, dtype, reduce)
+            if found is not None:
+                return found
         plan = self.planner.plan(wanted, count, dtype.itemsize, is_same(send, recv))
         scratch = self._room(plan.scratch * dtype.itemsize).view(dtype)
         if deadline is None and not why_plain(dtype, reduce):
@@ -93,6 +103,30 @@ class Context:
 
     def _compiled(self, plan: Plan, dtype: np.dtype[Any], reduce: Reduction) -> Compiled:
         return Compiled(plan, dtype, reduce, self.comm)
+
+    def _shared(
+        self, send: int, recv: int, count: int, dtype: np.dtype[Any], reduce: Reduction
+    ) -> Program | None:
+        """The program for vectors at some addresses; None if they are in no window."""
+        memory = find(self._windows, *(borrow(at, count, dtype) for at in (send, recv)))
+        if memory is None:
+            return None
+        rank, ranks = self.comm.rank, self.comm.size
+        plan = compile_shared(rank, ranks, count, max(1, PIECE // dtype.itemsize))
+        memory.append(np.empty(plan.scratch, dtype))
+        if why_plain(dtype, reduce):
+            return bind(plan, memory, reduce, self.comm)
+        compiled = Compiled(plan, dtype, reduce, self.comm)
+        compiled.place(memory)
+        return [Bound(compiled, 0, 0, 0)]
+
+    def alloc(self, shape: Any, dtype: np.dtype[Any]) -> np.ndarray:
+        """An array that other ranks of the node can read and write; collective."""
+        nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        if self.comm.size == 1 or not self.planner.is_one_node:
+            return np.empty(shape, dtype)
+        self._windows.append(Window(self.comm, nbytes))
+        return self._windows[-1].array(shape, dtype)
 
     def run(self, program: Program, *buffers: Any) -> None:
         """Run a program that works on some buffers, while all other ranks run theirs.
@@ -125,6 +159,10 @@ class Context:
     def close(self) -> None:
         """Free the duplicate and the scratch memory; collective."""
         table.forget(self)
+        for window in self._windows:
+            # What is still in use somewhere lasts as long as the process.
+            if not self.comm.allreduce(window.in_use, MPI.LOR):
+                window.free()
         self.comm.Free()
         self._scratch = np.empty(0, np.uint8)
 

@@ -20,6 +20,7 @@ from swing.executor.compiled import Bound
 from swing.executor.library import library
 from swing.executor.planner import Wanted
 from swing.executor.run import Program
+from swing.executor.shared import Shared
 from swing.executor.words import HEADER, MISS, ROW
 
 SIZE = 256  # calls noted down; one more drives out the one that shares its place
@@ -72,6 +73,7 @@ class _Method(ctypes.Structure):
 
 
 _FASTCALL = 0x80
+_ARRAYS = np.ndarray, Shared
 
 
 def _miss(*call: object) -> int:
@@ -118,7 +120,8 @@ class Table:
             del self._bound[next(iter(self._bound))]
         self._bound[names, options] = Entry(context, program, memory, kept)
         bound = program[0] if program else None
-        if isinstance(bound, Bound) and not options:
+        plain = {type(b) for b in (sendbuf, call.result)} <= {np.ndarray, type(MPI.IN_PLACE)}
+        if isinstance(bound, Bound) and not options and plain:
             self._note(call, Entry(context, bound.compiled, memory, kept), bound)
 
     def entry(self, call: Call) -> Entry:
@@ -182,13 +185,13 @@ def _memory(sendbuf: Any, recvbuf: Any) -> tuple[object, ...] | None:
     right need not be looked at again.
     """
     result = sendbuf if recvbuf is None else recvbuf
-    if type(result) is not np.ndarray:
+    if type(result) not in _ARRAYS:
         return None
     try:
         here = MPI.Get_address(result), result.size, result.flags.num, id(result.dtype)
         if sendbuf is result or sendbuf is MPI.IN_PLACE:
             return here
-        if type(sendbuf) is not np.ndarray:
+        if type(sendbuf) not in _ARRAYS:
             return None
         return (*here, MPI.Get_address(sendbuf), sendbuf.size, sendbuf.flags.num, id(sendbuf.dtype))
     except BufferError:  # not contiguous

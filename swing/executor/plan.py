@@ -16,7 +16,7 @@ scratch buffer. It copies no more than it must:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,12 @@ class Plan:
     count: int
     scratch: int
     slots: int
+
+    @classmethod
+    def of(cls, code: Sequence[Instruction], count: int, scratch: int, slots: int) -> Plan:
+        """The plan of some instructions."""
+        rows = [(*i[:5], *i.a, *i.b, *i.out) for i in code]
+        return cls(np.array(rows, np.int64).reshape(-1, 11), count, scratch, slots)
 
     def __iter__(self) -> Iterator[Instruction]:
         for do, step, peer, slot, length, *places in self.code.tolist():
@@ -72,5 +78,4 @@ def compile_plan(view: View, count: int, in_place: bool, piece: int = 2**62) -> 
         size, step = run.stop - run.start, view.schedule.nsteps
         a, out = Place(SEND, run.start), Place(RECV, run.start)
         code.append(Instruction(Do.COPY, step, length=size, a=a, out=out))
-    rows = [(*i[:5], *i.a, *i.b, *i.out) for i in code]
-    return Plan(np.array(rows, np.int64).reshape(-1, 11), count, scratch, slots)
+    return Plan.of(code, count, scratch, slots)

@@ -131,10 +131,12 @@ class Planner:
     @cached_property
     def _machine(self) -> str:
         """What `choose` calls it: what the user says, else whether ranks share memory."""
-        said = os.environ.get(MACHINE)
-        if said:
-            return said
+        return os.environ.get(MACHINE) or ("node" if self.is_one_node else "cluster")
+
+    @cached_property
+    def is_one_node(self) -> bool:
+        """Whether all ranks share memory; collective the first time."""
         node = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
-        shared = node.size == self._comm.size
+        size = node.size
         node.Free()
-        return "node" if shared else "cluster"
+        return size == self._comm.size

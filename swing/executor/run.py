@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
@@ -15,8 +15,8 @@ from swing.executor.instruction import Do, Instruction, Place
 from swing.executor.ops import Reduction
 from swing.executor.plan import Plan
 
-Memory: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""The send buffer, the receive buffer and the scratch buffer, each (n,) of one type."""
+Memory: TypeAlias = Sequence[np.ndarray]
+"""The buffers of a plan, each (n,) of one type: to send, to receive, and scratch."""
 
 Program: TypeAlias = list[Callable[[], Any]]
 """Functions to be called one after the other."""

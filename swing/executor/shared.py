@@ -1,0 +1,121 @@
+"""Shared: buffers that all ranks of a node can read and write, and an allreduce in them.
+
+No message carries data here, and no schedule is run. Every rank owns one block: it adds up that
+block of all ranks' vectors, piece by piece, and writes the sum to all of them. Messages without
+contents keep the ranks together: all vectors are ready before the first is read, and all sums are
+written before a rank goes on. This is for the ranks of one node, and no allreduce on a torus.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from swing.executor.instruction import Do, Instruction, Place
+from swing.executor.memory import borrow
+from swing.executor.plan import Plan
+
+PIECE = 2**15
+"""Bytes that are added up at a time: what all ranks have of it is in the cache together."""
+
+LEAST = 2**17
+"""Bytes of a vector from which on this has been measured to be faster than messages."""
+
+
+class Shared(np.ndarray):
+    """An array in memory that the ranks of a node share, or a view of one."""
+
+
+class Window:
+    """Memory of all ranks that lies open to all of them; collective.
+
+    Args:
+        comm: its ranks share memory.
+        nbytes: of every rank.
+    """
+
+    def __init__(self, comm: MPI.Intracomm, nbytes: int) -> None:
+        self._window = MPI.Win.Allocate_shared(max(nbytes, 1), 1, comm=comm)
+        self._window.Lock_all(MPI.MODE_NOCHECK)
+        memory = [self._window.Shared_query(rank)[0] for rank in range(comm.size)]
+        self._nbytes = nbytes
+        self._starts = [memory_.address for memory_ in memory]
+        self._rank = comm.rank
+        self._root: weakref.ref[np.ndarray] | None = None
+
+    def array(self, shape: Any, dtype: np.dtype[Any]) -> Shared:
+        """This rank's memory."""
+        root = borrow(self._starts[self._rank], self._nbytes, np.dtype(np.uint8)).base
+        assert isinstance(root, np.ndarray)
+        self._root = weakref.ref(root)  # the base of all views, however they were made
+        return root.view(dtype).reshape(shape).view(Shared)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether this rank's array or a view of it is still there."""
+        return self._root is not None and self._root() is not None
+
+    def vectors(self, mine: np.ndarray) -> list[np.ndarray] | None:
+        """What all ranks have where this rank has a vector; None if it is not in the window."""
+        offset = MPI.Get_address(mine) - self._starts[self._rank]
+        if not 0 <= offset <= self._nbytes - mine.nbytes:
+            return None
+        return [borrow(start + offset, len(mine), mine.dtype) for start in self._starts]
+
+    def free(self) -> None:
+        """Give the memory back; collective."""
+        self._window.Unlock_all()
+        self._window.Free()
+
+
+def compile_shared(rank: int, ranks: int, count: int, piece: int) -> Plan:
+    """The plan of one rank; every rank has the same buffers.
+
+    Buffer q is rank q's vector, buffer ``ranks + q`` where its sum goes, the last one scratch.
+
+    Args:
+        rank: whose plan.
+        ranks: how many there are, at least two.
+        count: elements of the vector.
+        piece: elements that are added up at a time.
+    """
+    first, last = rank * count // ranks, (rank + 1) * count // ranks
+    code = [*_meet(0, rank, ranks)]
+    scratch = Place(2 * ranks, 0)
+    for start in range(first, last, piece):
+        length = min(piece, last - start)
+        home = Place(ranks + rank, start)
+        sum_ = Place(0, start)
+        for q in range(1, ranks):
+            out = home if q == ranks - 1 else scratch
+            code.append(Instruction(Do.REDUCE, 1, 0, 0, length, sum_, Place(q, start), out))
+            sum_ = out
+        for q in range(ranks):
+            if q != rank:
+                to = Place(ranks + q, start)
+                code.append(Instruction(Do.COPY, 1, 0, 0, length, home, out=to))
+    return Plan.of([*code, *_meet(2, rank, ranks)], count, min(piece, count), 2)
+
+
+def _meet(step: int, rank: int, ranks: int) -> Iterator[Instruction]:
+    """Wait for all ranks: who has heard of 2ᵏ of them tells the 2ᵏ-th next one."""
+    distance = 1
+    while distance < ranks:
+        yield Instruction(Do.SWAP, step, (rank + distance) % ranks)
+        yield Instruction(Do.IRECV, step, (rank - distance) % ranks)
+        distance *= 2
+
+
+def find(windows: Sequence[Window], send: np.ndarray, recv: np.ndarray) -> list[np.ndarray] | None:
+    """The buffers of a plan, scratch aside, for vectors in these windows; None if they are not."""
+    found = []
+    for vector in (send, recv):
+        vectors = next(filter(None, (window.vectors(vector) for window in windows)), None)
+        if vectors is None:
+            return None
+        found += vectors
+    return found

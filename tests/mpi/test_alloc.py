@@ -1,0 +1,85 @@
+"""Buffers of `swing.alloc`: all ranks reduce where the vectors lie."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+import swing
+from swing.executor import shared
+from tests.mpi.world import RANK, SIZE, mixed, same_bytes
+
+COUNTS = [1, SIZE - 1, 1000, 70_001]
+
+
+@pytest.fixture(autouse=True)
+def always(monkeypatch):
+    monkeypatch.setattr("swing.executor.context.LEAST", 0)
+
+
+@pytest.mark.parametrize("engine", ["plain", "compiled"])
+@pytest.mark.parametrize("count", COUNTS)
+def test_the_sum_is_that_of_all_in_the_order_of_ranks(comm, count, engine, monkeypatch):
+    monkeypatch.setenv("SWING_ENGINE", engine)
+    send, recv = (swing.alloc(comm, count, np.float32) for _ in range(2))
+    for seed in range(3):
+        send[:] = mixed(count, np.float32, seed)
+        everyone = np.empty((SIZE, count), np.float32)
+        comm.Allgather(np.asarray(send), everyone)
+        expected = everyone[0]
+        for other in everyone[1:]:
+            expected = expected + other
+        assert swing.allreduce(comm, send, recv) is recv
+        assert recv.tobytes() == expected.tobytes()
+        assert (send == everyone[RANK]).all()
+        assert swing.allreduce(comm, send) is send
+        assert send.tobytes() == expected.tobytes()
+
+
+def test_parts_of_arrays_and_other_shapes(comm):
+    whole = swing.alloc(comm, (4, 1000))
+    whole[:] = np.arange(4)[:, None]
+    swing.allreduce(comm, whole[1:3])
+    assert (whole == np.array([0, SIZE, 2 * SIZE, 3])[:, None]).all()
+    swing.allreduce(comm, whole[0], whole[3])
+    assert (whole[3] == 0).all()
+
+
+def test_what_can_not_be_reduced_there_goes_as_usual(comm):
+    send, recv = swing.alloc(comm, 500, np.int64), np.empty(500, np.int64)
+    send[:] = RANK + 1
+    for choice in ({"timeout": 60}, {"algorithm": "ring"}, {"op": MPI.LAND}):
+        assert (swing.allreduce(comm, send, recv, **choice)[0] == recv).all()
+        assert same_bytes(recv)
+    assert (swing.allreduce(comm, send, np.empty(500, np.int64)) == SIZE * (SIZE + 1) // 2).all()
+    assert (send == RANK + 1).all()
+
+
+def test_small_vectors_go_by_message(comm, monkeypatch):
+    monkeypatch.setattr("swing.executor.context.LEAST", shared.LEAST)
+    send = swing.alloc(comm, 5)
+    for _ in range(3):
+        send[:] = 1
+        assert (swing.allreduce(comm, send) == SIZE).all()
+
+
+def test_ordinary_arrays_of_the_same_size_are_not_mistaken_for_shared_ones(comm):
+    there, here = swing.alloc(comm, 300), np.ones(300)
+    for _ in range(3):
+        there[:] = 1
+        assert (swing.allreduce(comm, there) == SIZE).all()
+        assert (swing.allreduce(comm, here.copy()) == SIZE).all()
+
+
+def test_memory_that_is_still_in_use_outlives_its_communicator(comm):
+    mine = comm.Dup()
+    kept, dropped = swing.alloc(mine, 1000), swing.alloc(mine, 1000)
+    part = kept[10:]
+    part[:] = RANK
+    del kept, dropped
+    gc.collect()
+    mine.Free()
+    assert (part == RANK).all()
