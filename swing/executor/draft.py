@@ -143,8 +143,9 @@ class Draft:
         rank = np.arange(len(block)) - np.searchsorted(block[order], block[order])
         table = np.full((len(own), rank.max() + 1), len(terms))  # filled up with no one
         table[np.searchsorted(own, block[order]), rank] = who[order]
-        ways, way = np.unique(table, axis=0, return_inverse=True)
-        for run, flags in runs(self.ends, own, 2 * way.ravel() + self.fresh[own]):
+        turns = np.append(True, (table[1:] != table[:-1]).any(axis=1))  # another order from here on
+        ways, way = table[turns], np.cumsum(turns) - 1
+        for run, flags in runs(self.ends, own, 2 * way + self.fresh[own]):
             sources = [i for i in ways[flags >> 1].tolist() if i < len(terms)]
             offsets = {i: self._offset(terms[i].blocks, run.start) for i in sources if i >= 0}
             first = next(iter(offsets.values()))
@@ -243,6 +244,9 @@ def block_ends(schedule: Schedule, count: int) -> Array:
 
 def runs(ends: Array, blocks: Array, flags: Flags | Array) -> list[Run]:
     """Elements of the blocks, as few slices as their flags and gaps allow; none is empty."""
+    if len(blocks) == 1:  # nothing to join: the way of a ring, thousands of times
+        only = slice(int(ends[blocks[0]]), int(ends[blocks[0] + 1]))
+        return [(only, int(flags[0]))] if only.start < only.stop else []
     some = ends[blocks] < ends[blocks + 1]
     blocks, flags = blocks[some], flags[some]
     if not len(blocks):
