@@ -81,7 +81,7 @@ class Browser:
                     raise RuntimeError(f"{method}: {found['error']['message']}")
                 return found["result"]
 
-    def read(self, patience=60):
+    def read(self, patience=300):
         """The next message; events are noted."""
         while b"\0" not in self.rest:
             if not select.select([self.back], [], [], patience)[0]:
@@ -122,7 +122,7 @@ class Browser:
             raise RuntimeError(found["exceptionDetails"]["exception"]["description"])
         return found["result"].get("value")
 
-    def wait(self, condition, patience=20):
+    def wait(self, condition, patience=120):
         """Until JavaScript is true."""
         end = time.monotonic() + patience
         while not self.run(condition):

@@ -9,6 +9,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 
 import networkx as nx
 import numpy as np
@@ -39,6 +40,12 @@ CASES = {
 }
 
 
+@cache
+def case_of(name):
+    """What `told` says of a case."""
+    return told(*CASES[name])
+
+
 def told(place, algorithms, model="analytic", ties="adaptive", nbytes=2**21):
     """The runs of some algorithms, and what a report says of them."""
     network = netsim.paper_network(place, ties=ties)
@@ -48,7 +55,7 @@ def told(place, algorithms, model="analytic", ties="adaptive", nbytes=2**21):
     return runs, describe(runs, SIZES)
 
 
-def messages(run, s):
+def messages(run, s, shape):
     """The messages of a step, as the page makes them from the data."""
     pattern = run["patterns"][run["steps"][s]["pattern"]]
     if "src" in pattern:
@@ -57,7 +64,7 @@ def messages(run, s):
     found = []
     for line in pattern["lines"]:
         dim, src, dst = line["dim"], np.array(line["src"]), np.array(line["dst"])
-        dims = [len(src) if j == dim else d for j, d in enumerate(run["dims"])]
+        dims = [len(src) if j == dim else d for j, d in enumerate(shape)]
         at = np.indices(dims).reshape(len(dims), -1)
         count = np.broadcast_to(line["sent"], len(src))[at[dim]].astype(float)
         for j, held in enumerate(line["held"]):
@@ -66,7 +73,7 @@ def messages(run, s):
         for coordinates in (src, dst):
             x = at.copy()
             x[dim] = coordinates[at[dim]]
-            ends.append(np.ravel_multi_index(tuple(x), run["dims"]))
+            ends.append(np.ravel_multi_index(tuple(x), shape))
         parts = np.full(len(count), line["part"])
         found.append(np.stack([*ends, parts, count * line["unit"]])[:, count > 0])
     return np.concatenate(found, axis=1)
@@ -74,14 +81,13 @@ def messages(run, s):
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_messages_are_those_of_the_schedule(case):
-    runs, data = told(*CASES[case])
+    runs, data = case_of(case)
     assert json.loads(json.dumps(data)) == data
     for run, shown in zip(runs, data["runs"], strict=True):
-        shown["dims"] = data["place"]["dims"]
         schedule = run.schedule
         assert len(shown["steps"]) == schedule.nsteps
         for s, step in enumerate(schedule):
-            src, dst, part, share = messages(shown, s)
+            src, dst, part, share = messages(shown, s, data["place"]["dims"])
             assert (src == step.src).all()
             assert (dst == step.dst).all()
             assert (part == step.part).all()
@@ -173,7 +179,7 @@ class Elements(html.parser.HTMLParser):
 
 
 def test_the_page_runs_only_what_its_policy_names():
-    _, data = told(*CASES["4x4"])
+    _, data = case_of("4x4")
     found = Elements(page(data))
     policy = next(v for _, v in found.attributes if v and "default-src" in v)
     assert "default-src 'none'" in policy
@@ -187,7 +193,7 @@ def test_the_page_runs_only_what_its_policy_names():
 
 
 def test_names_cannot_become_markup():
-    runs, _ = told(*CASES["4x4"])
+    runs, _ = case_of("4x4")
     evil = '</script><script>alert(1)</script><img src=x onerror=alert(1)>"&'
     schedule = replace(runs[0].schedule, name=evil, variant=evil)
     text = page(describe([replace(runs[0], schedule=schedule)], SIZES))
@@ -246,7 +252,7 @@ def loads_agree(page, runs):
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_page_sums_up_to_the_simulators_loads(case, opened):
-    runs, data = told(*CASES[case])
+    runs, data = case_of(case)
     page = opened(data)
     loads_agree(page, runs)
     for run, i in zip(runs, range(2), strict=False):
@@ -281,7 +287,7 @@ def test_hops_are_the_ring_distance(opened):
 
 
 def test_controls(opened):
-    runs, data = told(*CASES["8x8"])
+    runs, data = case_of("8x8")
     page = opened(data)
     where = "document.getElementById('where').textContent"
     assert page.run(where).startswith("step 1 of 126")
@@ -312,7 +318,7 @@ def test_controls(opened):
 
 
 def test_pointing_tells(opened):
-    runs, data = told(*CASES["4x4"])
+    runs, data = case_of("4x4")
     page = opened(data)
     page.hover(".panel .node[data-rank='5']")
     words = page.run("[...document.querySelectorAll('.details')].map((e) => e.innerText)")
@@ -328,7 +334,7 @@ def test_pointing_tells(opened):
 
 
 def test_keys(opened):
-    _, data = told(*CASES["4x4"])
+    _, data = case_of("4x4")
     page = opened(data)
     order = []
     for _ in range(4):
@@ -357,7 +363,7 @@ def test_keys(opened):
 
 
 def test_slices(opened):
-    _, data = told(*CASES["sliced"])
+    _, data = case_of("sliced")
     page = opened(data)
     assert page.run("document.querySelectorAll('.panel')[0].querySelectorAll('.node').length") == 16
     page.run(
@@ -370,7 +376,7 @@ def test_slices(opened):
 
 
 def test_a_node_has_as_many_lanes_as_links(opened):
-    _, data = told(*CASES["4x4x4"])
+    _, data = case_of("4x4x4")
     page = opened(data)
     drawn = page.run("[...document.querySelector('.links').children].map((p) => +p.dataset.link)")
     assert set(drawn) == set(range(384))
@@ -380,7 +386,7 @@ def test_a_node_has_as_many_lanes_as_links(opened):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_words_can_be_read_in_both_schemes(scheme, opened):
-    _, data = told(*CASES["4x4"])
+    _, data = case_of("4x4")
     page = opened(data)
     page.media(prefers_color_scheme=scheme)
     card, *texts = page.run(
@@ -402,7 +408,7 @@ def test_words_can_be_read_in_both_schemes(scheme, opened):
 
 
 def test_print_and_narrow_screens(opened):
-    _, data = told(*CASES["4x4"])
+    _, data = case_of("4x4")
     page = opened(data)
     page.media("print", prefers_color_scheme="dark")
     assert page.run("getComputedStyle(document.getElementById('play')).display") == "none"
