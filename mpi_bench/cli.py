@@ -24,6 +24,7 @@ from mpi_bench.methods import methods
 from mpi_bench.options import counts, fit, name
 from mpi_bench.problem import DTYPES, REDUCTIONS, Problem
 from mpi_bench.report import HEAD, Row, line
+from mpi_bench.styles import STYLES, nccl, osu
 from netsim.sizes import parse_sizes
 from swing import Torus
 from swing.cli import Parsed
@@ -44,6 +45,8 @@ from swing.cli import Parsed
 @click.option("--check/--no-check", default=True, show_default=True, help="Count wrong answers.")
 @click.option("--inplace", is_flag=True, help="Reduce in place, as with MPI_IN_PLACE.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a row.")
+@click.option("--style", type=click.Choice(STYLES), default="table", show_default=True,
+              help="Print as OSU's benchmarks or nccl-tests do, a table a method.")  # fmt: skip
 @click.option("--csv", "path", type=click.Path(dir_okay=False), help="Write the rows there too.")
 def main(
     torus: Torus | None,
@@ -57,6 +60,7 @@ def main(
     check: bool,
     inplace: bool,
     as_json: bool,
+    style: str,
     path: str | None,
 ) -> int:
     """Time allreduce algorithms next to the MPI library's own, and check every answer.
@@ -72,13 +76,14 @@ def main(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     problem = Problem(comm.rank, comm.size, dtype, op)
-    wrong = 0
+    wrong, done = 0, list[Row]()
     with _table(path, comm) as write, _progress(comm) as progress:
         if not as_json:
             print(f"# {name(torus)}, {dtype} {op}, {here}")
             if here.shared:
                 print("# more ranks than cores: times include waiting for a core, so no ratios")
-            print(HEAD if here.shared else f"{HEAD}  {'time/mpi':>8}", flush=True)
+            if style == "table":
+                print(HEAD if here.shared else f"{HEAD}  {'time/mpi':>8}", flush=True)
         for nbytes, count in progress.track(list(zip(sizes, lengths, strict=True))):
             samples = measure(comm, todo, problem, count, iterations=iterations,
                               warmup=warmup, inplace=inplace, check=check)  # fmt: skip
@@ -88,9 +93,13 @@ def main(
             ]
             for row in rows:
                 ratio = "" if here.shared else f"  {row.seconds / rows[0].seconds:8.2f}"
-                print(json.dumps(asdict(row)) if as_json else line(row) + ratio, flush=True)
+                if as_json or style == "table":
+                    print(json.dumps(asdict(row)) if as_json else line(row) + ratio, flush=True)
                 write(row)
                 wrong += row.wrong or 0
+            done += rows
+    if style != "table" and not as_json:
+        print(osu(done) if style == "osu" else nccl(done))
     return int(wrong > 0)
 
 

@@ -169,6 +169,21 @@ def test_answers_are_exact_for_every_op_in_place_or_not():
     assert all(row["wrong"] == 0 for row in rows)
 
 
+def test_rows_are_printed_as_osu_and_nccl_tests_do():
+    given = ["--sizes", "32B,1KiB", "--algorithm", "ring", *QUICK]
+    done = mpirun_each(2, [*given, "--style", "osu"], [*given, "--style", "nccl"])
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [line.split() for line in done.stdout.splitlines() if line[0] != "#"]
+    osu, nccl = rows[:4], rows[4:]
+    assert [row[0] for row in osu] == ["32", "1024"] * 2
+    assert all(row[4:] == ["2", "Pass"] for row in osu)
+    assert [row[:5] for row in nccl[:2]] == [
+        ["32", "8", "float32", "sum", "-1"], ["1024", "256", "float32", "sum", "-1"]
+    ]  # fmt: skip
+    assert all(row[-1] == "0" for row in nccl)
+    assert done.stdout.count("# Out of bounds values : 0 OK") == 2
+
+
 def test_every_wrong_element_is_counted():
     # One warm-up and one last round are checked, with three wrong elements on one rank in each.
     script = PLANTED.format(fault="recvbuf[[0, 5, -1]] += 1")
