@@ -27,6 +27,7 @@ STYLES = {
     "ring": ("#E69F00", "x"),
 }
 OTHERS = ("#555555", ".")
+COLORS = [color for color, _ in STYLES.values()]
 
 
 def plot(paths: Sequence[Path], out: Path, kind: str = "", name: str = "") -> list[Path]:
@@ -68,23 +69,29 @@ def runtime(rows: list[Row]) -> Figure:
 
 
 def gain(rows: list[Row]) -> Figure:
-    """Swing's gain over the best of the others, mirrored ones aside, against size."""
+    """Swing's gain over the best of the others, mirrored ones aside, against size.
+
+    The paper's points, hollow, have a column ``gain_percent``.
+    """
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.subplots()
-    sources = dict.fromkeys((r["topology"], r.get("bandwidth_gbps"), _source(r)) for r in rows)
-    for number, (place, rate, source) in enumerate(sources):
-        here = [
-            r
-            for r in rows
-            if (r["topology"], r.get("bandwidth_gbps"), _source(r)) == (place, rate, source)
-        ]
-        best = fastest(here)
-        points = swing_gain(best)
-        axes.plot(
-            sorted(points), [points[n] for n in sorted(points)], marker="os^vDx"[number % 6],
-            color=list(STYLES.values())[number % 6][0], markersize=4,
-            label=f"{place}" + (f", {float(rate):g} Gb/s" if rate else f", {source}"),
-        )  # fmt: skip
+    places = dict.fromkeys((r["topology"], _rate(r)) for r in rows if _source(r) != "paper")
+    sources = dict.fromkeys((_place(r), _source(r)) for r in rows)
+    for number, place in enumerate(places):
+        for source in (source for where, source in sources if where == place):
+            here = [r for r in rows if (_place(r), _source(r)) == (place, source)]
+            points = (
+                {int(r["nbytes"]): float(r["gain_percent"]) for r in here}
+                if source == "paper"
+                else swing_gain(fastest(here))
+            )
+            paper, rate = source == "paper", place[1]
+            axes.plot(
+                sorted(points), [points[n] for n in sorted(points)], marker="os^vDx"[number % 6],
+                color=[*COLORS, OTHERS[0]][number % 7], markersize=7 if paper else 4,
+                linestyle="" if paper else "-", markerfacecolor="none" if paper else None,
+                label=None if paper else f"{place[0]}" + (f", {rate:g} Gb/s" if rate else ""),
+            )  # fmt: skip
     axes.axhline(0, color="#333333", linewidth=0.8)
     axes.set(xlabel="vector on each rank", ylabel="Swing's gain over the best other, %")
     _size_axis(axes, sorted({int(r["nbytes"]) for r in rows}))
@@ -116,6 +123,14 @@ def _curves(rows: list[Row], label: str, value: Callable[[int, float], float]) -
         _size_axis(axes, sorted({int(r["nbytes"]) for r in here}))
         axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def _place(r: Row) -> tuple[str, float]:
+    return r["topology"], _rate(r)
+
+
+def _rate(r: Row) -> float:
+    return float(r.get("bandwidth_gbps") or 0)
 
 
 def _source(r: Row) -> str:
