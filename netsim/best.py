@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
@@ -147,10 +148,15 @@ def _tuned(
     return Entry(
         tuple(wanted),
         tuple(
-            Candidate(c.algorithm, c.options, tuple(found[c].get(n) for n in wanted))
+            Candidate(c.algorithm, c.options, tuple(ended(found[c].get(n)) for n in wanted))
             for c in sorted(found, key=lambda c: (c.algorithm, str(c.options)))
         ),
     )
+
+
+def ended(seconds: float | None) -> float | None:
+    """None for what has no end."""
+    return None if seconds == math.inf else seconds
 
 
 def _row(entry: Entry, network: Network, n: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ one overtakes the other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def tune(
     found: Seconds | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Seconds:
-    """Seconds of the candidates that were simulated.
+    """Seconds of the candidates that were simulated; infinite where one can not end.
 
     Args:
         cases: the candidates, all on one network.
@@ -117,5 +118,15 @@ def _times(
 
 
 def _seconds(case: Case, sizes: Sequence[int], models: Sequence[str]) -> list[float]:
-    """Of one case at some sizes: one process builds its schedule once."""
-    return [float(case.run(n, model)["seconds"]) for n, model in zip(sizes, models, strict=True)]
+    """Of one case at some sizes: one process builds its schedule once.
+
+    A schedule that a model can not carry to its end (buffers that block each other) never wins.
+    """
+
+    def seconds(nbytes: int, model: str) -> float:
+        try:
+            return float(case.run(nbytes, model)["seconds"])
+        except ValueError:
+            return math.inf
+
+    return [seconds(n, model) for n, model in zip(sizes, models, strict=True)]
