@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 from typing import Any
 
@@ -46,7 +47,18 @@ def published(torus: Torus) -> list[Named]:
     ways = [
         (name, (("variant", v),) if v else ()) for name, some in PUBLISHED.items() for v in some
     ]
-    return [(name, options) for name, options in ways if _serves(name, torus, dict(options))]
+    return [
+        (name, options)
+        for name, options in ways
+        if (name != "hamiltonian" or _has_published_cycles(torus))
+        and _serves(name, torus, dict(options))
+    ]
+
+
+def _has_published_cycles(torus: Torus) -> bool:
+    """One dimension, or r x c with r a multiple of c and gcd(r, c - 1) = 1 [Swing paper, §2.3.2]."""
+    *others, c, r = sorted([1, 1, *(torus.dims[j] for j in torus.active)])
+    return max(others, default=1) == 1 and r % c == 0 and math.gcd(r, c - 1) in (1, r)
 
 
 def shortlist(torus: Torus) -> list[Named]:
