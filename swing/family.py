@@ -56,7 +56,7 @@ def published(torus: Torus) -> list[Named]:
 
 
 def _has_published_cycles(torus: Torus) -> bool:
-    """One dimension, or r x c with r a multiple of c and gcd(r, c - 1) = 1 [Swing paper, §2.3.2]."""
+    """One dimension, or r x c with r a multiple of c, gcd(r, c - 1) = 1 [Swing paper, §2.3.2]."""
     *others, c, r = sorted([1, 1, *(torus.dims[j] for j in torus.active)])
     return max(others, default=1) == 1 and r % c == 0 and math.gcd(r, c - 1) in (1, r)
 
