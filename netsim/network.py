@@ -157,7 +157,8 @@ def paper_network(
     link, router, flit, packet = 100e-9, 300e-9, 256, 8192
     # Credits: a link can be kept busy by one stream if a buffer holds what it carries until the
     # first packet goes on and its credit is back.
-    longest = float((place.wire * link + place.router * router).max(initial=0.0))
+    rows = [place] if isinstance(place, GraphTopology) else place.rows  # a row has all kinds
+    longest = max(float((r.wire * link + r.router * router).max(initial=0.0)) for r in rows)
     busy = (longest + flit / bandwidth + link) * bandwidth
     return Network(
         place,
