@@ -57,7 +57,8 @@ def _times(axes: Axes, rows: Sequence[Row], _: Sequence[Row]) -> None:
         algorithm, single = who
         mine = [r for r in ours if (r["algorithm"], int(r["ports"]) == 1) == who]
         color, marker = STYLES.get(algorithm, OTHERS)
-        style = {"color": color, "linestyle": "--" if single else "-"}
+        style = {"color": color, "linestyle": "--" if single else "-",
+                 "markerfacecolor": "none" if single else color}  # fmt: skip
         for column, extra in (
             ("predicted", {"linewidth": 1.2}),
             ("seconds", {"marker": marker, "markersize": 4, "linestyle": ""}),
@@ -67,9 +68,10 @@ def _times(axes: Axes, rows: Sequence[Row], _: Sequence[Row]) -> None:
         words = f"{algorithm.replace('_', ' ')}, {'1 port' if single else 'all ports'}"
         handles.append(Line2D([], [], marker=marker, markersize=4, label=words, **style))  # type: ignore[arg-type]
     mpich = [r for r in rows if r["algorithm"] == "mpi"]
+    others = mpich if len({r["variant"] for r in mpich}) > 1 else []
     for label, some, marker in (
         ("MPICH's default", [r for r in mpich if r["variant"] == "auto"], "+"),
-        ("MPICH's best", mpich, "_"),
+        ("MPICH's best", others, "_"),
     ):
         best = _best(some, "seconds")
         if best:

@@ -21,10 +21,11 @@ from mpi_bench.emulate.study import NATIVE  # noqa: E402
 from netsim.sizes import format_size  # noqa: E402
 
 SMALL = "--sizes 4KiB:1MiB:x4 --longest 2.5 --seconds 2"
-MANY = "--sizes 16KiB:1MiB:x8 --longest 5 --seconds 1 --most 3"
-FOUR = "".join(
-    f" --algorithm {n}" for n in ("swing", "recursive_doubling", "ring", "bucket", "auto")
-)
+MANY = "--sizes 64KiB:1MiB:x16 --longest 3 --seconds 1 --most 2"
+HALVES = {
+    "pairs": "--algorithm swing --algorithm recursive_doubling --native none",
+    "rings": "--algorithm ring --algorithm bucket --algorithm auto",
+}
 LARGE = "--sizes 4MiB:16MiB:x4 --longest 4 --native none"
 
 
@@ -40,8 +41,12 @@ PORTIONS = dict(
         portion("torus:4x4", 50, "large", LARGE),
         portion("torus:4x4", 25, "native", "--sizes 64KiB:1MiB:x16 --algorithm auto --native all"),
         *(portion("torus:2x8", rate, "small", SMALL) for rate in (12.5, 25)),
-        *(portion("torus:4x4x2", rate, "small", f"{MANY}{FOUR}") for rate in (10, 20)),
-        *(portion("torus:8x8", rate, "small", f"{MANY}{FOUR}") for rate in (5, 10)),
+        *(
+            portion(place, rate, name, f"{MANY} {algorithms}")
+            for place in ("torus:4x4x2", "torus:8x8")
+            for rate in (10, 20)
+            for name, algorithms in HALVES.items()
+        ),
         *(
             portion("torus:8x8", 10, f"native{k}", f"--sizes 1MiB --algorithm auto --most 1{some}")
             for k, some in enumerate(
