@@ -1,0 +1,1 @@
+"""Other libraries that train with `swing.allreduce`; none of them is a dependency."""

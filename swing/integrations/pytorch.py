@@ -1,0 +1,136 @@
+"""PyTorch: gradients averaged by `swing.allreduce`, under DDP or without torch.distributed.
+
+With DDP, which keeps to its process group for all else (gloo will do):
+
+    model = DistributedDataParallel(net)
+    model.register_comm_hook(None, ddp_hook(MPI.COMM_WORLD))
+
+Without it, between ``backward()`` and ``step()``:
+
+    average_gradients(net.parameters(), MPI.COMM_WORLD)
+
+Every rank gets the same bits, so replicas do not drift. CPU tensors are reduced where they lie;
+CUDA tensors go through host memory as CuPy arrays do, and bfloat16 needs ml_dtypes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from swing.executor import allreduce
+
+if TYPE_CHECKING:
+    import torch
+    from torch.distributed import GradBucket
+
+BUCKET_BYTES = 25 * 2**20
+"""As DDP has it: large enough for bandwidth, small enough to begin early."""
+
+
+def ddp_hook(comm: Any, **options: Any) -> Callable[[Any, GradBucket], torch.futures.Future[Any]]:
+    """A communication hook for DDP's ``register_comm_hook``; it makes no use of the state.
+
+    Args:
+        comm: an mpi4py communicator with the ranks of the process group, in their order.
+        options: what `swing.allreduce` takes by keyword: ``algorithm=``, ``torus=`` …
+    """
+
+    def hook(state: Any, bucket: GradBucket) -> torch.futures.Future[Any]:
+        import torch
+
+        average(bucket.buffer(), comm, **options)
+        done: torch.futures.Future[Any] = torch.futures.Future()
+        done.set_result(bucket.buffer())
+        return done
+
+    return hook
+
+
+def average_gradients(
+    parameters: Iterable[torch.nn.Parameter],
+    comm: Any,
+    *,
+    bucket_bytes: int = BUCKET_BYTES,
+    **options: Any,
+) -> None:
+    """Average the gradients of parameters over all ranks, in place; no process group is needed.
+
+    A parameter that needs a gradient and has none on this rank counts as zeros, and gets the
+    average of the others: every rank reduces the same bytes.
+
+    Args:
+        parameters: the same on every rank, such as ``model.parameters()``.
+        comm: an mpi4py communicator.
+        bucket_bytes: gradients are joined to vectors of about so many bytes.
+        options: what `swing.allreduce` takes by keyword.
+
+    Raises:
+        ValueError: a sparse gradient, or ``bucket_bytes`` below 1; nothing has been sent.
+    """
+    import torch
+
+    if bucket_bytes < 1:
+        raise ValueError(f"bucket_bytes is a number of bytes from 1 up, not {bucket_bytes}")
+    some = [p for p in parameters if p.requires_grad]
+    for p in some:
+        if p.grad is not None and p.grad.layout is not torch.strided:
+            raise ValueError("a gradient is sparse: make it dense, as in embedding(sparse=False)")
+    for bucket in buckets(some, bucket_bytes):
+        for p in bucket:
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
+        grads = [p.grad for p in bucket if p.grad is not None]
+        if len(grads) == 1 and grads[0].is_contiguous():
+            average(grads[0], comm, **options)
+            continue
+        flat = torch.cat([grad.reshape(-1) for grad in grads])
+        average(flat, comm, **options)
+        for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+            grad.copy_(part.view_as(grad))
+
+
+def buckets(
+    parameters: Iterable[torch.nn.Parameter], nbytes: int
+) -> Iterator[list[torch.nn.Parameter]]:
+    """Neighbouring parameters of one type and device, together not above some bytes if several."""
+    bucket: list[torch.nn.Parameter] = []
+    size = 0
+    for p in parameters:
+        more = p.numel() * p.element_size()
+        alike = not bucket or (p.dtype, p.device) == (bucket[0].dtype, bucket[0].device)
+        if bucket and (not alike or size + more > nbytes):
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(p)
+        size += more
+    if bucket:
+        yield bucket
+
+
+def average(tensor: torch.Tensor, comm: Any, **options: Any) -> None:
+    """Replace a contiguous tensor by its average over all ranks."""
+    allreduce(comm, _buffer(tensor.detach()), **options)
+    tensor.detach().div_(comm.size)
+
+
+def _buffer(tensor: torch.Tensor) -> Any:
+    """What `swing.allreduce` takes: the tensor's own memory, as an array if it lies in the host's.
+
+    Raises:
+        ValueError: bfloat16 without ml_dtypes.
+    """
+    import torch
+
+    if tensor.device.type != "cpu":
+        return tensor
+    if tensor.dtype != torch.bfloat16:
+        return tensor.numpy()
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise ValueError("gradients in bfloat16 need ml_dtypes: pip install ml_dtypes") from None
+    array: np.ndarray = tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return array
