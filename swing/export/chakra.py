@@ -114,6 +114,8 @@ def _events(nodes: list[_Node], rank: int) -> list[Event]:
 def _frames(data: bytes) -> Iterator[bytes]:
     at = count = 0
     while at < len(data) or not count:
+        if count > safe.MOST_EVENTS:
+            raise ValueError(f"there are more than {safe.MOST_EVENTS} nodes: too many")
         length, at = wire.read_varint(data, at)
         if length > min(len(data) - at, MOST_NODE):
             raise ValueError(f"a message of {length} bytes, at {at}: it is cut off or too long")

@@ -46,6 +46,7 @@ def ddp_hook(comm: Any, **options: Any) -> Callable[[Any, GradBucket], torch.fut
         done.set_result(bucket.buffer())
         return done
 
+    hook.__annotations__.clear()  # DDP compares them with classes, and these are strings
     return hook
 
 
