@@ -8,7 +8,6 @@ import sys
 from typing import Any
 
 from swing.algorithms import SHIPPED, make, variants
-from swing.schedule import Schedule
 from swing.table import Options
 from swing.torus import Torus
 
@@ -79,8 +78,9 @@ def shortlist(torus: Torus) -> list[Named]:
     ]
 
 
-def _serves(name: str, torus: Torus, options: dict[str, Any]) -> Schedule | None:
+def _serves(name: str, torus: Torus, options: dict[str, Any]) -> bool:
     try:
-        return make(name, torus, **options)
+        make(name, torus, **options)
     except ValueError:
-        return None
+        return False
+    return True
