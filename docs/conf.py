@@ -7,6 +7,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["dollarmath", "attrs_inline"]
 myst_heading_anchors = 3
+suppress_warnings = ["ref.python"]  # a shape such as (nlinks,) is taken for a type to look up
 default_role = "code"  # names in docstrings are code
 autodoc_default_options = {"members": True, "show-inheritance": False}
 autodoc_typehints = "description"
