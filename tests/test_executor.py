@@ -78,8 +78,10 @@ class Rank:
                 return
             elif i.do == Do.COPY:
                 self.at(i.out, i.length)[:] = self.at(i.a, i.length)
-            else:
-                self.at(i.out, i.length)[:] = self.at(i.a, i.length) + self.at(i.b, i.length)
+            else:  # as MPI does it, into the right operand
+                right = i.b if i.out == i.a else i.out
+                self.at(right, i.length)[:] = self.at(i.a, i.length) + self.at(i.b, i.length)
+                self.at(i.out, i.length)[:] = self.at(right, i.length)
         self.done = not self.under_way
 
     def end(self, slot):
@@ -112,6 +114,9 @@ def play(plans, vectors, in_place):
                 delivered += 1
         assert able or delivered, "deadlock"
     assert not any(recvs or sends for recvs, sends in wire.values())
+    assert in_place or all(
+        (rank.memory[SEND] == mine).all() for rank, mine in zip(ranks, vectors, strict=True)
+    )
     return [rank.memory[RECV] for rank in ranks]
 
 

@@ -155,11 +155,14 @@ class Draft:
                 self._add_up(self._reap[k], part, [places[i] for i in sources])
 
     def _add_up(self, out: list[Instruction], run: slice, operands: Sequence[Place]) -> None:
-        """((x0 + x1) + x2) + …, into the run's home once nothing there is needed any more."""
+        """((x0 + x1) + x2) + …, into the run's home once all that is left to add is scratch.
+
+        So a reduction into one operand never has the send buffer as the other: see `Reduction`.
+        """
         home, sum_ = Place(RECV, run.start), operands[0]
         for i, operand in enumerate(operands[1:], 2):
             spare = sum_ if sum_.buffer == SCRATCH else operand
-            to = spare if home in operands[i:] else home
+            to = home if all(x.buffer == SCRATCH for x in operands[i:]) else spare
             length = run.stop - run.start
             out.append(Instruction(Do.REDUCE, self._step, 0, 0, length, sum_, operand, to))
             sum_ = to

@@ -13,7 +13,7 @@ from swing.executor.buffers import type_name
 
 Reduction: TypeAlias = Callable[..., Any]
 """``reduce(left, right, out=out)``: out = left ⊕ right. One of them may be out; the other is
-scratch memory, to be overwritten at will, or out's stand-in in the send buffer, to be kept."""
+scratch memory then, to be overwritten at will."""
 
 
 def _table(*pairs: tuple[MPI.Op, np.ufunc]) -> dict[int, np.ufunc]:

@@ -31,10 +31,10 @@ class Rule(NamedTuple):
 
 
 def chosen(torus: Torus, machine: str | Machine | Table = "paper", most: int = 2**40) -> list[Rule]:
-    """What `swing.choose` says at powers of two, up to some bytes: ``swing latency`` and so on.
+    """What `swing.choose` says at powers of two, up to some bytes, such as ``swing latency``.
 
-    >>> chosen(Torus((8, 8)))[0]
-    Rule(first=0, algorithm='swing latency')
+    >>> chosen(Torus((8, 8)))[-1]
+    Rule(first=8388608, algorithm='bucket')
     """
     found: list[Rule] = []
     nbytes = 1
