@@ -33,6 +33,15 @@ def digits_of(d: int, radices: Sequence[int]) -> list[Array]:
     return [np.arange(d) // low % radix for low, radix in zip(place, radices, strict=True)]
 
 
+def bits_of(labels: Array, nbits: int) -> list[Array]:
+    """(d,) digits of the nodes that carry these labels, highest first.
+
+    >>> [bit.tolist() for bit in bits_of(np.array([0, 2, 3, 1]), 2)]
+    [[0, 1, 1, 0], [0, 0, 1, 1]]
+    """
+    return [labels >> bit & 1 for bit in reversed(range(nbits))]
+
+
 def class_line(digits: Sequence[Array], wrap: bool = True, mirrored: bool = False) -> Line:
     """The line of a chain of partitions.
 

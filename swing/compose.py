@@ -201,7 +201,7 @@ def realise(
 
 def halves(torus: Torus, ports: Iterable[int]) -> list[dict[str, Any]]:
     """Options of an algorithm that halves: every variant, every k, with each number of ports."""
-    steps = sum(d.bit_length() - 1 for d in torus.dims)
+    steps = sum((d - 1).bit_length() for d in torus.dims)
     every = list(dict.fromkeys(max(1, n) for n in ports))
     found: list[dict[str, Any]] = [
         {"variant": variant, "ports": n} for variant in ("bandwidth", "latency") for n in every

@@ -62,7 +62,7 @@ def _has_published_cycles(torus: Torus) -> bool:
 
 def shortlist(torus: Torus) -> list[Named]:
     """A few of the family, on all ports, that between them come near the best at any size."""
-    halvings = sum(d.bit_length() - 1 for d in torus.dims)
+    halvings = sum((d - 1).bit_length() for d in torus.dims)
     found: list[tuple[str, dict[str, Any]]] = [
         ("swing", {"variant": "latency"}),
         *(("swing", {"variant": "hybrid", "k": k}) for k in range(2, halvings, 2)),

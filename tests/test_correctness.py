@@ -61,7 +61,7 @@ def options(name: str, torus: Torus) -> Iterator[dict[str, object]]:
         yield {"collective": collective, **every[-1]}
     if variants(name) != ("",):
         yield {"variant": "latency", **every[-1]}
-        halvings = sum(d.bit_length() - 1 for d in torus.dims)
+        halvings = sum((d - 1).bit_length() for d in torus.dims)
         if name in ("recursive_multiplying", "trivance"):  # fewer steps than halvings
             halvings = sum(d > 1 for d in torus.dims)
         for k in sorted({min(1, halvings), halvings * 2 // 3}):

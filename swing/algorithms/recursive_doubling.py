@@ -6,7 +6,8 @@ With one port it leaves the other links idle; mirrored parts, which step the oth
 them.
 
 Restrictions: none; a size that is no power of two is folded to the next lower one, dimension by
-dimension.
+dimension. The hybrid cuts the next higher one instead: where coordinate XOR 2^σ is not there, the
+nearest node with that bit, and the lower ones, takes its place.
 
 Cost: bandwidth-optimal Λ = 2, Ψ = 2D (one port) or 1 (mirrored), Ξ = (2^D - 1)/(2^D - 2) for
 one port; latency-optimal Λ = 1, Ψ = D·log2 p, Ξ = 2D·p^(1/D).
@@ -18,7 +19,8 @@ one port; latency-optimal Λ = 1, Ψ = D·log2 p, Ξ = 2D·p^(1/D).
 2 =  2→0:1  3→1:3  0→2:0  1→3:2
 3 =  1→0:2-3  0→1:0-1  3→2:2-3  2→3:0-1
 
-Source: Thakur, Rabenseifner, Gropp 2005; Sack, Gropp 2012; mirrored: Swing paper, §2.3, §5.
+Source: Thakur, Rabenseifner, Gropp 2005; Sack, Gropp 2012; mirrored: Swing paper, §2.3, §5;
+the hybrid is our own.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from swing.classes import class_line, digits_of
 from swing.compose import Variant, by_ports, halves, in_turn, realise
 from swing.line import Line, fold, halving
 from swing.schedule import Schedule
@@ -48,7 +51,7 @@ def recursive_doubling(
         torus: the ranks.
         variant: "bandwidth"-optimal, "latency"-optimal, or "hybrid": k steps of reduce-scatter,
             an exchange of what is left, k steps of allgather.
-        k: for "hybrid", 0 … the number of halving steps.
+        k: for "hybrid", 0 … the number of halving steps, Σ ⌈log2 d_i⌉.
         ports: parts that run side by side, 1 … 2D (None: all); the second half are mirrored.
         collective: "allreduce", "reduce_scatter" or "allgather" (bandwidth only).
 
@@ -58,7 +61,13 @@ def recursive_doubling(
     deliver = collective != "allreduce"
 
     def part(start: int, mirrored: bool) -> Schedule:
-        lines = [xor_line(d, mirrored, deliver) for d in torus.dims]
+        if variant == "hybrid":
+            lines = [
+                nested_line(d, wrap, mirrored)
+                for d, wrap in zip(torus.dims, torus.wrap, strict=True)
+            ]
+        else:
+            lines = [xor_line(d, mirrored, deliver) for d in torus.dims]
         return realise(torus, lines, list(in_turn(lines, start)), variant, k, collective)
 
     return by_ports("recursive_doubling", torus, part, variant, ports)
@@ -95,3 +104,10 @@ def peers(d: int, mirrored: bool = False) -> list[Array]:
 def xor_line(d: int, mirrored: bool = False, deliver: bool = False) -> Line:
     """The reduce-scatter on one ring of any size, folded to a power of two."""
     return fold(halving(peers(2 ** (d.bit_length() - 1), mirrored)), d, deliver)
+
+
+def nested_line(d: int, wrap: bool = True, mirrored: bool = False) -> Line:
+    """The reduce-scatter of a power of two, or one that is cut to d nodes."""
+    if d & (d - 1) == 0:
+        return halving(peers(d, mirrored))
+    return class_line(digits_of(d, (2,) * d.bit_length()), wrap, mirrored)

@@ -7,8 +7,8 @@ dimension and direction, use all 2D ports at once.
 
 Restrictions: none. Powers of two send contiguous blocks only. Even sizes send each block in
 the last step from which its owner is reached. In odd sizes the last node swaps one block with
-each of the others. Any size works in any dimension. The latency-optimal exchange folds other
-sizes to a power of two.
+each of the others. Any size works in any dimension. The latency-optimal exchange and the hybrid
+cut the ring of the next power of two: a missing peer's place takes the nearest node of its half.
 
 Cost (T = log2 p·α·Λ + n/D·β·Ψ·Ξ): bandwidth-optimal Λ = 2, Ψ = 1, Ξ → 1.2 / 1.037 / 1.0084 on
 2 / 3 / 4 dimensions; latency-optimal Λ = 1, Ψ = D·log2 p, Ξ = (4/3)·D·p^(1/D).
@@ -21,7 +21,7 @@ Cost (T = log2 p·α·Λ + n/D·β·Ψ·Ξ): bandwidth-optimal Λ = 2, Ψ = 1, �
 3 =  1→0:2-3  0→1:0-1  3→2:0-1  2→3:2-3
 
 Source: De Sensi, Bonato, Saam, Hoefler: Swing, NSDI 2024 (arXiv 2401.09356), §3, §4; the odd
-sizes inside a torus and the order of the latency-optimal steps are our own.
+sizes inside a torus, the order of the latency-optimal steps and cut rings are our own.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from swing.classes import bits_of, class_line
 from swing.compose import Variant, by_ports, halves, in_turn, realise
-from swing.line import Line, LineStep, Sets, by_offsets, fold, halving, tree_order
+from swing.line import Line, LineStep, Sets, by_offsets, halving, tree_order
 from swing.schedule import Schedule
 from swing.torus import Array, Torus
 
@@ -53,7 +54,7 @@ def swing(
         torus: the ranks.
         variant: "bandwidth"-optimal, "latency"-optimal, or "hybrid": k steps of reduce-scatter,
             an exchange of what is left, k steps of allgather.
-        k: for "hybrid", 0 … the number of halving steps.
+        k: for "hybrid", 0 … the number of halving steps, Σ ⌈log2 d_i⌉.
         ports: parts that run side by side, 1 … 2D; 2D if None.
         blocks: when even sizes send a block, where several steps can. "last": in the last of
             them, as the paper does; "early": as many blocks as can be go short ways.
@@ -70,7 +71,8 @@ def swing(
             lines = [swing_line(d, mirrored, blocks) for d in torus.dims]
         else:
             lines = [
-                fold(halving(peers(2 ** (d.bit_length() - 1), mirrored)), d) for d in torus.dims
+                nested_line(d, wrap, mirrored)
+                for d, wrap in zip(torus.dims, torus.wrap, strict=True)
             ]
         return realise(torus, lines, list(in_turn(lines, start)), variant, k, collective)
 
@@ -106,6 +108,20 @@ def swing_line(d: int, mirrored: bool = False, blocks: Blocks = "last") -> Line:
     if d & (d - 1) == 0:
         return halving(peers(d, mirrored))
     return _odd(d, mirrored, blocks) if d % 2 else _even(d, mirrored, blocks)
+
+
+def nested_line(d: int, wrap: bool = True, mirrored: bool = False) -> Line:
+    """The reduce-scatter whose blocks stay together in halves of halves, whatever the size.
+
+    The halves are those of the next power of two. Nodes that are left out of it leave others
+    without a peer: these deal with the nearest node of the half that their peer would be in.
+    """
+    if d & (d - 1) == 0:
+        return halving(peers(d, mirrored))
+    nsteps = d.bit_length()
+    label = np.argsort(tree_order(peers(2**nsteps)))
+    nodes = np.arange(d)
+    return class_line(bits_of(label[-nodes % d if mirrored else nodes], nsteps), wrap, mirrored)
 
 
 def _even(d: int, mirrored: bool, blocks: Blocks) -> Line:
