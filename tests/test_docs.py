@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,29 +38,38 @@ def test_links_within_the_project_lead_somewhere(path):
         assert (path.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
-def test_commands_run(path, tmp_path):
-    makefile = (ROOT / "Makefile").read_text()
-    for line in (line for block in blocks(path, "sh") for line in block.splitlines()):
-        words = shlex.split(line, comments=True)
-        if not words:
-            continue
-        if words[0] == "make":
-            assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE), line
-            continue
-        env = {}
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """Runs a line once, however many pages show it; what it writes is there for later lines."""
+    folder = tmp_path_factory.mktemp("commands")
+
+    @cache
+    def call(line):
+        words, env = shlex.split(line, comments=True), {}
         if words[0].startswith("mpiexec"):
             pytest.importorskip("mpi4py")
-            ranks = int(words[2])
-            words, env = command(ranks, [sys.executable, *words[4:]])
+            words, env = command(int(words[2]), [sys.executable, *words[4:]])
         else:
             assert words[0] == "python", line
             words[0] = sys.executable
-        path_of_modules = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        modules = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         subprocess.run(
-            words, cwd=tmp_path, env=os.environ | env | {"PYTHONPATH": path_of_modules},
+            words, cwd=folder, env=os.environ | env | {"PYTHONPATH": modules},
             check=True, capture_output=True, timeout=300,
         )  # fmt: skip
+
+    return call
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
+def test_commands_run(path, done):
+    makefile = (ROOT / "Makefile").read_text()
+    for line in (line for block in blocks(path, "sh") for line in block.splitlines()):
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["make"]:
+            assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE), line
+        elif words:
+            done(line)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
