@@ -8,6 +8,7 @@ with it.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from contextvars import copy_context
 from functools import cache, lru_cache
 from typing import Any
@@ -22,6 +23,7 @@ from swing.executor.memory import borrow, is_same
 from swing.executor.ops import Reduction
 from swing.executor.plan import Plan
 from swing.executor.planner import Planner, Wanted
+from swing.executor.progress import Operation, Rounds
 from swing.executor.run import Deadline, Program, bind, run
 from swing.executor.shared import LEAST, PIECE, Window, compile_shared, find
 
@@ -39,6 +41,10 @@ class Context:
         self._scratch = np.empty(0, np.uint8)
         self.compiled = lru_cache(_PROGRAMS)(self._compiled)
         self.shared = lru_cache(_PROGRAMS)(self._shared)
+        # Compiled code runs without the GIL, while another thread's call may take its place in
+        # the table of calls: what it runs on is kept here too.
+        self.noted: dict[int, object] = {}
+        self._under_way: set[Operation] = set()
         self._windows: list[Window] = []
         self._failure: tuple[str, Any] | None = None
         self._numbers = [0, 0]
@@ -126,6 +132,8 @@ class Context:
         if self.comm.size == 1 or not self.planner.is_one_node:
             return np.empty(shape, dtype)
         self._windows.append(Window(self.comm, nbytes))
+        self.shared.cache_clear()  # there may have been ordinary memory where the window is now
+        table.forget(self)
         return self._windows[-1].array(shape, dtype)
 
     def run(self, program: Program, *buffers: Any) -> None:
@@ -140,6 +148,14 @@ class Context:
         except BaseException as error:
             self.fail(error, *buffers)
             raise
+
+    def begin(self, rounds: Rounds, keep: object) -> Operation:
+        """Start an operation; ``keep`` is what has to stay in memory if it fails."""
+        operation = Operation(rounds, lambda error: self.fail(error, keep))
+        self._under_way.add(operation)
+        operation.when_done(lambda: self._under_way.discard(operation))
+        operation.start()
+        return operation
 
     def fail(self, error: BaseException, *buffers: Any) -> None:
         """Take note that a call has failed; its messages under way may still need their memory."""
@@ -157,8 +173,11 @@ class Context:
         return 1 + persistent + 2 * (self._numbers[persistent] % self._tags)
 
     def close(self) -> None:
-        """Free the duplicate and the scratch memory; collective."""
+        """Free the duplicate and the scratch memory, once all is over; collective."""
         table.forget(self)
+        for operation in [*self._under_way]:
+            with suppress(Exception):  # told to whoever waits for it
+                operation.wait()
         for window in self._windows:
             # What is still in use somewhere lasts as long as the process.
             if not self.comm.allreduce(window.in_use, MPI.LOR):

@@ -115,9 +115,10 @@ class Table:
         if memory is None:
             return
         names = id(comm), id(sendbuf), id(recvbuf), id(op), id(algorithm), id(torus), consistent
-        kept = call._replace(sendbuf=None, recvbuf=None), call.result.dtype
-        if len(self._bound) == SIZE:
-            del self._bound[next(iter(self._bound))]
+        dtypes = call.result.dtype, getattr(sendbuf, "dtype", None)
+        kept = call._replace(sendbuf=None, recvbuf=None), dtypes
+        while len(self._bound) >= SIZE:
+            self._bound.pop(next(iter(self._bound)), None)  # another thread may have been faster
         self._bound[names, options] = Entry(context, program, memory, kept)
         bound = program[0] if program else None
         plain = {type(b) for b in (sendbuf, call.result)} <= {np.ndarray, type(MPI.IN_PLACE)}
@@ -128,13 +129,16 @@ class Table:
         """What carries out a call that `look` has found."""
         return self._kept[_place(call)]
 
-    def forget(self, context: object) -> None:
+    def forget(self, context: Any) -> None:
         """Strike out the calls of a context."""
-        for place in [place for place, entry in self._kept.items() if entry.context is context]:
-            self._rows[place] = 0
-            del self._kept[place]
-        for facts in [facts for facts, entry in self._bound.items() if entry.context is context]:
-            del self._bound[facts]
+        for place, entry in list(self._kept.items()):
+            if entry.context is context:
+                self._rows[place] = 0
+                del self._kept[place]
+        for facts, entry in list(self._bound.items()):
+            if entry.context is context:
+                self._bound.pop(facts, None)
+        context.noted.clear()
 
     def _note(self, call: Call, entry: Entry, bound: Bound) -> None:
         if self.look is _miss:
@@ -144,6 +148,7 @@ class Table:
         place = _place(call)
         self._rows[place] = *map(id, names), *memory, bound.compiled.state, bound.scratch
         self._kept[place] = entry
+        entry.context.noted[place] = entry
 
     def _open(self) -> None:
         """Compile the function, if arrays lie in memory as it expects them."""

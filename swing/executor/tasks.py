@@ -50,9 +50,7 @@ class Task:
 
     def start(self, tag: int) -> Operation:
         """Begin; all ranks do, with the same tag."""
-        operation = Operation(self.rounds(tag), lambda e: self.context.fail(e, self.keep))
-        operation.start()
-        return operation
+        return self.context.begin(self.rounds(tag), self.keep)
 
 
 @dataclass(frozen=True)
@@ -122,6 +120,7 @@ def reduce_scatter_block(
     recv, datatype = vector(recvbuf, "recvbuf")
     send, expected = vector(sendbuf, "sendbuf", p)
     check_types((send, expected), (recv, datatype))
+    check_apart(send, recv)
     if len(send) != p * len(recv):
         raise ValueError(
             f"sendbuf has {len(send)} elements, not {p} times the {len(recv)} of recvbuf: "
@@ -166,6 +165,7 @@ def reduce_scatter(
     else:
         send, expected = vector(sendbuf, "sendbuf")
         check_types((send, expected), (recv, datatype))
+        check_apart(send, recv)
         if len(recv) != counts[comm.rank]:
             raise ValueError(
                 f"recvbuf has {len(recv)} elements but recvcounts[{comm.rank}] is "
@@ -287,8 +287,6 @@ def _reduce_scatter(
 ) -> Made:
     assert isinstance(comm, MPI.Intracomm)
     check_writable(recv)
-    if MPI.Get_address(send) != MPI.Get_address(recv):
-        check_apart(send, recv)
     reduce = reduction(op, recv.dtype, datatype)
     context = agreement.context(comm, "Reduce_scatter", counts, recv.dtype, datatype, op, wanted)
     why, layout = _layout(context, "reduce_scatter", wanted, counts, None, send.itemsize)

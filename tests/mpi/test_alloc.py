@@ -10,6 +10,8 @@ from mpi4py import MPI
 
 import swing
 from swing.executor import shared
+from swing.executor.context import Context
+from swing.executor.door import table
 from tests.mpi.world import RANK, SIZE, mixed, same_bytes
 
 COUNTS = [1, SIZE - 1, 1000, 70_001]
@@ -72,6 +74,18 @@ def test_ordinary_arrays_of_the_same_size_are_not_mistaken_for_shared_ones(comm)
         there[:] = 1
         assert (swing.allreduce(comm, there) == SIZE).all()
         assert (swing.allreduce(comm, here.copy()) == SIZE).all()
+
+
+def test_what_is_known_of_memory_ends_where_a_window_begins(comm):
+    copy = swing.alloc(comm, 300).copy()  # of the same class, and yet in ordinary memory
+    context, send = Context.of(comm), copy[:]
+    for _ in range(2):
+        copy[:] = 1
+        assert (swing.allreduce(comm, send) == SIZE).all()
+    assert context.shared.cache_info().currsize
+    swing.alloc(comm, 300)
+    assert not context.shared.cache_info().currsize
+    assert table.find(comm, send, None, None, ("auto", None, True, ())) is None
 
 
 def test_memory_that_is_still_in_use_outlives_its_communicator(comm):

@@ -9,8 +9,7 @@ import pytest
 from mpi4py import MPI
 
 import swing
-from tests.cases import options_of
-from tests.mpi.world import RANK, SIZE, everywhere, mixed, same_bytes, tori
+from tests.mpi.world import RANK, SIZE, choices, everywhere, mixed, same_bytes, tori
 
 TOTAL = SIZE * (SIZE - 1) // 2
 
@@ -76,27 +75,27 @@ def pieces(counts, dtype="i8"):
     return numbers[RANK].astype(dtype), sum(numbers).astype(dtype)
 
 
-COUNTS = [[n] * SIZE for n in (0, 1, 7, 1000)] + [
-    list(range(SIZE)), list(range(SIZE, 0, -1)), [0] * (SIZE - 1) + [5], [3, *[0] * (SIZE - 1)]
+COUNTS = [
+    [1000] * SIZE, list(range(SIZE)), [0] * SIZE, [0] * (SIZE - 1) + [5],
+    [1] * SIZE, list(range(SIZE, 0, -1)), [7] * SIZE, [3, *[0] * (SIZE - 1)],
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("torus", tori(), ids=repr)
-def test_every_algorithm_scatters_and_gathers_in_rank_order(comm, torus):
-    for name in swing.ALGORITHMS:
-        for options in options_of(name, torus):
-            ours = swing.Comm(comm, algorithm=name, torus=torus, **options)
-            for counts in COUNTS:
-                mine, sums = pieces(counts)
-                ends = np.cumsum(counts)
-                here = slice(int(ends[RANK]) - counts[RANK], int(ends[RANK]))
-                kept, piece = mine.copy(), np.full(counts[RANK], -1)
-                ours.Reduce_scatter(mine, piece, counts)
-                assert (piece == sums[here]).all(), (name, options, counts)
-                assert (mine == kept).all()
-                whole = np.full(sum(counts), -1)
-                ours.Allgatherv(piece, [whole, counts])
-                assert (whole == sums).all(), (name, options, counts)
+@pytest.mark.parametrize("nth", range(len(tori())), ids=lambda nth: repr(tori()[nth]))
+def test_every_algorithm_scatters_and_gathers_in_rank_order(comm, nth):
+    for i, choice in enumerate(choices(tori()[nth])):
+        ours = swing.Comm(comm, **choice)
+        counts = COUNTS[(i + 3 * nth) % len(COUNTS)]
+        mine, sums = pieces(counts)
+        ends = np.cumsum(counts)
+        here = slice(int(ends[RANK]) - counts[RANK], int(ends[RANK]))
+        kept, piece = mine.copy(), np.full(counts[RANK], -1)
+        ours.Reduce_scatter(mine, piece, counts)
+        assert (piece == sums[here]).all(), (choice, counts)
+        assert (mine == kept).all()
+        whole = np.full(sum(counts), -1)
+        ours.Allgatherv(piece, [whole, counts])
+        assert (whole == sums).all(), (choice, counts)
 
 
 def test_pieces_in_place_leave_the_rest_alone(ours):
@@ -306,6 +305,10 @@ REFUSED = {
     ),
     "own": (
         lambda c: c.Reduce_scatter(np.ones(SIZE), np.ones(2), [1] * SIZE), ValueError, "recvcounts"
+    ),
+    "own piece": (
+        lambda c: c.Reduce_scatter_block((a := np.ones(2 * SIZE)), a[2 * RANK :][:2]), ValueError,
+        "overlap",
     ),
     "no counts": (
         lambda c: c.Reduce_scatter(None, np.ones(SIZE)), ValueError, "pass recvcounts"

@@ -116,6 +116,35 @@ def test_an_operation_that_does_not_commute_keeps_rank_order(comm):
     op.Free()
 
 
+def test_strings_are_joined_in_rank_order(comm):
+    def join(inbuf, inoutbuf, datatype):
+        first, second = np.frombuffer(inbuf, "S16"), np.frombuffer(inoutbuf, "S16")
+        second[:] = np.strings.add(first, second)
+
+    op = MPI.Op.Create(join, commute=False)
+    text = MPI.CHAR.Create_contiguous(16).Commit()
+    mine = np.array([b"%d" % RANK] * SIZE, "S16")
+    expected, ours = b"".join(b"%d" % r for r in range(SIZE)), swing.Comm(comm)
+
+    def persistent(sent, received):
+        request = ours.Allreduce_init(sent, received, op)
+        request.Start()
+        request.Wait()
+        request.Free()
+
+    for call, count in [
+        (lambda *buffers: allreduce(comm, *buffers, op), SIZE),
+        (lambda *buffers: ours.Iallreduce(*buffers, op).Wait(), SIZE),
+        (persistent, SIZE),
+        (lambda *buffers: ours.Reduce_scatter_block(*buffers, op), 1),
+    ]:
+        result = np.zeros(count, "S16")
+        call([mine, text], [result, text])
+        assert (result == expected).all()
+    text.Free()
+    op.Free()
+
+
 def test_gaps_in_a_datatype_stay_as_they_are(comm):
     def add(inbuf, inoutbuf, datatype):
         a, b = np.frombuffer(inbuf, int), np.frombuffer(inoutbuf, int)
@@ -141,8 +170,21 @@ def test_groups_that_face_each_other_are_left_to_mpi(comm):
     half.Free()
 
 
+def test_a_communicator_may_be_freed_while_operations_are_under_way(comm):
+    ours = swing.Comm(comm.Dup())
+    vectors = [np.full(count, RANK) for count in (1, 5000, 100_000)]
+    requests = [ours.Iallreduce(MPI.IN_PLACE, vector) for vector in vectors]
+    ours.Free()
+    for request, vector in zip(requests, vectors, strict=True):
+        request.Wait()
+        assert (vector == SIZE * (SIZE - 1) // 2).all()
+
+
 def test_duplicates_are_freed_with_their_communicator():
-    for _ in range(2500 if SIZE == 2 else 50):  # MPICH has 2,048 context ids
+    held = [WORLD.Dup() for _ in range(1900 if SIZE == 2 else 0)]  # MPICH has 2,048 context ids
+    for _ in range(200 if SIZE == 2 else 10):
         comm = WORLD.Dup()
         assert (allreduce(comm, np.ones(2), algorithm="swing", variant="latency") == SIZE).all()
+        comm.Free()
+    for comm in held:
         comm.Free()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import cache
 
 import ml_dtypes
 import numpy as np
@@ -24,13 +24,17 @@ def tori() -> list[swing.Torus]:
     return list(dict.fromkeys([square, swing.Torus(SIZE), swing.Torus(dims, (True, False, False))]))
 
 
-def choices(torus: swing.Torus) -> Iterator[dict[str, object]]:
+@cache
+def choices(torus: swing.Torus) -> list[dict[str, object]]:
     """What to ask of `allreduce` for every schedule of a torus."""
-    for name in swing.ALGORITHMS:
-        for options in options_of(name, torus):
-            yield {"algorithm": name, "torus": torus, **options}
+    found: list[dict[str, object]] = [
+        {"algorithm": name, "torus": torus, **options}
+        for name in swing.ALGORITHMS
+        for options in options_of(name, torus)
+    ]
     if SIZE >= 4:
-        yield {"algorithm": "swing", "torus": torus, "variant": "hybrid", "k": 1}
+        found.append({"algorithm": "swing", "torus": torus, "variant": "hybrid", "k": 1})
+    return found
 
 
 def mixed(count: int, dtype: object, seed: int = 0) -> np.ndarray:
