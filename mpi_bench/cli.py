@@ -23,7 +23,7 @@ from mpi_bench.measure import SECONDS, measure
 from mpi_bench.methods import methods
 from mpi_bench.options import counts, fit, name
 from mpi_bench.problem import DTYPES, REDUCTIONS, Problem
-from mpi_bench.report import HEAD, Row, line
+from mpi_bench.report import HEAD, Row, line, more
 from mpi_bench.styles import STYLES, nccl, osu
 from netsim.sizes import parse_sizes
 from swing import Torus
@@ -34,7 +34,8 @@ from swing.cli import Parsed
 @click.option("--topology", "torus", type=Parsed("torus", Torus.parse),
               help="Such as torus:2x4; as square as can be by default.")  # fmt: skip
 @click.option("--algorithm", "names", multiple=True, default=["all"], show_default=True,
-              help="One of swing.ALGORITHMS, auto, all or mpi; may be repeated.")  # fmt: skip
+              help="One of swing.ALGORITHMS, auto, all, mpi, or family: whatever netsim tune "
+              "searches; may be repeated.")  # fmt: skip
 @click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:1MiB:x8",
               show_default=True, help="Bytes each rank contributes.")  # fmt: skip
 @click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True)
@@ -94,7 +95,8 @@ def main(
             for row in rows:
                 ratio = "" if here.shared else f"  {row.seconds / rows[0].seconds:8.2f}"
                 if as_json or style == "table":
-                    print(json.dumps(asdict(row)) if as_json else line(row) + ratio, flush=True)
+                    text = f"{line(row)}{ratio}  {more(row, 'variant')}".rstrip()
+                    print(json.dumps(asdict(row)) if as_json else text, flush=True)
                 write(row)
                 wrong += row.wrong or 0
             done += rows

@@ -12,7 +12,10 @@ import swing
 from mpi_bench.problem import Vector
 from swing.algorithms import variants
 from swing.executor import allreduce
+from swing.family import family
+from swing.table import Options
 
+GROUPS = ("all", "family", "auto", "mpi")
 Run = Callable[[MPI.Intracomm, Vector | None, Vector, MPI.Op], object]
 
 
@@ -25,45 +28,51 @@ class Method:
         variant: which of the algorithm's variants, where it has several.
         ports: parts of the vector that run side by side; None where it is not ours to know.
         run: reduces ``(comm, sendbuf, recvbuf, op)``; in place where sendbuf is None.
+        options: what `swing.schedule` is told, ``variant`` and ``ports`` included.
     """
 
     algorithm: str
     variant: str
     ports: int | None
     run: Run = field(compare=False)
+    options: Options = ()
 
 
 def methods(names: Iterable[str], torus: swing.Torus, ports: int | None) -> list[Method]:
     """The library's own allreduce, then the named ones with their variants, each once.
 
-    "all" names every algorithm that can serve the torus with so many ports, and "auto".
+    "all" names every algorithm that can serve the torus with so many ports, and "auto"; "family"
+    every schedule that ``python -m netsim tune`` searches among, whatever its ports.
 
     Raises:
         ValueError: a name that is none, or an algorithm that can not serve this.
     """
     found = [Method("mpi", "", None, _library)]
     for name in names:
-        if name not in (*swing.ALGORITHMS, "all", "auto", "mpi"):
-            known = ", ".join([*swing.ALGORITHMS, "all", "auto", "mpi"])
+        if name not in (*swing.ALGORITHMS, *GROUPS):
+            known = ", ".join([*swing.ALGORITHMS, *GROUPS])
             raise ValueError(f"no algorithm {name!r}: choose from {known}")
         for algorithm in swing.ALGORITHMS:
             if name in (algorithm, "all"):
                 for variant in variants(algorithm):
                     try:
-                        found.append(_named(algorithm, variant, torus, ports))
+                        given = {"variant": variant, "ports": ports}
+                        options = {key: value for key, value in given.items() if value}
+                        found.append(_named(algorithm, torus, options))
                     except ValueError:
                         if name != "all":
                             raise
         if name in ("auto", "all"):
             found.append(Method("auto", "", None, _ours("auto", torus, {})))
+        if name == "family":
+            found += [_named(each, torus, dict(options)) for each, options in family(torus)]
     return list(dict.fromkeys(found))
 
 
-def _named(algorithm: str, variant: str, torus: swing.Torus, ports: int | None) -> Method:
-    given: dict[str, Any] = {"variant": variant, "ports": ports}
-    options = {key: value for key, value in given.items() if value}
+def _named(algorithm: str, torus: swing.Torus, options: dict[str, Any]) -> Method:
     parts = swing.schedule(algorithm, torus, **options).parts
-    return Method(algorithm, variant, len(parts), _ours(algorithm, torus, options))
+    variant, run = options.get("variant", ""), _ours(algorithm, torus, options)
+    return Method(algorithm, variant, len(parts), run, tuple(options.items()))
 
 
 def _ours(name: str, torus: swing.Torus, options: dict[str, Any]) -> Run:

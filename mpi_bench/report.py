@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,10 @@ from netsim.sizes import format_size
 
 @dataclass(frozen=True)
 class Row:
-    """One method on one size. ``algbw`` and ``busbw`` are in GB/s, as nccl-tests has them."""
+    """One method on one size. ``algbw`` and ``busbw`` are in GB/s, as nccl-tests has them.
+
+    ``options`` is what `swing.schedule` was told, as JSON.
+    """
 
     topology: str
     algorithm: str
@@ -36,6 +40,7 @@ class Row:
     iterations: int
     mpi: str
     cores: int
+    options: str
 
     @classmethod
     def of(cls, method: Method, sample: Sample, machine: Machine, nbytes: int, **given: str) -> Row:
@@ -60,6 +65,7 @@ class Row:
             iterations=len(sample.seconds),
             mpi=machine.mpi,
             cores=machine.cores,
+            options=json.dumps(dict(method.options)),
             **given,
         )
 
@@ -69,6 +75,11 @@ HEAD = (
     f"  {'min us':>10}  {'median us':>10}  {'max us':>10}"
     f"  {'algbw':>8}  {'busbw':>8}  {'#wrong':>6}"
 )
+
+
+def more(row: Row, *known: str) -> str:
+    """What else than the options ``known`` the schedule was told, in words."""
+    return " ".join(f"{k}={v}" for k, v in json.loads(row.options).items() if k not in known)
 
 
 def line(row: Row) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mpi_bench.report import Row
+from mpi_bench.report import Row, more
 
 STYLES = ("table", "osu", "nccl")
 
@@ -57,7 +57,8 @@ def _tables(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
     """The rows of each method."""
     tables: dict[str, list[Row]] = {}
     for row in rows:
-        words = [row.algorithm, row.variant, f"{row.ports} ports" if row.ports else ""]
+        ports = f"{row.ports} ports" if row.ports else ""
+        words = [row.algorithm, row.variant, ports, more(row, "variant", "ports")]
         tables.setdefault(" ".join(filter(None, words)), []).append(row)
     return list(tables.items())
 

@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from netsim.bounds import lower_bound
+from netsim.measured import measured_table
 from netsim.network import Network
 from netsim.options import BANDWIDTH, JOBS, JSON, PLACE, network_of, processes
-from netsim.rows import check_writable
+from netsim.rows import check_writable, write_text
 from netsim.sizes import format_size, parse_size, parse_sizes
 from netsim.sweep import Case
 from netsim.topology import Topology
@@ -29,7 +30,7 @@ from swing.table import Candidate, Entry, Table, shipped
 CONDITIONS = (("sync", "local"), ("parts", "free"))
 """As in results/: parts run free of each other, sends are over when they have left the node."""
 
-PLACES = click.option("--topology", "places", type=PLACE, multiple=True, required=True,
+PLACES = click.option("--topology", "places", type=PLACE, multiple=True,
                       help="Such as torus:8x8; may be repeated.")  # fmt: skip
 SIZES = click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:2GiB:x4",
                      show_default=True)  # fmt: skip
@@ -50,15 +51,32 @@ KEEP = click.option("--keep", type=click.FloatRange(1), default=2.0, show_defaul
 @MOST
 @KEEP
 @JOBS
+@click.option(
+    "--measured",
+    "measured",
+    type=click.Path(dir_okay=False),
+    multiple=True,
+    help="Take times from this CSV file of mpi_bench instead; may be repeated.",
+)
 @click.option("--out", type=click.Path(dir_okay=False), required=True,
               help="The table; what it holds already is not simulated again.")  # fmt: skip
 @JSON
 def tune_command(
     places: tuple[Topology, ...], sizes: list[int], bandwidth: float, packets: int, most: int,
-    keep: float, jobs: int | None, out: str, as_json: bool,
+    keep: float, jobs: int | None, measured: tuple[str, ...], out: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Find the fastest schedule of the family for every size; write a selection table."""
+    if bool(places) == bool(measured):
+        raise ValueError("name a --topology to simulate, or a file of --measured times")
     check_writable(out)
+    if measured:
+        table = measured_table(measured)
+        write_text(out, str(table))
+        for name, entry in table.entries.items():
+            _tell(name, entry, entry.sizes, as_json)
+        if not as_json:
+            click.echo(f"wrote {out}")
+        return
     search = Search(keep, most, packets=packets, jobs=processes(jobs))
     table = Table.read(Path(out).read_text()) if Path(out).exists() else Table({}, {})
     entries = dict(table.entries)
@@ -76,17 +94,19 @@ def tune_command(
         network_of(place, bandwidth, "adaptive")
         entry = _tuned(place, sizes, bandwidth, search, entries.get(place.name))
         entries[place.name] = entry
-        part = Path(f"{out}.part")
-        part.write_text(str(Table(made, entries)))
-        part.replace(out)
-        for n in sizes:
-            seconds, best = entry.ranked(n)[0]
-            if as_json:
-                click.echo(json.dumps({"topology": place.name, "nbytes": n, "seconds": seconds,
-                                       "algorithm": best.algorithm,
-                                       "options": dict(best.options)}))  # fmt: skip
+        write_text(out, str(Table(made, entries)))
+        _tell(place.name, entry, sizes, as_json)
     if not as_json:
         click.echo(f"wrote {out}")
+
+
+def _tell(name: str, entry: Entry, sizes: Iterable[int], as_json: bool) -> None:
+    """Who wins at each size, as JSON; nothing else is wanted by people, who have `compare`."""
+    for n in sizes if as_json else ():
+        seconds, best = entry.ranked(n)[0]
+        click.echo(json.dumps({"topology": name, "nbytes": n, "seconds": seconds,
+                               "algorithm": best.algorithm,
+                               "options": dict(best.options)}))  # fmt: skip
 
 
 @click.command("compare")
@@ -107,6 +127,8 @@ def compare_command(
     On the paper's network and the tori of the table that is shipped the times are that table's;
     elsewhere they are simulated now.
     """
+    if not places:
+        raise ValueError("name a --topology, such as torus:8x8")
     search = Search(keep, most, packets=packets, jobs=processes(jobs))
     for place in places:
         network = network_of(place, bandwidth, "adaptive")

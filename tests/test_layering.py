@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 COMMAND_LINES = {
-    f"netsim/{name}.py" for name in ("__main__", "options", "sweep", "best", "report/command")
+    f"netsim/{name}.py"
+    for name in ("__main__", "options", "sweep", "best", "measured", "report/command")
 }
 
 

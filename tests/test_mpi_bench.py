@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpi_bench.launcher import SHARED_CORES, command
+from netsim.measured import measured_table
 from netsim.sizes import LARGEST, format_size, parse_size, parse_sizes
 
 BENCH = ["-m", "mpi_bench"]
@@ -17,7 +18,7 @@ QUICK = ["--iterations", "2", "--warmup", "1"]
 KEYS = [
     *("topology", "algorithm", "variant", "nbytes", "seconds", "goodput_gbps", "model", "ranks"),
     *("ports", "dtype", "op", "time_us_min", "time_us_median", "time_us_max", "algbw", "busbw"),
-    *("wrong", "iterations", "mpi", "cores"),
+    *("wrong", "iterations", "mpi", "cores", "options"),
 ]
 
 # An allreduce with a fault planted on rank 1, measured by the command line as it is.
@@ -152,6 +153,11 @@ def test_rows_are_json_and_csv_and_right(tmp_path):
     assert [(row["algorithm"], float(row["seconds"])) for row in written] == [
         (row["algorithm"], row["seconds"]) for row in rows
     ]
+    (entry,) = measured_table([str(file)]).entries.values()
+    assert entry.sizes == (32, 65536)
+    assert {c.algorithm for c in entry.candidates} == {r["algorithm"] for r in rows} - {
+        "mpi", "auto",
+    }  # fmt: skip
 
 
 def test_answers_are_exact_for_every_op_in_place_or_not():

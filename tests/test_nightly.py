@@ -12,10 +12,13 @@ import sys
 
 import pytest
 
+import swing
 from mpi_bench.launcher import command
+from swing.family import family
 
 pytestmark = pytest.mark.nightly
 
+BENCH = ["-m", "mpi_bench"]
 RANKS = [2, 3, 4, 5, 6, 7, 8]
 CASES = int(os.environ.get("SWING_RANDOM_CASES", "1000000"))
 FIRST = int(os.environ.get("SWING_RANDOM_FIRST", "0"))
@@ -39,6 +42,19 @@ def test_random_allreduces_are_mpis_and_the_same_on_all_ranks(ranks, pytestconfi
         count = min(10_000, FIRST + share - first)
         tally = json.loads(mpirun(ranks, "-m", "tests.random_cases", str(first), str(count)))
         assert (tally["wrong"], tally["differ"], tally["cases"]) == (0, 0, count), tally["failed"]
+
+
+@pytest.mark.parametrize("dims", ["2x4", "2x2x3", "3x5", "4x4"])
+def test_every_schedule_of_the_family_gives_right_answers(dims):
+    """Minutes where ranks share cores; mpi_bench ends with status 1 on a wrong answer."""
+    place, sizes = ["--topology", f"torus:{dims}"], ["--sizes", "4B,60B,68KiB"]
+    quick = ["--algorithm", "family", "--iterations", "1", "--warmup", "0", "--json"]
+    ranks = swing.Torus.parse(dims).size
+    rows = [json.loads(r) for r in mpirun(ranks, *BENCH, *place, *sizes, *quick).splitlines()]
+    found = {(r["algorithm"], r["options"]) for r in rows if r["wrong"] == 0}
+    named = [(name, json.dumps(dict(o))) for name, o in family(swing.Torus.parse(dims))]
+    assert {("mpi", "{}"), *named} == found
+    assert len(rows) == len(found) * 3
 
 
 LEAKS = """

@@ -6,6 +6,7 @@ import netsim
 import swing
 from netsim.__main__ import main
 from netsim.best import CONDITIONS
+from netsim.rows import write_csv
 from netsim.sweep import Case
 from netsim.tune import Search, tune
 from swing.cli import invoke
@@ -171,6 +172,58 @@ def test_tune_writes_a_table_that_compare_and_choose_read(tmp_path, capsys):
     assert out.read_text() == before
     assert invoke(main, "netsim", [*words, "--bandwidth", "100"]) == 2
     assert "made otherwise" in capsys.readouterr().err
+
+
+MEASURED = {
+    "topology": "torus:2x3", "algorithm": "swing", "nbytes": "64", "seconds": "2e-6", "wrong": "0",
+    "dtype": "float32", "op": "sum", "mpi": "MPI", "cores": "6",
+    "options": '{"variant": "hybrid", "k": 1}',
+}  # fmt: skip
+MULTIPLYING = {"algorithm": "recursive_multiplying", "options": '{"radices": [[2, 3]]}'}
+
+
+def test_a_table_of_measured_times(tmp_path, capsys):
+    rows, out = tmp_path / "rows.csv", tmp_path / "table.json"
+    again = [MEASURED | {"seconds": t} for t in ("9e-6", "3e-6")]  # 3e-6 is the median
+    other = [MEASURED | MULTIPLYING | {"nbytes": n, "seconds": "4e-6"} for n in ("8", "64")]
+    mpi = MEASURED | {"algorithm": "mpi", "options": "{}", "seconds": "1e-9"}
+    write_csv(rows, [MEASURED, *again, *other, mpi])
+    words = ["tune", "--measured", str(rows), "--out", str(out)]
+    assert invoke(main, "netsim", [*words, "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(r["nbytes"], r["seconds"]) for r in told] == [(8, 4e-6), (64, 3e-6)]
+    torus = swing.Torus((2, 3))
+    assert swing.choose(torus, 8, str(out)).options == {"radices": ((2, 3),)}
+    assert swing.choose(torus, 64, str(out)).options == {"variant": "hybrid", "k": 1}
+
+
+BAD_ROWS = {
+    "wrong answers": {"wrong": "3"},
+    "no row of mpi_bench: swing has no option": {"options": '{"speed": 9}'},
+    "is no row of mpi_bench": {"options": "[1]"},
+    "no algorithm": {"algorithm": "magic"},
+    "no schedule was measured": {"algorithm": "auto"},
+    "written like torus:8x8": {"topology": "ring"},
+    "0 bytes in": {"nbytes": "0"},
+    "in nan s": {"seconds": "nan"},
+}
+
+
+@pytest.mark.parametrize("rule", BAD_ROWS)
+def test_rows_that_measured_nothing_of_use_are_refused(rule, tmp_path, capsys):
+    rows, out = tmp_path / "rows.csv", tmp_path / "table.json"
+    write_csv(rows, [MEASURED | BAD_ROWS[rule]])
+    assert invoke(main, "netsim", ["tune", "--measured", str(rows), "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert rule in error
+    assert len(error.splitlines()) == 1
+    assert not out.exists()
+
+
+def test_tune_simulates_a_topology_or_reads_what_was_measured(tmp_path, capsys):
+    for words in ([], ["--topology", "torus:4", "--measured", "rows.csv"]):
+        assert invoke(main, "netsim", ["tune", *words, "--out", str(tmp_path / "table.json")]) == 2
+        assert "name a --topology to simulate, or" in capsys.readouterr().err
 
 
 def test_compare_never_finds_a_published_schedule_faster(capsys):
