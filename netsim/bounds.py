@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from netsim.network import Network, check_size
+from netsim.checks import check_size
+from netsim.network import Network
 
 
 def lower_bound(network: Network, nbytes: int) -> float:

@@ -10,6 +10,7 @@ from itertools import groupby
 
 import numpy as np
 
+from netsim.checks import check_number
 from netsim.fold import Folded, Whole, fold
 from netsim.load import check_dims
 from netsim.messages import Links, Messages
@@ -68,8 +69,9 @@ class Conditions:
             raise ValueError(f"sync must be one of {', '.join(SYNC)}, not {self.sync!r}")
         if self.parts not in PARTS:
             raise ValueError(f"parts must be one of {', '.join(PARTS)}, not {self.parts!r}")
-        if not 0 <= self.skew < np.inf or not all(0 <= d < np.inf for d in self.delay.values()):
-            raise ValueError("skew and delay are seconds from 0 up")
+        check_number("skew", self.skew)
+        for rank, seconds in self.delay.items():
+            check_number(f"delay of rank {rank}", seconds)
 
     def starts(self, p: int) -> np.ndarray:
         """(p,) seconds at which the ranks start."""

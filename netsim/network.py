@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from netsim.checks import check_number
 from netsim.routing import TIES
 from netsim.topology import GraphTopology, Topology, topology
 
@@ -61,17 +62,13 @@ class Network:
             raise TypeError(f"pass netsim.topology('torus:8x8') or the like, not {self.topology!r}")
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.name in ("topology", "ties", "slow") or value is None:
+            if f.name in ("topology", "ties", "slow") or (value is None and f.default is None):
                 continue
-            positive = f.name.endswith("bandwidth") or f.name == "packet_bytes"
-            if not np.isfinite(value) or value < 0 or (positive and value == 0):
-                what = "above 0" if positive else "0 or above"
-                raise ValueError(f"{f.name} must be a number {what}, not {value}")
+            check_number(f.name, value, f.name.endswith("bandwidth") or f.name == "packet_bytes")
         if self.ties not in TIES:
             raise ValueError(f"ties must be one of {', '.join(TIES)}, not {self.ties!r}")
         for pair, left in self.slow.items():
-            if not 0 < left < np.inf:
-                raise ValueError(f"a slow link keeps a fraction above 0, not {left}: {pair}")
+            check_number(f"what the slow link {pair} keeps", left, positive=True)
             if not (self.topology.ends == pair).all(axis=1).any():
                 raise ValueError(f"there is no link {pair[0]}→{pair[1]} in {self.topology.name}")
 
@@ -153,6 +150,9 @@ def paper_network(
         ties: the rule at half a ring; the paper routes adaptively.
     """
     place = topology(where) if isinstance(where, str) else where
+    if not isinstance(place, Topology):
+        raise TypeError(f"pass a topology or its name, such as 'torus:8x8', not {where!r}")
+    check_number("bandwidth", bandwidth, positive=True)
     ports = max(1, 2 * place.ndim)
     link, router, flit, packet = 100e-9, 300e-9, 256, 8192
     # Credits: a link can be kept busy by one stream if a buffer holds what it carries until the
@@ -174,9 +174,3 @@ def paper_network(
         buffer_bytes=packet * max(2, math.ceil(busy / packet)),
         ties=ties,
     )
-
-
-def check_size(nbytes: object) -> None:
-    """A vector has a whole number of bytes."""
-    if not isinstance(nbytes, (int, np.integer)) or isinstance(nbytes, bool) or nbytes < 0:
-        raise ValueError(f"nbytes must be a whole number of bytes from 0 up, not {nbytes!r}")

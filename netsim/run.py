@@ -12,12 +12,17 @@ import numpy as np
 from netsim.flatten import Conditions
 from netsim.load import check_dims, congestion, link_load, traffic
 from netsim.models import MODELS
-from netsim.network import Network, check_size
+from netsim.checks import check_size
+from netsim.network import Network
 from swing.schedule import Message, Schedule
 
 
 class Bottleneck(NamedTuple):
-    """The slowest link of the costliest step: its ends, the step, who uses it, step's seconds."""
+    """Where the costliest step spends its time: a link's ends, the step, who uses it, seconds.
+
+    Of all links it is the one that is busy, or waited for, longest: what its bytes take, and the
+    longest that a rank which sends over it starts late or that one which receives is slow.
+    """
 
     link: tuple[int, int]
     step: int
@@ -72,10 +77,16 @@ class Run:
         place, net = self.network.topology, self.network
         s = int(self.step_seconds.argmax())
         step = self.schedule.step(s)
-        link = int((self.step_bytes(s) / net.bandwidths).argmax())
         flow = traffic(self.schedule, step)
         ways = place.ways(flow.src, flow.dst, net.ties, (self.conditions.seed, s))
-        users = np.unique(ways.message[ways.per_link()[ways.links == link]])
+        message = ways.message[ways.per_link()]
+        slow = self.conditions.delays(place.size)[step.dst]
+        if not s:
+            slow += self.conditions.starts(place.size)[step.src]
+        waited = np.zeros(place.nlinks)
+        np.maximum.at(waited, ways.links, slow[message])
+        link = int((self.step_bytes(s) / net.bandwidths + waited).argmax())
+        users = np.unique(message[ways.links == link])
         tail, head = place.ends[link].tolist()
         messages = tuple(step.message(i) for i in users.tolist())
         return Bottleneck((tail, head), s, messages, float(self.step_seconds[s]))
@@ -122,7 +133,9 @@ def simulate(
             out is the same, see `netsim.fold`.
 
     Raises:
-        ValueError: dimensions that differ, a negative size, an unknown model.
+        ValueError: dimensions that differ, a size or a number of ranks that the model can not
+            have, an unknown model.
+        TypeError: no schedule, or no network.
 
     >>> import netsim, swing
     >>> network = netsim.paper_network("torus:8x8")
@@ -131,6 +144,8 @@ def simulate(
     '36.8 us, 455 Gb/s, 1.0781'
     """
     check_size(nbytes)
+    if not isinstance(schedule, Schedule) or not isinstance(network, Network):
+        raise TypeError("pass a schedule of swing.schedule and a network of netsim.paper_network")
     if model not in MODELS:
         raise ValueError(f"no model {model!r}: choose from {', '.join(MODELS)}")
     check_dims(schedule, network.topology)

@@ -68,14 +68,24 @@ def test_more_bandwidth_is_never_slower(model, algorithm):
     assert times == sorted(times, reverse=True)
 
 
+def goes_over(run, message, link):
+    """Whether a message (source and destination first) passes a link."""
+    place = run.network.topology
+    ways = place.ways(np.array(message[:1]), np.array(message[1:2]), run.network.ties)
+    return link in map(tuple, place.ends[ways.links].tolist())
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_a_slow_link_is_the_bottleneck(model):
     schedule, network = on("torus:8x8", "swing")
     well = netsim.simulate(schedule, network, 2**24, model)
     sick = netsim.simulate(schedule, replace(network, slow={(3, 11): 0.5}), 2**24, model)
     assert 1.3 * well.seconds < sick.seconds < 2.3 * well.seconds
-    assert sick.bottleneck.link == (3, 11)
-    assert sick.bottleneck.messages
+    found = sick.bottleneck
+    assert found.link == (3, 11)
+    assert all(goes_over(sick, message, (3, 11)) for message in found.messages)
+    assert found.seconds == sick.step_seconds.max() == sick.step_seconds[found.step]
+    assert found.seconds > 1.3 * well.step_seconds[found.step]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -86,15 +96,21 @@ def test_messages_go_round_a_failed_link(model):
     assert sick.seconds > 1.3 * well.seconds
     assert not any((broken.topology.ends == (0, 1)).all(axis=1))
     assert sick.link_bytes.sum() > well.link_bytes.sum()
+    # What went over it meets other messages on its way round.
+    found = sick.bottleneck
+    assert goes_over(sick, (0, 1), found.link)
+    assert (0, 1) in [(m.src, m.dst) for m in found.messages] and len(found.messages) > 1
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_slow_rank_and_a_late_start_are_felt(model):
     schedule, network = on("torus:4x4", "swing")
     well = netsim.simulate(schedule, network, 2**16, model).seconds
-    slow = netsim.simulate(schedule, network, 2**16, model, delay={5: 1e-5}).seconds
+    slow = netsim.simulate(schedule, network, 2**16, model, delay={5: 1e-5})
     late = netsim.simulate(schedule, network, 2**16, model, skew=1e-5, seed=3).seconds
-    assert slow >= well + 1e-5
+    assert slow.seconds >= well + 1e-5
+    found = slow.bottleneck
+    assert found.link[1] == 5 and 5 in [m.dst for m in found.messages]
     assert well < late <= well + 1.001e-5 + (0.2 * well)
     assert late == netsim.simulate(schedule, network, 2**16, model, skew=1e-5, seed=3).seconds
     assert late != netsim.simulate(schedule, network, 2**16, model, skew=1e-5, seed=4).seconds
@@ -225,11 +241,26 @@ def test_any_graph_is_a_topology():
         (lambda: netsim.simulate(*on("torus:1000x1000x1000", "swing"), 8, "packet"), "analytic"),
         (lambda: graph(nx.cycle_graph(3), (2, 2)), "3 nodes"),
         (lambda: without(netsim.topology("torus:4"), [(0, 2)]), "no link 0→2"),
+        (lambda: without(netsim.topology("torus:4"), [3]), "no link 3"),
+        (lambda: without(netsim.topology("mesh:4"), [(0, 1)]), "node 1 cannot be reached"),
+        (lambda: graph(nx.path_graph(3), 4), "3 nodes"),
+        (lambda: graph(nx.Graph([(0, 1, {"bandwidth": -1.0})])), "bandwidth of the link 0→1"),
+        (lambda: graph(nx.Graph([(0, 1, {"latency": "far"})])), "latency of the link 0→1"),
+        (lambda: netsim.topology("torus:0x4"), "torus:8x8"),
+        (lambda: netsim.topology("ring:8"), "no topology 'ring:8'"),
+        *(
+            (lambda rate=rate: netsim.paper_network("torus:4", rate), "bandwidth must be a number")
+            for rate in (-1, 0, np.nan, np.inf, "fast", None)
+        ),
+        (lambda: netsim.Network(netsim.topology("torus:4"), 1e9, -1e-9), "link_latency must be"),
+        (lambda: netsim.Network(netsim.topology("torus:4"), None), "bandwidth must be"),
+        (lambda: netsim.simulate(*on("torus:4", "ring"), 2**51), "at most"),
+        (lambda: netsim.simulate(*on("torus:4", "ring"), 2**50, "packet"), "model='flow'"),
         (lambda: netsim.Network(netsim.topology("torus:4"), 1e9, slow={(0, 2): 0.5}), "no link"),
         (lambda: netsim.Network(netsim.topology("torus:4"), 1e9, slow={(0, 1): 0}), "above 0"),
         (lambda: netsim.simulate(*on("torus:4", "ring"), 8, sync="never"), "sync must be"),
         (lambda: netsim.simulate(*on("torus:4", "ring"), 8, parts="never"), "parts must be"),
-        (lambda: netsim.simulate(*on("torus:4", "ring"), 8, skew=-1), "from 0 up"),
+        (lambda: netsim.simulate(*on("torus:4", "ring"), 8, skew=-1), "skew must be"),
         (lambda: netsim.simulate(*on("torus:4", "ring"), 8, delay={9: 1}), "0 to 3"),
     ],
 )

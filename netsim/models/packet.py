@@ -63,6 +63,9 @@ from netsim.flatten import turns
 from netsim.messages import Messages
 from swing.torus import Array
 
+MOST = 10**10
+"""Links that packets pass, all together; ten million take a few seconds."""
+
 _LINK = np.dtype(
     [
         ("bandwidth", "f8"),
@@ -163,8 +166,8 @@ def packet_times(
 
     Raises:
         ValueError: a packet size or bandwidth that is not above 0, a negative latency, a way
-            without links, a buffer for less than two packets, messages or full buffers that wait
-            for each other.
+            without links, a buffer for less than two packets, more than `MOST` packets on links,
+            messages or full buffers that wait for each other.
     """
     if not packet_bytes > 0:
         raise ValueError(f"packet_bytes must be above 0, not {packet_bytes}")
@@ -180,6 +183,7 @@ def packet_times(
         )
     if not np.diff(messages.link_ptr).all():
         raise ValueError("every way needs a link: a node sends nothing to itself")
+    _check_visits(messages, packet_bytes)
     groups, gated = _groups(messages)
     table, ways, stocks = _stocks(messages, packet_bytes, adaptive)
     table["overhead"] = message_overhead * turns(messages)
@@ -222,6 +226,17 @@ def packet_times(
         raise ValueError(f"messages of step {step} never start: they wait for each other")
     arrival: np.ndarray = table["arrival"].copy()
     return arrival
+
+
+def _check_visits(messages: Messages, packet_bytes: float) -> None:
+    """Refuse what would take hours."""
+    packets = np.repeat(np.maximum(messages.nbytes / packet_bytes, 1), np.diff(messages.way_ptr))
+    visits = float((packets * messages.share) @ np.diff(messages.link_ptr))
+    if visits > MOST:
+        raise ValueError(
+            f"packets would pass about {visits:.0e} links, more than {MOST:.0e}: raise "
+            "packet_bytes or use model='flow'"
+        )
 
 
 def _groups(messages: Messages) -> tuple[np.ndarray, Array]:

@@ -30,6 +30,8 @@ def topology(name: str) -> Topology:
     Raises:
         ValueError: an unknown kind, or dimensions that are no whole numbers from 1 up.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"a topology is named like 'torus:8x8', not {name!r}")
     kind, colon, dims = name.partition(":")
     if not colon or kind not in KINDS:
         kinds = ", ".join(f"{kind}:8x8" for kind in KINDS)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netsim.checks import check_number
 from netsim.topology.grid import Path, Traffic
 from netsim.topology.table import Table
 from netsim.topology.ways import Seed, Ways
@@ -133,7 +134,8 @@ def graph(
         name: for tables and figures.
 
     Raises:
-        ValueError: nodes that cannot reach each other, or another number of nodes than ``dims``.
+        ValueError: nodes that cannot reach each other, another number of nodes than ``dims``, an
+            edge whose bandwidth is not above 0 or whose latency is negative.
     """
     import networkx as nx
 
@@ -142,6 +144,9 @@ def graph(
     torus = Torus(size if dims is None else dims)
     if torus.size != size:
         raise ValueError(f"the graph has {size} nodes but {torus} has {torus.size}")
+    for a, b, data in links.edges(data=True):
+        for key in {"bandwidth", "latency"} & data.keys():
+            check_number(f"{key} of the link {a}→{b}", data[key], key == "bandwidth")
     number = {v: i for i, v in enumerate(order)}
     edges = [(number[a], number[b], data) for a, b, data in links.edges(data=True)]
     if not links.is_directed():
@@ -171,9 +176,9 @@ def without(topology: Topology, failed: Iterable[tuple[int, int]]) -> GraphTopol
     """
     import networkx as nx
 
-    gone = set(failed)
+    gone = {tuple(np.ravel(pair).tolist()) for pair in failed}
     for pair in gone - set(map(tuple, topology.ends.tolist())):
-        raise ValueError(f"there is no link {pair[0]}→{pair[1]} in {topology.name}")
+        raise ValueError(f"there is no link {'→'.join(map(str, pair))} in {topology.name}")
     rest: nx.MultiDiGraph[int] = nx.MultiDiGraph()
     rest.add_nodes_from(range(topology.size))
     rest.add_nodes_from(range(topology.size, 1 + int(topology.ends.max())), switch=True)
