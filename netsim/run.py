@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from netsim.checks import check_size
 from netsim.flatten import Conditions
 from netsim.load import check_dims, congestion, link_load, traffic
 from netsim.models import MODELS
-from netsim.checks import check_size
 from netsim.network import Network
 from swing.schedule import Message, Schedule
 
