@@ -13,8 +13,8 @@ def check_number(name: str, value: object, positive: bool = False) -> None:
     Raises:
         ValueError: it is not.
     """
-    number = isinstance(value, (int, float, np.integer, np.floating))
-    if not number or not np.isfinite(value) or value < 0 or (positive and value == 0):
+    fine = isinstance(value, (int, float, np.integer, np.floating)) and 0 <= value < np.inf
+    if not fine or (positive and not value):
         what = "above 0" if positive else "0 or above"
         raise ValueError(f"{name} must be a number {what}, not {value}")
 
