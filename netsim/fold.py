@@ -210,10 +210,9 @@ def _same(
         moved = np.stack([to[src], to[dst], sent])
         if (table[:, np.lexsort(table)] != moved[:, np.lexsort(moved)]).any():
             return False
-        here, there = (row.ways(a, b, ties, ()) for a, b in ((src, dst), (to[src], to[dst])))
-        if not all(map(np.array_equal, here._replace(links=over[here.links]), there)):
-            return False
-    return True
+    src, dst, _ = np.concatenate([np.zeros((3, 0), dtype=np.int64), *along], axis=1)
+    here, there = (row.ways(a, b, ties, ()) for a, b in ((src, dst), (to[src], to[dst])))
+    return all(map(np.array_equal, here._replace(links=over[here.links]), there))
 
 
 def _over(row: Row, to: Array, turned: bool = False) -> Array | None:

@@ -1,6 +1,9 @@
 """``make results``: every figure and table of this folder, each from one command.
 
 Rows that are in ``data/`` already are not simulated again: delete a file to renew it.
+
+``python results/make.py --time MODEL …`` simulates every row of a model anew, keeps none, and
+prints the wall seconds they take, and their sum.
 """
 
 from __future__ import annotations
@@ -12,7 +15,11 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 from collections import defaultdict
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -50,14 +57,20 @@ def file(place: str) -> str:
     return f"data/{place.replace(':', '-')}.csv"
 
 
-def sweep(place: str, out: str, model: str, sizes: str, more: str = "") -> str:
-    """The command that simulates the paper's algorithms on a topology."""
+def algorithms(place: str) -> list[str]:
+    """The paper's, as far as they go there."""
     dims = place.partition(":")[2].split("x")
     # The paper's cycles; the packets of 32,766 steps of 16,384 nodes would need 20 GB.
     two_cycles = len(dims) == 2 and int(dims[0]) % int(dims[1]) == 0 and place != "torus:128x128"
-    names = "".join(f" --algorithm {name}" for name in ALGORITHMS[: 5 if two_cycles else 4])
+    return ALGORITHMS[: 5 if two_cycles else 4]
+
+
+def sweep(places: Sequence[str], out: str, model: str, sizes: str, more: str = "") -> str:
+    """The command that simulates the algorithms of the first of some topologies on all of them."""
+    where = " ".join(f"--topology {place}" for place in places)
+    names = "".join(f" --algorithm {name}" for name in algorithms(places[0]))
     return (
-        f"sweep --topology {place}{names} --model {model} --sizes {sizes} {RULES}{more} "
+        f"sweep {where}{names} --model {model} --sizes {sizes} {RULES}{more} "
         f"--prune 5 --csv {out} --resume"
     )
 
@@ -65,8 +78,8 @@ def sweep(place: str, out: str, model: str, sizes: str, more: str = "") -> str:
 def sweeps(place: str, out: str, more: str = "") -> list[str]:
     """The commands for all sizes."""
     return [
-        sweep(place, out, "packet", f"32B:{LIMIT}:x4", more),
-        sweep(place, out, "flow", "128MiB:2GiB:x4", more),
+        sweep([place], out, "packet", f"32B:{LIMIT}:x4", more),
+        sweep([place], out, "flow", "128MiB:2GiB:x4", more),
     ]
 
 
@@ -75,7 +88,7 @@ def commands() -> dict[str, list[str]]:
     rates = "".join(f" --bandwidth {rate}" for rate in RATES)
     found = {f"data of {place}": sweeps(place, file(place)) for place in PLACES}
     found["data of all bandwidths"] = sweeps("torus:8x8", BY_RATE, rates)
-    alone = [sweep(place, FLOWS, "flow", "32B:2GiB:x4") for place in MEASURED]
+    alone = [sweep([place], FLOWS, "flow", "32B:2GiB:x4") for place in MEASURED]
     found["data of the flow model alone"] = alone
     for name, places in GOODPUT.items():
         files = " ".join(map(file, places))
@@ -98,6 +111,28 @@ def commands() -> dict[str, list[str]]:
     return found
 
 
+TIMED = {"analytic": "32B:2GiB:x4", "flow": "32B:2GiB:x4", "packet": "32B:8MiB:x4"}
+
+
+def clock(models: list[str]) -> None:
+    """Print how long the paper's whole evaluation takes under some models."""
+    for model in models:
+        if model not in TIMED:
+            sys.exit(f"no model {model!r}: choose from {', '.join(TIMED)}")
+    rates = "".join(f" --bandwidth {rate}" for rate in RATES)
+    for model in models:
+        total = 0.0
+        groups = [list(g) for _, g in groupby(sorted(PLACES, key=algorithms), key=algorithms)]
+        for places, more in [*((places, "") for places in groups), (["torus:8x8"], rates)]:
+            with tempfile.TemporaryDirectory() as folder:
+                begin = time.perf_counter()
+                run(sweep(places, f"{folder}/rows.csv", model, TIMED[model], more))
+                seconds = time.perf_counter() - begin
+            total += seconds
+            print(f"{model:9}{seconds:8.1f} s  {' '.join(places)}{more}", flush=True)
+        print(f"{model:9}{total:8.1f} s  all", flush=True)
+
+
 HEAD = """# Results
 
 Written by `make results`. Each figure is made by the commands beside it, run in this folder as
@@ -108,6 +143,7 @@ begins its next step when it has received what it should and has sent what it sh
 an algorithm are merged, the better one counts;
 of a run of equal steps the first 16 are followed (`netsim.flatten.KEEP`). No constant is fitted
 but the two of HammingMesh, from three runtimes of 32 B (`netsim/topology/hamming_mesh.py`).
+How long simulating takes: SPEED.md.
 
 """
 
@@ -218,4 +254,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--time"]:
+        clock(sys.argv[2:] or list(TIMED))
+    else:
+        main()
