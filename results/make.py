@@ -155,7 +155,7 @@ def main() -> None:
         print(f"[{i}/{len(todo)}] {name}", flush=True)
         for line in lines:
             run(line)
-    text = HEAD + deviations() + congestion()
+    text = HEAD + deviations() + (HERE / "why.md").read_text() + congestion()
     for name, lines in todo.items():
         if not name.startswith("data of"):
             block = "\n".join(lines)
