@@ -30,8 +30,10 @@ demo: .venv/.stamp  ## a tour in two minutes: schedule, sweep, plots, report, re
 test: .venv/.stamp  ## every test, MPI ranks under MPICH
 	.venv/bin/python -m pytest
 
-test-mpi4py: .venv/.stamp  ## mpi4py's own tests of collectives on swing.Comm (fetches them)
-	.venv/bin/python tests/mpi4py_suite.py || [ $$? = 3 ]
+test-mpi4py: .venv/.stamp .venv-openmpi/.stamp  ## mpi4py's own tests on swing.Comm, both MPIs (fetches them)
+	for place in .venv .venv-openmpi; do \
+	    $$place/bin/python tests/mpi4py_suite.py || [ $$? = 3 ] || exit 1; \
+	done
 
 # As root, or with more ranks than cores, Open MPI refuses to start unless told so.
 test-openmpi: export MPIEXEC = $(CURDIR)/.venv-openmpi/bin/mpiexec

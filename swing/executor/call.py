@@ -33,20 +33,34 @@ def allreduce(
     timeout: float | None,
 ) -> Any:
     """See `swing.executor.allreduce`."""
+    if not (device.is_on_device(sendbuf) or device.is_on_device(recvbuf)):
+        return _allreduce(comm, sendbuf, recvbuf, op, wanted, timeout)
+    result = sendbuf if recvbuf is None else recvbuf
+    in_place = recvbuf is None or sendbuf is MPI.IN_PLACE
+    copies = device.Copies(result if in_place else sendbuf, result)
+    try:
+        given = copies.source, None if in_place else copies.target
+        _allreduce(comm, *given, op, wanted, timeout, copies)
+    finally:
+        copies.finish()
+    return result
+
+
+def _allreduce(
+    comm: MPI.Comm,
+    sendbuf: Any,
+    recvbuf: Any,
+    op: MPI.Op | None,
+    wanted: Wanted,
+    timeout: float | None,
+    copies: device.Copies | None = None,
+) -> Any:
+    """The same for buffers in host memory, which may stand for others."""
     asked = Call(comm, sendbuf, recvbuf, op, *wanted)
     op = operation(comm, op)
     check_types(wanted)
     result = sendbuf if recvbuf is None else recvbuf
     deadline = None if timeout is None else Deadline(timeout)
-    if device.is_on_device(sendbuf) or device.is_on_device(recvbuf):
-        device.check_writable(result)
-        send, recv = device.host_for(sendbuf), device.host_for(recvbuf)
-        device.fetch(sendbuf, send)
-        if sendbuf is MPI.IN_PLACE:
-            device.fetch(recvbuf, recv)
-        allreduce(comm, send, recv, op, wanted, timeout)
-        device.put(send if recvbuf is None else recv, result)
-        return result
     try:
         reason = delegated(comm, result, op)
         if reason:
@@ -62,17 +76,24 @@ def allreduce(
         raise
     if reason:
         sent = MPI.IN_PLACE if in_place else sendbuf
+        if copies is not None:
+            copies.start()
+            copies.finish()
         if deadline is None:
             MPI.Comm.Allreduce(comm, sent, result, op)
         else:
             wait_for(MPI.Comm.Iallreduce(comm, sent, result, op), deadline, "MPI_Iallreduce")
+        if copies is not None:
+            copies.put_all()
         return result
     assert isinstance(comm, MPI.Intracomm)
     shape = len(recv), recv.dtype, datatype
     context = agree(comm, "Allreduce", *shape, op, wanted, deadline)
     shared = all(isinstance(b, Shared) for b in (sendbuf, result) if b is not MPI.IN_PLACE)
-    program = context.program(wanted, send, recv, reduce, deadline, shared)
-    if deadline is None and op.is_predefined and not ON:
+    if copies is not None:
+        copies.start()
+    program = context.program(wanted, send, recv, reduce, deadline, shared, copies)
+    if deadline is None and op.is_predefined and not ON and copies is None:
         table.note(asked, program, context)
     context.run(program, sendbuf, result)
     return result

@@ -18,6 +18,7 @@ from mpi4py import MPI
 
 from swing.executor.blocks import Blocks
 from swing.executor.compiled import Bound, Compiled, why_plain
+from swing.executor.device import PART, Copies
 from swing.executor.door import table
 from swing.executor.memory import borrow, is_same
 from swing.executor.ops import Reduction
@@ -26,6 +27,7 @@ from swing.executor.planner import Planner, Wanted
 from swing.executor.progress import Operation, Rounds
 from swing.executor.run import Deadline, Program, bind, run
 from swing.executor.shared import LEAST, PIECE, Window, compile_shared, find
+from swing.executor.staging import stage
 
 _PROGRAMS = 64  # compiled; the least recently used one is dropped
 
@@ -82,12 +84,13 @@ class Context:
         reduce: Reduction,
         deadline: Deadline | None,
         shared: bool = False,
+        copies: Copies | None = None,
     ) -> Program:
         """The program that reduces ``send`` into ``recv``, both (count,) of one type.
 
         It knows where their memory is and does not keep it alive, so that it can be kept for
         later calls on the same memory. If they are ``shared``, and "auto" is wanted, all ranks
-        reduce there.
+        reduce there. If they stand for a GPU's, ``copies`` are made along the way.
 
         Raises:
             ValueError: what is wanted does not fit, or the vectors overlap.
@@ -100,12 +103,15 @@ class Context:
                 return found
         plan = self.planner.plan(wanted, count, dtype.itemsize, is_same(send, recv))
         scratch = self._room(plan.scratch * dtype.itemsize).view(dtype)
-        if deadline is None and not why_plain(dtype, reduce):
+        if deadline is None and copies is None and not why_plain(dtype, reduce):
             compiled = self.compiled(plan, dtype, reduce)
             return [Bound(compiled, *map(MPI.Get_address, (send, recv, scratch)))]
         there, here = (borrow(MPI.Get_address(v), count, dtype) for v in (send, recv))
         memory = there, here, scratch
-        return bind(plan, memory, reduce, self.comm, deadline)
+        if copies is None:
+            return bind(plan, memory, reduce, self.comm, deadline)
+        staged = stage(plan, max(1, PART // dtype.itemsize), is_same(send, recv))
+        return bind(staged, memory, reduce, self.comm, deadline, copies)
 
     def _compiled(self, plan: Plan, dtype: np.dtype[Any], reduce: Reduction) -> Compiled:
         return Compiled(plan, dtype, reduce, self.comm)

@@ -14,7 +14,10 @@ from typing import Any
 
 import numpy as np
 
-STAGING = "through pinned host memory; CuPy's current stream is synchronised before and after"
+STAGING = "through pinned host memory, in parts and in order with CuPy's current stream"
+PART = 2**22
+"""Bytes of a part: copying it takes long beside what it takes to begin."""
+
 _ON_GPU = (2, 10, 13)  # DLPack's numbers of CUDA, ROCm and CUDA managed memory
 _MEMORY_TYPE, _HOST = 2, 1  # CUDA's numbers of a pointer's attribute and of its value
 _UNKNOWN = (1, 3)  # errors: no memory that the driver knows; not one call has been made to it
@@ -86,6 +89,66 @@ def put(host: Any, buffer: Any) -> None:
     _synchronize()
 
 
+class Copies:
+    """Vectors of which some are in GPU memory, host memory for these, and copies between the two.
+
+    All copies are queued on CuPy's current stream, behind what the caller has queued there.
+
+    Args:
+        source: buffer, or ``[buf, …]`` specification, to be reduced.
+        target: where the result goes; may be ``source``.
+
+    Attributes:
+        source, target: host buffers that stand for them.
+
+    Raises:
+        ImportError, ValueError: as `host_for`, or ``target`` is read-only.
+    """
+
+    def __init__(self, source: Any, target: Any) -> None:
+        check_writable(target)
+        self.source = host_for(source)
+        self.target = self.source if target is source else host_for(target)
+        self._from = _bytes(source, self.source)
+        self._to = _bytes(target, self.target)
+        self._stream: Any = None
+        self._came: list[Any] = []  # an event for each part
+
+    def start(self) -> None:
+        """Begin to copy the source to the host, part by part."""
+        import cupy
+
+        self._stream = cupy.cuda.get_current_stream()
+        there, here = self._from
+        for start in range(0, len(there), PART):
+            some = slice(start, start + PART)
+            there[some].get(out=here[some], stream=self._stream, blocking=False)
+            self._came.append(self._stream.record())
+
+    def fetch(self, part: np.ndarray) -> None:
+        """Wait until a part of the source's stand-in is there; at once if it is no stand-in."""
+        start = part.ctypes.data - self._from[1].ctypes.data
+        for event in self._came[max(start, 0) // PART : -(-(start + part.nbytes) // PART)]:
+            event.synchronize()
+
+    def put(self, part: np.ndarray) -> None:
+        """Begin to copy a part of the target's stand-in to where it belongs."""
+        there, here = self._to
+        if len(there):
+            start = part.ctypes.data - here.ctypes.data
+            some = slice(start, start + part.nbytes)
+            there[some].set(here[some], stream=self._stream)
+
+    def put_all(self) -> None:
+        """Begin to copy all of the target's stand-in."""
+        self.put(self._to[1])
+
+    def finish(self) -> None:
+        """Wait until all copies are over."""
+        if self._stream is not None:
+            self._stream.synchronize()
+
+
 def check_writable(buffer: Any) -> None:
     """Raise ValueError if a buffer is device memory marked read-only."""
     if isinstance(buffer, (list, tuple)) and buffer:
@@ -107,6 +170,16 @@ def _array(buffer: Any) -> Any:
             "a device buffer is not contiguous: make it so first, a = cupy.ascontiguousarray(a)"
         )
     return array
+
+
+def _bytes(buffer: Any, host: Any) -> tuple[Any, np.ndarray]:
+    """(nbytes,) GPU memory and what stands for it; both empty for a host buffer."""
+    if host is buffer:
+        return (), np.empty(0, np.uint8)
+    if isinstance(buffer, (list, tuple)):
+        buffer, host = buffer[0], host[0]
+    there, here = (a.reshape(-1, order="A").view(np.uint8) for a in (_array(buffer), host))
+    return there, here
 
 
 @cache

@@ -18,10 +18,12 @@ class Do(IntEnum):
     WAIT      wait for ``length`` requests, from ``slot`` on
     COPY      out = a
     REDUCE    out = a ⊕ b; out may be either of them
+    FETCH     wait until ``length`` elements of ``a``, or as many as there are, came from the device
+    PUT       begin to copy them to the device
     ========  =================================================================================
     """
 
-    ISEND, IRECV, SWAP, WAIT, COPY, REDUCE = range(6)
+    ISEND, IRECV, SWAP, WAIT, COPY, REDUCE, FETCH, PUT = range(8)
 
 
 class Place(NamedTuple):

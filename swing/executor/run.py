@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from mpi4py import MPI
 
+from swing.executor.device import Copies
 from swing.executor.instruction import Do, Instruction, Place
 from swing.executor.ops import Reduction
 from swing.executor.plan import Plan
@@ -61,11 +62,12 @@ class Awaited(NamedTuple):
 
 
 def bind(
-    plan: Plan,
+    plan: Iterable[Instruction],
     memory: Memory,
     reduce: Reduction,
     comm: MPI.Intracomm,
     deadline: Deadline | None = None,
+    copies: Copies | None = None,
 ) -> Program:
     """The program that carries out this rank's plan; every other rank of ``comm`` has its own.
 
@@ -79,7 +81,7 @@ def bind(
 
     return [
         partial(wait, call) if awaits else call
-        for awaits, call in _actions(plan, memory, reduce, traffic, swap=deadline is None)
+        for awaits, call in _actions(plan, memory, reduce, traffic, deadline is None, copies)
     ]
 
 
@@ -108,7 +110,12 @@ def play(
 
 
 def _actions(
-    plan: Plan, memory: Memory, reduce: Reduction, traffic: _Traffic, swap: bool
+    plan: Iterable[Instruction],
+    memory: Memory,
+    reduce: Reduction,
+    traffic: _Traffic,
+    swap: bool,
+    copies: Copies | None = None,
 ) -> Iterator[tuple[bool, Callable[[], Any]]]:
     """What to call for each instruction, and whether it says what to await."""
 
@@ -137,6 +144,10 @@ def _actions(
             yield True, partial(traffic.take, i.step, range(i.slot, i.slot + i.length))
         elif i.do == Do.COPY:
             yield False, partial(np.copyto, at(i.out, i.length), at(i.a, i.length))
+        elif i.do in (Do.FETCH, Do.PUT):
+            assert copies is not None
+            move = copies.fetch if i.do == Do.FETCH else copies.put
+            yield False, partial(move, at(i.a, i.length))
         else:
             left, right, out = (at(place, i.length) for place in (i.a, i.b, i.out))
             yield False, partial(reduce, left, right, out=out)

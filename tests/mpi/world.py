@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from hashlib import blake2b
 
 import ml_dtypes
 import numpy as np
@@ -52,7 +54,15 @@ def everywhere(truth: object) -> bool:
 
 def same_bytes(vector: np.ndarray) -> bool:
     """Whether every rank has the same bytes."""
-    mine = np.frombuffer(vector.tobytes(), np.uint8)
+    return not differing([vector])
+
+
+def differing(vectors: Sequence[np.ndarray]) -> list[int]:
+    """Which vectors have not the same bytes on every rank."""
+    digests = [blake2b(vector.tobytes(), digest_size=8).digest() for vector in vectors]
+    mine = np.array([int.from_bytes(digest, "little", signed=True) for digest in digests])
     first = mine.copy()
     WORLD.Bcast(first)
-    return everywhere((mine == first).all())
+    differs = (mine != first).astype("u1")
+    WORLD.Allreduce(MPI.IN_PLACE, differs, MPI.MAX)
+    return np.flatnonzero(differs).tolist()

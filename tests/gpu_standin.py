@@ -1,0 +1,102 @@
+"""Host memory that is told to be a GPU's, and as much of CuPy as `swing.executor.device` uses."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+
+from swing.executor import device
+
+
+class OnDevice:
+    """Host memory that is told to be a GPU's, and only copied as such."""
+
+    def __init__(self, values, readonly=False):
+        self.host = np.array(values, order="K")
+        self.readonly = readonly
+
+    @property
+    def __cuda_array_interface__(self):
+        shape, typestr = self.host.shape, self.host.dtype.str
+        data = (self.host.ctypes.data, self.readonly)
+        strides = None if self.host.flags.c_contiguous else self.host.strides
+        return {
+            "shape": shape, "typestr": typestr, "data": data, "strides": strides, "version": 3
+        }  # fmt: skip
+
+
+class Stream:
+    """Copies to the host are over as late as can be: when somebody waits for them.
+
+    Copies to the device are over at once, so that what is copied too early is copied wrong.
+    """
+
+    def __init__(self, log):
+        self.queue, self.log = [], log
+
+    def record(self):
+        n = len(self.queue)
+        return SimpleNamespace(synchronize=lambda: self.run(n))
+
+    def synchronize(self):
+        self.log.append("synchronize")
+        self.run(len(self.queue))
+
+    def run(self, n):
+        for i in range(n):
+            if self.queue[i]:
+                self.queue[i]()
+                self.queue[i] = None
+
+
+class Array:
+    """A CuPy array."""
+
+    def __init__(self, memory, stream):
+        self.memory, self.stream = memory, stream
+        self.shape, self.dtype, self.flags = memory.shape, memory.dtype, memory.flags
+
+    def __len__(self):
+        return len(self.memory)
+
+    def __getitem__(self, some):
+        return Array(self.memory[some], self.stream)
+
+    def reshape(self, *shape, order):
+        return Array(self.memory.reshape(*shape, order=order), self.stream)
+
+    def view(self, dtype):
+        return Array(self.memory.view(dtype), self.stream)
+
+    def get(self, *, out, stream=None, blocking=True):
+        self.stream.log.append("get")
+        sent = self.memory.copy()
+        self.stream.queue.append(lambda: np.copyto(out, sent))
+        if blocking:
+            self.stream.run(len(self.stream.queue))
+
+    def set(self, host, stream=None):
+        self.stream.log.append("set")
+        np.copyto(self.memory, host)
+
+
+def install(monkeypatch):
+    """Put the stand-in where CuPy is looked for; what it does is in ``log``."""
+    cupy, cupyx = ModuleType("cupy"), ModuleType("cupyx")
+    cupy.log = []
+    stream = Stream(cupy.log)
+    cupy.asarray = lambda buffer: Array(buffer.host, stream)
+    cupy.cuda = SimpleNamespace(get_current_stream=lambda: stream)
+
+    def empty_pinned(shape, dtype, order):
+        array = np.empty(shape, dtype, order)
+        array.reshape(-1, order="A").view(np.uint8).fill(0xAA)
+        return array
+
+    cupyx.empty_pinned = empty_pinned
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setitem(sys.modules, "cupyx", cupyx)
+    monkeypatch.setattr(device, "is_device_memory", lambda address: True)
+    return cupy

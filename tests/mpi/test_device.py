@@ -1,0 +1,74 @@
+"""GPU memory that is staged, with a stand-in for CuPy that copies as late as it may."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+import swing
+from swing.executor import allreduce, context, device
+from tests.gpu_standin import OnDevice, install
+from tests.mpi.world import RANK, SIZE, choices, mixed, tori
+
+
+@pytest.fixture(autouse=True)
+def cupy(monkeypatch):
+    for module in (device, context):
+        monkeypatch.setattr(module, "PART", 256)
+    return install(monkeypatch)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_parts_come_in_time_and_leave_when_they_are_done(comm, in_place):
+    for choice, count in itertools.product(choices(tori()[0])[in_place::2], (0, 999)):
+        mine = mixed(count, np.float32)
+        expected = allreduce(comm, mine, np.empty_like(mine), **choice)
+        send, recv = OnDevice(mine), OnDevice(np.full_like(mine, np.nan))
+        if in_place:
+            assert allreduce(comm, send, **choice) is send
+            recv = send
+        else:
+            assert allreduce(comm, send, recv, **choice) is recv
+            assert send.host.tobytes() == mine.tobytes()
+        assert recv.host.tobytes() == expected.tobytes(), (choice, count)
+
+
+def test_some_ranks_have_it_on_the_device_and_others_do_not(comm):
+    mine = np.full((30, 40), RANK, order="F")
+    result = OnDevice(np.zeros_like(mine)) if RANK % 2 else np.zeros_like(mine)
+    allreduce(comm, OnDevice(mine) if RANK < 2 else mine, result, algorithm="ring")
+    assert (getattr(result, "host", result) == SIZE * (SIZE - 1) // 2).all()
+
+
+def test_types_operations_and_deadlines_are_as_on_the_host(comm):
+    pair = np.zeros(500, "f4,i4")
+    pair["f0"], pair["f1"] = np.arange(500) * (-1) ** RANK, RANK
+    there = OnDevice(pair.view(np.uint8))
+    allreduce(comm, [there, MPI.FLOAT_INT], op=MPI.MAXLOC, timeout=60)
+    comm.Allreduce(MPI.IN_PLACE, [pair, MPI.FLOAT_INT], MPI.MAXLOC)
+    assert (there.host.view("f4,i4") == pair).all()
+    first = MPI.Op.Create(lambda a, b, datatype: b.__setitem__(slice(None), a), commute=False)
+    there = OnDevice(np.full(500, RANK))
+    assert (allreduce(comm, there, op=first).host == 0).all()
+    first.Free()
+
+
+def test_the_other_collectives_are_staged_whole(comm):
+    ours = swing.Comm(comm)
+    there, piece = OnDevice(np.full(3 * SIZE, RANK)), OnDevice(np.zeros(3, int))
+    ours.Reduce_scatter_block(there, piece)
+    assert (piece.host == SIZE * (SIZE - 1) // 2).all()
+    ours.Allgather(piece, there)
+    assert (there.host == piece.host[0]).all()
+    request = ours.Iallreduce(MPI.IN_PLACE, there)
+    request.Wait()
+    assert (there.host == SIZE * piece.host[0]).all()
+
+
+def test_a_call_that_is_refused_copies_nothing(comm, cupy):
+    with pytest.raises(ValueError, match="make them equal"):
+        allreduce(comm, OnDevice(np.ones(3)), OnDevice(np.ones(4)))
+    assert not cupy.log
