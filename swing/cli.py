@@ -44,7 +44,9 @@ def invoke(command: click.Command, name: str, args: Sequence[str] | None = None)
         message = error.format_message()
     except MemoryError:
         message = "there is not enough memory for that: choose a smaller topology"
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    except ValueError as error:
         message = str(error)
     except click.Abort:
         message = "interrupted"

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ import pytest
 import netsim
 import swing
 from mpi_bench.launcher import command
+from netsim.report import describe, page
+from swing import export
 from swing.algorithms import SHIPPED, variants
 from swing.algorithms.plugins import GROUP
 
@@ -34,7 +37,8 @@ def install(folder, name, points, code=""):
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
     """The example, found as if pip had installed it."""
-    install(tmp_path, "ring_of_rings", {"ring_of_rings": "ring_of_rings:ring_of_rings"})
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    install(tmp_path, "ring_of_rings", project["entry-points"][GROUP])
     shutil.copy(EXAMPLE / "ring_of_rings.py", tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
@@ -86,6 +90,19 @@ def test_the_commands_know_it(installed):
         )
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["algorithm"] == "ring_of_rings"
+
+
+@pytest.mark.parametrize("name", ["schedule.json", "schedule.xml"])
+def test_reports_show_it_and_files_bring_it_back(installed, name):
+    torus, network = swing.Torus((3, 4)), netsim.paper_network("torus:3x4")
+    schedule = swing.schedule("ring_of_rings", torus)
+    (path,) = export.write(schedule, installed / name)
+    back = export.read(path, torus=torus)
+    assert back.name == "ring_of_rings"
+    assert str(swing.verify(back)) == str(swing.verify(schedule))
+    runs = [netsim.simulate(s, network, 2**20) for s in (schedule, back)]
+    assert runs[0].seconds == pytest.approx(runs[1].seconds, rel=1e-12)
+    assert "ring_of_rings" in page(describe(runs, [2**10, 2**20]))
 
 
 def test_it_runs_under_mpi(installed):

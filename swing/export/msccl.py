@@ -144,7 +144,8 @@ def write(schedule: Schedule, least: int = 0, most: int = 2**40) -> Iterator[str
             scratch, landed = True, cells._replace(buffer=SCRATCH)
             ranks[rank].add(where, "r", None, landed)
             ranks[rank].add(where, "re" if m.op is Op.REDUCE else "cpy", landed, cells)
-    name = re.sub(r"[^\w.+-]", "_", f"{schedule.name}_{schedule.variant}", flags=re.ASCII)
+    full = "_".join(filter(None, (schedule.name, schedule.variant)))
+    name = re.sub(r"[^\w.+-]", "_", full, flags=re.ASCII)
     yield (
         f'<algo name="{name[:MOST_NAME]}" proto="Simple" nchannels="{len(schedule.parts)}" '
         f'nchunksperloop="{schedule.nblocks}" ngpus="{len(ranks)}" coll="allreduce" '
