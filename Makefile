@@ -41,7 +41,7 @@ test-openmpi: export OMPI_ALLOW_RUN_AS_ROOT = 1
 test-openmpi: export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
 test-openmpi: export PRTE_MCA_rmaps_default_mapping_policy = :oversubscribe
 test-openmpi: .venv-openmpi/.stamp  ## the MPI tests under Open MPI
-	.venv-openmpi/bin/python -m pytest tests/test_under_mpi.py
+	.venv-openmpi/bin/python -m pytest tests/test_under_mpi.py tests/test_export_peers.py -k 'ranks or open_mpi'
 
 lint: .venv/.stamp  ## ruff and mypy
 	.venv/bin/ruff check

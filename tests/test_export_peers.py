@@ -17,8 +17,8 @@ import pytest
 import netsim
 import swing
 from mpi_bench.launcher import command
-from swing.export import chakra, mpich, smpi, write
-from swing.export.rules import Rule
+from swing.export import chakra, mpich, openmpi, smpi, write
+from swing.export.rules import Rule, chosen
 
 DIMS = [(8,), (16,), (4, 4), (6, 10)]
 WAYS = {
@@ -108,17 +108,17 @@ if comm.rank == 0:
 """
 
 
-def libmpi():
+def libmpi(name="MPICH", version=12):
     pytest.importorskip("mpi4py")
-    found = Path(sysconfig.get_path("data"), "lib", "libmpi.so.12")
+    found = Path(sysconfig.get_path("data"), "lib", f"libmpi.so.{version}")
     if not found.exists():
-        pytest.skip("MPICH is not installed in this environment")
+        pytest.skip(f"{name} is not installed in this environment")
     return found
 
 
-def under_mpich(tmp_path, **variables):
-    (tmp_path / "program.py").write_text(PROGRAM)
-    argv, env = command(4, [sys.executable, str(tmp_path / "program.py")])
+def under_mpi(tmp_path, ranks=4, program=PROGRAM, **variables):
+    (tmp_path / "program.py").write_text(program)
+    argv, env = command(ranks, [sys.executable, str(tmp_path / "program.py")])
     return subprocess.run(
         argv, env=os.environ | env | variables, capture_output=True, text=True, timeout=100
     )
@@ -130,10 +130,10 @@ def test_mpich_obeys_the_table(tmp_path):
     for algorithm in ("ring", "recursive_doubling"):
         table = tmp_path / f"{algorithm}.json"
         table.write_text("".join(mpich.write([Rule(0, algorithm)], 4, base)))
-        by_table = under_mpich(tmp_path, MPIR_CVAR_COLL_SELECTION_TUNING_JSON_FILE=str(table))
+        by_table = under_mpi(tmp_path, MPIR_CVAR_COLL_SELECTION_TUNING_JSON_FILE=str(table))
         assert by_table.returncode == 0, by_table.stderr
         bits[algorithm] = by_table.stdout
-    forced = under_mpich(tmp_path, MPIR_CVAR_ALLREDUCE_INTRA_ALGORITHM="ring")
+    forced = under_mpi(tmp_path, MPIR_CVAR_ALLREDUCE_INTRA_ALGORITHM="ring")
     assert len(forced.stdout.strip()) == len(hashlib.sha256().hexdigest())
     assert bits["ring"] == forced.stdout
     assert bits["ring"] != bits["recursive_doubling"]  # they add in different orders
@@ -144,6 +144,38 @@ def test_mpich_reads_the_table_and_refuses_a_key_it_does_not_know(tmp_path):
     table["collective=allreduce"]["comm_type=intra"] = {"weather=fine": {}}
     path = tmp_path / "table.json"
     path.write_text(json.dumps(table))
-    done = under_mpich(tmp_path, MPIR_CVAR_COLL_SELECTION_TUNING_JSON_FILE=str(path))
+    done = under_mpi(tmp_path, MPIR_CVAR_COLL_SELECTION_TUNING_JSON_FILE=str(path))
     assert done.returncode != 0
     assert "unknown key weather=fine" in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("dims", DIMS, ids=lambda d: "x".join(map(str, d)))
+def test_mpich_starts_with_the_table_of_a_torus(dims, tmp_path):
+    torus, table = swing.Torus(dims), tmp_path / "table.json"
+    table.write_text("".join(mpich.write(chosen(torus), torus.size, libmpi().read_bytes())))
+    done = under_mpi(
+        tmp_path, 1, "from mpi4py import MPI\nprint(MPI.COMM_WORLD.allreduce(1))",
+        MPIR_CVAR_COLL_SELECTION_TUNING_JSON_FILE=str(table),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+def test_open_mpi_obeys_the_rules(tmp_path):
+    libmpi("Open MPI", 40)
+    bits = {}
+    for algorithm in ("ring", "recursive_doubling"):
+        rules = tmp_path / algorithm
+        rules.write_text("".join(openmpi.write([Rule(0, algorithm)], 4)))
+        number = str(openmpi.ALGORITHMS.index(algorithm))
+        ways = [
+            {"OMPI_MCA_coll_tuned_dynamic_rules_filename": str(rules)},
+            {"OMPI_MCA_coll_tuned_allreduce_algorithm": number},
+        ]
+        by_rules, forced = (
+            under_mpi(tmp_path, OMPI_MCA_coll_tuned_use_dynamic_rules="1", **way) for way in ways
+        )
+        assert by_rules.returncode == forced.returncode == 0, by_rules.stderr + forced.stderr
+        assert len(by_rules.stdout.strip()) == len(hashlib.sha256().hexdigest())
+        assert by_rules.stdout == forced.stdout
+        bits[algorithm] = by_rules.stdout
+    assert bits["ring"] != bits["recursive_doubling"]
