@@ -36,7 +36,7 @@ SIZES = click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:
                      show_default=True)  # fmt: skip
 PACKETS = click.option("--packets", type=Parsed("size", parse_size), default="8MiB",
                        show_default=True, help="Packets up to here, flows above.")  # fmt: skip
-MOST = click.option("--most", type=click.IntRange(1), default=12, show_default=True,
+MOST = click.option("--most", type=click.IntRange(1), default=16, show_default=True,
                     help="Candidates that are simulated at a size, at most.")  # fmt: skip
 KEEP = click.option("--keep", type=click.FloatRange(1), default=2.0, show_default=True,
                     help="Simulate what the analytic model finds so many times slower than the "
@@ -165,7 +165,8 @@ def _tuned(
             click.echo(f"{place.name} {line}", err=True)
 
     rivals = replace(search, enough=0.0)  # all of them, to be compared with
-    tune([case(named) for named in published(place.torus)], wanted, rivals, found, tell)
+    before_us = [case(named) for named in published(place.torus, later=True)]
+    tune(before_us, wanted, rivals, found, tell)
     tune([case(named) for named in family(place.torus)], wanted, search, found, tell)
     return Entry(
         tuple(wanted),
@@ -183,7 +184,7 @@ def ended(seconds: float | None) -> float | None:
 
 def _row(entry: Entry, network: Network, n: int) -> dict[str, Any]:
     ranked = entry.ranked(n)
-    rivals = {*published(network.topology.torus)}
+    rivals = {*published(network.topology.torus, later=True)}
     old = [(t, c) for t, c in ranked if (c.algorithm, c.options) in rivals]
     seconds, best = ranked[0]
     return {
@@ -211,6 +212,7 @@ def _print(rows: Iterable[dict[str, Any]], title: str) -> None:
             format_size(r["nbytes"]), r["winner"], micro(r["seconds"]), micro(r["swing_s"]),
             r["published"], micro(r["published_s"]),
             f"{r['published_s'] / r['seconds']:.2f}" if r["published_s"] else "",
-            micro(r["lower_bound_s"]), f"{r['seconds'] / r['lower_bound_s']:.2f}",
+            micro(r["lower_bound_s"]),
+            f"{r['seconds'] / r['lower_bound_s']:.2f}" if r["lower_bound_s"] else "",
         )  # fmt: skip
     Console(width=None if sys.stdout.isatty() else 160).print(table)

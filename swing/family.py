@@ -23,6 +23,9 @@ PUBLISHED: dict[str, tuple[str, ...]] = {
 }
 """What the Swing paper measures, and measures itself against: algorithms and variants."""
 
+LATER: dict[str, tuple[str, ...]] = {"trivance": ("bandwidth", "latency")}
+"""What was published after it."""
+
 
 def family(torus: Torus) -> list[Named]:
     """All that an algorithm's own ``family`` lists, or its variants; for a search.
@@ -41,11 +44,15 @@ def family(torus: Torus) -> list[Named]:
     return found
 
 
-def published(torus: Torus) -> list[Named]:
-    """The rivals of the Swing paper, and its own two variants, that the torus allows."""
-    ways = [
-        (name, (("variant", v),) if v else ()) for name, some in PUBLISHED.items() for v in some
-    ]
+def published(torus: Torus, *, later: bool = False) -> list[Named]:
+    """The rivals of the Swing paper, and its own two variants, that the torus allows.
+
+    Args:
+        torus: the ranks.
+        later: with those that were published after it.
+    """
+    every = PUBLISHED | LATER if later else PUBLISHED
+    ways = [(name, (("variant", v),) if v else ()) for name, some in every.items() for v in some]
     return [
         (name, options)
         for name, options in ways
@@ -63,9 +70,10 @@ def _has_published_cycles(torus: Torus) -> bool:
 def shortlist(torus: Torus) -> list[Named]:
     """A few of the family, on all ports, that between them come near the best at any size."""
     halvings = sum((d - 1).bit_length() for d in torus.dims)
+    some = range(2, halvings, max(2, -(-halvings // 5)))  # at most five: each has to be estimated
     found: list[tuple[str, dict[str, Any]]] = [
         ("swing", {"variant": "latency"}),
-        *(("swing", {"variant": "hybrid", "k": k}) for k in range(2, halvings, 2)),
+        *(("swing", {"variant": "hybrid", "k": k}) for k in some),
         ("swing", {"variant": "bandwidth"}),
         ("recursive_multiplying", {"variant": "latency", "ports": max(1, len(torus.active))}),
         *(("recursive_multiplying", {"variant": "hybrid", "k": k}) for k in (1, 2)),

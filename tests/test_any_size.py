@@ -88,3 +88,16 @@ def test_other_sizes_load_the_links_little_more_than_powers_of_two(dims):
     assert least <= 1.15 * over_best("swing", power)
     if len(set(dims)) == 1:
         assert over_best("windows", dims) <= over_best("swing", dims, blocks="early")
+
+
+@pytest.mark.parametrize("name", ["swing", "recursive_doubling"])
+@pytest.mark.parametrize("dims", [(3,), (6,), (7,), (3, 5), (6, 4)], ids=str)
+def test_a_hybrid_takes_as_many_steps_as_on_the_next_power_of_two(dims, name):
+    torus = swing.Torus(dims)
+    steps = sum((d - 1).bit_length() for d in dims)
+    for k in range(steps + 1):
+        report = swing.verify(swing.schedule(name, torus, variant="hybrid", k=k, ports=None))
+        assert report.same_bits
+        assert report.nsteps == steps + k
+    with pytest.raises(ValueError, match=f"needs k from 0 to {steps}"):
+        swing.schedule(name, torus, variant="hybrid", k=steps + 1)

@@ -226,6 +226,16 @@ def test_tune_simulates_a_topology_or_reads_what_was_measured(tmp_path, capsys):
         assert "name a --topology to simulate, or" in capsys.readouterr().err
 
 
+def test_every_shipped_torus_was_compared_with_what_came_later():
+    for entry in shipped().entries.values():
+        assert any(c.algorithm == "trivance" for c in entry.candidates)
+
+
+def test_one_rank_has_a_table_too(capsys):
+    assert invoke(main, "netsim", ["compare", "--topology", "torus:1", "--sizes", "32B"]) == 0
+    assert "torus:1" in capsys.readouterr().out
+
+
 def test_compare_never_finds_a_published_schedule_faster(capsys):
     words = ["compare", "--topology", "torus:3x3", "--sizes", "32B,1MiB,32MiB", "--json"]
     assert invoke(main, "netsim", words) == 0

@@ -26,6 +26,7 @@ the hybrid is our own.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,7 @@ def xor_line(d: int, mirrored: bool = False, deliver: bool = False) -> Line:
     return fold(halving(peers(2 ** (d.bit_length() - 1), mirrored)), d, deliver)
 
 
+@lru_cache(maxsize=64)  # parts and hybrids share them
 def nested_line(d: int, wrap: bool = True, mirrored: bool = False) -> Line:
     """The reduce-scatter of a power of two, or one that is cut to d nodes."""
     if d & (d - 1) == 0:

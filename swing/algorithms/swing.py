@@ -26,6 +26,7 @@ sizes inside a torus, the order of the latency-optimal steps and cut rings are o
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -110,6 +111,7 @@ def swing_line(d: int, mirrored: bool = False, blocks: Blocks = "last") -> Line:
     return _odd(d, mirrored, blocks) if d % 2 else _even(d, mirrored, blocks)
 
 
+@lru_cache(maxsize=64)  # parts and hybrids share them
 def nested_line(d: int, wrap: bool = True, mirrored: bool = False) -> Line:
     """The reduce-scatter whose blocks stay together in halves of halves, whatever the size.
 
