@@ -41,7 +41,7 @@ sys.exit(cli.run())
 def mpirun(n, *argv):
     start, extra = command(n, [sys.executable, *argv])
     return subprocess.run(
-        start, env=os.environ | extra, capture_output=True, text=True, timeout=60, check=False
+        start, env=os.environ | extra, capture_output=True, text=True, timeout=600, check=False
     )
 
 

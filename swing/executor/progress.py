@@ -115,7 +115,8 @@ class Operation:
             self._rounds.close()
             self._fail(error)
         self.error, self.done = error, True
-        for call in self._at_end:
+        at_end, self._at_end = self._at_end, []  # they may refer to this operation
+        for call in at_end:
             call()
 
 

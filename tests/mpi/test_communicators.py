@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -178,6 +180,21 @@ def test_a_communicator_may_be_freed_while_operations_are_under_way(comm):
     for request, vector in zip(requests, vectors, strict=True):
         request.Wait()
         assert (vector == SIZE * (SIZE - 1) // 2).all()
+
+
+def test_an_operation_that_is_over_keeps_no_buffer(comm):
+    class Buffer(np.ndarray):
+        """An array that can be referred to weakly."""
+
+    ours, vector = swing.Comm(comm), np.ones(100).view(Buffer)
+    gone = weakref.ref(vector)
+    gc.disable()
+    try:
+        ours.Iallreduce(MPI.IN_PLACE, vector).Wait()
+        del vector
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_duplicates_are_freed_with_their_communicator():
