@@ -158,19 +158,6 @@ def _check_count(schedule: Schedule, nodes: int, nsteps: int) -> None:
         )
 
 
-def turns(messages: Messages) -> Array:
-    """(m,) 1, 2, … for the messages that a node starts at the same time, in their order."""
-    order = np.lexsort((messages.gate, messages.src))
-    src, gate = messages.src[order], messages.gate[order]
-    new = np.append(True, (src[1:] != src[:-1]) | (gate[1:] != gate[:-1]))[: len(order)]
-    first = np.flatnonzero(new)
-    turn = np.empty_like(order)
-    turn[order] = (
-        np.arange(len(order)) - np.repeat(first, np.diff(np.append(first, len(order)))) + 1
-    )
-    return turn
-
-
 def with_ends(messages: Messages, links: Links, network: Network) -> tuple[Messages, Links]:
     """Messages and links, with nodes' own links where they count.
 
@@ -258,7 +245,8 @@ class _Table:
             # A rank reduces one message after the other, and they come together.
             todo = np.bincount(dst, np.where(ops == Op.REDUCE, share, 0.0), p)[dst]
             cost = np.where(ops == Op.REDUCE, self.network.gamma * todo, 0.0)
-        ready, steps, late = self.start[src], np.full_like(src, s), self.delay[dst]
+        ready, steps = self.start[src], np.full_like(src, s)
+        late = self.delay[dst] + self.network.receive_overhead * np.bincount(dst, minlength=p)[dst]
         self.columns.append(
             [src, dst, share, steps, gate[sender], ready, group[receiver], own, cost, late]
         )

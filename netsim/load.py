@@ -24,7 +24,7 @@ class StepLoad:
         peak: fraction of the vector on the busiest link.
         drain: seconds per byte of the vector until the slowest link has carried its share.
         latency: seconds of the longest way.
-        sends: most messages that one rank sends.
+        sends, receives: most messages that one rank sends, receives.
         sent, received: largest fraction of the vector that one rank sends, receives.
         reduced: largest fraction of the vector that one rank reduces.
     """
@@ -33,6 +33,7 @@ class StepLoad:
     drain: float
     latency: float
     sends: int
+    receives: int
     sent: float
     received: float
     reduced: float
@@ -158,24 +159,27 @@ def _measure(schedule: Schedule, step: Step, network: Network, seed: Seed) -> St
     reduces = isinstance(step.op, np.ndarray) or step.op is Op.REDUCE
     if lines and network.uniform and isinstance(place, Grid):
         latency = max(network.latency(*path) for path in place.line_paths(lines[0]).tolist())
-        sends, sent, received = _per_node(*lines, place.dims)
+        sends, receives, sent, received = _per_node(*lines, place.dims)
         reduced = received if reduces else 0.0
-        return StepLoad(peak, drain, latency, round(sends), sent, received, reduced)
+        count = round(sends), round(receives)
+        return StepLoad(peak, drain, latency, *count, sent, received, reduced)
     flow = traffic(schedule, step)
     if not len(flow.src):
-        return StepLoad(0.0, 0.0, 0.0, 0, 0.0, 0.0, 0.0)
+        return StepLoad(0.0, 0.0, 0.0, 0, 0, 0.0, 0.0, 0.0)
     ops = np.broadcast_to(np.asarray(step.op, dtype=object), len(step))
     columns = (
         (flow.src, np.ones(len(step))),
+        (flow.dst, np.ones(len(step))),
         (flow.src, flow.weight),
         (flow.dst, flow.weight),
         (flow.dst, np.where(ops == Op.REDUCE, flow.weight, 0.0)),
     )
-    sends, sent, received, reduced = (
+    sends, receives, sent, received, reduced = (
         float(np.bincount(node, weight, place.size).max()) for node, weight in columns
     )
     latency = _longest(network, flow, seed)
-    return StepLoad(peak, drain, latency, round(sends), sent, received, reduced)
+    count = round(sends), round(receives)
+    return StepLoad(peak, drain, latency, *count, sent, received, reduced)
 
 
 def _longest(network: Network, flow: Traffic, seed: Seed) -> float:
@@ -191,21 +195,22 @@ def _longest(network: Network, flow: Traffic, seed: Seed) -> float:
 
 def _per_node(
     lines: Sequence[LineRows], units: Sequence[float], dims: tuple[int, ...]
-) -> tuple[float, float, float]:
-    """Most that a node sends: messages and shares; and the largest share that one receives.
+) -> tuple[float, float, float, float]:
+    """Most messages that a node sends and receives, and the largest shares.
 
     Of each dimension the most; the same node has the most in all of them, or no less is told.
     """
-    most = np.zeros(3)
+    most = np.zeros(4)
     for j, d in enumerate(dims):
-        node = np.zeros((3, d))
+        node = np.zeros((4, d))
         for line, unit in zip(lines, units, strict=True):
             if line.dim == j:
                 others = [h.max() for i, h in enumerate(line.held) if i != j]
                 share = line.sent * unit * np.prod(others, dtype=float)
                 node[0] += np.bincount(line.src, line.sent > 0, d)
-                node[1] += np.bincount(line.src, share, d)
-                node[2] += np.bincount(line.dst, share, d)
+                node[1] += np.bincount(line.dst, line.sent > 0, d)
+                node[2] += np.bincount(line.src, share, d)
+                node[3] += np.bincount(line.dst, share, d)
         most += node.max(axis=1)
-    sends, sent, received = most.tolist()
-    return sends, sent, received
+    sends, receives, sent, received = most.tolist()
+    return sends, receives, sent, received

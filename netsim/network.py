@@ -27,12 +27,15 @@ class Network:
         ejection_latency: of the link between a router and its node.
         injection_bandwidth: of that link; None for no limit and no link.
         ejection_bandwidth: of that link; None for no limit and no link.
-        message_overhead: what a node spends on each message it sends.
+        message_overhead: what a node spends on each message it sends, one after the other.
+        receive_overhead: what a node spends on each message it receives; those of a step come
+            together, so that each counts when the node is through with all.
         flit_bytes: what a router waits for before it passes a message on.
         packet_bytes: what a message is cut into (packet model).
         buffer_bytes: what the router behind a link can hold of what came over it, in whole flits;
             None for no bound (packet model).
-        gamma: of reducing one byte.
+        gamma: of reducing one byte. Parts that do not run in lockstep reduce, as they receive, at
+            the same time.
         ties: the rule for messages to a peer half a ring away, see `netsim.routing.TIES`.
         slow: the fraction of its bandwidth that the link from one node to another has left.
 
@@ -50,6 +53,7 @@ class Network:
     injection_bandwidth: float | None = None
     ejection_bandwidth: float | None = None
     message_overhead: float = 0.0
+    receive_overhead: float = 0.0
     flit_bytes: int = 0
     packet_bytes: int = 8192
     buffer_bytes: int | None = None

@@ -118,6 +118,32 @@ def test_a_slow_rank_and_a_late_start_are_felt(model):
     assert late != netsim.simulate(schedule, network, 2**16, model, skew=1e-5, seed=4).seconds
 
 
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("ports", [1, 4])
+@pytest.mark.parametrize("extra", ["message_overhead", "receive_overhead"])
+def test_a_node_is_done_with_one_message_after_the_other(model, ports, extra):
+    schedule, network = on("torus:4x4", "swing", ports=ports)
+    well = netsim.simulate(schedule, network, 2**10, model, sync="step").seconds
+    slow = replace(network, **{extra: 1e-6})
+    busy = netsim.simulate(schedule, slow, 2**10, model, sync="step").seconds
+    assert busy == pytest.approx(well + schedule.nsteps * ports * 1e-6, rel=0.02)
+    # Parts that run free still share their node.
+    free = netsim.simulate(schedule, slow, 2**10, model, sync="rank", parts="free").seconds
+    assert free >= (schedule.nsteps * ports if extra == "message_overhead" else 1) * 1e-6
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_injection_and_reduction_take_their_time(model):
+    schedule, network = on("torus:4x4", "swing")
+    nbytes, well = 2**26, netsim.simulate(schedule, network, 2**26, model).seconds
+    narrow = replace(network, injection_bandwidth=network.bandwidth)
+    into = netsim.simulate(schedule, narrow, nbytes, model).seconds
+    sent = 2 * nbytes * 15 / 16
+    assert into == pytest.approx(sent / network.bandwidth, rel=0.02)
+    reduced = netsim.simulate(schedule, replace(network, gamma=1e-10), nbytes, model).seconds
+    assert reduced == pytest.approx(well + 1e-10 * sent / 2, rel=0.02)
+
+
 @pytest.mark.parametrize("model", ["flow", "packet"])
 @pytest.mark.parametrize("sync", SYNC)
 @pytest.mark.parametrize("parts", PARTS)

@@ -57,9 +57,10 @@ def slow_times(
     buffer_bytes, credit_latency, bucket,
 ):  # fmt: skip
     """A queue of all events in their order; those of a moment by kind."""
-    room_again, comes, may_go, draws = range(4)
+    room_again, comes, may_go, draws, asks = range(5)
     inside = np.maximum(1, np.ceil(m.nbytes / packet_bytes)).astype(int)
     before, sent, arrival = inside.copy(), np.zeros(len(m)), np.zeros(len(m))
+    works = np.zeros(1 + m.src.max())
     free, queues = np.zeros(len(bandwidth)), [[] for _ in bandwidth]
     room = [np.inf if buffer_bytes is None else buffer_bytes // flit_bytes for _ in bandwidth]
     waits, done, events, stock = m.need.copy(), np.zeros(len(m.need)), [], {}
@@ -79,11 +80,15 @@ def slow_times(
             heappush(events, (time, comes, 0, w, rank, 0, size, i))
 
     def start(group, time):
-        turn = dict.fromkeys(m.src, 0)
         for i in np.flatnonzero(m.gate == group):
-            turn[m.src[i]] += 1
-            for w in range(m.way_ptr[i], m.way_ptr[i + 1]):
-                draw(max(time, m.ready[i]) + message_overhead * turn[m.src[i]], w, i)
+            if message_overhead:
+                heappush(events, (max(time, m.ready[i]), asks, i))
+            else:
+                begin(max(time, m.ready[i]), i)
+
+    def begin(time, i):
+        for w in range(m.way_ptr[i], m.way_ptr[i + 1]):
+            draw(time, w, i)
 
     def count_down(group, time):
         if group < 0:
@@ -149,7 +154,11 @@ def slow_times(
         count_down(group, 0.0)
     while events:
         time, kind, *what = heappop(events)
-        if kind == draws:
+        if kind == asks:
+            node = m.src[what[0]]
+            works[node] = max(time, works[node]) + message_overhead
+            begin(works[node], what[0])
+        elif kind == draws:
             draw(*what[1:])
         elif kind == comes:
             here = links_of(what[1])[what[3]]

@@ -1,14 +1,15 @@
 """Analytic: steps in lockstep, each as long as its longest latency and its busiest link need.
 
-    T = Σ over steps of  o·sends + latency + n·max(busiest link, sent/B_in, received/B_out)
-                         + γ·n·reduced
+    T = Σ over steps of  o_s·sends + o_r·receives + latency
+                         + n·max(busiest link, sent/B_in, received/B_out) + γ·n·reduced
 
-with the step's figures from `netsim.load.StepLoad` and the network's numbers. Steps that repeat
-a pattern are computed once and lines of a torus that carry the same are computed once, so that
-a million ranks take seconds.
+with the overheads o of a message at its sender and receiver, and the step's figures, the most of
+one rank in every term, from `netsim.load.StepLoad`. Steps that repeat a pattern are computed once
+and lines of a torus that carry the same are computed once, so that a million ranks take seconds.
 
 A phase of several steps, in which parts do not run in lockstep (`Schedule.phase`), lasts as long
-as its slowest part, and longer where the parts together put more on some link.
+as its slowest part, and longer where the parts together put more on some link, or on the nodes
+that send them. Skew adds the latest start, slow ranks the largest delay to every step.
 
 Left out: messages that reach a shared link at different times and do not meet. For symmetric
 schedules it equals max-min fair sharing; for vectors of a few KiB a rank on long dimensions it
@@ -51,6 +52,8 @@ def analytic(
         )
         missing = total - sum(_drain(load, network) for load in groups[slowest])
         seconds[here] += max(0.0, missing) * nbytes / len(steps)
+        work = network.message_overhead * sum(load.sends for load in every)
+        seconds[here] += max(0.0, work - seconds[here].sum()) / len(steps)
     if conditions.skew and schedule.nsteps:
         seconds[0] += conditions.starts(p).max()
     return seconds
@@ -61,6 +64,7 @@ def _seconds(load: StepLoad, network: Network, nbytes: int, delay: float) -> flo
         return 0.0
     return (
         network.message_overhead * load.sends
+        + network.receive_overhead * load.receives
         + load.latency
         + nbytes * (_drain(load, network) + network.gamma * load.reduced)
         + delay

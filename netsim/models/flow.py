@@ -1,6 +1,7 @@
 """Flow: every message is a fluid; those on a link at the same time share it, max-min fairly.
 
-A message starts when the group that gates it is done, at time t_0, and goes its way w:
+A message starts when the group that gates it is done, at time t_0, and goes its way w (t_0 is
+``message_overhead`` later, and as much after the message before it, where a node works for each):
 
     until t_0 + latency_w   its first byte travels; it takes no bandwidth yet
     then                    d(left)/dt = -rate_w,  left = share_w·nbytes at first
@@ -41,7 +42,6 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from netsim.flatten import turns
 from netsim.messages import Messages
 from swing.torus import Array
 
@@ -95,7 +95,6 @@ def flow_times(
     need, follows = np.append(messages.need, 0), np.append(messages.follows, -1)
     gate = messages.gate % len(need)
     message = np.repeat(np.arange(len(messages)), ways)
-    late = (message_overhead * turns(messages))[message]
     order = _Order(
         gated=np.argsort(gate, kind="stable"),
         gated_ptr=_starts(np.bincount(gate, minlength=len(need))),
@@ -105,7 +104,10 @@ def flow_times(
         follows=follows,
         begin=np.flatnonzero(need == 0),
         way_ptr=messages.way_ptr,
-        before=late if local else late + messages.latency,
+        src=messages.src,
+        free=np.zeros(1 + int(messages.src.max(initial=0))),
+        overhead=np.array([float(message_overhead)]),
+        before=np.zeros(nways) if local else messages.latency,
         after=messages.latency if local else np.zeros(nways),
         unsent=ways.copy(),
         missing=ways,
@@ -290,6 +292,9 @@ class _Order(NamedTuple):
     unsent: Array  # ways that it has not left on
     missing: Array  # ways on which it has not arrived
     cost: np.ndarray
+    src: Array
+    free: np.ndarray  # of every node: when it has worked for all messages it has sent so far
+    overhead: np.ndarray  # (1,) seconds of work for a message
     before: np.ndarray  # of every way: seconds before and after it flows
     after: np.ndarray
 
@@ -303,6 +308,9 @@ def _count(order: _Order, events: _Heap, group: int, now: float) -> None:
             break
         for message in order.gated[order.gated_ptr[group] : order.gated_ptr[group + 1]]:
             start = max(now, order.ready[message])
+            if order.overhead[0]:
+                start = max(start, order.free[order.src[message]]) + order.overhead[0]
+                order.free[order.src[message]] = start
             for way in range(order.way_ptr[message], order.way_ptr[message + 1]):
                 _put(events, way, start + order.before[way])
         group = order.follows[group]

@@ -18,8 +18,8 @@ so an idle network adds up the latencies of the way and the packet's time on its
 - A message queues its next packet for the first link of its way when that has served the one
   before: messages of a node take turns, packet by packet, with each other and with those that
   pass. Injection and ejection are links like all others, if ways begin and end with them.
-- Messages of a node that wait for the same group start ``message_overhead`` apart, by number,
-  the first one ``message_overhead`` after it.
+- A node spends ``message_overhead`` on each message that it sends, on one after the other: first
+  come, first served, by number at the same time. It works as a link does that only it can use.
 - Several ways each do so. Dealt: the packets are shared out among them beforehand, in proportion
   and in whole packets. Adaptive: all draw from what is left of the message, each the next packet
   when its first link begins with the one before; the one that waits less carries more.
@@ -59,7 +59,6 @@ import networkx as nx
 import numpy as np
 from numba import njit
 
-from netsim.flatten import turns
 from netsim.messages import Messages
 from swing.torus import Array
 
@@ -82,7 +81,7 @@ _PACKET = np.dtype(
         ("time", "f8"),  # it comes to the link
         ("nbytes", "f8"),
         ("way", "i4"),
-        ("hop", "i4"),  # index into hops
+        ("hop", "i4"),  # index into hops; -1 while its message waits for its sender
         ("next", "i4"),
         ("previous", "i4"),
     ]
@@ -90,7 +89,6 @@ _PACKET = np.dtype(
 _MESSAGE = np.dtype(
     [
         ("ready", "f8"),
-        ("overhead", "f8"),
         ("cost", "f8"),
         ("arrival", "f8"),
         ("sent", "f8"),
@@ -99,6 +97,7 @@ _MESSAGE = np.dtype(
         ("feeds", "i4", 2),
         ("way", "i4"),  # the first one
         ("ways", "i4"),
+        ("node", "i8"),  # the link that stands for its sender's work
     ]
 )
 _WAY = np.dtype([("message", "i4"), ("first", "i4"), ("last", "i4"), ("stock", "i4")])
@@ -123,6 +122,7 @@ class _Net(NamedTuple):
     packet_bytes: float
     flit_bytes: float
     flit: float  # what buffers count in, in bytes
+    overhead: float
     adaptive: bool
     local: bool
     shaped: bool
@@ -186,13 +186,17 @@ def packet_times(
     _check_visits(messages, packet_bytes)
     groups, gated = _groups(messages)
     table, ways, stocks = _stocks(messages, packet_bytes, adaptive)
-    table["overhead"] = message_overhead * turns(messages)
-    nlinks = len(bandwidth)
+    table["node"] = len(bandwidth) + messages.src
+    nlinks = len(bandwidth) + (1 + int(messages.src.max(initial=0)) if message_overhead else 0)
     links = np.zeros(nlinks, dtype=_LINK)
-    links["bandwidth"], links["latency"], links["room"] = bandwidth, hop_latency, room
+    links["bandwidth"][: len(bandwidth)], links["latency"][: len(bandwidth)] = (
+        bandwidth, hop_latency,
+    )  # fmt: skip
+    links["room"] = room
     links["free"] = 0.0 - (bucket or 0.0)
     if buffer_bytes is not None:
-        links["credit"] = hop_latency if credit_latency is None else credit_latency
+        credit = hop_latency if credit_latency is None else credit_latency
+        links["credit"][: len(credit)] = credit
         links["ring"] = _rings(ways, messages.links, nlinks)
     net = _Net(
         links=links,
@@ -207,6 +211,7 @@ def packet_times(
         packet_bytes=float(packet_bytes),
         flit_bytes=float(flit_bytes),
         flit=flit,
+        overhead=float(message_overhead),
         adaptive=adaptive,
         local=local,
         shaped=bucket is not None,
@@ -300,7 +305,11 @@ def _ahead(net: _Net) -> np.ndarray:
         least = np.minimum(net.stocks["rest"][ways["stock"]], net.packet_bytes)
         spent = np.maximum(least, net.flit_bytes) / links["bandwidth"][first]
         begins += [np.maximum(spent - net.bucket, 0)]
-    ahead[first] = np.minimum(ahead[first], np.min(begins, initial=np.inf))
+    soonest = np.min(begins, initial=np.inf)
+    if net.overhead:
+        ahead[net.messages["node"]] = soonest
+        soonest = net.overhead
+    ahead[first] = np.minimum(ahead[first], soonest)
     if (links["room"] < np.inf).any():
         ahead = np.minimum(ahead, links["credit"])
     if net.adaptive:  # ways of a message draw in the order of events
@@ -375,6 +384,13 @@ def _run(net: _Net) -> bool:
             hop, w = packet.hop, packet.way
             way = ways[w]
             message = messages[way.message]
+            if hop < 0:
+                link.free = time + net.overhead
+                _give(packets, 2 * nlinks, p)
+                for mine in range(message.way, message.way + message.ways):
+                    _launch(net, mine, link.free)
+                time = max(link.free, packets[queue.next].time)
+                continue
             size = max(packet.nbytes, net.flit_bytes)
             service = size / link.bandwidth
             link.free = max(link.free, time - net.bucket) + service
@@ -419,7 +435,7 @@ def _run(net: _Net) -> bool:
 def _need(net: _Net, packet: np.record) -> float:
     """For how many flits there must be room behind the link that a packet comes to."""
     links, hops, hop, way = net.links, net.hops, packet.hop, net.ways[packet.way]
-    if hop == way.last:
+    if hop < 0 or hop == way.last:
         return 0.0
     ring = links[hops[hop]].ring
     enters = ring >= 0 and (hop == way.first or links[hops[hop - 1]].ring != ring)
@@ -445,8 +461,15 @@ def _settle(net: _Net, g: int, time: float) -> None:
         for k in range(group.first, group.last):
             i = net.gated[k]
             message = net.messages[i]
+            begin = max(time, message.ready)
+            if net.overhead:
+                p = _take(net.packets, 2 * len(net.links))
+                packet = net.packets[p]
+                packet.time, packet.way, packet.hop = begin, message.way, -1
+                _enqueue(net, p, message.node)
+                continue
             for w in range(message.way, message.way + message.ways):
-                _launch(net, w, max(time, message.ready) + message.overhead)
+                _launch(net, w, begin)
         g = group.follows
 
 
