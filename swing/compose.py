@@ -12,12 +12,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import reduce
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from swing.line import Line, LineStep, Sets
+from swing.own import Own, Steps, knowing, stack
 from swing.schedule import (
     BlockRange,
     BlockSets,
@@ -28,6 +28,7 @@ from swing.schedule import (
     Step,
     join,
 )
+from swing.seat import Seat, outer
 from swing.torus import Array, Torus
 
 Order = Sequence[int | tuple[int, ...] | None]
@@ -97,33 +98,40 @@ def product(torus: Torus, lines: Sequence[Line], order: Order, k: int | None = N
     def owner() -> Array:
         ranks = np.empty(nblocks, dtype=np.int64)
         where = np.ix_(*(line.owner for line in lines))
-        ranks[_outer(np.add, place)] = torus.grid[where]
+        ranks[outer(np.add, place)] = torus.grid[where]
         return ranks
 
     nblocks = int(np.prod([line.nblocks for line in lines]))
+    alone = all(len(dims) < 2 for dims in steps)
+    seat = Seat(torus, lines, [dims[0] if dims else None for dims in steps], place)
     rs = Schedule(
         "product",
         torus,
         nblocks,
         split,
-        scatter,
+        Steps(scatter, lambda rank: seat.scatter(rank, split)) if alone else scatter,
         collective="reduce_scatter",
         find_owner=owner,
         pattern=pattern,
     )
     if k is None:
         return rs
-    exchange = Schedule("exchange", torus, nblocks, nsteps - k, swap)
+    whole = Steps(swap, lambda rank: seat.exchange(rank, split)) if alone else swap
+    exchange = Schedule("exchange", torus, nblocks, nsteps - k, whole)
     return replace(chain(rs, exchange, backwards(rs)), find_owner=None)
 
 
 def backwards(reduce_scatter: Schedule) -> Schedule:
     """The allgather that sends the messages of a reduce-scatter back, last step first."""
     last = reduce_scatter.nsteps - 1
+
+    def step(s: int) -> Step:
+        return reduce_scatter.step(last - s).reversed()
+
     return replace(
         reduce_scatter,
         collective="allgather",
-        step=lambda s: reduce_scatter.step(last - s).reversed(),
+        step=knowing(step, [reduce_scatter], lambda own: own[0].reversed(last + 1)),
         pattern=lambda s: ("back", reduce_scatter.pattern(last - s)),
         phase=lambda s: ("back", reduce_scatter.phase(last - s)),
     )
@@ -145,11 +153,16 @@ def chain(*schedules: Schedule) -> Schedule:
         i, t = find[s]
         return i, schedules[i].phase(t)
 
+    def own(every: Sequence[Own]) -> Own:
+        before = np.cumsum([0] + [schedule.nsteps for schedule in schedules]).tolist()
+        sides = zip(*every, strict=True)
+        return Own(*(stack([m.later(n) for m, n in zip(s, before, strict=False)]) for s in sides))
+
     return replace(
         schedules[0],
         collective="allreduce",
         nsteps=len(find),
-        step=step,
+        step=knowing(step, schedules, own),
         pattern=pattern,
         phase=phase,
     )
@@ -270,6 +283,10 @@ def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) 
         known = all(step.line or not len(step) for step in steps.values())
         return Step.lazy(op, rows, line if known else (), only)
 
+    def own(every: Sequence[Own]) -> Own:
+        sides = zip(*every, strict=True)
+        return Own(*(stack([m.shift(n) for m, n in zip(s, offsets, strict=False)]) for s in sides))
+
     def owner() -> Array:
         return np.concatenate([part.owner for part in parts if part.owner is not None])
 
@@ -283,7 +300,7 @@ def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) 
         first,
         nblocks=offsets[-1],
         nsteps=nsteps,
-        step=step,
+        step=knowing(step, parts, own),
         find_owner=None if first.find_owner is None else owner,
         parts=tuple(part.nblocks for part in parts),
         shares=shares,
@@ -370,12 +387,12 @@ def _along(
     counts = [s.count for s in sets]
 
     def rows() -> Rows:
-        count = _outer(np.multiply, counts).ravel()
+        count = outer(np.multiply, counts).ravel()
         shape = [len(c) for c in counts]
         tails, heads = (torus.grid[np.ix_(*ends)].ravel() for ends in (src, dst))
         some = np.flatnonzero((count > 0) & (tails != heads))
         if len(moves) > 1:
-            hops = _outer(np.add, [_hops(torus, j, src[j], dst[j]) for j in range(len(src))])
+            hops = outer(np.add, [_hops(torus, j, src[j], dst[j]) for j in range(len(src))])
             some = some[np.argsort(-hops.ravel()[some], kind="stable")]  # injected in this order
         blocks = _blocks(sets, place, count, shape).take(some)
         return Rows(tails[some], heads[some], blocks, np.zeros(len(some), dtype=np.int64))
@@ -398,23 +415,18 @@ def _blocks(
     starts = [s.start for s in sets]
     if all(start is not None for start in starts):
         last = [np.maximum(s.start + s.count - 1, 0) for s in sets]  # type: ignore[operator]
-        lo = _outer(np.add, [p[s] for p, s in zip(place, starts, strict=True)]).ravel()
-        hi = _outer(np.add, [p[s] for p, s in zip(place, last, strict=True)]).ravel()
+        lo = outer(np.add, [p[s] for p, s in zip(place, starts, strict=True)]).ravel()
+        hi = outer(np.add, [p[s] for p, s in zip(place, last, strict=True)]).ravel()
         if ((hi - lo + 1 == count) | (count == 0)).all():
             return BlockRange(lo, count)
 
     def members(i: int) -> Array:
         where = np.unravel_index(i, shape)
         labels = [s.members(int(x)) for s, x in zip(sets, where, strict=True)]
-        found = _outer(np.add, [p[m] for p, m in zip(place, labels, strict=True)]).ravel()
+        found = outer(np.add, [p[m] for p, m in zip(place, labels, strict=True)]).ravel()
         return np.sort(found)
 
     return BlockSets(count, members)
-
-
-def _outer(op: Callable[..., Array], axes: Sequence[Array]) -> Array:
-    """op over one entry of every axis: an array with an axis each."""
-    return reduce(lambda a, b: op(a[..., None], b), axes)
 
 
 def _rest() -> Step:

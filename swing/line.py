@@ -55,12 +55,40 @@ class Sets:
             start,
         )
 
+    @classmethod
+    def joined(cls, families: Sequence[Sets]) -> Sets:
+        """The sets of several families, one after the other."""
+        if not families:
+            return cls.ranges(np.zeros(0, dtype=np.int64), 0)
+        count = np.concatenate([family.count for family in families])
+        starts = [family.start for family in families if family.start is not None]
+        if len(starts) == len(families):
+            return cls.ranges(np.concatenate(starts), count)
+        first = np.cumsum([0] + [len(family.count) for family in families])
+
+        def members(i: int) -> Array:
+            f = int(np.searchsorted(first, i, side="right")) - 1
+            return families[f].members(i - int(first[f]))
+
+        return cls(count, members)
+
 
 class LineStep(NamedTuple):
     """One step of a line: coordinate ``src[i]`` sends the labels ``sent`` i to ``dst[i]``."""
 
     src: Array
     dst: Array
+    sent: Sets
+
+
+class Walk(NamedTuple):
+    """What one coordinate sends, or receives: in step ``step[i]`` the labels ``sent`` i.
+
+    ``peer[i]`` is the coordinate that they go to, or come from.
+    """
+
+    step: Array
+    peer: Array
     sent: Sets
 
 
@@ -78,6 +106,7 @@ class Line:
             before step s.
         folds: leading steps that only bring the ring to a power of two.
         pattern: steps with equal patterns move as many blocks between the same nodes.
+        walks: what `walk` finds in all steps, where that is less work than to look for it.
     """
 
     d: int
@@ -87,6 +116,7 @@ class Line:
     held: Callable[[int], Sets]
     folds: int = 0
     pattern: Callable[[int], Hashable] = field(default=lambda s: s)
+    walks: Callable[[int], tuple[Walk, Walk]] | None = None
 
     @property
     def nsteps(self) -> int:
@@ -97,6 +127,24 @@ class Line:
     def nblocks(self) -> int:
         """Number of labels."""
         return len(self.owner)
+
+    def walk(self, x: int, nsteps: int) -> tuple[Walk, Walk]:
+        """What coordinate x sends, and receives, in the first so many steps."""
+        if self.walks is not None and nsteps == self.nsteps:
+            return self.walks(x)
+        steps = [self.step(s) for s in range(nsteps)]
+
+        def find(ends: Sequence[Array], peers: Sequence[Array]) -> Walk:
+            rows = [np.flatnonzero(end == x) for end in ends]
+            none = [np.zeros(0, dtype=np.int64)]
+            return Walk(
+                np.repeat(np.arange(nsteps), [len(some) for some in rows]),
+                np.concatenate([peer[some] for peer, some in zip(peers, rows, strict=True)] + none),
+                Sets.joined([step.sent.take(r) for step, r in zip(steps, rows, strict=True)]),
+            )
+
+        src, dst = [step.src for step in steps], [step.dst for step in steps]
+        return find(src, dst), find(dst, src)
 
     def coarse(self, k: int) -> Line:
         """The same line with only the blocks that its first k steps tell apart.
@@ -290,5 +338,13 @@ def ring_line(d: int, direction: int = 1) -> Line:
         offsets = direction * np.arange(d - s)
         return Sets(np.full(d, d - s), lambda x: np.sort((x + offsets) % d))
 
+    def walks(x: int) -> tuple[Walk, Walk]:
+        when, left = np.arange(d - 1), (x - direction) % d
+        sent, come = (Sets.ranges((y - direction * (when + 1)) % d, 1) for y in (x, left))
+        return (
+            Walk(when, np.full(d - 1, right[x]), sent),
+            Walk(when, np.full(d - 1, left), come),
+        )
+
     radices = (d,) + (1,) * (d - 2) if d > 1 else ()
-    return Line(d, radices, nodes, step, held, pattern=lambda s: 0)
+    return Line(d, radices, nodes, step, held, pattern=lambda s: 0, walks=walks)

@@ -15,6 +15,7 @@ import swing
 from swing.algorithms.hamiltonian import cycles
 from swing.algorithms.swing import rho
 from swing.compose import parallel
+from swing.own import Steps, filtered, own
 from swing.schedule import BlockRange, Op
 from tests.cases import SHAPES, schedules
 
@@ -46,6 +47,29 @@ def test_turns_are_the_rows_of_the_table(dims):
                 sends += len(turn.sends)
                 recvs += len(turn.recvs)
         assert sends == recvs == sum(map(len, schedule))
+
+
+def own_rows(messages):
+    """Rows of one rank's messages; those between the same two ranks stay in order."""
+    step, peer, reduce, blocks, *_ = messages
+    assert (np.diff(step) >= 0).all()
+    carried = [str(blocks[i]) for i in range(len(blocks))]
+    rows = zip(step.tolist(), peer.tolist(), reduce.tolist(), carried, strict=True)
+    return sorted(rows, key=lambda row: row[:2])
+
+
+@pytest.mark.parametrize("dims", [(1,), (2,), (7,), (4, 3), (2, 1, 3), (2, 2, 2)])
+def test_what_a_rank_knows_of_itself_is_what_the_table_says(dims):
+    p = math.prod(dims)
+    mixed = np.stack(np.unravel_index((np.arange(p) * 5 + 1) % p, dims), axis=1)
+    torus = swing.Torus(dims, coords=mixed) if math.gcd(p, 5) == 1 else swing.Torus(dims)
+    hybrids = [swing.schedule("swing", torus, variant="hybrid", k=1)] if max(dims) > 1 else []
+    segments = swing.schedule("bucket", torus, segments=2)
+    for schedule in [*schedules(torus), *hybrids, segments]:
+        assert isinstance(schedule.step, Steps)
+        for rank in {0, p // 2, p - 1}:
+            for known, found in zip(own(schedule, rank), filtered(schedule, rank), strict=True):
+                assert own_rows(known) == own_rows(found), schedule
 
 
 @given(shapes)

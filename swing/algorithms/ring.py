@@ -25,7 +25,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from swing.compose import collect, parallel, segmented
+from swing.own import Messages, Own, Steps
 from swing.schedule import Op, Schedule, Step, one_block
 from swing.torus import Array, Torus
 
@@ -81,12 +84,21 @@ def _reduce_scatter(torus: Torus, cycle: Array) -> Schedule:
     def step(s: int) -> Step:
         return Step(Op.REDUCE, src=cycle, dst=right, blocks=one_block((i - s - 1) % p))
 
+    def own(rank: int) -> Own:
+        at, when = int(np.flatnonzero(cycle == rank)[0]), np.arange(p - 1)
+
+        def messages(peer: Array, sender: int) -> Messages:
+            peers, blocks = np.full(p - 1, peer), one_block((sender - when - 1) % p)
+            return Messages.to_reduce(when, peers, blocks, np.full(p - 1, rank), peers)
+
+        return Own(messages(right[at], at), messages(cycle[at - 1], at - 1))
+
     return Schedule(
         "ring",
         torus,
         nblocks=p,
         nsteps=p - 1,
-        step=step,
+        step=Steps(step, own),
         collective="reduce_scatter",
         find_owner=lambda: cycle,
         pattern=lambda s: 0,

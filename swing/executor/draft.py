@@ -1,269 +1,325 @@
-"""Draft: the instructions of one rank in one step."""
+"""Draft: the instructions of one rank, worked out for all steps and messages at once.
+
+Each kind of instruction is a table; `Draft.code` puts the rows of all of them in order. In a step
+the first piece of each message is begun; then the next one is, and the one before finished:
+
+    pack k, begin k, wait for k - 1, reduce k - 1, pack k + 1, …
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
-from swing.executor.instruction import RECV, SCRATCH, SEND, Do, Instruction, Place
-from swing.executor.view import Flags, Leaders
-from swing.schedule import Message, Op, Schedule, Turn
+from swing.executor.instruction import RECV, SCRATCH, SEND, Do
+from swing.executor.runs import Cells, Flags, Pieces, block_ends, cut, repeated, runs
+from swing.executor.view import View
 from swing.torus import Array
 
-Run: TypeAlias = tuple[slice, int]
-"""Adjacent elements of the vector that have a flag in common."""
-
-Part: TypeAlias = tuple[int, int, slice, int]
-"""The piece of a message, an offset in the message, and a run that begins there."""
+WHOLE = 2**61
+"""Elements of a piece that no message exceeds."""
 
 
-class Flow(NamedTuple):
-    """A message on its way: elements that lie in a row in a buffer.
+class Places(NamedTuple):
+    """Elements of buffers."""
+
+    buffer: Array
+    at: Array
+
+    def take(self, rows: Array | Flags) -> Places:
+        """Some of them."""
+        return Places(self.buffer[rows], self.at[rows])
+
+    def where(self, here: Flags, other: Places) -> Places:
+        """These, or others."""
+        return Places(*(np.where(here, a, b) for a, b in zip(self, other, strict=True)))
+
+
+NOWHERE = Places(np.zeros(1, np.int64), np.zeros(1, np.int64))
+
+
+class Flows(NamedTuple):
+    """Messages on their way: elements that lie in a row in a buffer.
 
     In the scratch buffer there may be room for ``ring`` of them only: the others follow where the
     first ones have been.
     """
 
-    peer: int
-    length: int
-    first: Place
-    ring: int
+    buffer: Array
+    at: Array
+    ring: Array
 
-    def place(self, offset: int) -> Place:
-        """Where an element of the message lies."""
-        return Place(self.first.buffer, self.first.at + offset % self.ring)
-
-
-class Term(NamedTuple):
-    """A message to be reduced: its blocks, their leaders, and how it comes."""
-
-    blocks: Array
-    leaders: Leaders
-    flow: Flow
+    def place(self, flow: Array, offset: Array) -> Places:
+        """Where elements of messages lie."""
+        return Places(self.buffer[flow], self.at[flow] + offset % self.ring[flow])
 
 
 class Draft:
-    """What a rank does in one step, for a vector that is cut into blocks in some way.
+    """What a rank does for a vector of ``count`` elements; for the arguments see `compile_plan`.
 
-    Args:
-        turn: the rank's messages.
-        leaders: of each message received.
-        ends: see `block_ends`.
-        fresh: (nblocks,) which blocks are only in the send buffer; updated.
-        piece: elements of a message that are sent at a time.
+    All that is received comes first in the columns of messages, then all that is sent.
 
     Attributes:
-        instructions: in order.
-        scratch: elements of the scratch buffer that they use.
-        slots: requests that they use.
+        scratch: elements of the scratch buffer.
+        slots: requests that are under way at the same time, at most.
     """
 
-    def __init__(
-        self, turn: Turn, leaders: Sequence[Leaders], ends: Array, fresh: Flags, piece: int
-    ) -> None:
-        self.ends, self.fresh = ends, fresh
-        self.scratch = self.slots = 0
-        self._step, self._piece = turn.step, piece
-        self._apart = self._are_pieces_apart([*turn.sends, *turn.recvs])
-        self._busy: list[slice] = []  # of the receive buffer: being sent, or received already
-        self._pack: dict[int, list[Instruction]] = defaultdict(list)  # before a piece is sent
-        self._reap: dict[int, list[Instruction]] = defaultdict(list)  # after it was received
-        sends = [flow for message in turn.sends for flow in self._send(message)]
-        recvs = self._receive(turn.recvs, leaders)
-        self.instructions = list(self._in_order(sends, recvs))
+    def __init__(self, view: View, count: int, in_place: bool, piece: int) -> None:
+        recvs, sends = view.own.recvs, view.own.sends
+        self._view, self._piece, self._nsteps = view, piece, view.schedule.nsteps
+        self._ends = block_ends(view.schedule, count)
+        self._into, self._out = (Cells.of(each.blocks, self._ends) for each in (recvs, sends))
+        self._step = np.concatenate([recvs.step, sends.step])
+        self._length = np.concatenate([self._into.length, self._out.length])
+        self._apart = self._are_pieces_apart()
+        # A block is in the send buffer until it is received for the first time.
+        self._first = np.full(view.schedule.nblocks, -1 if in_place else self._nsteps)
+        if not in_place:
+            self._first[self._into.block[::-1]] = recvs.step[self._into.row][::-1]
+        self._fresh = self._first[self._out.block] >= sends.step[self._out.row]
+        self._sent = runs(self._out.block, self._ends, self._out.row, self._fresh)
+        self._received = runs(self._into.block, self._ends, self._into.row)
+        self._flows = self._find_flows()
+        self._code: list[tuple[Array, Array]] = []
+        self._transfer()
+        self._pack_and_unpack()
+        self._reduce()
+        self._copy_the_rest()
 
-    def _are_pieces_apart(self, messages: Sequence[Message]) -> bool:
-        """Whether a piece may be reduced before later ones are sent and received.
+    @cached_property
+    def code(self) -> Array:
+        """(instructions, 11) the numbers of each `Instruction`, in order."""
+        when = np.concatenate([when for when, _ in self._code])
+        rows = np.concatenate([rows for _, rows in self._code])
+        return rows[np.argsort(when, kind="stable")]
+
+    def _emit(
+        self,
+        do: Do | Array,
+        step: Array,
+        turn: Array,
+        length: Array,
+        a: Places = NOWHERE,
+        b: Places = NOWHERE,
+        out: Places = NOWHERE,
+        peer: Array | int = 0,
+        slot: Array | int = 0,
+    ) -> None:
+        """Add instructions to do in a step; in which ``turn`` of it, orders them."""
+        columns = do, step, peer, slot, length, *a, *b, *out
+        rows = np.empty((len(step), len(columns)), np.int64)
+        for i, column in enumerate(columns):
+            rows[:, i] = column
+        last = 4 * int(self._pieces_of_step.max(initial=0)) + 8
+        self._code.append((step * last + turn, rows))
+
+    @cached_property
+    def _pieces_of_step(self) -> Array:
+        """(nsteps + 1,) of the longest message."""
+        most = np.zeros(self._nsteps + 1, np.int64)
+        np.maximum.at(most, self._step, -(-self._length // self._piece))
+        return most
+
+    def _done(self, step: Array, piece: Array) -> Array:
+        """The turn in which pieces are waited for; they are reduced in the next one."""
+        return 4 * np.where(self._apart[step], piece + 1, self._pieces_of_step[step]) + 2
+
+    def _are_pieces_apart(self) -> Flags:
+        """(nsteps + 1,) whether a piece may be reduced before later ones are sent and received.
 
         It may where two messages share no block, or all of them: a later piece has other elements
         then. If not, all pieces are under way at once and are reduced at the end.
         """
-        blocks = {_index(m.blocks).tobytes(): _index(m.blocks) for m in messages}
-        if all(self._length(b) <= self._piece for b in blocks.values()):
-            return True
-        every = np.concatenate(list(blocks.values()))
-        return len(np.unique(every)) == len(every)
+        apart = np.ones(self._nsteps + 1, dtype=bool)
+        long = np.zeros_like(apart)
+        long[self._step[self._length > self._piece]] = True
+        if not long.any():
+            return apart
+        # Blocks that go in equal numbers of messages, all of which begin with the same block.
+        row = np.concatenate([self._into.row, self._out.row + len(self._into.length)])
+        block = np.concatenate([self._into.block, self._out.block])
+        row, block = (column[long[self._step[row]]] for column in (row, block))
+        lead = np.full(len(self._step), -1)
+        lead[row[::-1]] = block[::-1]
+        step = self._step[row]
+        _, cell, count = np.unique(
+            step * len(self._ends) + block, return_inverse=True, return_counts=True
+        )
+        many = count[cell]
+        lowest, highest = np.full(len(count), len(self._ends)), np.full(len(count), -1)
+        np.minimum.at(lowest, cell, lead[row])
+        np.maximum.at(highest, cell, lead[row])
+        of_lead = np.zeros(len(self._step), np.int64)
+        of_lead[row[::-1]] = many[::-1]
+        mixed = (lowest != highest)[cell] | (many != of_lead[row])
+        apart[step[mixed]] = False
+        return apart
 
-    def _send(self, message: Message) -> Iterator[Flow]:
-        blocks = _index(message.blocks)
-        found = runs(self.ends, blocks, self.fresh[blocks])
-        if len(found) == 1:
-            ((run, fresh),) = found
-            if not fresh:
-                self._busy.append(run)
-            length = run.stop - run.start
-            yield Flow(message.dst, length, Place(SEND if fresh else RECV, run.start), length)
-        elif found:
-            flow = self._through_scratch(message.dst, blocks)
-            for k, offset, run, fresh in self._pieces(found):
-                place = Place(SEND if fresh else RECV, run.start)
-                self._copy(self._pack[k], run, place, flow.place(offset))
-            yield flow
+    def _find_flows(self) -> Flows:
+        recvs, sends = self._view.own.recvs, self._view.own.sends
+        nrecvs = len(recvs.step)
+        nruns = [
+            np.bincount(cells.row[found.cell], minlength=len(cells.length))
+            for cells, found in ((self._into, self._received), (self._out, self._sent))
+        ]
+        # What is copied comes straight to its home, if it lies in a row and no other message of
+        # the step is sent from there or comes there.
+        width = len(self._ends)
+        there = (nruns[1] == 1)[self._out.row] & ~self._fresh
+        keys = np.concatenate(
+            [
+                recvs.step[self._into.row] * width + self._into.block,
+                (sends.step[self._out.row] * width + self._out.block)[there],
+            ]
+        )
+        crossed = np.zeros(nrecvs, dtype=bool)
+        crossed[self._into.row[repeated(keys)[: len(self._into.row)]]] = True
+        through = np.concatenate(
+            [recvs.reduce | (nruns[0] > 1) | crossed, nruns[1] > 1]
+        )  # the scratch buffer
+        apart = self._apart[self._step]
+        ring = np.where(through & apart, np.minimum(self._length, 2 * self._piece), self._length)
+        order = np.argsort(self._step, kind="stable")
+        need = np.where(through, ring, 0)[order]
+        total = np.append(0, np.cumsum(need))
+        begin = np.searchsorted(self._step[order], self._step[order])
+        at = np.empty_like(self._step)
+        at[order] = total[:-1] - total[begin]
+        self.scratch = int((at + np.where(through, ring, 0)).max(initial=0))
+        buffer = np.full(len(at), SCRATCH)
+        home = np.where(self._fresh[self._sent.cell], SEND, RECV)
+        for found, cells, first, where in (
+            (self._received, self._into, 0, np.full(len(self._received.cell), RECV)),
+            (self._sent, self._out, nrecvs, home),
+        ):
+            message = first + cells.row[found.cell]
+            direct = ~through[message]
+            at[message[direct]] = found.start[direct]
+            buffer[message[direct]] = where[direct]
+        self._through = through
+        return Flows(buffer, at, np.maximum(ring, 1))
 
-    def _receive(self, messages: Sequence[Message], leaders: Sequence[Leaders]) -> list[Flow]:
-        flows, terms = [], []
-        for message, order in zip(messages, leaders, strict=True):
-            blocks = _index(message.blocks)
-            found = runs(self.ends, blocks, np.zeros_like(blocks))
-            if not found:
-                continue
-            if message.op is Op.COPY and len(found) == 1 and self._is_free(found[0][0]):
-                run = found[0][0]
-                length = run.stop - run.start
-                flow = Flow(message.src, length, Place(RECV, run.start), length)
-            else:
-                flow = self._through_scratch(message.src, blocks)
-                if message.op is Op.COPY:
-                    for k, offset, run, _ in self._pieces(found):
-                        place = Place(RECV, run.start)
-                        self._copy(self._reap[k], run, flow.place(offset), place)
-            flows.append(flow)
-            if message.op is Op.REDUCE:
-                terms.append(Term(blocks, order, flow))
-            self._busy += [run for run, _ in found]
-        if terms:
-            self._reduce(terms)
-        for message in messages:
-            self.fresh[message.blocks] = False
-        return flows
+    def _transfer(self) -> None:
+        """Begin to send and receive every piece, and wait for it."""
+        nrecvs = len(self._into.length)
+        piece = np.full(len(self._step), self._piece)
+        flow, k, offset, length = cut(np.zeros_like(piece), self._length, piece)
+        order = np.lexsort((flow, k, self._step[flow]))
+        flow, k, offset, length = (each[order] for each in (flow, k, offset, length))
+        step = self._step[flow]
+        new = np.append(True, (step[1:] != step[:-1]) | (k[1:] != k[:-1]))[: len(step)]
+        first = np.flatnonzero(new)  # of every piece number of every step
+        count = np.diff(np.append(first, len(step)))
+        nth = np.arange(len(step)) - np.repeat(first, count)
+        some = self._length > 0
+        nflows = np.bincount(self._step[some], minlength=self._nsteps + 1)
+        nsends = np.bincount(self._step[nrecvs:][some[nrecvs:]], minlength=self._nsteps + 1)
+        ahead = np.where(self._apart, np.minimum(2, self._pieces_of_step), self._pieces_of_step)
+        self.slots = int((ahead * nflows).max(initial=0))
+        slot = k % ahead[step] * nflows[step]
+        swap = (self._pieces_of_step == 1) & (nflows == 2) & (nsends == 1)
+        is_send = flow >= nrecvs
+        do = np.where(is_send, np.where(swap[step], Do.SWAP, Do.ISEND), Do.IRECV)
+        peers = np.concatenate([self._view.own.recvs.peer, self._view.own.sends.peer])
+        self._emit(
+            do,
+            step,
+            4 * k + 1 + (swap[step] & ~is_send),  # of a swap the send comes first
+            length,
+            self._flows.place(flow, offset),
+            peer=peers[flow],
+            slot=slot + nth,
+        )
+        waits = first[~swap[step[first]]]
+        self._emit(
+            Do.WAIT,
+            step[waits],
+            self._done(step[waits], k[waits]),
+            count[~swap[step[first]]],
+            slot=slot[waits],
+        )
 
-    def _reduce(self, terms: Sequence[Term]) -> None:
+    def _cut(self, step: Array, offset: Array, length: Array) -> Pieces:
+        return cut(offset, length, np.where(self._apart[step], self._piece, WHOLE))
+
+    def _pack_and_unpack(self) -> None:
+        """Copy what is sent, and what has been received, through the scratch buffer."""
+        recvs, sends = self._view.own.recvs, self._view.own.sends
+        nrecvs = len(recvs.step)
+        some = self._through[nrecvs:][self._out.row[self._sent.cell]]
+        cell, start, length = (column[some] for column in self._sent)
+        row, offset = self._out.row[cell], self._out.offset[cell]
+        i, k, at, size = self._cut(sends.step[row], offset, length)
+        home = Places(np.where(self._fresh[cell][i], SEND, RECV), (start - offset)[i] + at)
+        there = self._flows.place(row[i] + nrecvs, at)
+        self._emit(Do.COPY, sends.step[row][i], 4 * k, size, home, out=there)
+
+        some = (self._through[:nrecvs] & ~recvs.reduce)[self._into.row[self._received.cell]]
+        cell, start, length = (column[some] for column in self._received)
+        row, offset = self._into.row[cell], self._into.offset[cell]
+        i, k, at, size = self._cut(recvs.step[row], offset, length)
+        home = Places(np.full(len(i), RECV), (start - offset)[i] + at)
+        step = recvs.step[row][i]
+        there = self._flows.place(row[i], at)
+        self._emit(Do.COPY, step, self._done(step, k) + 1, size, there, out=home)
+
+    def _reduce(self) -> None:
         """Add up each block's own value and what was received, in the order of their leaders."""
-        mine = np.full(len(self.fresh), -1)
-        for term in terms:
-            mine[term.blocks] = term.leaders.mine
-        own = np.flatnonzero(mine >= 0)
-        block = np.concatenate([own, *(term.blocks for term in terms)])
-        leader = np.concatenate([mine[own], *(term.leaders.theirs for term in terms)])
-        who = np.repeat(np.arange(-1, len(terms)), [len(own), *(len(t.blocks) for t in terms)])
-        order = np.lexsort((leader, block))
-        rank = np.arange(len(block)) - np.searchsorted(block[order], block[order])
-        table = np.full((len(own), rank.max() + 1), len(terms))  # filled up with no one
-        table[np.searchsorted(own, block[order]), rank] = who[order]
-        turns = np.append(True, (table[1:] != table[:-1]).any(axis=1))  # another order from here on
-        ways, way = table[turns], np.cumsum(turns) - 1
-        for run, flags in runs(self.ends, own, 2 * way + self.fresh[own]):
-            sources = [i for i in ways[flags >> 1].tolist() if i < len(terms)]
-            offsets = {i: self._offset(terms[i].blocks, run.start) for i in sources if i >= 0}
-            first = next(iter(offsets.values()))
-            for k, offset, part, _ in self._pieces([(run, 0)], first):
-                places = {i: terms[i].flow.place(o + offset - first) for i, o in offsets.items()}
-                places[-1] = Place(SEND if flags & 1 else RECV, part.start)
-                self._add_up(self._reap[k], part, [places[i] for i in sources])
+        recvs = self._view.own.recvs
+        some = recvs.reduce[self._into.row]
+        if not some.any():
+            return
+        row, block, offset = (
+            c[some] for c in (self._into.row, self._into.block, self._into.offset)
+        )
+        mine, theirs = (c[self._into.kept][some] for c in self._view.leaders)
+        width, own = len(self._ends), -1
+        keys, first, group = np.unique(
+            recvs.step[row] * width + block, return_index=True, return_inverse=True
+        )
+        step, block = keys // width, keys % width
+        # Of every block in a step: its operands, each a message or its own value, in order.
+        who = np.concatenate([np.full(len(keys), own), row])
+        where = np.concatenate([np.zeros(len(keys), np.int64), offset])
+        group = np.concatenate([np.arange(len(keys)), group])
+        order = np.lexsort((np.concatenate([mine[first], theirs]), group))
+        count = np.bincount(group)
+        nth = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
+        table = np.full((len(keys), int(count.max())), len(recvs.step))  # filled up with no one
+        offsets = np.zeros_like(table)
+        table[group[order], nth] = who[order]
+        offsets[group[order], nth] = where[order]
+        fresh = self._first[block] >= step
+        cell, start, length = runs(block, self._ends, step, fresh, *table.T)
+        step, fresh, table, offsets, count = (c[cell] for c in (step, fresh, table, offsets, count))
+        begin = np.where(table[:, 0] == own, offsets[:, 1], offsets[:, 0])
+        i, k, at, size = self._cut(step, begin, length)
+        step, table, count, at = step[i], table[i], count[i], at - begin[i]
+        start = start[i] + at
+        home = Places(np.full(len(i), RECV), start)
+        value = Places(np.where(fresh[i], SEND, RECV), start)
+        turn = self._done(step, k) + 1
 
-    def _add_up(self, out: list[Instruction], run: slice, operands: Sequence[Place]) -> None:
-        """((x0 + x1) + x2) + …, into the run's home once all that is left to add is scratch.
+        def operand(q: int) -> Places:
+            message = table[:, q] % len(recvs.step)
+            there = self._flows.place(message, offsets[i, q] + at)
+            return value.where(table[:, q] == own, there)
 
-        So a reduction into one operand never has the send buffer as the other: see `Reduction`.
-        """
-        home, sum_ = Place(RECV, run.start), operands[0]
-        for i, operand in enumerate(operands[1:], 2):
-            spare = sum_ if sum_.buffer == SCRATCH else operand
-            to = home if all(x.buffer == SCRATCH for x in operands[i:]) else spare
-            length = run.stop - run.start
-            out.append(Instruction(Do.REDUCE, self._step, 0, 0, length, sum_, operand, to))
+        # ((x0 + x1) + x2) + …, into the run's home once all that is left to add is scratch: so
+        # a reduction into one operand never has the send buffer as the other, see `Reduction`.
+        sum_, own_at = operand(0), np.argmax(table == own, axis=1)
+        for q in range(1, table.shape[1]):
+            to, rows = home.where(own_at <= q, sum_), count > q
+            operands = sum_.take(rows), operand(q).take(rows), to.take(rows)
+            self._emit(Do.REDUCE, step[rows], turn[rows], size[rows], *operands)
             sum_ = to
 
-    def _in_order(self, sends: Sequence[Flow], recvs: Sequence[Flow]) -> Iterator[Instruction]:
-        """Begin the first piece of each message; then begin the next, and finish the one before."""
-        flows = [(Do.IRECV, flow) for flow in recvs] + [(Do.ISEND, flow) for flow in sends]
-        last = max((-(-flow.length // self._piece) for _, flow in flows), default=0)
-        ahead = 2 if self._apart else last
-        slots = [(k % ahead) * len(flows) for k in range(last)]
-        self.slots = min(ahead, last) * len(flows)
-
-        def begin(k: int) -> list[Instruction]:
-            begun: list[Instruction] = []
-            offset = k * self._piece
-            for do, flow in flows:
-                count = min(self._piece, flow.length - offset)
-                if count > 0:
-                    slot, place = slots[k] + len(begun), flow.place(offset)
-                    begun.append(Instruction(do, self._step, flow.peer, slot, count, place))
-            return begun
-
-        if last == len(sends) == len(recvs) == 1:
-            recv, send = begin(0)
-            yield from [*self._pack[0], send._replace(do=Do.SWAP), recv, *self._reap[0]]
-            return
-
-        def finish(k: int) -> Instruction:
-            count = sum(k * self._piece < flow.length for _, flow in flows)
-            return Instruction(Do.WAIT, self._step, 0, slots[k], count)
-
-        for k in range(last):
-            yield from [*self._pack[k], *begin(k)]
-            if k and self._apart:
-                yield from [finish(k - 1), *self._reap[k - 1]]
-        if last and self._apart:
-            yield from [finish(last - 1), *self._reap[last - 1]]
-        elif last:
-            yield from [*map(finish, range(last)), *self._reap[0]]
-
-    def _pieces(
-        self, found: Sequence[Run], offset: int = 0
-    ) -> Iterator[tuple[int, int, slice, int]]:
-        """Runs of a message cut where its pieces are: piece, offset in the message, run, flag."""
-        for run, flag in found:
-            start = run.start
-            while start < run.stop:
-                k = offset // self._piece if self._apart else 0
-                left = (k + 1) * self._piece - offset if self._apart else run.stop
-                stop = min(run.stop, start + left)
-                yield k, offset, slice(start, stop), flag
-                offset, start = offset + stop - start, stop
-
-    def _through_scratch(self, peer: int, blocks: Array) -> Flow:
-        length = self._length(blocks)
-        ring = min(length, 2 * self._piece) if self._apart else length
-        self.scratch += ring
-        return Flow(peer, length, Place(SCRATCH, self.scratch - ring), ring)
-
-    def _is_free(self, run: slice) -> bool:
-        return all(run.stop <= other.start or other.stop <= run.start for other in self._busy)
-
-    def _copy(self, out: list[Instruction], run: slice, a: Place, to: Place) -> None:
-        out.append(Instruction(Do.COPY, self._step, 0, 0, run.stop - run.start, a, out=to))
-
-    def _length(self, blocks: Array) -> int:
-        return int((self.ends[blocks + 1] - self.ends[blocks]).sum())
-
-    def _offset(self, blocks: Array, element: int) -> int:
-        """How far into a message of these blocks an element is."""
-        return self._length(blocks[self.ends[blocks] < element])
-
-
-def block_ends(schedule: Schedule, count: int) -> Array:
-    """(nblocks + 1,) block b is the elements ends[b] … ends[b + 1] - 1 of count."""
-    if schedule.shares is None:
-        return np.arange(schedule.nblocks + 1) * count // schedule.nblocks
-    part = np.append(0.0, np.cumsum(schedule.shares))
-    ends: Array = np.rint(part / part[-1] * count).astype(np.int64)
-    return ends
-
-
-def runs(ends: Array, blocks: Array, flags: Flags | Array) -> list[Run]:
-    """Elements of the blocks, as few slices as their flags and gaps allow; none is empty."""
-    if len(blocks) == 1:  # nothing to join: the way of a ring, thousands of times
-        only = slice(int(ends[blocks[0]]), int(ends[blocks[0] + 1]))
-        return [(only, int(flags[0]))] if only.start < only.stop else []
-    some = ends[blocks] < ends[blocks + 1]
-    blocks, flags = blocks[some], flags[some]
-    if not len(blocks):
-        return []
-    start, stop = ends[blocks], ends[blocks + 1]
-    cut = np.flatnonzero((start[1:] != stop[:-1]) | (flags[1:] != flags[:-1])) + 1
-    first, last = np.append(0, cut), np.append(cut, len(blocks)) - 1
-    return [
-        (slice(a, b), f)
-        for a, b, f in zip(
-            start[first].tolist(), stop[last].tolist(), flags[first].tolist(), strict=True
-        )
-    ]
-
-
-def _index(blocks: slice | Array) -> Array:
-    return np.arange(blocks.start, blocks.stop) if isinstance(blocks, slice) else blocks
+    def _copy_the_rest(self) -> None:
+        """What no message has brought is the result as it is."""
+        block = np.flatnonzero((self._first == self._nsteps) & (np.diff(self._ends) > 0))
+        _, start, length = runs(block, self._ends)
+        step = np.full(len(start), self._nsteps)
+        a, out = (Places(np.full(len(start), buffer), start) for buffer in (SEND, RECV))
+        self._emit(Do.COPY, step, np.zeros_like(step), length, a, out=out)

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swing.executor.draft import Draft, block_ends, runs
-from swing.executor.instruction import RECV, SEND, Do, Instruction, Place
+from swing.executor.draft import WHOLE, Draft
+from swing.executor.instruction import Instruction, Place
 from swing.executor.view import View
 from swing.torus import Array
 
@@ -55,7 +55,7 @@ class Plan:
             yield Instruction(do, step, peer, slot, length, a, b, out)
 
 
-def compile_plan(view: View, count: int, in_place: bool, piece: int = 2**62) -> Plan:
+def compile_plan(view: View, count: int, in_place: bool, piece: int = WHOLE) -> Plan:
     """The plan of one rank for a vector of ``count`` elements.
 
     Messages between the same two ranks match in the order in which they are begun.
@@ -66,16 +66,5 @@ def compile_plan(view: View, count: int, in_place: bool, piece: int = 2**62) -> 
         in_place: there is no send buffer, the vector is in the receive buffer already.
         piece: elements of a message that are sent at a time; the same on all ranks.
     """
-    ends = block_ends(view.schedule, count)
-    fresh = np.full(view.schedule.nblocks, not in_place)  # still only in the send buffer
-    code: list[Instruction] = []
-    scratch = slots = 0
-    for turn, leaders in zip(view.turns, view.leaders, strict=True):
-        draft = Draft(turn, leaders, ends, fresh, piece)
-        code += draft.instructions
-        scratch, slots = max(scratch, draft.scratch), max(slots, draft.slots)
-    for run, _ in runs(ends, np.flatnonzero(fresh), fresh[fresh]):
-        size, step = run.stop - run.start, view.schedule.nsteps
-        a, out = Place(SEND, run.start), Place(RECV, run.start)
-        code.append(Instruction(Do.COPY, step, length=size, a=a, out=out))
-    return Plan.of(code, count, scratch, slots)
+    draft = Draft(view, count, in_place, piece)
+    return Plan(draft.code, count, draft.scratch, draft.slots)

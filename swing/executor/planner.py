@@ -126,7 +126,10 @@ class Planner:
                 "under this schedule ranks add in different orders and can get different bits: "
                 "pass another one, or consistent=False"
             )
-        return view(replace(algorithm, find_owner=None), self._comm.rank)  # take no word for it
+        # Take no word for it: neither who owns a block nor what a rank's own messages are.
+        return view(
+            replace(algorithm, find_owner=None, step=algorithm.__getitem__), self._comm.rank
+        )
 
     @cached_property
     def _machine(self) -> str:
