@@ -115,7 +115,7 @@ def alloc(comm: MPI.Intracomm, shape: Any, dtype: Any) -> np.ndarray:
 def again(comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, wanted: Wanted) -> bool:
     """Make a call again that is like an earlier one; false if there was none."""
     algorithm, torus, consistent, options = wanted
-    if not options:
+    if table.look is not None and not options:
         error = table.look(comm, sendbuf, recvbuf, op, algorithm, torus, consistent)
         if not error:
             return True

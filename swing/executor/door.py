@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Hashable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,10 +19,11 @@ from mpi4py import MPI
 
 from swing.executor.compiled import Bound
 from swing.executor.library import library
+from swing.executor.memory import borrow
 from swing.executor.planner import Wanted
 from swing.executor.run import Program
 from swing.executor.shared import Shared
-from swing.executor.words import HEADER, MISS, ROW
+from swing.executor.words import HEADER, ROW
 
 SIZE = 256  # calls noted down; one more drives out the one that shares its place
 
@@ -52,12 +54,36 @@ class Call(NamedTuple):
         return self.sendbuf if self.recvbuf is None else self.recvbuf
 
 
+class Seen(NamedTuple):
+    """An array as it was when a call was found right; its contents and its shape may be new.
+
+    Args:
+        head: its ``PyArrayObject``: address, type, contiguity, whether it can be written.
+        before: what that said.
+        size: elements.
+    """
+
+    head: memoryview
+    before: bytes
+    size: int
+
+    @classmethod
+    def of(cls, array: np.ndarray) -> Seen:
+        """An array as it is."""
+        head = borrow(id(array) + _HEAD, _ARRAY, np.dtype(np.uint8)).data
+        return cls(head, head.tobytes(), array.size)
+
+
 class Entry(NamedTuple):
-    """What carries out a call; ``kept`` are the objects that the table names by address."""
+    """What carries out a call; ``kept`` are the objects that the table names by address.
+
+    ``result`` and ``source`` are the arrays; they need not live on. In place there is no source.
+    """
 
     context: Any
     program: Any
-    memory: tuple[object, ...]
+    result: Seen
+    source: Seen | None
     kept: object
 
 
@@ -74,17 +100,14 @@ class _Method(ctypes.Structure):
 
 _FASTCALL = 0x80
 _ARRAYS = np.ndarray, Shared
-
-
-def _miss(*call: object) -> int:
-    return MISS
+_HEAD, _ARRAY = object.__basicsize__, 52  # bytes in front of an array's own, and of these
 
 
 class Table:
     """The calls that were noted down.
 
     Attributes:
-        look: the function in compiled code; it knows calls without options.
+        look: the function in compiled code, if there is one; it knows calls without options.
     """
 
     def __init__(self) -> None:
@@ -92,38 +115,51 @@ class Table:
         self._rows = self._words[HEADER:].reshape(SIZE, ROW)
         self._kept: dict[int, Entry] = {}
         self._bound: dict[Hashable, Entry] = {}
-        self.look: Door = _miss
+        self.look: Door | None = None
 
     def find(
         self, comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, wanted: Wanted
     ) -> Entry | None:
-        """What carries out a call on the same arrays as before."""
+        """What carries out a call on the same arrays as before.
+
+        Whatever is right or wrong with such a call follows from what is compared here, so one that
+        has been found right need not be looked at again.
+        """
         algorithm, torus, consistent, options = wanted
         names = id(comm), id(sendbuf), id(recvbuf), id(op), id(algorithm), id(torus), consistent
         try:
             entry = self._bound.get((names, options))
         except TypeError:  # an option that can not be looked up, and is no good either
             return None
-        if entry is None or entry.memory != _memory(sendbuf, recvbuf):
+        if entry is None:
             return None
+        result = sendbuf if recvbuf is None else recvbuf
+        head, before, size = entry.result
+        if type(result) not in _ARRAYS or head.tobytes() != before or result.size != size:
+            return None
+        if entry.source is not None:
+            head, before, size = entry.source
+            if type(sendbuf) not in _ARRAYS or head.tobytes() != before or sendbuf.size != size:
+                return None
         return entry
 
     def note(self, call: Call, program: Program, context: object) -> None:
         """Note down a call that was found right, and the program that carries it out."""
         comm, sendbuf, recvbuf, op, algorithm, torus, consistent, options = call
-        memory = _memory(sendbuf, recvbuf)
-        if memory is None:
+        arrays = [call.result] if call.in_place else [call.result, sendbuf]
+        if not (_is_array_as_expected() and all(type(array) in _ARRAYS for array in arrays)):
             return
+        seen = Seen.of(call.result), None if call.in_place else Seen.of(sendbuf)
         names = id(comm), id(sendbuf), id(recvbuf), id(op), id(algorithm), id(torus), consistent
         dtypes = call.result.dtype, getattr(sendbuf, "dtype", None)
         kept = call._replace(sendbuf=None, recvbuf=None), dtypes
         while len(self._bound) >= SIZE:
             self._bound.pop(next(iter(self._bound)), None)  # another thread may have been faster
-        self._bound[names, options] = Entry(context, program, memory, kept)
+        self._bound[names, options] = Entry(context, program, *seen, kept)
         bound = program[0] if program else None
         plain = {type(b) for b in (sendbuf, call.result)} <= {np.ndarray, type(MPI.IN_PLACE)}
         if isinstance(bound, Bound) and not options and plain:
-            self._note(call, Entry(context, bound.compiled, memory, kept), bound)
+            self._note(call, Entry(context, bound.compiled, *seen, kept), bound)
 
     def entry(self, call: Call) -> Entry:
         """What carries out a call that `look` has found."""
@@ -141,7 +177,7 @@ class Table:
         context.noted.clear()
 
     def _note(self, call: Call, entry: Entry, bound: Bound) -> None:
-        if self.look is _miss:
+        if self.look is None:
             self._open()
         names = call.comm, call.op, call.algorithm, call.torus, call.consistent, call.result.dtype
         memory = call.result.size, call.result.nbytes, call.in_place
@@ -151,11 +187,11 @@ class Table:
         entry.context.noted[place] = entry
 
     def _open(self) -> None:
-        """Compile the function, if arrays lie in memory as it expects them."""
+        """Compile the function."""
         from swing.executor.native import look_address
 
         found, api = library(), ctypes.pythonapi
-        if found is None or not _is_array_as_expected():
+        if found is None:
             return
         self._words[:HEADER] = [
             SIZE - 1,
@@ -183,33 +219,14 @@ def _place(call: Call) -> int:
     return place & (SIZE - 1)
 
 
-def _memory(sendbuf: Any, recvbuf: Any) -> tuple[object, ...] | None:
-    """All of two arrays that a call depends on, values aside; None for other buffers.
-
-    Whatever is right or wrong with such a call follows from this, so one that has been found
-    right need not be looked at again.
-    """
-    result = sendbuf if recvbuf is None else recvbuf
-    if type(result) not in _ARRAYS:
-        return None
-    try:
-        here = MPI.Get_address(result), result.size, result.flags.num, id(result.dtype)
-        if sendbuf is result or sendbuf is MPI.IN_PLACE:
-            return here
-        if type(sendbuf) not in _ARRAYS:
-            return None
-        return (*here, MPI.Get_address(sendbuf), sendbuf.size, sendbuf.flags.num, id(sendbuf.dtype))
-    except BufferError:  # not contiguous
-        return None
-
-
+@cache
 def _is_array_as_expected() -> bool:
-    """Whether objects and arrays lie in memory as the compiled code believes."""
-    array, head = np.zeros((3, 5)), object.__basicsize__
+    """Whether objects and arrays lie in memory as is believed here and in compiled code."""
+    array = np.zeros((3, 5))
     words = (ctypes.c_int64 * 9).from_address(id(array))
-    first = head // 8
+    first = _HEAD // 8
     return (
-        head == 16
+        _HEAD == 16
         and words[first - 1] == id(np.ndarray)
         and words[first] == MPI.Get_address(array)
         and words[first + 1] & 0xFFFFFFFF == 2

@@ -88,7 +88,19 @@ def bind(
 def run(program: Program) -> None:
     """Call everything in a program, in order."""
     for call in program:
-        call()
+        try:
+            call()
+        except MPI.Exception as error:
+            if isinstance(call, _Swap):
+                raise undelivered(call.step, [call.recv]) from error
+            raise
+
+
+class _Swap(partial[Any]):
+    """A send and a receive at the same time: nothing but MPI's own function is called."""
+
+    step: int
+    recv: Message
 
 
 def play(
@@ -131,7 +143,7 @@ def _actions(
         if i.do == Do.SWAP:
             recv = next(rows)
             if swap:
-                yield False, partial(traffic.swap, i.step, message(recv), message(i))
+                yield False, traffic.swap(i.step, message(recv), message(i))
             else:
                 yield False, partial(traffic.irecv, i.step, 0, message(recv))
                 yield False, partial(traffic.isend, i.step, 1, message(i))
@@ -175,11 +187,10 @@ class _Traffic:
             self.abandon()
             raise undelivered(step, []) from error
 
-    def swap(self, step: int, recv: Message, send: Message) -> None:
-        try:
-            self._comm.Sendrecv(*send, self._tag, *recv, self._tag)
-        except MPI.Exception as error:
-            raise undelivered(step, [recv]) from error
+    def swap(self, step: int, recv: Message, send: Message) -> _Swap:
+        found = _Swap(self._comm.Sendrecv, *send, self._tag, *recv, self._tag)
+        found.step, found.recv = step, recv
+        return found
 
     def take(self, step: int, slots: Iterable[int]) -> Awaited:
         """What is in some slots."""
