@@ -12,6 +12,7 @@ from mpi4py import MPI
 
 from swing.algorithms import SHIPPED
 from swing.correctness import verify
+from swing.executor.library import EAGER
 from swing.executor.plan import Plan, compile_plan
 from swing.executor.shape import check_size, shape_of
 from swing.executor.view import View, view
@@ -26,9 +27,8 @@ Wanted: TypeAlias = tuple[str | Schedule, Torus | None, bool, Options]
 PIECE = 2**18
 """Bytes of a message that are sent at a time: what has come is reduced while it is in the cache."""
 
-SHORT, FEW = 2**13, 3584
-"""Vectors of so many bytes are sent so many at a time: MPI sends up to 4 KiB, its own included,
-without asking the receiver first."""
+SHORT = 2**13
+"""Vectors of so many bytes are sent in pieces that MPI sends without asking the receiver first."""
 
 MACHINE = "SWING_MACHINE"
 """The environment variable that names the machine for "auto", the same on all ranks: "node", a key
@@ -107,7 +107,7 @@ class Planner:
 
     def _plan(self, wanted: Wanted, count: int, itemsize: int, in_place: bool) -> Plan:
         chosen, _ = self.choose(wanted, count * itemsize)
-        piece = FEW if count * itemsize <= SHORT else PIECE
+        piece = EAGER if count * itemsize <= SHORT else PIECE
         return compile_plan(self.view(chosen), count, in_place, max(1, piece // itemsize))
 
     def _view(self, chosen: Chosen) -> View:
