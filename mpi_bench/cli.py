@@ -21,7 +21,7 @@ from rich.progress import Progress
 from mpi_bench.machine import machine
 from mpi_bench.measure import SECONDS, measure
 from mpi_bench.methods import methods
-from mpi_bench.options import counts, fit, name
+from mpi_bench.options import counts, fit, name, use_gpu
 from mpi_bench.problem import DTYPES, REDUCTIONS, Problem
 from mpi_bench.report import HEAD, Row, line, more
 from mpi_bench.styles import STYLES, nccl, osu
@@ -45,6 +45,7 @@ from swing.cli import Parsed
 @click.option("--warmup", type=click.IntRange(0), default=2, show_default=True)
 @click.option("--check/--no-check", default=True, show_default=True, help="Count wrong answers.")
 @click.option("--inplace", is_flag=True, help="Reduce in place, as with MPI_IN_PLACE.")
+@click.option("--cuda", is_flag=True, help="Vectors in GPU memory, by CuPy; MPI's by the host.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a row.")
 @click.option("--style", type=click.Choice(STYLES), default="table", show_default=True,
               help="Print as OSU's benchmarks or nccl-tests do, a table a method.")  # fmt: skip
@@ -60,6 +61,7 @@ def main(
     warmup: int,
     check: bool,
     inplace: bool,
+    cuda: bool,
     as_json: bool,
     style: str,
     path: str | None,
@@ -72,8 +74,10 @@ def main(
     here = machine(comm)
     try:
         torus = fit(torus, comm)
-        todo = methods(names, torus, ports)
+        todo = methods(names, torus, ports, cuda)
         lengths = counts(sizes, np.dtype(dtype).itemsize, here.memory)
+        if cuda:
+            use_gpu(comm)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     problem = Problem(comm.rank, comm.size, dtype, op)
@@ -87,7 +91,7 @@ def main(
                 print(HEAD if here.shared else f"{HEAD}  {'time/mpi':>8}", flush=True)
         for nbytes, count in progress.track(list(zip(sizes, lengths, strict=True))):
             samples = measure(comm, todo, problem, count, iterations=iterations,
-                              warmup=warmup, inplace=inplace, check=check)  # fmt: skip
+                              warmup=warmup, inplace=inplace, check=check, cuda=cuda)  # fmt: skip
             rows = [
                 Row.of(method, sample, here, nbytes, topology=name(torus), dtype=dtype, op=op)
                 for method, sample in zip(todo, samples, strict=True)

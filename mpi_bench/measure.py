@@ -10,6 +10,7 @@ from mpi4py import MPI
 
 from mpi_bench.methods import Method
 from mpi_bench.problem import Problem
+from swing.executor import device
 
 # Rounds, where their number is not given: for so many seconds, within these limits.
 SECONDS, FEWEST, MOST = 1.0, 3, 200
@@ -37,14 +38,17 @@ def measure(
     warmup: int = 2,
     inplace: bool = False,
     check: bool = True,
+    cuda: bool = False,
 ) -> list[Sample]:
     """A sample of each method on vectors of ``count`` elements.
 
     A round runs every method once, each time beginning with the next one, so that whatever else
     the machine does meets all of them alike. Answers are checked in the rounds before and one
     round after the timed ones: to look at an answer in between would leave other caches behind.
+    With ``cuda`` the vectors are a GPU's.
     """
     send, recv = problem.vector(count), np.empty(count, problem.dtype)
+    source, target = (device.place(send), device.place(recv)) if cuda else (send, recv)
     seconds: list[list[float]] = [[] for _ in methods]
     wrong = np.zeros(len(methods), np.int64)
     for k, timed in enumerate(_rounds(comm, warmup, iterations, check)):
@@ -54,13 +58,15 @@ def measure(
                 np.copyto(recv, send)
             elif not timed:
                 problem.spoil(recv)
+            device.put(recv, target)
             comm.Barrier()
             start = MPI.Wtime()
-            methods[m].run(comm, None if inplace else send, recv, problem.op)
+            methods[m].run(comm, None if inplace else source, target, problem.op)
             took = MPI.Wtime() - start
             if timed:
                 seconds[m].append(took)
             elif check:
+                device.fetch(target, recv)
                 wrong[m] += problem.wrong(recv)
     longest = np.array(seconds)
     comm.Allreduce(MPI.IN_PLACE, longest, MPI.MAX)

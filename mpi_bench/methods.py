@@ -11,7 +11,7 @@ from mpi4py import MPI
 import swing
 from mpi_bench.problem import Vector
 from swing.algorithms import variants
-from swing.executor import allreduce
+from swing.executor import allreduce, device
 from swing.family import family
 from swing.table import Options
 
@@ -38,16 +38,19 @@ class Method:
     options: Options = ()
 
 
-def methods(names: Iterable[str], torus: swing.Torus, ports: int | None) -> list[Method]:
+def methods(
+    names: Iterable[str], torus: swing.Torus, ports: int | None, cuda: bool = False
+) -> list[Method]:
     """The library's own allreduce, then the named ones with their variants, each once.
 
     "all" names every algorithm that can serve the torus with so many ports, and "auto"; "family"
-    every schedule that ``python -m netsim tune`` searches among, whatever its ports.
+    every schedule that ``python -m netsim tune`` searches among, whatever its ports. With ``cuda``
+    the library gets the vectors of GPUs by way of the host.
 
     Raises:
         ValueError: a name that is none, or an algorithm that can not serve this.
     """
-    found = [Method("mpi", "", None, _library)]
+    found = [Method("mpi", "", None, _by_the_host if cuda else _library)]
     for name in names:
         if name not in (*swing.ALGORITHMS, *GROUPS):
             known = ", ".join([*swing.ALGORITHMS, *GROUPS])
@@ -85,3 +88,13 @@ def _ours(name: str, torus: swing.Torus, options: dict[str, Any]) -> Run:
 
 def _library(comm: MPI.Intracomm, sendbuf: Vector | None, recvbuf: Vector, op: MPI.Op) -> None:
     comm.Allreduce(MPI.IN_PLACE if sendbuf is None else sendbuf, recvbuf, op)
+
+
+def _by_the_host(comm: MPI.Intracomm, sendbuf: Any, recvbuf: Any, op: MPI.Op) -> None:
+    send, recv = device.host_for(sendbuf), device.host_for(recvbuf)
+    if sendbuf is None:
+        device.fetch(recvbuf, recv)
+    else:
+        device.fetch(sendbuf, send)
+    _library(comm, send, recv, op)
+    device.put(recv, recvbuf)

@@ -8,6 +8,7 @@ from mpi4py import MPI
 
 from netsim.sizes import format_size
 from swing import Torus
+from swing.executor import device
 from swing.executor.shape import shape_of
 
 
@@ -25,6 +26,16 @@ def fit(torus: Torus | None, comm: MPI.Intracomm) -> Torus:
             f"mpiexec -n {torus.size}, or --topology {name(given)}"
         )
     return torus or given
+
+
+def use_gpu(comm: MPI.Intracomm) -> None:
+    """Let each rank work on a GPU of its node; ValueError if some rank has none."""
+    for trouble in comm.allgather(device.trouble()):
+        if trouble:
+            raise ValueError(trouble)
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    device.use(node.rank)
+    node.Free()
 
 
 def counts(sizes: list[int], itemsize: int, memory: int) -> list[int]:

@@ -17,6 +17,13 @@ class OnDevice:
         self.host = np.array(values, order="K")
         self.readonly = readonly
 
+    @classmethod
+    def of(cls, memory):
+        """With this memory itself, not a copy."""
+        self = cls(())
+        self.host = memory
+        return self
+
     @property
     def __cuda_array_interface__(self):
         shape, typestr = self.host.shape, self.host.dtype.str
@@ -58,6 +65,10 @@ class Array:
         self.memory, self.stream = memory, stream
         self.shape, self.dtype, self.flags = memory.shape, memory.dtype, memory.flags
 
+    @property
+    def __cuda_array_interface__(self):
+        return OnDevice.of(self.memory).__cuda_array_interface__
+
     def __len__(self):
         return len(self.memory)
 
@@ -87,8 +98,19 @@ def install(monkeypatch):
     cupy, cupyx = ModuleType("cupy"), ModuleType("cupyx")
     cupy.log = []
     stream = Stream(cupy.log)
-    cupy.asarray = lambda buffer: Array(buffer.host, stream)
-    cupy.cuda = SimpleNamespace(get_current_stream=lambda: stream)
+    cupy.is_available = lambda: True
+
+    def asarray(buffer):
+        if isinstance(buffer, Array):
+            return buffer
+        return Array(buffer.host if isinstance(buffer, OnDevice) else buffer.copy(), stream)
+
+    cupy.asarray = asarray
+    cupy.cuda = SimpleNamespace(
+        get_current_stream=lambda: stream,
+        Device=lambda nth: SimpleNamespace(use=lambda: None),
+        runtime=SimpleNamespace(getDeviceCount=lambda: 1),
+    )
 
     def empty_pinned(shape, dtype, order):
         array = np.empty(shape, dtype, order)

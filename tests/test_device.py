@@ -63,6 +63,16 @@ def test_a_device_array_without_cupy_names_the_mend(monkeypatch):
         allreduce(MPI.COMM_SELF, OnDevice(np.zeros(3)))
 
 
+@pytest.mark.gpu
+def test_a_gpu_is_given_what_the_host_gets():
+    import cupy  # not the stand-in
+
+    mine = np.random.default_rng(0).standard_normal(3_000_001).astype(np.float32)
+    result = cupy.empty_like(cupy.asarray(mine))
+    allreduce(MPI.COMM_SELF, cupy.asarray(mine), result, algorithm="swing")
+    assert (result.get() == mine).all()
+
+
 def test_dlpack_tells_where_memory_is():
     assert device.is_on_device(SimpleNamespace(__dlpack_device__=lambda: (2, 0)))
     assert not device.is_on_device(SimpleNamespace(__dlpack_device__=lambda: (1, 0)))

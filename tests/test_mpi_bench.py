@@ -190,6 +190,42 @@ def test_rows_are_printed_as_osu_and_nccl_tests_do():
     assert done.stdout.count("# Out of bounds values : 0 OK") == 2
 
 
+CUDA = ["--cuda", "--sizes", "32B,64KiB", "--algorithm", "swing", "--json"]
+
+
+def test_vectors_of_gpus_are_measured_the_same():
+    script = """
+import sys
+import pytest
+from mpi_bench.cli import run
+from tests.gpu_standin import install
+install(pytest.MonkeyPatch())
+status = [run()]
+sys.argv.append("--inplace")
+sys.exit(max(status + [run()]))
+"""
+    done = mpirun(2, "-c", script, *CUDA, *QUICK)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {row["algorithm"] for row in rows} == {"mpi", "swing"}
+    assert all(row["wrong"] == 0 for row in rows)
+
+
+def test_without_a_gpu_there_is_one_line_that_says_so():
+    script = (
+        "import sys; sys.modules['cupy'] = None; from mpi_bench.cli import run; sys.exit(run())"
+    )
+    done = mpirun(2, "-c", script, *CUDA)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert [line.startswith("error: GPU arrays need CuPy") for line in complaints(done)] == [True]
+
+
+@pytest.mark.gpu
+def test_vectors_of_a_gpu_are_measured():
+    done = mpirun(2, *BENCH, *CUDA)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_every_wrong_element_is_counted():
     # One warm-up and one last round are checked, with three wrong elements on one rank in each.
     script = PLANTED.format(fault="recvbuf[[0, 5, -1]] += 1")

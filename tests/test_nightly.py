@@ -57,6 +57,12 @@ def test_every_schedule_of_the_family_gives_right_answers(dims):
     assert len(rows) == len(found) * 3
 
 
+@pytest.mark.parametrize("variant", ["latency", "bandwidth"])
+@pytest.mark.parametrize("name", ["swing", "recursive_doubling"])
+def test_4096_ranks_get_the_same_bits(name, variant):
+    assert swing.verify(swing.schedule(name, swing.Torus((64, 64)), variant=variant)).same_bits
+
+
 LEAKS = """
 import json, sys, time
 import numpy as np

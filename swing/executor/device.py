@@ -18,6 +18,7 @@ STAGING = "through pinned host memory, in parts and in order with CuPy's current
 PART = 2**22
 """Bytes of a part: copying it takes long beside what it takes to begin."""
 
+_NO_CUPY = 'GPU arrays need CuPy: pip install "torus-swing[cuda12]"'
 _ON_GPU = (2, 10, 13)  # DLPack's numbers of CUDA, ROCm and CUDA managed memory
 _MEMORY_TYPE, _HOST = 2, 1  # CUDA's numbers of a pointer's attribute and of its value
 _UNKNOWN = (1, 3)  # errors: no memory that the driver knows; not one call has been made to it
@@ -87,6 +88,29 @@ def put(host: Any, buffer: Any) -> None:
         return put(host[0], buffer[0])
     _array(buffer).set(host)
     _synchronize()
+
+
+def trouble() -> str:
+    """Why there is no GPU to put vectors on, and the mend; empty if there is one."""
+    try:
+        import cupy
+    except ImportError:
+        return _NO_CUPY
+    return "" if cupy.is_available() else "CuPy finds no GPU here: run it on a node that has one"
+
+
+def use(nth: int) -> None:
+    """From now on work on a GPU of this node; counted round and round."""
+    import cupy
+
+    cupy.cuda.Device(nth % cupy.cuda.runtime.getDeviceCount()).use()
+
+
+def place(vector: np.ndarray) -> Any:
+    """A copy of a vector in GPU memory."""
+    import cupy
+
+    return cupy.asarray(vector)
 
 
 class Copies:
@@ -163,7 +187,7 @@ def _array(buffer: Any) -> Any:
     try:
         import cupy
     except ImportError as error:
-        raise ImportError('GPU arrays need CuPy: pip install "torus-swing[cuda12]"') from error
+        raise ImportError(_NO_CUPY) from error
     array = cupy.asarray(buffer)  # waits for the stream that the buffer's interface names
     if not (array.flags.c_contiguous or array.flags.f_contiguous):
         raise ValueError(
