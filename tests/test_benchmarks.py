@@ -39,6 +39,24 @@ def test_verify(benchmark, variant, dims):
     assert benchmark(swing.verify, schedule).same_bits
 
 
+@pytest.mark.parametrize("nbytes", [32, 2**21, 2**26])
+@pytest.mark.parametrize("dims", ["64x64", "16x16x16"])
+@pytest.mark.parametrize("name", ["swing", "ring", "hamiltonian", "bucket", "auto"])
+@pytest.mark.benchmark(group="plan")
+def test_plan_of_one_rank(benchmark, name, dims, nbytes):
+    pytest.importorskip("mpi4py.MPI", exc_type=(ImportError, RuntimeError))
+    from swing.executor.plan import compile_plan
+    from swing.executor.view import view
+
+    torus, given = swing.Torus.parse(dims), {"nbytes": nbytes} if name == "auto" else {}
+
+    def first_call():
+        made = swing.schedule(name, torus, **given)
+        return compile_plan(view(made, 0), nbytes // 4, in_place=False, piece=2**16)
+
+    assert len(benchmark(first_call).code)
+
+
 @pytest.mark.parametrize("dims", [*PLACES, "64x128x128"])
 @pytest.mark.parametrize("name", ["swing", "bucket"])
 @pytest.mark.benchmark(group="simulate")
