@@ -13,19 +13,22 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/.stamp  ## a tour in two minutes: schedule, sweep, plots, report, real runs
+demo: SOME = --sizes 32B:1MiB:x32 --algorithm swing --algorithm bucket --algorithm auto
+demo: .venv/.stamp  ## a tour in two minutes: schedule, report, sweep, plots, real runs
 	@mkdir -p demo
 	.venv/bin/python -m swing show --topology torus:4x4 --ports 1
+	.venv/bin/python -m netsim report --topology torus:8x8 --out demo/report.html
+	@echo "Open demo/report.html in a browser; the rest of the tour goes on meanwhile."
 	.venv/bin/python -m netsim sweep --topology torus:8x8 --sizes 32B:128MiB:x4 --csv demo/sweep.csv
 	.venv/bin/python -m netsim plot demo/sweep.csv --out demo
-	.venv/bin/python -m netsim report --topology torus:8x8 --out demo/report.html
 	for name in swing recursive_doubling; do \
 	    .venv/bin/python -m netsim simulate --topology torus:8x8 --algorithm $$name --ports 1 \
 	        --step 4 --links demo/links-$$name.csv && \
 	    .venv/bin/python -m netsim plot demo/links-$$name.csv --out demo || exit; \
 	done
-	$(MPIEXEC) -n 4 .venv/bin/python -m mpi_bench --topology torus:2x2 --sizes 32B:1MiB:x8
-	$(MPIEXEC) -n 8 .venv/bin/python -m mpi_bench --topology torus:2x4 --sizes 32B:1MiB:x8
+	$(MPIEXEC) -n 4 .venv/bin/python -m mpi_bench --topology torus:2x2 $(SOME)
+	$(MPIEXEC) -n 8 .venv/bin/python -m mpi_bench --topology torus:2x4 $(SOME)
+	@echo "See demo/: report.html, and the plots of the sweep and of the links."
 
 test: .venv/.stamp  ## every test, MPI ranks under MPICH
 	.venv/bin/python -m pytest
