@@ -46,6 +46,7 @@ from swing.cli import Parsed
 @click.option("--check/--no-check", default=True, show_default=True, help="Count wrong answers.")
 @click.option("--inplace", is_flag=True, help="Reduce in place, as with MPI_IN_PLACE.")
 @click.option("--cuda", is_flag=True, help="Vectors in GPU memory, by CuPy; MPI's by the host.")
+@click.option("--alloc", is_flag=True, help="Vectors of swing.alloc: memory that a node shares.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a row.")
 @click.option("--style", type=click.Choice(STYLES), default="table", show_default=True,
               help="Print as OSU's benchmarks or nccl-tests do, a table a method.")  # fmt: skip
@@ -62,6 +63,7 @@ def main(
     check: bool,
     inplace: bool,
     cuda: bool,
+    alloc: bool,
     as_json: bool,
     style: str,
     path: str | None,
@@ -76,6 +78,8 @@ def main(
         torus = fit(torus, comm)
         todo = methods(names, torus, ports, cuda)
         lengths = counts(sizes, np.dtype(dtype).itemsize, here.memory)
+        if cuda and alloc:
+            raise ValueError("--cuda and --alloc exclude each other: a GPU has its own memory")
         if cuda:
             use_gpu(comm)
     except ValueError as error:
@@ -90,8 +94,8 @@ def main(
             if style == "table":
                 print(HEAD if here.shared else f"{HEAD}  {'time/mpi':>8}", flush=True)
         for nbytes, count in progress.track(list(zip(sizes, lengths, strict=True))):
-            samples = measure(comm, todo, problem, count, iterations=iterations,
-                              warmup=warmup, inplace=inplace, check=check, cuda=cuda)  # fmt: skip
+            samples = measure(comm, todo, problem, count, iterations=iterations, warmup=warmup,
+                              inplace=inplace, check=check, cuda=cuda, alloc=alloc)  # fmt: skip
             rows = [
                 Row.of(method, sample, here, nbytes, topology=name(torus), dtype=dtype, op=op)
                 for method, sample in zip(todo, samples, strict=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from mpi4py import MPI
 
+import swing
 from mpi_bench.methods import Method
 from mpi_bench.problem import Problem
 from swing.executor import device
@@ -39,15 +41,18 @@ def measure(
     inplace: bool = False,
     check: bool = True,
     cuda: bool = False,
+    alloc: bool = False,
 ) -> list[Sample]:
     """A sample of each method on vectors of ``count`` elements.
 
     A round runs every method once, each time beginning with the next one, so that whatever else
     the machine does meets all of them alike. Answers are checked in the rounds before and one
     round after the timed ones: to look at an answer in between would leave other caches behind.
-    With ``cuda`` the vectors are a GPU's.
+    With ``cuda`` the vectors are a GPU's, with ``alloc`` they come from `swing.alloc`.
     """
-    send, recv = problem.vector(count), np.empty(count, problem.dtype)
+    new = partial(swing.alloc, comm) if alloc else np.empty
+    send, recv = new(count, dtype=problem.dtype), new(count, dtype=problem.dtype)
+    send[:] = problem.vector(count)
     source, target = (device.place(send), device.place(recv)) if cuda else (send, recv)
     seconds: list[list[float]] = [[] for _ in methods]
     wrong = np.zeros(len(methods), np.int64)

@@ -143,7 +143,7 @@ begins its next step when it has received what it should and has sent what it sh
 an algorithm are merged, the better one counts;
 of a run of equal steps the first 16 are followed (`netsim.flatten.KEEP`). No constant is fitted
 but the two of HammingMesh, from three runtimes of 32 B (`netsim/topology/hamming_mesh.py`).
-How long simulating takes: SPEED.md.
+How long simulating takes: SPEED.md. Real allreduces beside MPI's own: EXECUTOR.md.
 
 """
 

@@ -166,7 +166,7 @@ def test_answers_are_exact_for_every_op_in_place_or_not():
         3,
         [*given, "--op", "sum", "--dtype", "float64"],
         [*given, "--op", "prod", "--dtype", "int8", "--inplace"],
-        [*given, "--op", "max", "--dtype", "float16"],
+        [*given, "--op", "max", "--dtype", "float16", "--alloc"],
         [*given, "--op", "min", "--dtype", "uint8", "--inplace"],
     )
     assert (done.returncode, done.stderr) == (0, "")
