@@ -43,8 +43,8 @@ PORTIONS = dict(
         *(portion("torus:2x8", rate, "small", SMALL) for rate in (12.5, 25)),
         *(
             portion(place, rate, name, f"{MANY} {algorithms}")
-            for place in ("torus:4x4x2", "torus:8x8")
-            for rate in (10, 20)
+            for place, rates in (("torus:4x4x2", (10, 20)), ("torus:8x8", (5, 10)))
+            for rate in rates
             for name, algorithms in HALVES.items()
         ),
         *(
