@@ -11,7 +11,7 @@ from mpi_bench.emulate.calibrate import PAYLOAD, Calibration, payload_rate
 from swing import Torus, allreduce, schedule
 
 SMALL = 64
-ROUNDS, EXCHANGES, CALLS = 7, 5, 4
+ROUNDS, EXCHANGES, CALLS = 21, 5, 4
 
 
 def calibrate(comm: MPI.Intracomm, torus: Torus, rate: float) -> Calibration:

@@ -101,10 +101,16 @@ def write() -> None:
 
 def _agreement(rows: list[dict[str, str]]) -> str:
     bands = "; ".join(f"{many} {low:g}-{high:g}" for many, (low, high) in BANDS.items())
-    text = f"Measured over predicted; inside: {bands}.\n\n"
+    told = agreement(rows)
+    text = f"Measured over predicted; inside: {bands}.\n"
+    for many in BANDS:
+        some = [r for r in told if r["ports"] == many and r["bound"] == "links"]
+        points, inside = (sum(r[key] for r in some) for key in ("points", "agree"))
+        text += f"Bound by links, {many}: {inside} of {points} points ({inside / points:.0%}).\n"
+    text += "\n"
     text += "| topology | Mbit/s | ports | bound by | points | inside | least | median | most |\n"
     text += "|---|---|---|---|---|---|---|---|---|\n"
-    for r in agreement(rows):
+    for r in told:
         text += (
             f"| {r['topology']} | {r['rate_mbps']:g} | {r['ports']} | {r['bound']} | {r['points']} "
             f"| {r['agree']} ({r['agree'] / r['points']:.0%}) | {r['least']:.3f} "
