@@ -6,10 +6,13 @@ at the same time at its image, and on every link what happens on its image. So o
 such orbit, and one link, are followed for all of them: a message that passes five links of one
 orbit passes the one that stands for them five times.
 
-Nothing is approximated. Swing repeats after two nodes of a dimension, bucket after one, and the
-bits of XOR that keep neighbours neighbours make recursive doubling repeat: on a 64x64 torus 4, 1
-and 256 of 4,096 nodes are followed. Where nodes differ - slow links, random ties, late starts,
-meshes, schedules without lines - all are.
+Nothing is approximated but adaptive ties: which of two equal packets is first, and so takes the
+emptier way, follows the numbers of nodes, which an orbit has but one of.
+
+Swing repeats after two nodes of a dimension, bucket after one, and the bits of XOR that keep
+neighbours neighbours make recursive doubling repeat: on a 64x64 torus 4, 1 and 256 of 4,096 nodes
+are followed. Where nodes differ - slow links, random ties, late starts, meshes, schedules without
+lines - all are.
 """
 
 from __future__ import annotations

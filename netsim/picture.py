@@ -28,17 +28,15 @@ def topology_svg(place: Topology, link_bytes: np.ndarray | None = None) -> str:
     """The links of a topology, each direction on its right-hand side, coloured by their bytes."""
     if place.size > MOST_NODES:
         return _picture((300, 24), f'<text x="4" y="16">{escape(place.name)}</text>', place.name)
-    at = _places(place)
+    at = places(place)
     nodes, low = at[: place.size], at.min(axis=0) - 1.0
     size = (at.max(axis=0) + 1.0 - low) * CELL
     load = np.zeros(place.nlinks) if link_bytes is None else link_bytes
     most = float(load.max(initial=0))
     bins = np.ceil((len(RAMP) - 1) * load / most - 1e-9).astype(int) if most else load.astype(int)
-    ends = zip(place.ends.tolist(), place.way.tolist(), place.dim.tolist(), strict=True)
     lanes = [
-        _lane(p - low, q - low, bend, RAMP[b], 1.0 if not b else 2.0 + 2 * b / len(RAMP))
-        for b, ((tail, head), way, dim) in zip(bins.tolist(), ends, strict=True)
-        for p, q, bend in _ways(place, at, tail, head, dim, way)
+        _stroke((points - low) * CELL, RAMP[b], 1.0 if not b else 2.0 + 2 * b / len(RAMP))
+        for b, points in ((bins[link], points) for link, points in lanes_of(place, at))
     ]
     radius = 8 if place.size <= 64 else 5
     drawn = "".join(
@@ -121,12 +119,11 @@ def _bars(run: Run) -> str:
     return _picture((width + 190, 18), bars + text, words)
 
 
-def _places(place: Topology) -> np.ndarray:
+def places(place: Topology) -> np.ndarray:
     """(vertices, 2) nodes on their grid, in cells; switches amid what they serve, a bit aside."""
     torus = place.torus
     if _circular(place):
-        angle = 2 * np.pi * np.arange(place.size) / place.size
-        return np.stack([np.sin(angle), -np.cos(angle)], axis=1) * max(1.0, place.size * 0.15)
+        return circle(1 + int(place.ends.max(initial=place.size - 1)))
     axes = np.zeros((len(torus.dims), 2))
     for i, j in enumerate(reversed(torus.active)):
         axes[j] = SLANT[min(i, len(SLANT) - 1)]
@@ -142,6 +139,12 @@ def _places(place: Topology) -> np.ndarray:
     return np.concatenate([at, np.array(hubs).reshape(-1, 2)])
 
 
+def circle(count: int) -> np.ndarray:
+    """(count, 2) points around a circle, from the top on."""
+    angle = 2 * np.pi * np.arange(count) / count
+    return np.stack([np.sin(angle), -np.cos(angle)], axis=1) * max(1.0, count * 0.15)
+
+
 def _circular(place: Topology) -> bool:
     """Rings, and graphs: these have no grid."""
     if not place.way.any():
@@ -150,29 +153,41 @@ def _circular(place: Topology) -> bool:
     return len(place.torus.active) == 1 and place.size > 2 and (0, place.size - 1) in pairs
 
 
-def _ways(
-    place: Topology, at: np.ndarray, tail: int, head: int, dim: int, way: int
-) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
-    """Where a link is drawn, and its bend: one that closes a ring as a stub at both ends."""
-    p, q = at[tail], at[head]
-    if _circular(place) or max(tail, head) >= place.size:
-        yield p, q, 0.0
-        return
-    one = int(np.prod(place.dims[dim + 1 :]))
-    if way and head - tail != way * one:
-        out = (p - q) / (place.dims[dim] - 1)
-        yield p, p + 0.6 * out, 0.0
-        yield q - 0.6 * out, q, 0.0
-    else:
-        yield p, q, 0.0 if abs(head - tail) == one else 0.15
+def lanes_of(place: Topology, at: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Links, and (3, 2) where to draw each: from, a point that it bends to, to.
+
+    A link that closes a ring comes twice, as a stub at either end.
+
+    Args:
+        place: whose links.
+        at: (vertices, 2) by `places`.
+    """
+    circular = _circular(place)
+    ends = zip(place.ends.tolist(), place.way.tolist(), place.dim.tolist(), strict=True)
+    for link, ((tail, head), way, dim) in enumerate(ends):
+        p, q = at[tail], at[head]
+        one = int(np.prod(place.dims[dim + 1 :]))
+        if circular or max(tail, head) >= place.size:
+            yield link, lane(p, q)
+        elif way and head - tail != way * one:
+            out = (p - q) / (place.dims[dim] - 1)
+            yield link, lane(p, p + 0.6 * out)
+            yield link, lane(q - 0.6 * out, q)
+        else:
+            yield link, lane(p, q, 0.0 if abs(head - tail) == one else 0.15)
 
 
-def _lane(p: np.ndarray, q: np.ndarray, bend: float, color: str, width: float) -> str:
-    along = (q - p) / max(float(np.hypot(*(q - p))), 1e-9)
-    aside = np.array([-along[1], along[0]])
-    middle = (p + q) / 2 + bend * np.hypot(*(q - p)) * aside
-    (x0, y0), (x, y), (x1, y1) = ((v + 0.055 * aside) * CELL for v in (p, middle, q))
-    curve = f"Q{x:.0f} {y:.0f} {x1:.1f} {y1:.1f}" if bend else f"L{x1:.1f} {y1:.1f}"
+def lane(p: np.ndarray, q: np.ndarray, bend: float = 0.0) -> np.ndarray:
+    """(3, 2) from, via, to: on the right-hand side of the line between two points."""
+    length = max(float(np.hypot(*(q - p))), 1e-9)
+    aside = np.array([p[1] - q[1], q[0] - p[0]]) / length
+    return np.stack([p, (p + q) / 2 + bend * length * aside, q]) + 0.055 * aside
+
+
+def _stroke(points: np.ndarray, color: str, width: float) -> str:
+    (x0, y0), (x, y), (x1, y1) = points.tolist()
+    bent = abs((x1 - x0) * (y - y0) - (x - x0) * (y1 - y0)) > 1e-6
+    curve = f"Q{x:.0f} {y:.0f} {x1:.1f} {y1:.1f}" if bent else f"L{x1:.1f} {y1:.1f}"
     return (
         f'<path d="M{x0:.1f} {y0:.1f}{curve}" fill="none" stroke="{color}" '
         f'stroke-width="{width:.1f}"/>'

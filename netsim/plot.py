@@ -8,14 +8,16 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
+from matplotlib.path import Path as Curve
 from matplotlib.ticker import FuncFormatter
 
+from netsim.picture import circle, lane, lanes_of, places
 from netsim.rows import Row, fastest, read_csv, swing_gain
 from netsim.sizes import format_size
-from swing.torus import Torus
+from netsim.topology import KINDS as TOPOLOGIES
+from netsim.topology import topology
 
 # Okabe and Ito's colours, told apart by the colour-blind; a marker each for print.
 STYLES = {
@@ -27,6 +29,8 @@ STYLES = {
     "ring": ("#E69F00", "x"),
 }
 OTHERS = ("#555555", ".")
+MOST_VECTORS = 5000
+"""Links that are drawn one by one in an SVG; more of them are a picture in it."""
 COLORS = [color for color, _ in STYLES.values()]
 
 
@@ -146,48 +150,45 @@ def _size_axis(axes: Axes, sizes: list[int]) -> None:
 
 
 def links(rows: list[Row]) -> Figure:
-    """Bytes on every directed link: on the grid in two dimensions, else node by node."""
+    """Bytes on every directed link, each on its right-hand side; rings end in stubs."""
     first = rows[0]
-    dims = Torus.parse(first["topology"].partition(":")[2]).dims
-    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    at, size, lanes = _drawing(rows)
+    curves = [Curve(points, [Curve.MOVETO, Curve.CURVE3, Curve.CURVE3]) for _, points in lanes]
+    low, high = at.min(axis=0) - 1, at.max(axis=0) + 1
+    inches = (high - low) * min(0.6, 9 / max(high - low))
+    width, height = (inch + more for inch, more in zip(inches, (1.6, 0.6), strict=True))
+    figure = Figure(figsize=(max(width, 5.2), max(height, 3.6)), layout="constrained")
     axes = figure.subplots()
-    near = all(r["direction"] for r in rows)
-    shown = _grid(axes, rows, dims) if len(dims) == 2 and near else _table(axes, rows, len(dims))
-    figure.colorbar(shown, ax=axes, label="bytes")
+    drawn = PathCollection(curves, facecolors="none", cmap="viridis_r", capstyle="round",
+                           array=[float(rows[link]["bytes"]) for link, _ in lanes],
+                           linewidths=max(0.6, 3 - size / 100), clim=(0, None),
+                           rasterized=len(rows) > MOST_VECTORS)  # fmt: skip
+    axes.add_collection(drawn)
+    dots = max(1.0, 5 - size / 100)
+    axes.plot(*at[:size].T, "o", color="#333333", markersize=dots)
+    axes.plot(*at[size:].T, "s", color="#999999", markersize=dots)  # switches
+    axes.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]), aspect="equal")
+    axes.set_axis_off()
+    figure.colorbar(drawn, ax=axes, label="bytes")
     what = f"{first['algorithm']} {first['variant']}".strip().replace("_", " ")
-    size = format_size(int(first["nbytes"]))
-    axes.set_title(f"{what} on {first['topology']}, {size}, step {first['step']}")
+    nbytes = format_size(int(first["nbytes"]))
+    axes.set_title(f"{what} on {first['topology']}, {nbytes}, step {first['step']}")
     return figure
 
 
-def _grid(axes: Axes, rows: list[Row], dims: tuple[int, ...]) -> LineCollection:
-    # The two directions of a link lie side by side; links that wrap around leave the picture.
-    segments = []
-    for r in rows:
-        x = np.array(np.unravel_index(int(r["src"]), dims)[::-1], dtype=float)
-        way = np.zeros(2)
-        way[1 - int(r["dim"])] = 1.0 if r["direction"] == "+" else -1.0
-        side = 0.08 * np.array([-way[1], way[0]])
-        segments.append([x + side + 0.12 * way, x + side + 0.88 * way])
-    drawn = LineCollection(segments, array=[float(r["bytes"]) for r in rows], cmap="viridis_r")
-    drawn.set(linewidth=3, clim=(0, None), capstyle="round")
-    axes.add_collection(drawn)
-    y, x = np.unravel_index(np.arange(int(np.prod(dims))), dims)
-    axes.plot(x, y, "o", color="#333333", markersize=5)
-    axes.set(xlim=(-1, dims[1]), ylim=(dims[0], -1), aspect="equal",
-             xlabel="dimension 1", ylabel="dimension 0")  # fmt: skip
-    return drawn
+def _drawing(rows: list[Row]) -> tuple[np.ndarray, int, list[tuple[int, np.ndarray]]]:
+    """Where vertices are, how many of them are nodes, and how to draw the links, by row.
 
-
-def _table(axes: Axes, rows: list[Row], ndim: int) -> AxesImage:
-    # The busiest of the links that leave a node along a dimension.
-    table = np.zeros((ndim, 1 + max(int(r["src"]) for r in rows)))
-    for r in rows:
-        at = int(r["dim"]), int(r["src"])
-        table[at] = max(table[at], float(r["bytes"]))
-    axes.set_yticks(range(ndim), [f"dimension {j}" for j in range(ndim)])
-    axes.set(xlabel="node the link leaves")
-    return axes.imshow(table, aspect="auto", interpolation="none", cmap="viridis_r", vmin=0)
+    A topology that has no name of its own, such as one with failed links, is drawn as a circle.
+    """
+    kind, colon, _ = (name := rows[0]["topology"]).partition(":")
+    if colon and kind in TOPOLOGIES and " " not in name:
+        place = topology(name)
+        at = places(place)
+        return at, place.size, list(lanes_of(place, at))
+    ends = [(int(r["src"]), int(r["dst"])) for r in rows]
+    at = circle(1 + max(map(max, ends)))
+    return at, len(at), [(i, lane(at[tail], at[head])) for i, (tail, head) in enumerate(ends)]
 
 
 KINDS = {"goodput": goodput, "runtime": runtime, "gain": gain, "links": links}

@@ -130,7 +130,7 @@ def simulate(
         skew: ranks start at random within so many seconds.
         delay: seconds that a rank needs for each message it receives, by rank: slow ranks.
         fold: whether nodes that are alike are followed once (flow and packet model); what comes
-            out is the same, see `netsim.fold`.
+            out is the same, but for adaptive ties: see `netsim.fold`.
 
     Raises:
         ValueError: dimensions that differ, a size or a number of ranks that the model can not

@@ -85,10 +85,11 @@ def test_sweep_names_the_winner_of_every_size(run):
 def test_plot_draws_sweeps_and_links(run, tmp_path):
     sweep, links = tmp_path / "sweep.csv", tmp_path / "links.csv"
     run("netsim", "sweep", "--topology", "torus:4x4", "--sizes", "1KiB,1MiB", "--csv", sweep)
-    for dims in ("4x4", "2x2x2"):
-        run("netsim", "simulate", "--topology", f"torus:{dims}", "--links", links)
+    count = {"torus:4x4": 64, "torus:2x2x2": 48, "hx2mesh:4x4": 96, "hyperx:4x4": 96, "mesh:1x5": 8}
+    for place, nlinks in count.items():
+        run("netsim", "simulate", "--topology", place, "--links", links)
         with open(links, newline="") as file:
-            assert len(list(csv.DictReader(file))) == {"4x4": 64, "2x2x2": 48}[dims]
+            assert len(list(csv.DictReader(file))) == nlinks
         for path in (sweep, links):
             done = run("netsim", "plot", path, "--out", tmp_path / "figures")
             assert done.returncode == 0, done.err

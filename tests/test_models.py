@@ -196,6 +196,19 @@ def test_what_is_alike_happens_alike(model, place, algorithm, options):
         assert one == pytest.approx(all_, rel=1e-9, abs=1e-15)
 
 
+@pytest.mark.parametrize("place", ["torus:8x8", "torus:2x8", "torus:6x4", "torus:4x4x4"])
+@pytest.mark.parametrize("algorithm", ["swing", "recursive_doubling"])
+def test_adaptive_ties_fall_about_alike(place, algorithm):
+    network = netsim.paper_network(place)
+    schedule = swing.schedule(algorithm, network.topology.torus)
+    for nbytes in (2**15, 2**21):
+        one, all_ = (
+            netsim.simulate(schedule, network, nbytes, "packet", fold=fold).seconds
+            for fold in (True, False)
+        )
+        assert one == pytest.approx(all_, rel=0.02)
+
+
 def test_few_nodes_stand_for_all():
     def nodes(place, algorithm, **more):
         network = replace(netsim.paper_network(place), **more)

@@ -45,88 +45,31 @@ queues beyond the first link in the adaptive choice.
 Use it where time and place decide: vectors of a few KiB a rank on long dimensions, whose messages
 pass a link one after the other and never meet; adaptive ties; ranks out of step. It costs an event
 for every packet and link, 10^7 of them a few seconds.
-
-How: what starts at time t reaches another link no sooner than t + some hop latency. So links are
-handled in the order of what they start next, and each serves at once all that starts before
-anything else can reach it. The result is that of a single queue of all events, bit for bit.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import networkx as nx
 import numpy as np
-from numba import njit
 
 from netsim.messages import Messages
+from netsim.models.events import (
+    GROUP,
+    LINK,
+    MESSAGE,
+    STOCK,
+    WAY,
+    Net,
+    flits,
+    pool,
+    run,
+    settle,
+    with_room,
+)
 from swing.torus import Array
 
 MOST = 10**10
 """Links that packets pass, all together; ten million take a few seconds."""
-
-_LINK = np.dtype(
-    [
-        ("bandwidth", "f8"),
-        ("latency", "f8"),
-        ("credit", "f8"),
-        ("ahead", "f8"),  # what happens elsewhere reaches it no sooner
-        ("free", "f8"),
-        ("room", "f8"),  # flits that the buffer behind it can take
-        ("ring", "i8"),  # of links that may wait for each other; -1 for none
-    ]
-)
-_PACKET = np.dtype(
-    [
-        ("time", "f8"),  # it comes to the link
-        ("nbytes", "f8"),
-        ("way", "i4"),
-        ("hop", "i4"),  # index into hops; -1 while its message waits for its sender
-        ("next", "i4"),
-        ("previous", "i4"),
-    ]
-)
-_MESSAGE = np.dtype(
-    [
-        ("ready", "f8"),
-        ("cost", "f8"),
-        ("arrival", "f8"),
-        ("sent", "f8"),
-        ("inside", "i8"),  # packets that are not out yet
-        ("before", "i8"),  # packets that have not passed their first link
-        ("feeds", "i4", 2),
-        ("way", "i4"),  # the first one
-        ("ways", "i4"),
-        ("node", "i8"),  # the link that stands for its sender's work
-    ]
-)
-_WAY = np.dtype([("message", "i4"), ("first", "i4"), ("last", "i4"), ("stock", "i4")])
-_STOCK = np.dtype([("packets", "i8"), ("rest", "f8")])  # not sent yet; bytes of the last one
-_GROUP = np.dtype(
-    [("done", "f8"), ("waits", "i8"), ("follows", "i8"), ("first", "i8"), ("last", "i8")]
-)
-
-
-class _Net(NamedTuple):
-    """The tables of the simulation, and its parameters."""
-
-    links: np.ndarray
-    tree: np.ndarray
-    packets: np.ndarray
-    messages: np.ndarray
-    ways: np.ndarray
-    hops: Array
-    stocks: np.ndarray
-    groups: np.ndarray
-    gated: Array
-    packet_bytes: float
-    flit_bytes: float
-    flit: float  # what buffers count in, in bytes
-    overhead: float
-    adaptive: bool
-    local: bool
-    shaped: bool
-    bucket: float
 
 
 def packet_times(
@@ -173,7 +116,7 @@ def packet_times(
         raise ValueError(f"packet_bytes must be above 0, not {packet_bytes}")
     flit = float(flit_bytes) or 1.0
     room = np.inf if buffer_bytes is None else buffer_bytes // flit
-    if room < 2 * _flits(packet_bytes, flit):
+    if room < 2 * flits(packet_bytes, flit):
         raise ValueError(f"buffer_bytes must be two packets or more, not {buffer_bytes}")
     used = np.bincount(messages.links, minlength=len(bandwidth)) > 0
     bad = np.flatnonzero(used & ~((bandwidth > 0) & (hop_latency >= 0)))
@@ -188,7 +131,7 @@ def packet_times(
     table, ways, stocks = _stocks(messages, packet_bytes, adaptive)
     table["node"] = len(bandwidth) + messages.src
     nlinks = len(bandwidth) + (1 + int(messages.src.max(initial=0)) if message_overhead else 0)
-    links = np.zeros(nlinks, dtype=_LINK)
+    links = np.zeros(nlinks, dtype=LINK)
     links["bandwidth"][: len(bandwidth)], links["latency"][: len(bandwidth)] = (
         bandwidth, hop_latency,
     )  # fmt: skip
@@ -198,10 +141,10 @@ def packet_times(
         credit = hop_latency if credit_latency is None else credit_latency
         links["credit"][: len(credit)] = credit
         links["ring"] = _rings(ways, messages.links, nlinks)
-    net = _Net(
+    net = Net(
         links=links,
         tree=np.full(2 << (nlinks - 1).bit_length(), np.inf),
-        packets=_pool(nlinks),
+        packets=pool(nlinks),
         messages=table,
         ways=ways,
         hops=messages.links,
@@ -218,12 +161,12 @@ def packet_times(
         bucket=bucket or 0.0,
     )
     links["ahead"] = _ahead(net)
-    net = _with_room(net)
+    net = with_room(net)
     for group in np.flatnonzero(groups["waits"] == 0):
         groups["waits"][group] = 1
-        _settle(net, int(group), 0.0)
-    while not _run(net):
-        net = _with_room(net)
+        settle(net, int(group), 0.0)
+    while not run(net):
+        net = with_room(net)
     if (net.packets["next"][:nlinks] != np.arange(nlinks)).any():
         raise ValueError("full buffers wait for each other for ever: raise buffer_bytes")
     if table["inside"].any():
@@ -252,7 +195,7 @@ def _groups(messages: Messages) -> tuple[np.ndarray, Array]:
     n = len(messages.need)
     gate = np.where(messages.gate < 0, n, messages.gate)
     ends = np.append(0, np.cumsum(np.bincount(gate, minlength=n + 1)))
-    groups = np.zeros(n + 1, dtype=_GROUP)
+    groups = np.zeros(n + 1, dtype=GROUP)
     groups["waits"][:n], groups["follows"] = messages.need, np.append(messages.follows, -1)
     groups["first"], groups["last"] = ends[:-1], ends[1:]
     return groups, np.argsort(gate, kind="stable")
@@ -270,16 +213,16 @@ def _stocks(
     # Fractions of a byte that do not quite add up are no packet.
     count = np.maximum(np.ceil(messages.nbytes / packet_bytes - 1e-9), 1).astype(np.int64)
     rest = messages.nbytes - (count - 1) * packet_bytes
-    table = np.zeros(m, dtype=_MESSAGE)
+    table = np.zeros(m, dtype=MESSAGE)
     for name in ("ready", "cost", "feeds"):
         table[name] = getattr(messages, name)
     table["inside"] = table["before"] = count
     table["way"], table["ways"] = start, np.diff(messages.way_ptr)
     message = np.repeat(np.arange(m), table["ways"])
-    ways = np.zeros(len(message), dtype=_WAY)
+    ways = np.zeros(len(message), dtype=WAY)
     ways["message"], ways["stock"] = message, message if adaptive else np.arange(len(ways))
     ways["first"], ways["last"] = messages.link_ptr[:-1], messages.link_ptr[1:] - 1
-    stocks = np.zeros(m if adaptive else len(ways), dtype=_STOCK)
+    stocks = np.zeros(m if adaptive else len(ways), dtype=STOCK)
     if adaptive:
         stocks["packets"], stocks["rest"] = count, rest
         return table, ways, stocks
@@ -293,7 +236,7 @@ def _stocks(
     return table, ways, stocks
 
 
-def _ahead(net: _Net) -> np.ndarray:
+def _ahead(net: Net) -> np.ndarray:
     """(nlinks,) the least time from a start of service elsewhere until it can reach a link."""
     links, ways, hops, message = net.links, net.ways, net.hops, net.messages[net.ways["message"]]
     first, last = hops[ways["first"]], hops[ways["last"]]
@@ -327,225 +270,3 @@ def _rings(ways: np.ndarray, hops: Array, nlinks: int) -> Array:
         if len(links) > 1:
             ring[list(links)] = number
     return ring
-
-
-def _pool(nlinks: int) -> np.ndarray:
-    """No packets; the circles of `_run`."""
-    packets = np.zeros(2 * nlinks + 1, dtype=_PACKET)
-    packets["time"] = np.inf
-    packets["next"][:-1] = packets["previous"][:-1] = np.arange(2 * nlinks)
-    return packets
-
-
-def _with_room(net: _Net) -> _Net:
-    """The same with half as many packets more, and more than one event may need."""
-    old, more = len(net.packets), max(len(net.packets) // 2, 2 * len(net.ways) + 3)
-    packets = np.concatenate([net.packets, np.zeros(more, dtype=_PACKET)])
-    unused = packets[2 * len(net.links)]
-    packets["next"][old:] = np.arange(old + 1, old + more + 1)
-    packets["next"][-1] = unused["next"]
-    unused["next"] = old
-    unused["nbytes"] += more
-    return net._replace(packets=packets)
-
-
-@njit(cache=True, error_model="numpy")
-def _run(net: _Net) -> bool:
-    """Handle link after link, in order of what starts next; false: more packets are needed.
-
-    The queue of link j is a circle through ``packets[j]``, which stands for its two ends. Another
-    one, nlinks further on, has what leaves the buffer behind the link. Behind these hang the
-    packets that are not used, and ``nbytes`` there is their number.
-    """
-    links, packets, tree, messages, ways = net.links, net.packets, net.tree, net.messages, net.ways
-    hops, nlinks, leaves = net.hops, len(links), len(tree) // 2
-    unused = packets[2 * nlinks]
-    while tree[1] < np.inf:
-        now, j = tree[1], 1
-        while j < leaves:
-            j = 2 * j + (tree[2 * j] != now)
-        j -= leaves
-        link, queue, leaving = links[j], packets[j], packets[nlinks + j]
-        time = max(now, link.free, packets[queue.next].time)
-        while time == now or time < now + link.ahead:
-            if unused.nbytes <= len(ways) + 1:
-                return False
-            while packets[leaving.next].time <= time:
-                link.room += packets[leaving.next].nbytes
-                _give(packets, 2 * nlinks, _cut(packets, leaving.next))
-            p = queue.next
-            while packets[p].time <= time and link.room < _need(net, packets[p]):
-                p = packets[p].next
-            packet = packets[p]
-            if packet.time > time:  # none of those that have come can go on
-                time = min(packet.time, packets[leaving.next].time)
-                continue
-            _cut(packets, p)
-            hop, w = packet.hop, packet.way
-            way = ways[w]
-            message = messages[way.message]
-            if hop < 0:
-                link.free = time + net.overhead
-                _give(packets, 2 * nlinks, p)
-                for mine in range(message.way, message.way + message.ways):
-                    _launch(net, mine, link.free)
-                time = max(link.free, packets[queue.next].time)
-                continue
-            size = max(packet.nbytes, net.flit_bytes)
-            service = size / link.bandwidth
-            link.free = max(link.free, time - net.bucket) + service
-            if link.room < np.inf and hop > way.first:
-                back = hops[hop - 1]
-                slot = _take(packets, 2 * nlinks)
-                packets[slot].time = time + links[back].credit
-                packets[slot].nbytes = _flits(packet.nbytes, net.flit)
-                _enqueue(net, slot, nlinks + back)
-            if hop < way.last:
-                onward = hops[hop + 1]
-                link.room -= _flits(packet.nbytes, net.flit)
-                packet.time = time + link.latency
-                if links[onward].bandwidth > link.bandwidth and not net.shaped:
-                    packet.time += service - size / links[onward].bandwidth
-                packet.hop = hop + 1
-                _enqueue(net, p, onward)
-            else:
-                _give(packets, 2 * nlinks, p)
-                out = time + link.latency
-                if not net.shaped:
-                    out += service
-                message.arrival = max(message.arrival, out)
-                message.inside -= 1
-                if message.inside == 0:
-                    _settle(net, message.feeds[0], message.arrival + message.cost)
-                    if not net.local:
-                        _settle(net, message.feeds[1], message.arrival + message.cost)
-            if hop == way.first:
-                passed = max(link.free, time)
-                _launch(net, w, passed)
-                message.sent = max(message.sent, passed)
-                message.before -= 1
-                if net.local and message.before == 0:
-                    _settle(net, message.feeds[1], message.sent)
-            time = max(link.free, packets[queue.next].time)
-        _due(tree, j, time)
-    return True
-
-
-@njit(cache=True, error_model="numpy")
-def _need(net: _Net, packet: np.record) -> float:
-    """For how many flits there must be room behind the link that a packet comes to."""
-    links, hops, hop, way = net.links, net.hops, packet.hop, net.ways[packet.way]
-    if hop < 0 or hop == way.last:
-        return 0.0
-    ring = links[hops[hop]].ring
-    enters = ring >= 0 and (hop == way.first or links[hops[hop - 1]].ring != ring)
-    own = _flits(packet.nbytes, net.flit)
-    return own + _flits(net.packet_bytes, net.flit) if enters else own
-
-
-@njit(cache=True, error_model="numpy")
-def _flits(nbytes: float, flit: float) -> float:
-    return float(max(np.ceil(nbytes / flit - 1e-9), 1.0))
-
-
-@njit(cache=True, error_model="numpy")
-def _settle(net: _Net, g: int, time: float) -> None:
-    """One of the things that group g waits for happens; what waits for the group starts."""
-    while g >= 0:
-        group = net.groups[g]
-        group.done = max(group.done, time)
-        group.waits -= 1
-        if group.waits:
-            return
-        time = group.done
-        for k in range(group.first, group.last):
-            i = net.gated[k]
-            message = net.messages[i]
-            begin = max(time, message.ready)
-            if net.overhead:
-                p = _take(net.packets, 2 * len(net.links))
-                packet = net.packets[p]
-                packet.time, packet.way, packet.hop = begin, message.way, -1
-                _enqueue(net, p, message.node)
-                continue
-            for w in range(message.way, message.way + message.ways):
-                _launch(net, w, begin)
-        g = group.follows
-
-
-@njit(cache=True, error_model="numpy")
-def _launch(net: _Net, w: int, time: float) -> None:
-    """Queue the next packet of way w, if there is one, for its first link."""
-    way = net.ways[w]
-    stock = net.stocks[way.stock]
-    if stock.packets == 0:
-        return
-    stock.packets -= 1
-    p = _take(net.packets, 2 * len(net.links))
-    packet = net.packets[p]
-    packet.time, packet.way, packet.hop = time, w, way.first
-    packet.nbytes = net.packet_bytes if stock.packets else stock.rest
-    _enqueue(net, p, net.hops[way.first])
-
-
-@njit(cache=True, error_model="numpy")
-def _take(packets: np.ndarray, unused: int) -> int:
-    p = packets[unused].next
-    packets[unused].next = packets[p].next
-    packets[unused].nbytes -= 1
-    return int(p)
-
-
-@njit(cache=True, error_model="numpy")
-def _give(packets: np.ndarray, unused: int, p: int) -> None:
-    packets[p].next = packets[unused].next
-    packets[unused].next = p
-    packets[unused].nbytes += 1
-
-
-@njit(cache=True, error_model="numpy")
-def _cut(packets: np.ndarray, p: int) -> int:
-    """Take a packet out of its circle."""
-    before, behind = packets[p].previous, packets[p].next
-    packets[before].next, packets[behind].previous = behind, before
-    return p
-
-
-@njit(cache=True, error_model="numpy")
-def _enqueue(net: _Net, p: int, circle: int) -> None:
-    """Put a packet into a circle of a link, behind all that come no later, and wake the link."""
-    links, tree, packets, ways = net.links, net.tree, net.packets, net.ways
-    packet, before = packets[p], packets[circle].previous
-    while before != circle and _later(ways, packets[before], packet):
-        before = packets[before].previous
-    packet.previous, packet.next = before, packets[before].next
-    packets[packet.next].previous = p
-    packets[before].next = p
-    j = circle % len(links)
-    if before == circle or links[j].room < np.inf:
-        start = max(links[j].free, packet.time)
-        if start < tree[len(tree) // 2 + j]:
-            _due(tree, j, start)
-
-
-@njit(cache=True, error_model="numpy")
-def _due(tree: np.ndarray, j: int, time: float) -> None:
-    """Link j has something to start at a time; ``tree[k]`` is the sooner of those below it."""
-    k = len(tree) // 2 + j
-    tree[k] = time
-    while k > 1:
-        k //= 2
-        least = min(tree[2 * k], tree[2 * k + 1])
-        if tree[k] == least:
-            return
-        tree[k] = least
-
-
-@njit(cache=True, error_model="numpy")
-def _later(ways: np.ndarray, a: np.record, b: np.record) -> bool:
-    if a.time != b.time:
-        return bool(a.time > b.time)
-    passed_a, passed_b = a.hop - ways[a.way].first, b.hop - ways[b.way].first
-    if passed_a != passed_b:
-        return bool(passed_a < passed_b)
-    return bool(a.way > b.way)
