@@ -6,6 +6,7 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
+from mpi4py import MPI
 
 from swing.executor import device
 
@@ -35,7 +36,7 @@ class OnDevice:
 
 
 class Stream:
-    """Copies to the host are over as late as can be: when somebody waits for them.
+    """Kernels and copies to the host are over as late as can be: when somebody waits for them.
 
     Copies to the device are over at once, so that what is copied too early is copied wrong.
     """
@@ -64,6 +65,7 @@ class Array:
     def __init__(self, memory, stream):
         self.memory, self.stream = memory, stream
         self.shape, self.dtype, self.flags = memory.shape, memory.dtype, memory.flags
+        self.nbytes, self.data = memory.nbytes, SimpleNamespace(ptr=memory.ctypes.data)
 
     @property
     def __cuda_array_interface__(self):
@@ -105,9 +107,32 @@ def install(monkeypatch):
             return buffer
         return Array(buffer.host if isinstance(buffer, OnDevice) else buffer.copy(), stream)
 
-    cupy.asarray = asarray
+    def at(shape, dtype, pointer):
+        memory = MPI.buffer.fromaddress(pointer.address, np.prod(shape) * dtype.itemsize)
+        return Array(np.asarray(memory).view(dtype).reshape(shape), stream)
+
+    def kernel(ufunc):
+        def queue(*operands, out):
+            cupy.log.append("kernel")
+            stream.queue.append(lambda: ufunc(*(a.memory for a in operands), out=out.memory))
+
+        return queue
+
+    cupy.asarray, cupy.ndarray = asarray, at
+    pool = []  # what is freed while kernels wait to use it is not used for anything else
+
+    def empty(n, dtype):
+        pool.append(np.full(n, 0xAA, dtype))
+        return Array(pool[-1], stream)
+
+    cupy.empty = empty
+    cupy.copyto = lambda out, array: kernel(lambda a, out: np.copyto(out, a))(array, out=out)
+    for ufunc in (np.add, np.multiply, np.maximum, np.minimum, np.bitwise_xor):
+        setattr(cupy, ufunc.__name__, kernel(ufunc))
     cupy.cuda = SimpleNamespace(
         get_current_stream=lambda: stream,
+        UnownedMemory=lambda address, nbytes, owner: SimpleNamespace(address=address),
+        MemoryPointer=lambda memory, offset: memory,
         Device=lambda nth: SimpleNamespace(use=lambda: None),
         runtime=SimpleNamespace(getDeviceCount=lambda: 1),
     )

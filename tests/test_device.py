@@ -56,6 +56,25 @@ def test_explain_says_that_it_stages(cupy):
     assert not cupy.log
 
 
+def test_mpi_that_is_aware_of_gpus_is_told_addresses(cupy, monkeypatch):
+    monkeypatch.setenv("SWING_GPU_AWARE", "1")
+    sendbuf, recvbuf = OnDevice(np.arange(6.0).reshape(2, 3)), OnDevice(np.zeros((2, 3)))
+    assert "MPI reads GPU memory" in str(explain(MPI.COMM_SELF, sendbuf, recvbuf))
+    allreduce(MPI.COMM_SELF, [sendbuf, MPI.DOUBLE], [recvbuf, 6, MPI.DOUBLE])
+    assert cupy.log == ["kernel"]  # which nobody has waited for
+    cupy.cuda.get_current_stream().synchronize()
+    assert (recvbuf.host == sendbuf.host).all()
+    monkeypatch.setenv("SWING_GPU_AWARE", "yes")
+    with pytest.raises(ValueError, match="SWING_GPU_AWARE must be 0 or 1"):
+        allreduce(MPI.COMM_SELF, sendbuf, recvbuf)
+
+
+def test_the_libraries_of_the_quick_start_do_not_read_gpu_memory():
+    from swing.executor.library import knows_gpus
+
+    assert knows_gpus() is False
+
+
 def test_a_device_array_without_cupy_names_the_mend(monkeypatch):
     monkeypatch.setattr(device, "is_device_memory", lambda address: True)
     monkeypatch.setitem(sys.modules, "cupy", None)

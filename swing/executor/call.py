@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +15,8 @@ from swing.executor.agreement import ON, refuse
 from swing.executor.agreement import context as agree
 from swing.executor.buffers import vectors
 from swing.executor.context import Context
+from swing.executor.device import Copies
+from swing.executor.direct import DIRECT, Direct, is_gpu_aware
 from swing.executor.door import Call, table
 from swing.executor.explanation import Explanation
 from swing.executor.memory import is_same
@@ -37,13 +41,29 @@ def allreduce(
         return _allreduce(comm, sendbuf, recvbuf, op, wanted, timeout)
     result = sendbuf if recvbuf is None else recvbuf
     in_place = recvbuf is None or sendbuf is MPI.IN_PLACE
-    copies = device.Copies(result if in_place else sendbuf, result)
+    copies = on_device(comm, result if in_place else sendbuf, result, op)
     try:
         given = copies.source, None if in_place else copies.target
         _allreduce(comm, *given, op, wanted, timeout, copies)
     finally:
-        copies.finish()
+        if isinstance(copies, Copies):
+            copies.finish()
     return result
+
+
+def on_device(comm: MPI.Comm, source: Any, target: Any, op: MPI.Op | None) -> Direct | Copies:
+    """How to reduce buffers of which one or both are GPU memory.
+
+    Raises:
+        ImportError, ValueError: see `Direct`.
+    """
+    if device.is_on_device(source) and device.is_on_device(target) and is_gpu_aware():
+        direct = Direct(source, target)
+        with suppress(TypeError, ValueError):  # told when it is reduced
+            _, recv, datatype = vectors(MPI.IN_PLACE, direct.target)
+            if Direct.can(reduction(operation(comm, op), recv.dtype, datatype), recv.dtype):
+                return direct
+    return Copies(source, target)
 
 
 def _allreduce(
@@ -53,7 +73,7 @@ def _allreduce(
     op: MPI.Op | None,
     wanted: Wanted,
     timeout: float | None,
-    copies: device.Copies | None = None,
+    copies: Copies | Direct | None = None,
 ) -> Any:
     """The same for buffers in host memory, which may stand for others."""
     asked = Call(comm, sendbuf, recvbuf, op, *wanted)
@@ -76,21 +96,23 @@ def _allreduce(
         raise
     if reason:
         sent = MPI.IN_PLACE if in_place else sendbuf
-        if copies is not None:
+        if isinstance(copies, Direct):
+            copies.ready()
+        elif copies is not None:
             copies.start()
             copies.finish()
         if deadline is None:
             MPI.Comm.Allreduce(comm, sent, result, op)
         else:
             wait_for(MPI.Comm.Iallreduce(comm, sent, result, op), deadline, "MPI_Iallreduce")
-        if copies is not None:
+        if isinstance(copies, Copies):
             copies.put_all()
         return result
     assert isinstance(comm, MPI.Intracomm)
     shape = len(recv), recv.dtype, datatype
     context = agree(comm, "Allreduce", *shape, op, wanted, deadline)
     shared = all(isinstance(b, Shared) for b in (sendbuf, result) if b is not MPI.IN_PLACE)
-    if copies is not None:
+    if isinstance(copies, Copies):
         copies.start()
     program = context.program(wanted, send, recv, reduce, deadline, shared, copies)
     if deadline is None and op.is_predefined and not ON and copies is None:
@@ -104,7 +126,13 @@ def explain(
 ) -> Explanation:
     """See `swing.executor.explain`."""
     op = operation(comm, op)
-    return explanation.explain(tasks.allreduce, "Allreduce", comm, wanted, sendbuf, recvbuf, op)
+    found = explanation.explain(tasks.allreduce, "Allreduce", comm, wanted, sendbuf, recvbuf, op)
+    if found.staging:
+        result = sendbuf if recvbuf is None else recvbuf
+        source = result if sendbuf is MPI.IN_PLACE else sendbuf
+        if isinstance(on_device(comm, source, result, op), Direct):
+            return replace(found, staging=DIRECT, engine="plain: kernels of CuPy's")
+    return found
 
 
 def alloc(comm: MPI.Intracomm, shape: Any, dtype: Any) -> np.ndarray:

@@ -19,6 +19,7 @@ from mpi4py import MPI
 from swing.executor.blocks import Blocks
 from swing.executor.compiled import Bound, Compiled, why_plain
 from swing.executor.device import PART, Copies
+from swing.executor.direct import Direct
 from swing.executor.door import table
 from swing.executor.memory import borrow, is_same
 from swing.executor.ops import Reduction
@@ -84,13 +85,14 @@ class Context:
         reduce: Reduction,
         deadline: Deadline | None,
         shared: bool = False,
-        copies: Copies | None = None,
+        copies: Copies | Direct | None = None,
     ) -> Program:
         """The program that reduces ``send`` into ``recv``, both (count,) of one type.
 
         It knows where their memory is and does not keep it alive, so that it can be kept for
         later calls on the same memory. If they are ``shared``, and "auto" is wanted, all ranks
-        reduce there. If they stand for a GPU's, ``copies`` are made along the way.
+        reduce there. If they stand for a GPU's, ``copies`` are made along the way, or all is
+        done there.
 
         Raises:
             ValueError: what is wanted does not fit, or the vectors overlap.
@@ -102,6 +104,9 @@ class Context:
             if found is not None:
                 return found
         plan = self.planner.plan(wanted, count, dtype.itemsize, is_same(send, recv))
+        if isinstance(copies, Direct):
+            memory = send, recv, copies.scratch(plan.scratch, dtype)
+            return bind(plan, memory, reduce, self.comm, deadline, copies)
         scratch = self._room(plan.scratch * dtype.itemsize).view(dtype)
         if deadline is None and copies is None and not why_plain(dtype, reduce):
             compiled = self.compiled(plan, dtype, reduce)

@@ -1,7 +1,7 @@
-"""The one door to GPU arrays: through host memory and back.
+"""GPU arrays through host memory and back, where MPI can not read them: see `direct` where it can.
 
-The MPI libraries of the quick start can not read GPU memory, so vectors are staged in pinned
-host memory. CuPy is imported when a device array is there, not before.
+The MPI libraries of the quick start can not, so vectors are staged in pinned host memory. CuPy is
+imported when a device array is there, not before.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def host_for(buffer: Any) -> Any:
         return buffer
     if isinstance(buffer, (list, tuple)):
         return [host_for(buffer[0]), *buffer[1:]]
-    array = _array(buffer)
+    array = array_on(buffer)
     import cupyx
 
     order = "C" if array.flags.c_contiguous else "F"
@@ -77,7 +77,7 @@ def fetch(buffer: Any, host: Any) -> None:
     if isinstance(buffer, (list, tuple)):
         return fetch(buffer[0], host[0])
     _synchronize()
-    _array(buffer).get(out=host)
+    array_on(buffer).get(out=host)
 
 
 def put(host: Any, buffer: Any) -> None:
@@ -86,7 +86,7 @@ def put(host: Any, buffer: Any) -> None:
         return
     if isinstance(buffer, (list, tuple)):
         return put(host[0], buffer[0])
-    _array(buffer).set(host)
+    array_on(buffer).set(host)
     _synchronize()
 
 
@@ -182,13 +182,15 @@ def check_writable(buffer: Any) -> None:
         raise ValueError("the receive buffer is read-only device memory: pass a writable array")
 
 
-def _array(buffer: Any) -> Any:
+def array_on(buffer: Any) -> Any:
     """The CuPy array of a device buffer; contiguous, in either order."""
     try:
         import cupy
     except ImportError as error:
         raise ImportError(_NO_CUPY) from error
-    array = cupy.asarray(buffer)  # waits for the stream that the buffer's interface names
+    # Either waits for the stream that the buffer's owner has queued work on.
+    has_interface = hasattr(buffer, "__cuda_array_interface__")
+    array = cupy.asarray(buffer) if has_interface else cupy.from_dlpack(buffer)
     if not (array.flags.c_contiguous or array.flags.f_contiguous):
         raise ValueError(
             "a device buffer is not contiguous: make it so first, a = cupy.ascontiguousarray(a)"
@@ -202,7 +204,7 @@ def _bytes(buffer: Any, host: Any) -> tuple[Any, np.ndarray]:
         return (), np.empty(0, np.uint8)
     if isinstance(buffer, (list, tuple)):
         buffer, host = buffer[0], host[0]
-    there, here = (a.reshape(-1, order="A").view(np.uint8) for a in (_array(buffer), host))
+    there, here = (a.reshape(-1, order="A").view(np.uint8) for a in (array_on(buffer), host))
     return there, here
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from typing import NamedTuple
 
@@ -37,17 +39,32 @@ def library() -> Library | None:
     kinds = [MPI.Datatype, MPI.Op, MPI.Request]
     if handle not in (4, 8) or any(MPI._sizeof(kind) != handle for kind in kinds):
         return None
-    for name in (MPI.__file__, None):  # None: what the whole process sees
-        try:
-            loaded = ctypes.CDLL(name)
-            same = _version(loaded) == MPI.Get_library_version()
+    for loaded in _loaded():
+        with suppress(AttributeError):
             functions = tuple(_address(loaded, name) for name in NAMES)
-        except (OSError, AttributeError):
-            continue
-        if same:
             # In all that have numbers for handles, MPICH's kin, it is 1; elsewhere a null pointer.
             return Library(functions, handle, 1 if handle == 4 else 0)
     return None
+
+
+@cache
+def knows_gpus() -> bool:
+    """Whether the library says of itself that it takes the memory of CUDA or ROCm."""
+    names = "MPIX_Query_cuda_support", "MPIX_Query_rocm_support"
+    for loaded in _loaded():
+        found = [getattr(loaded, name) for name in names if hasattr(loaded, name)]
+        if found:
+            return any(ask() == 1 for ask in found)
+    return False
+
+
+def _loaded() -> Iterator[ctypes.CDLL]:
+    """Where functions of the library may be found."""
+    for name in (MPI.__file__, None):  # None: what the whole process sees
+        with suppress(OSError, AttributeError):
+            loaded = ctypes.CDLL(name)
+            if _version(loaded) == MPI.Get_library_version():
+                yield loaded
 
 
 def _address(loaded: ctypes.CDLL, name: str) -> int:

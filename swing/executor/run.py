@@ -12,6 +12,7 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.executor.device import Copies
+from swing.executor.direct import Direct
 from swing.executor.instruction import Do, Instruction, Place
 from swing.executor.ops import Reduction
 from swing.executor.plan import Plan
@@ -67,9 +68,17 @@ def bind(
     reduce: Reduction,
     comm: MPI.Intracomm,
     deadline: Deadline | None = None,
-    copies: Copies | None = None,
+    copies: Copies | Direct | None = None,
 ) -> Program:
     """The program that carries out this rank's plan; every other rank of ``comm`` has its own.
+
+    Args:
+        plan: of this rank.
+        memory: of one type; on a GPU if ``copies`` is `Direct`.
+        reduce: of numpy's.
+        comm: ranks, numbered as in the plan.
+        deadline: for all messages.
+        copies: to and from a GPU, or what is done there.
 
     Run it with `run`. It raises TimeoutError where a message is not delivered by ``deadline``, and
     RuntimeError where MPI can not deliver it.
@@ -127,9 +136,13 @@ def _actions(
     reduce: Reduction,
     traffic: _Traffic,
     swap: bool,
-    copies: Copies | None = None,
+    copies: Copies | Direct | None = None,
 ) -> Iterator[tuple[bool, Callable[[], Any]]]:
     """What to call for each instruction, and whether it says what to await."""
+    copy: Callable[..., Any] = np.copyto
+    direct = copies if isinstance(copies, Direct) else None
+    if direct is not None:
+        copy, reduce, swap = direct.copy, direct.reduction(reduce), False
 
     def at(place: Place, count: int) -> np.ndarray:
         return memory[place.buffer][place.at : place.at + count]
@@ -140,6 +153,8 @@ def _actions(
 
     rows = iter(plan)
     for i in rows:
+        if direct is not None and i.do in (Do.ISEND, Do.IRECV, Do.SWAP):
+            yield False, direct.ready
         if i.do == Do.SWAP:
             recv = next(rows)
             if swap:
@@ -155,9 +170,9 @@ def _actions(
         elif i.do == Do.WAIT:
             yield True, partial(traffic.take, i.step, range(i.slot, i.slot + i.length))
         elif i.do == Do.COPY:
-            yield False, partial(np.copyto, at(i.out, i.length), at(i.a, i.length))
+            yield False, partial(copy, at(i.out, i.length), at(i.a, i.length))
         elif i.do in (Do.FETCH, Do.PUT):
-            assert copies is not None
+            assert isinstance(copies, Copies)
             move = copies.fetch if i.do == Do.FETCH else copies.put
             yield False, partial(move, at(i.a, i.length))
         else:

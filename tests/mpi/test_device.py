@@ -36,6 +36,35 @@ def test_parts_come_in_time_and_leave_when_they_are_done(comm, in_place):
         assert recv.host.tobytes() == expected.tobytes(), (choice, count)
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+def test_mpi_that_is_aware_of_gpus_reads_what_kernels_have_written(
+    comm, cupy, monkeypatch, in_place
+):
+    monkeypatch.setenv("SWING_GPU_AWARE", "1")
+    for choice, op in itertools.product(choices(tori()[0])[in_place::2], (MPI.SUM, MPI.MAX)):
+        mine = mixed(999, np.float32)
+        expected = allreduce(comm, mine, np.empty_like(mine), op, **choice)
+        send, recv = OnDevice(mine), OnDevice(np.full_like(mine, np.nan))
+        given = (MPI.IN_PLACE, send) if in_place else (send, recv)
+        assert allreduce(comm, *given, op, **choice) is given[1]
+        assert not {"get", "set"} & set(cupy.log)
+        cupy.cuda.get_current_stream().synchronize()
+        assert given[1].host.tobytes() == expected.tobytes(), (choice, op)
+        assert in_place or send.host.tobytes() == mine.tobytes()
+    late = allreduce(comm, OnDevice(mine), op=MPI.PROD, timeout=60)
+    cupy.cuda.get_current_stream().synchronize()
+    assert np.array_equal(late.host, comm.allreduce(mine, MPI.PROD), equal_nan=True) or SIZE > 2
+
+
+def test_what_a_gpu_does_not_reduce_is_staged(comm, cupy, monkeypatch):
+    monkeypatch.setenv("SWING_GPU_AWARE", "1")
+    host, there = np.full(3, RANK), OnDevice(np.zeros(3, int))
+    assert (allreduce(comm, host, there).host == SIZE * (SIZE - 1) // 2).all()
+    there = OnDevice(np.full(5, RANK % 2 == 0))
+    assert allreduce(comm, there, op=MPI.LAND).host.all() == (SIZE == 1)
+    assert "kernel" not in cupy.log
+
+
 def test_some_ranks_have_it_on_the_device_and_others_do_not(comm):
     mine = np.full((30, 40), RANK, order="F")
     result = OnDevice(np.zeros_like(mine)) if RANK % 2 else np.zeros_like(mine)

@@ -1,0 +1,119 @@
+"""Direct: vectors in GPU memory that MPI itself reads and writes, reduced by the GPU.
+
+A plan knows places, not what lies there. So its vectors are numpy arrays over GPU addresses, which
+carry length, type and address and are never looked into: messages hand the address to MPI, and
+copies and reductions become kernels on CuPy's current stream. MPI knows nothing of streams: before
+a message is begun, the kernels queued so far must be over. After the last one nothing is awaited.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from swing.executor.device import array_on, check_writable
+from swing.executor.library import knows_gpus
+from swing.executor.ops import Reduction
+
+AWARE = "SWING_GPU_AWARE"
+"""The environment variable that says whether MPI takes GPU memory, 1 or 0; unset: MPI is asked."""
+
+DIRECT = "none: MPI reads GPU memory, the GPU reduces, on CuPy's current stream"
+
+
+def is_gpu_aware() -> bool:
+    """Whether MPI takes GPU memory.
+
+    Raises:
+        ValueError: `AWARE` is neither 0 nor 1.
+    """
+    said = os.environ.get(AWARE, "")
+    if said not in ("", "0", "1"):
+        raise ValueError(f"{AWARE} must be 0 or 1, not {said!r}")
+    return said == "1" if said else knows_gpus()
+
+
+class Direct:
+    """A send and a receive buffer in GPU memory, and what a program does there.
+
+    Args:
+        source: buffer, or ``[buf, …]`` specification, to be reduced.
+        target: where the result goes; may be ``source``.
+
+    Attributes:
+        source, target: the same with arrays that must not be looked into.
+
+    Raises:
+        ImportError: CuPy is missing.
+        ValueError: memory that is not contiguous, or read-only where the result goes.
+    """
+
+    def __init__(self, source: Any, target: Any) -> None:
+        check_writable(target)
+        self._arrays: list[Any] = []  # kept alive
+        self.source = self._mirror(source)
+        self.target = self.source if target is source else self._mirror(target)
+        self._queued = True  # by the caller
+
+    @staticmethod
+    def can(reduce: Reduction, dtype: np.dtype[Any]) -> bool:
+        """Whether CuPy reduces elements of a type as numpy does."""
+        return isinstance(reduce, np.ufunc) and dtype.kind in "iufc" and dtype.char not in "gG"
+
+    def scratch(self, count: int, dtype: np.dtype[Any]) -> np.ndarray:
+        """(count,) elements of GPU memory."""
+        import cupy
+
+        self._arrays.append(cupy.empty(count * dtype.itemsize, np.uint8))
+        return _over(self._arrays[-1], count * dtype.itemsize).view(dtype)
+
+    def ready(self) -> None:
+        """Wait for the kernels that have been queued, so that MPI may touch what they touch."""
+        if self._queued:
+            import cupy
+
+            cupy.cuda.get_current_stream().synchronize()
+            self._queued = False
+
+    def copy(self, out: np.ndarray, array: np.ndarray) -> None:
+        """Queue out = array."""
+        import cupy
+
+        cupy.copyto(_there(out), _there(array))
+        self._queued = True
+
+    def reduction(self, reduce: Reduction) -> Reduction:
+        """What queues out = left ⊕ right."""
+        import cupy
+
+        kernel = getattr(cupy, reduce.__name__)
+
+        def queue(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
+            kernel(_there(left), _there(right), out=_there(out))
+            self._queued = True
+
+        return queue
+
+    def _mirror(self, buffer: Any) -> Any:
+        if isinstance(buffer, (list, tuple)):
+            return [self._mirror(buffer[0]), *buffer[1:]]
+        array = array_on(buffer)
+        self._arrays.append(array)
+        there = _over(array, array.nbytes).view(array.dtype)
+        return there.reshape(array.shape, order="C" if array.flags.c_contiguous else "F")
+
+
+def _over(array: Any, nbytes: int) -> np.ndarray:
+    """(nbytes,) the addresses of a CuPy array."""
+    return np.asarray(MPI.buffer.fromaddress(array.data.ptr if nbytes else 0, nbytes))
+
+
+def _there(array: np.ndarray) -> Any:
+    """The CuPy array at the addresses of a numpy array."""
+    import cupy
+
+    memory = cupy.cuda.UnownedMemory(array.ctypes.data, array.nbytes, None)
+    return cupy.ndarray(array.shape, array.dtype, cupy.cuda.MemoryPointer(memory, 0))
