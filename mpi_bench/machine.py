@@ -21,6 +21,7 @@ class Machine:
         shared: some node has more ranks than cores.
         memory: bytes a rank can have where each takes the same share of its node.
         mpi: name and version of the MPI library.
+        software: the rest of what runs, with versions, and on what kind of machine.
     """
 
     ranks: int
@@ -28,13 +29,11 @@ class Machine:
     shared: bool
     memory: int
     mpi: str
+    software: str
 
     def __str__(self) -> str:
-        return (
-            f"{_some(self.ranks, 'rank')} on {_some(self.cores, 'core')} "
-            f"({platform.system()} {platform.machine()}), {self.mpi}, mpi4py {mpi4py.__version__}, "
-            f"numpy {np.__version__}, Python {platform.python_version()}"
-        )
+        where = f"{_some(self.ranks, 'rank')} on {_some(self.cores, 'core')}"
+        return f"{where}, {self.mpi}, {self.software}"
 
 
 def machine(comm: MPI.Intracomm) -> Machine:
@@ -49,6 +48,8 @@ def machine(comm: MPI.Intracomm) -> Machine:
         shared=comm.allreduce(node.size > cores, MPI.LOR),
         memory=comm.allreduce(memory, MPI.MIN),
         mpi=f"{name} {'.'.join(map(str, version))}",
+        software=f"mpi4py {mpi4py.__version__}, numpy {np.__version__}, "
+        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}",
     )
     node.Free()
     return found

@@ -41,6 +41,7 @@ class Row:
     mpi: str
     cores: int
     options: str
+    software: str
 
     @classmethod
     def of(cls, method: Method, sample: Sample, machine: Machine, nbytes: int, **given: str) -> Row:
@@ -66,6 +67,7 @@ class Row:
             mpi=machine.mpi,
             cores=machine.cores,
             options=json.dumps(dict(method.options)),
+            software=machine.software,
             **given,
         )
 

@@ -18,7 +18,7 @@ QUICK = ["--iterations", "2", "--warmup", "1"]
 KEYS = [
     *("topology", "algorithm", "variant", "nbytes", "seconds", "goodput_gbps", "model", "ranks"),
     *("ports", "dtype", "op", "time_us_min", "time_us_median", "time_us_max", "algbw", "busbw"),
-    *("wrong", "iterations", "mpi", "cores", "options"),
+    *("wrong", "iterations", "mpi", "cores", "options", "software"),
 ]
 
 # An allreduce with a fault planted on rank 1, measured by the command line as it is.
