@@ -214,7 +214,11 @@ def test_two_runs_do_not_meet():
 def interrupted(number, after):
     """Interrupt a run so many seconds after its start; what it has left, before and after."""
     words = ["--topology", "torus:2x2", "--sizes", "64KiB", "--native", "none"]
+    memory = set(os.listdir("/dev/shm"))
+    # What a shell starts in the background ignores Ctrl-C, and so would all that it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     run = subprocess.Popen([*COMMAND, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    signal.signal(signal.SIGINT, before)
     time.sleep(after)
     run.send_signal(number)
     run.communicate(timeout=60)
@@ -230,9 +234,11 @@ def interrupted(number, after):
     words = f"swing-{run.pid}"
     for _ in range(100):
         if not alive(words):
-            return
+            break
         time.sleep(0.1)
-    pytest.fail(f"processes of {words} are alive")
+    else:
+        pytest.fail(f"processes of {words} are alive")
+    assert not set(os.listdir("/dev/shm")) - memory
 
 
 def alive(word):

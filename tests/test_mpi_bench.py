@@ -1,15 +1,18 @@
 import csv
 import json
+import mmap
 import os
 import subprocess
 import sys
+import tempfile
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpi_bench.launcher import SHARED_CORES, command
+from mpi_bench.launcher import SHARED_CORES, command, sweep
 from netsim.measured import measured_table
 from netsim.sizes import LARGEST, format_size, parse_size, parse_sizes
 
@@ -130,6 +133,23 @@ def test_the_launcher_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ValueError, match="pip install"):
         command(2, ["python"])
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="Linux keeps shared memory there")
+def test_what_dead_jobs_left_in_shared_memory_goes():
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        names = ["mpich_shm_dead_0", "sm_segment.dead", "mpich_shm_alive_0", "mpich_shm_new_0", "x"]
+        files = {name: Path(folder, name) for name in names}
+        for name, file in files.items():
+            file.write_bytes(bytes(8))
+            if "new" not in name:
+                os.utime(file, (0, 0))
+        with (
+            files["mpich_shm_alive_0"].open("rb") as file,
+            mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ),
+        ):
+            assert sweep(Path(folder)) == sorted(names[:2])
+        assert sorted(os.listdir(folder)) == sorted(names[2:])
 
 
 def test_rows_are_json_and_csv_and_right(tmp_path):

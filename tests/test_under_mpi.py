@@ -12,7 +12,10 @@ import pytest
 from mpi_bench.launcher import command
 
 LIMIT = 1200  # seconds; a tenth or so is used where nothing else runs
-PYTEST = [sys.executable, "-m", "pytest", "tests/mpi", "-q", "--color=no", "-p", "no:cacheprovider"]
+PYTEST = [
+    sys.executable, "-m", "pytest", "tests/mpi", "-q", "--color=no", "-p", "no:cacheprovider",
+    "--capture=sys",  # what MPI itself prints before it ends a rank is to be seen
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 4, 5, 8])

@@ -28,10 +28,11 @@ SETTINGS = {
 }
 ENTER = """
 test -n "$PMI_RANK" || { echo "Error: only MPICH starts ranks inside namespaces" >&2; exit 1; }
-exec ip netns exec "$0-$PMI_RANK" "$@"
+exec ip netns exec "$0-$PMI_RANK" sh -c 'mount -t tmpfs swing /dev/shm && exec "$@"' sh "$@"
 """
 """MPICH's launchers tell a rank its number before it starts, and talk to it over a pipe that they
-have opened: it may go into any namespace first."""
+have opened: it may go into any namespace first. ``ip netns exec`` gives it mounts of its own: what
+MPICH puts into /dev/shm ends with it, even if it is killed."""
 
 
 def run(
