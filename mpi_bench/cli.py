@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict, fields
+from contextlib import redirect_stdout
+from dataclasses import asdict
 
 import click
 import numpy as np
@@ -21,13 +19,15 @@ from rich.progress import Progress
 from mpi_bench.machine import machine
 from mpi_bench.measure import SECONDS, measure
 from mpi_bench.methods import methods
-from mpi_bench.options import counts, fit, name, use_gpu
+from mpi_bench.options import counts, fit, use_gpu
 from mpi_bench.problem import DTYPES, REDUCTIONS, Problem
 from mpi_bench.report import HEAD, Row, line, more
 from mpi_bench.styles import STYLES, nccl, osu
+from netsim.rows import write_csv
 from netsim.sizes import parse_sizes
 from swing import Torus
-from swing.cli import Parsed
+from swing.cli import Parsed, spelt
+from swing.files import check_writable
 
 
 @click.command()
@@ -82,13 +82,14 @@ def main(
             raise ValueError("--cuda and --alloc exclude each other: a GPU has its own memory")
         if cuda:
             use_gpu(comm)
+        _check_writable(path, comm)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     problem = Problem(comm.rank, comm.size, dtype, op)
     wrong, done = 0, list[Row]()
-    with _table(path, comm) as write, _progress(comm) as progress:
+    with _progress(comm) as progress:
         if not as_json:
-            print(f"# {name(torus)}, {dtype} {op}, {here}")
+            print(f"# {torus.name}, {dtype} {op}, {here}")
             if here.shared:
                 print("# more ranks than cores: times include waiting for a core, so no ratios")
             if style == "table":
@@ -97,7 +98,7 @@ def main(
             samples = measure(comm, todo, problem, count, iterations=iterations, warmup=warmup,
                               inplace=inplace, check=check, cuda=cuda, alloc=alloc)  # fmt: skip
             rows = [
-                Row.of(method, sample, here, nbytes, topology=name(torus), dtype=dtype, op=op)
+                Row.of(method, sample, here, nbytes, topology=torus.name, dtype=dtype, op=op)
                 for method, sample in zip(todo, samples, strict=True)
             ]
             for row in rows:
@@ -105,32 +106,25 @@ def main(
                 if as_json or style == "table":
                     text = f"{line(row)}{ratio}  {more(row, 'variant')}".rstrip()
                     print(json.dumps(asdict(row)) if as_json else text, flush=True)
-                write(row)
                 wrong += row.wrong or 0
             done += rows
+    if path and comm.rank == 0:
+        write_csv(path, [asdict(row) for row in done])
     if style != "table" and not as_json:
         print(osu(done) if style == "osu" else nccl(done))
     return int(wrong > 0)
 
 
-@contextmanager
-def _table(path: str | None, comm: MPI.Intracomm) -> Iterator[Callable[[Row], object]]:
-    """What adds a row to the CSV file, on rank 0; no rank goes on if it can not be written."""
-    file, trouble = None, None
+def _check_writable(path: str | None, comm: MPI.Intracomm) -> None:
+    """Let no rank go on if rank 0 can not write a file."""
+    trouble = ""
     if path and comm.rank == 0:
         try:
-            file = open(path, "w", newline="")  # noqa: SIM115  closed below
+            check_writable(path)
         except OSError as error:
-            trouble = f"can not write {path}: {error.strerror}"
+            trouble = str(error)
     if trouble := comm.bcast(trouble):
-        raise click.UsageError(trouble)
-    if file is None:
-        yield lambda row: None
-        return
-    with file:
-        table = csv.DictWriter(file, [field.name for field in fields(Row)])
-        table.writeheader()
-        yield lambda row: table.writerow(asdict(row))
+        raise ValueError(trouble)
 
 
 def _progress(comm: MPI.Intracomm) -> Progress:
@@ -151,6 +145,12 @@ def run() -> int:
             if comm.rank == 0:
                 print("error:", *error.format_message().split(), file=sys.stderr)
             return 2
+        except (click.Abort, OSError) as error:
+            if comm.rank == 0:
+                why = spelt(error) if isinstance(error, OSError) else "interrupted"
+                print(f"error: {why}", file=sys.stderr, flush=True)
+            time.sleep(0.5)
+            comm.Abort(2)
         except Exception:
             traceback.print_exc()
             time.sleep(0.5)  # a launcher that is told to abort drops what it has not yet read

@@ -12,18 +12,13 @@ from swing.executor import device
 from swing.executor.shape import shape_of
 
 
-def name(torus: Torus) -> str:
-    """What ``--topology`` calls a torus."""
-    return f"{'torus' if any(torus.wrap) else 'mesh'}:{torus}"
-
-
 def fit(torus: Torus | None, comm: MPI.Intracomm) -> Torus:
     """The torus asked for, if it has as many ranks as are running; else what they make."""
     given, _ = shape_of(comm)
     if torus and torus.size != comm.size:
         raise ValueError(
-            f"{name(torus)} has {torus.size} ranks but {comm.size} are running: "
-            f"mpiexec -n {torus.size}, or --topology {name(given)}"
+            f"{torus.name} has {torus.size} ranks but {comm.size} are running: "
+            f"mpiexec -n {torus.size}, or --topology {given.name}"
         )
     return torus or given
 

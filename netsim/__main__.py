@@ -24,18 +24,20 @@ from netsim.options import (
     SEED,
     SYNC_RULE,
     TIE_RULE,
+    Number,
     network_of,
     processes,
     with_progress,
 )
 from netsim.report.command import report_command
-from netsim.rows import KEY, Row, check_writable, in_order, read_csv, winners, write_csv
+from netsim.rows import KEY, Row, in_order, read_csv, typed, winners, write_csv
 from netsim.run import Run, row, simulate
 from netsim.sizes import format_size, parse_size, parse_sizes
 from netsim.sweep import Case, sweep
 from netsim.sweep import prune as pruned
 from netsim.topology import Topology, topology
 from swing.cli import Parsed, every_way, invoke, named_schedule, schedule_options
+from swing.files import check_writable
 
 
 @click.group()
@@ -65,7 +67,8 @@ def simulate_command(
     if place is None:
         known = named_schedule(None, **options)
         place = topology(known.torus.name)
-    size = size or (known.nblocks if known and known.collective == "traffic" else 2**21)
+    if size is None:
+        size = known.nblocks if known is not None and known.collective == "traffic" else 2**21
     network = network_of(place, bandwidth, ties)
     if options["algorithm"] == "auto":
         options |= {"nbytes": size, "machine": network}
@@ -74,7 +77,7 @@ def simulate_command(
     if links:
         check_writable(links)
     run = simulate(
-        known or named_schedule(place.torus, **options),
+        named_schedule(place.torus, **options) if known is None else known,
         network,
         size,
         model,
@@ -84,7 +87,7 @@ def simulate_command(
     )
     if links:
         write_csv(links, _link_rows(run, step))
-    bound = lower_bound(network, size)
+    bound = lower_bound(network, size) if run.schedule.collective == "allreduce" else None
     if as_json:
         click.echo(json.dumps(row(run) | {"lower_bound_s": bound}))
         return
@@ -93,7 +96,8 @@ def simulate_command(
         f"{format_size(size)}, {model} model, {place.name}, {bandwidth:g} Gb/s, ties {ties}, "
         f"seed {seed}"
     )
-    click.echo(f"time        {run.seconds * 1e6:.3f} us (no allreduce under {bound * 1e6:.3f} us)")
+    least = "" if bound is None else f" (no allreduce under {bound * 1e6:.3f} us)"
+    click.echo(f"time        {run.seconds * 1e6:.3f} us{least}")
     click.echo(f"goodput     {run.goodput * 8 / 1e9:.2f} Gb/s")
     click.echo(f"congestion  {run.congestion:.4f}")
     if run.bottleneck:
@@ -142,7 +146,7 @@ def _link_rows(run: Run, step: int | None) -> list[Row]:
 @SYNC_RULE
 @PART_RULE
 @SEED
-@click.option("--prune", type=click.FloatRange(1), help="Leave out variants of an algorithm that "
+@click.option("--prune", type=Number(1), help="Leave out variants of an algorithm that "
               "are so many times slower than another in the analytic model.")  # fmt: skip
 @JOBS
 @click.option("--csv", "path", type=click.Path(dir_okay=False), help="Write the rows there.")
@@ -167,11 +171,13 @@ def sweep_command(
     if path:
         check_writable(path)
     todo = pruned(cases, sizes, prune) if prune else {case: sizes for case in cases}
-    rows: list[Row] = read_csv(path, KEY) if path and resume and Path(path).exists() else []
+    had = read_csv(path, KEY) if path and resume and Path(path).exists() else []
+    rows: list[Row] = [typed(r) for r in had]
     known = {tuple(str(r[k]) for k in KEY) for r in rows}
     todo = {c: [n for n in some if c.key(n) not in known] for c, some in todo.items()}
     jobs = jobs or (1 if model == "analytic" else processes(None))
-    ways = with_progress(sweep(todo, jobs), sum(map(len, todo.values())))
+    left_out: list[str] = []
+    ways = with_progress(sweep(todo, jobs, left_out.append), sum(map(len, todo.values())))
     for number, found in enumerate(ways, start=1):
         rows.append(found)
         if path and resume and number % 20 == 0:
@@ -179,6 +185,8 @@ def sweep_command(
     rows = in_order(rows)
     if path:
         write_csv(path, rows)
+    for line in left_out:
+        click.echo(f"left out: {line}", err=True)
     for r in rows if as_json else []:
         click.echo(json.dumps(r))
     if not as_json:

@@ -17,14 +17,14 @@ from rich.table import Table as Grid
 from netsim.bounds import lower_bound
 from netsim.measured import measured_table
 from netsim.network import Network
-from netsim.options import BANDWIDTH, JOBS, JSON, PLACE, network_of, processes
-from netsim.rows import check_writable, write_text
+from netsim.options import BANDWIDTH, JOBS, JSON, PLACE, Number, network_of, processes
 from netsim.sizes import format_size, parse_size, parse_sizes
 from netsim.sweep import Case
 from netsim.topology import Topology
 from netsim.tune import Search, Seconds, tune
 from swing.cli import Parsed
 from swing.family import Named, family, published
+from swing.files import check_writable, store
 from swing.table import Candidate, Entry, Table, shipped
 
 CONDITIONS = (("sync", "local"), ("parts", "free"))
@@ -38,7 +38,7 @@ PACKETS = click.option("--packets", type=Parsed("size", parse_size), default="8M
                        show_default=True, help="Packets up to here, flows above.")  # fmt: skip
 MOST = click.option("--most", type=click.IntRange(1), default=16, show_default=True,
                     help="Candidates that are simulated at a size, at most.")  # fmt: skip
-KEEP = click.option("--keep", type=click.FloatRange(1), default=2.0, show_default=True,
+KEEP = click.option("--keep", type=Number(1), default=2.0, show_default=True,
                     help="Simulate what the analytic model finds so many times slower than the "
                     "best, at most.")  # fmt: skip
 
@@ -71,14 +71,14 @@ def tune_command(
     check_writable(out)
     if measured:
         table = measured_table(measured)
-        write_text(out, str(table))
+        store([(out, [str(table)])])
         for name, entry in table.entries.items():
             _tell(name, entry, entry.sizes, as_json)
         if not as_json:
             click.echo(f"wrote {out}")
         return
     search = Search(keep, most, packets=packets, jobs=processes(jobs))
-    table = Table.read(Path(out).read_text()) if Path(out).exists() else Table({}, {})
+    table = Table.read(Path(out).read_text()) if Path(out).is_file() else Table({}, {})
     entries = dict(table.entries)
     made = {
         "machine": f"the Swing paper's network, {bandwidth:g} Gb/s a link",
@@ -94,7 +94,7 @@ def tune_command(
         network_of(place, bandwidth, "adaptive")
         entry = _tuned(place, sizes, bandwidth, search, entries.get(place.name))
         entries[place.name] = entry
-        write_text(out, str(Table(made, entries)))
+        store([(out, [str(Table(made, entries))])])
         _tell(place.name, entry, sizes, as_json)
     if not as_json:
         click.echo(f"wrote {out}")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from netsim.checks import check_size
 from netsim.network import Network
+from netsim.topology.graph import GraphTopology
 
 
 def lower_bound(network: Network, nbytes: int) -> float:
@@ -17,7 +18,8 @@ def lower_bound(network: Network, nbytes: int) -> float:
     The largest of four:
 
     - latency: the result on one node depends on the input of the node farthest from it, so some
-      chain of messages covers the diameter and pays every fixed cost of at least one message;
+      chain of messages covers the diameter and pays every fixed cost of at least one message
+      (in a graph: the quickest way to a node far from one node);
     - total: of each element p - 1 contributions have to leave their ranks and p - 1 ranks have
       to be given the result, so at least 2n(p - 1) bytes leave nodes;
     - node: a node's own n bytes have to leave it, and n bytes of others' enter it;
@@ -48,7 +50,26 @@ def lower_bound(network: Network, nbytes: int) -> float:
         leaves, enters = here[tails] & ~here[heads], here[heads] & ~here[tails]
         busy = max(busy, 1 / rates[leaves].sum(), 1 / rates[enters].sum())
     quickest = network.end_latency + float(network.hop_latencies.min())
-    return max(network.latency(*topology.diameter), quickest + nbytes * float(busy))
+    return max(_farthest(network), quickest + nbytes * float(busy))
+
+
+def _farthest(network: Network) -> float:
+    """Seconds that a message without bytes takes to a node far away, by whichever links.
+
+    Grids know their farthest node. In a graph of links that differ, the quickest ways are looked
+    for from one of the two nodes that have most links between them.
+    """
+    topology = network.topology
+    if not isinstance(topology, GraphTopology):
+        return network.latency(*topology.diameter)
+    import networkx as nx
+
+    quickest: nx.DiGraph[int] = nx.DiGraph()
+    order = np.argsort(-network.hop_latencies)  # of links between the same two, the last one stays
+    ends, seconds = topology.ends[order].tolist(), network.hop_latencies[order].tolist()
+    quickest.add_weighted_edges_from((a, b, t) for (a, b), t in zip(ends, seconds, strict=True))
+    times = nx.single_source_dijkstra_path_length(quickest, topology.table.farthest[0])
+    return network.end_latency + max(times[node] for node in range(topology.size))
 
 
 def _cuts(network: Network) -> Iterator[NDArray[np.bool_]]:

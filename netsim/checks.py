@@ -6,6 +6,12 @@ import numpy as np
 
 from netsim.sizes import LARGEST
 
+TINY = 1e-100  # what is above 0 can be divided by
+
+
+class Blocked(ValueError):
+    """Packets that wait for each other for ever."""
+
 
 def check_number(name: str, value: object, positive: bool = False) -> None:
     """Say so if a value is no finite number from 0 up, or above 0.
@@ -13,8 +19,8 @@ def check_number(name: str, value: object, positive: bool = False) -> None:
     Raises:
         ValueError: it is not.
     """
-    fine = isinstance(value, (int, float, np.integer, np.floating)) and 0 <= value < np.inf
-    if not fine or (positive and not value):
+    least = TINY if positive else 0
+    if not (isinstance(value, (int, float, np.integer, np.floating)) and least <= value < np.inf):
         what = "above 0" if positive else "0 or above"
         raise ValueError(f"{name} must be a number {what}, not {value}")
 

@@ -11,8 +11,8 @@ emptier way, follows the numbers of nodes, which an orbit has but one of.
 
 Swing repeats after two nodes of a dimension, bucket after one, and the bits of XOR that keep
 neighbours neighbours make recursive doubling repeat: on a 64x64 torus 4, 1 and 256 of 4,096 nodes
-are followed. Where nodes differ - slow links, random ties, late starts, meshes, schedules without
-lines - all are.
+are followed. Where nodes differ - slow links, random and SimGrid's ties, late starts, meshes,
+schedules without lines, steps that copy and reduce where reducing costs time - all are.
 """
 
 from __future__ import annotations

@@ -166,13 +166,12 @@ def _measure(schedule: Schedule, step: Step, network: Network, seed: Seed) -> St
     flow = traffic(schedule, step)
     if not len(flow.src):
         return StepLoad(0.0, 0.0, 0.0, 0, 0, 0.0, 0.0, 0.0)
-    ops = np.broadcast_to(np.asarray(step.op, dtype=object), len(step))
     columns = (
         (flow.src, np.ones(len(step))),
         (flow.dst, np.ones(len(step))),
         (flow.src, flow.weight),
         (flow.dst, flow.weight),
-        (flow.dst, np.where(ops == Op.REDUCE, flow.weight, 0.0)),
+        (flow.dst, np.where(step.reduces, flow.weight, 0.0)),
     )
     sends, receives, sent, received, reduced = (
         float(np.bincount(node, weight, place.size).max()) for node, weight in columns

@@ -12,7 +12,7 @@ from statistics import median
 
 from netsim.rows import Row, read_csv
 from swing.algorithms import make
-from swing.table import Candidate, Entry, Options, Table
+from swing.table import Candidate, Entry, Options, Table, frozen
 from swing.torus import Torus
 
 NEEDS = ("topology", "algorithm", "nbytes", "seconds", "options", "wrong", "dtype", "op", "mpi",
@@ -59,7 +59,7 @@ def _read(r: Row) -> tuple[str, tuple[str, Options], int, float]:
         raise ValueError(f"{what} has wrong answers ({r['wrong']}): tables are for right ones")
     try:
         told = json.loads(r["options"])
-        named = r["algorithm"], tuple((k, _frozen(v)) for k, v in told.items())
+        named = r["algorithm"], tuple((k, frozen(v)) for k, v in told.items())
         torus, nbytes, seconds = Torus.parse(r["topology"]), int(r["nbytes"]), float(r["seconds"])
         make(named[0], torus, **dict(named[1]))
     except (ValueError, TypeError, AttributeError) as error:
@@ -78,7 +78,3 @@ def _entry(cases: dict[tuple[str, Options], dict[int, list[float]]]) -> Entry:
             for named, times in sorted(cases.items(), key=str)
         ),
     )
-
-
-def _frozen(value: object) -> object:
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value

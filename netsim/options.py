@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -43,10 +44,21 @@ def network_of(place: Topology, gbps: float, ties: str) -> Network:
     return paper_network(place, gbps * 1e9 / 8, ties)
 
 
-def with_progress(ways: Iterable[T], total: int, what: str = "simulating") -> Iterable[T]:
+class Number(click.FloatRange):
+    """A number in a range; NaN is none."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """The number."""
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return found
+
+
+def with_progress(ways: Iterable[T], total: int) -> Iterable[T]:
     """The same, with a bar on standard error if someone looks at it."""
     shown = Console(stderr=True, quiet=not sys.stderr.isatty())
-    return track(ways, what, total, console=shown)
+    return track(ways, "simulating", total, console=shown)
 
 
 def processes(jobs: int | None) -> int:

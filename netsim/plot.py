@@ -18,6 +18,7 @@ from netsim.rows import Row, fastest, read_csv, swing_gain
 from netsim.sizes import format_size
 from netsim.topology import KINDS as TOPOLOGIES
 from netsim.topology import topology
+from swing.torus import Torus
 
 # Okabe and Ito's colours, told apart by the colour-blind; a marker each for print.
 STYLES = {
@@ -49,9 +50,16 @@ def plot(paths: Sequence[Path], out: Path, kind: str = "", name: str = "") -> li
         OSError: the file can not be read, or the folder not written.
     """
     tables = [read_csv(path, ["topology", "algorithm", "nbytes"]) for path in paths]
+    kind = kind or ("links" if "direction" in tables[0][0] else "goodput")
+    needs = ["src", "dst", "step", "bytes"] if kind == "links" else ["seconds"]
+    for path, table in zip(paths, tables, strict=True):
+        for column in needs:
+            if column not in table[0] and _source(table[0]) != "paper":
+                raise ValueError(f"{path} has no column {column!r}: it is not made for {kind}")
     places = {r["topology"] for table in tables for r in table if _source(r) != "paper"}
-    rows = [r for table in tables for r in table if r["topology"] in places]
-    kind = kind or ("links" if "direction" in rows[0] else "goodput")
+    rows = [r for table in tables for r in table if r["topology"] in places and _takes_time(r)]
+    if not rows:
+        raise ValueError(f"{paths[0]} has nothing to draw: no row of ours that takes time")
     figure = KINDS[kind](rows)
     out.mkdir(parents=True, exist_ok=True)
     name = name or paths[0].stem
@@ -81,6 +89,7 @@ def gain(rows: list[Row]) -> Figure:
     axes = figure.subplots()
     places = dict.fromkeys((r["topology"], _rate(r)) for r in rows if _source(r) != "paper")
     sources = dict.fromkeys((_place(r), _source(r)) for r in rows)
+    drawn = 0
     for number, place in enumerate(places):
         for source in (source for where, source in sources if where == place):
             here = [r for r in rows if (_place(r), _source(r)) == (place, source)]
@@ -96,6 +105,9 @@ def gain(rows: list[Row]) -> Figure:
                 linestyle="" if paper else "-", markerfacecolor="none" if paper else None,
                 label=None if paper else f"{place[0]}" + (f", {rate:g} Gb/s" if rate else ""),
             )  # fmt: skip
+            drawn += len(points)
+    if not drawn:
+        raise ValueError("a gain is Swing's over another algorithm: there are not both at a size")
     axes.axhline(0, color="#333333", linewidth=0.8)
     axes.set(xlabel="vector on each rank", ylabel="Swing's gain over the best other, %")
     _size_axis(axes, sorted({int(r["nbytes"]) for r in rows}))
@@ -127,6 +139,11 @@ def _curves(rows: list[Row], label: str, value: Callable[[int, float], float]) -
         _size_axis(axes, sorted({int(r["nbytes"]) for r in here}))
         axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def _takes_time(r: Row) -> bool:
+    """Whether a row, if it says how long it takes, takes longer than nothing."""
+    return "seconds" not in r or not r["seconds"] or float(r["seconds"]) > 0
 
 
 def _place(r: Row) -> tuple[str, float]:
@@ -183,7 +200,11 @@ def _drawing(rows: list[Row]) -> tuple[np.ndarray, int, list[tuple[int, np.ndarr
     """
     kind, colon, _ = (name := rows[0]["topology"]).partition(":")
     if colon and kind in TOPOLOGIES and " " not in name:
+        if Torus.parse(name.partition(":")[2]).size > len(rows):
+            raise ValueError(f"{len(rows)} rows are not all links of {name}")
         place = topology(name)
+        if place.nlinks != len(rows):
+            raise ValueError(f"{len(rows)} rows are not the {place.nlinks} links of {name}")
         at = places(place)
         return at, place.size, list(lanes_of(place, at))
     ends = [(int(r["src"]), int(r["dst"])) for r in rows]

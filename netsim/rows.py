@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import os
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from swing.files import store
 
 Row = dict[str, Any]
 MIRRORED = "mirrored_recursive_doubling"
@@ -62,17 +64,6 @@ def winners(rows: Iterable[Row]) -> dict[int, Row]:
     return dict(sorted(best.items()))
 
 
-def check_writable(path: str | Path) -> None:
-    """Say so now if a file cannot be written later.
-
-    Raises:
-        OSError: there is no such folder, or it takes no files.
-    """
-    folder = Path(path).parent
-    if Path(path).is_dir() or not os.access(folder, os.W_OK):
-        raise OSError(f"cannot write {path}: is {folder} a folder that you may write to?")
-
-
 def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
     """Write rows as CSV, all or nothing.
 
@@ -83,25 +74,14 @@ def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
     table = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    write_text(path, text.getvalue())
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a file, all or nothing.
-
-    Raises:
-        OSError: the file can not be written; what was there is then still there.
-    """
-    part = Path(f"{path}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    store([(path, [text.getvalue()])])
 
 
 def read_csv(path: str | Path, needs: Iterable[str]) -> list[Row]:
-    """Rows of a CSV file.
+    """Rows of a CSV file, all values as texts.
 
     Raises:
-        ValueError: a column of ``needs`` is missing.
+        ValueError: a column of ``needs`` is missing, or a row is not whole.
         OSError: the file can not be read.
     """
     try:
@@ -112,4 +92,13 @@ def read_csv(path: str | Path, needs: Iterable[str]) -> list[Row]:
     for column in needs:
         if not rows or column not in rows[0]:
             raise ValueError(f"{path} has no column {column!r}: it was not written by netsim")
+    for number, r in enumerate(rows, start=1):
+        if None in r or None in r.values():
+            raise ValueError(f"{path}: row {number} is not whole")
     return rows
+
+
+def typed(r: Row) -> Row:
+    """A row of texts with its numbers as numbers, as `netsim.run.row` has them."""
+    texts = ("topology", "algorithm", "variant", "collective", "model", "ties", "sync", "parts")
+    return {k: v if k in texts else json.loads(v) if v else None for k, v in r.items()}

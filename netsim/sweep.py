@@ -7,12 +7,14 @@ A case is named, not built, so that any process can run it: with `concurrent.fut
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
+from signal import SIG_IGN, SIGINT, signal
 from typing import Any
 
+from netsim.checks import Blocked
 from netsim.flatten import Conditions
 from netsim.network import Network, paper_network
 from netsim.rows import Row
@@ -92,24 +94,43 @@ def prune(cases: Sequence[Case], sizes: Sequence[int], most: float) -> dict[Case
     return found
 
 
-def sweep(todo: dict[Case, list[int]], jobs: int) -> Iterator[Row]:
+def sweep(todo: dict[Case, list[int]], jobs: int, tell: Callable[[str], object]) -> Iterator[Row]:
     """The rows of every case and size, as they come.
 
     Args:
         todo: the sizes of each case, in bytes.
         jobs: processes; 1 is this one alone.
+        tell: called with what can not be simulated, and why; there is no row of it.
     """
+    for found in _rows(todo, jobs):
+        if isinstance(found, str):
+            tell(found)
+        else:
+            yield found
+
+
+def _rows(todo: dict[Case, list[int]], jobs: int) -> Iterator[Row | str]:
     if jobs == 1:
-        yield from (case.run(n) for case, sizes in todo.items() for n in sizes)
+        yield from (found for pair in todo.items() for found in _run(*pair))
         return
     with executor(jobs) as pool:
         # A process runs all sizes of a case: what does not depend on size is made once.
-        for done in as_completed([pool.submit(_run, *pair) for pair in todo.items()]):
+        for done in as_completed([pool.submit(_all, *pair) for pair in todo.items()]):
             yield from done.result()
 
 
-def _run(case: Case, sizes: Sequence[int]) -> list[Row]:
-    return [case.run(n) for n in sizes]
+def _run(case: Case, sizes: Sequence[int]) -> Iterator[Row | str]:
+    for n in sizes:
+        try:
+            yield case.run(n)
+        except Blocked as error:
+            options = " ".join(str(v) for _, v in case.options)
+            name = f"{case.algorithm} {options}".strip()
+            yield f"{name} on {case.topology}, {n} bytes: {error}"
+
+
+def _all(case: Case, sizes: Sequence[int]) -> list[Row | str]:
+    return list(_run(case, sizes))
 
 
 def executor(jobs: int) -> Executor:
@@ -117,6 +138,7 @@ def executor(jobs: int) -> Executor:
     # Loaded already by ``python -m mpi4py.futures``; then its workers are the other ranks.
     futures = sys.modules.get("mpi4py.futures")
     if futures is None:
-        return ProcessPoolExecutor(jobs)
+        # Ctrl-C is for this process, which ends the others.
+        return ProcessPoolExecutor(jobs, initializer=signal, initargs=(SIGINT, SIG_IGN))
     pool: Executor = futures.MPIPoolExecutor()
     return pool

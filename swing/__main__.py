@@ -16,6 +16,7 @@ from swing.cli import Parsed, invoke, named_schedule, parse_size, schedule_optio
 from swing.correctness import ScheduleError
 from swing.correctness import verify as prove
 from swing.export.rules import chosen
+from swing.files import store
 from swing.schedule import spell
 from swing.torus import Torus
 
@@ -117,6 +118,8 @@ def export_command(
     if not format and not out:
         raise ValueError(f"say which --format: {', '.join(export.FORMATS | export.TABLES)}")
     kind = format or export.format_of(out or "")
+    if options["algorithm"] == "auto":
+        options["nbytes"] = nbytes
     if kind in export.TABLES:
         if torus is None or any(value is not None for value in options.values()):
             raise ValueError("a selection table is for a topology: name that, and no schedule")
@@ -136,7 +139,7 @@ def export_command(
     if text is None:
         files = export.write(named_schedule(torus, **options), out, kind, nbytes)
     else:
-        files = [export.store(out, text)]
+        files = store([(out, text)])
     if as_json:
         click.echo(json.dumps(row | {"files": [str(file) for file in files]}))
     else:

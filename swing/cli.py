@@ -45,13 +45,18 @@ def invoke(command: click.Command, name: str, args: Sequence[str] | None = None)
     except MemoryError:
         message = "there is not enough memory for that: choose a smaller topology"
     except OSError as error:
-        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        message = spelt(error)
     except ValueError as error:
         message = str(error)
     except click.Abort:
         message = "interrupted"
     print("error:", *message.split(), file=sys.stderr)
     return 2
+
+
+def spelt(error: OSError) -> str:
+    """An error of the system in a line: the file, and what is wrong with it."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
 
 def schedule_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,8 +91,10 @@ def named_schedule(
         torus: needed, unless it comes with the file.
         algorithm: "swing" if None.
         source: a file, instead of an algorithm and its options.
-        options: of the algorithm.
+        options: of the algorithm; for "auto" ``nbytes``.
     """
+    if algorithm == "auto" and "nbytes" not in options:
+        raise ValueError("algorithm 'auto' depends on the size, and here is none: name another")
     given = {k: v for k, v in options.items() if v is not None}
     if source is not None:
         for name in ["algorithm"] * (algorithm is not None) + list(given):
@@ -100,8 +107,8 @@ def named_schedule(
 
 def parse_size(text: str) -> int:
     """Bytes in a size such as ``32B``, ``2KiB`` or ``512``."""
-    found = re.fullmatch(r"([0-9]{1,16})\s*(|[KMGT]i)B?", text.strip())
-    nbytes = int(found[1]) << 10 * " KMGT".index(found[2][:1] or " ") if found else 0
+    found = re.fullmatch(r"([0-9]{1,16})\s*(|[KMGT]i)B?", text.strip(), re.IGNORECASE)
+    nbytes = int(found[1]) << 10 * " KMGT".index(found[2][:1].upper() or " ") if found else 0
     if not 1 <= nbytes <= 2**50:
         raise ValueError(f"{text!r} is not a size from 1B to 1024TiB: write one as in 2MiB")
     return nbytes
@@ -111,7 +118,7 @@ def with_options(text: str) -> tuple[str, dict[str, Any]]:
     """An algorithm and its options, written as in ``swing,variant=hybrid,k=2``.
 
     Raises:
-        ValueError: an option without a value, or a whole number that is none.
+        ValueError: an option without a value, or k or ports that are no whole numbers.
     """
     name, *rest = text.split(",")
     options: dict[str, Any] = {}
@@ -119,8 +126,8 @@ def with_options(text: str) -> tuple[str, dict[str, Any]]:
         key, equals, value = item.partition("=")
         if not equals or not key or not value:
             raise ValueError(f"options of an algorithm are written swing,ports=1, not {text!r}")
-        whole = key in ("k", "ports")
-        if whole and not value.isdecimal():
+        whole = re.fullmatch(r"-?[0-9]{1,18}", value)
+        if key in ("k", "ports") and not whole:
             raise ValueError(f"{key} is a whole number, not {value!r}")
         options[key] = int(value) if whole else value
     return name, options

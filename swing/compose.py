@@ -383,7 +383,7 @@ def _along(
         if len(moves) > 1:
             nodes = np.arange(torus.dims[j])
             src[j], dst[j] = np.append(tail, nodes), np.append(head, nodes)
-            sets[j] = sent.followed_by(kept[j])
+            sets[j] = Sets.joined([sent, kept[j]])
     counts = [s.count for s in sets]
 
     def rows() -> Rows:

@@ -169,7 +169,7 @@ def _check_rows(schedule: Schedule, s: int, step: Step) -> None:
         "sends for part {part}, which is none of {nparts} parts": (part < 0) | (part >= nparts),
     }
     if schedule.collective == "allgather":
-        rules["sends rank {dst} something to reduce, in an allgather"] = _is(step, Op.REDUCE)
+        rules["sends rank {dst} something to reduce, in an allgather"] = step.reduces
     for rule, broken in rules.items():
         for i in np.flatnonzero(broken)[:1]:
             what = rule.format(dst=dst[i], part=part[i], p=p, nparts=nparts)
@@ -187,11 +187,6 @@ def _check_part(schedule: Schedule, s: int, rows: Rows, start: Array, stop: Arra
         what = f"is sent to rank {rows.dst[i]} for part {rows.part[i]}"
         owns = f"which has blocks {first[i]} to {end[i] - 1}"
         raise ScheduleError(f"{what}, {owns}", s, int(rows.src[i]), int(block))
-
-
-def _is(step: Step, op: Op) -> Flags:
-    """(m,) which messages have the op."""
-    return np.full(len(step), step.op == op)
 
 
 def _words(p: int) -> int:
@@ -225,7 +220,7 @@ def _moves(schedule: Schedule, lo: int, hi: int) -> Iterator[tuple[int, list[_Mo
     for s, step in enumerate(schedule):
         moves = []
         for op in (Op.COPY, Op.REDUCE):
-            some = np.flatnonzero(_is(step, op) & near[step.part])
+            some = np.flatnonzero((step.reduces == (op == Op.REDUCE)) & near[step.part])
             if len(some):
                 src, dst = step.src[some], step.dst[some]
                 rows = Rows(src, dst, step.blocks.take(some), step.part[some])

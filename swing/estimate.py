@@ -119,7 +119,7 @@ def _cost(schedule: Schedule, step: Step) -> _Cost:
 
 
 def _ring(torus: Torus, dim: int, line: LineRows, weight: np.ndarray) -> tuple[int, np.ndarray]:
-    """Longest way along a line, and the (2, d) bytes over its links."""
+    """Longest way along a line, and the (2, d) fractions of the vector over its links."""
     d = torus.dims[dim]
     up = (line.dst - line.src) % d if torus.wrap[dim] else line.dst - line.src
     down = (line.src - line.dst) % d if torus.wrap[dim] else -up

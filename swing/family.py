@@ -68,7 +68,7 @@ def _has_published_cycles(torus: Torus) -> bool:
 
 
 def shortlist(torus: Torus) -> list[Named]:
-    """A few of the family, on all ports, that between them come near the best at any size."""
+    """A few of the family, with many ports, that between them come near the best at any size."""
     halvings = sum((d - 1).bit_length() for d in torus.dims)
     some = range(2, halvings, max(2, -(-halvings // 5)))  # at most five: each has to be estimated
     found: list[tuple[str, dict[str, Any]]] = [

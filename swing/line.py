@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -42,18 +41,6 @@ class Sets:
         """Some of the sets."""
         start = None if self.start is None else self.start[rows]
         return Sets(self.count[rows], lambda i: self.members(int(rows[i])), start)
-
-    def followed_by(self, other: Sets) -> Sets:
-        """The sets of both families, one after the other."""
-        n = len(self.count)
-        start = None
-        if self.start is not None and other.start is not None:
-            start = np.concatenate([self.start, other.start])
-        return Sets(
-            np.concatenate([self.count, other.count]),
-            lambda i: self.members(i) if i < n else other.members(i - n),
-            start,
-        )
 
     @classmethod
     def joined(cls, families: Sequence[Sets]) -> Sets:
@@ -317,7 +304,7 @@ def by_offsets(owner: Array, sign: Array, moves: Sequence[Sequence[tuple[int, Ar
         return LineStep(
             np.tile(nodes, len(sets)),
             np.concatenate([(nodes + sign * delta) % d for delta, _ in moves[s]]),
-            reduce(Sets.followed_by, sets),
+            Sets.joined(sets),
         )
 
     radices = (d, *(1,) * (len(moves) - 1)) if moves else ()

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from swing.schedule import BlockRange, Blocks, Op, Schedule, Step, join
+from swing.schedule import BlockRange, Blocks, Schedule, Step, join
 from swing.torus import Array
 
 
@@ -119,8 +119,8 @@ def filtered(schedule: Schedule, rank: int) -> Own:
             some = np.flatnonzero(here == rank)
             if len(some):
                 when, peer, me = np.full_like(some, s), there[some], np.full_like(some, rank)
-                op = np.full(len(some), step.op) if isinstance(step.op, Op) else step.op[some]
-                side.append(Messages(when, peer, op == Op.REDUCE, blocks.take(some), me, peer))
+                adds = step.reduces[some]
+                side.append(Messages(when, peer, adds, blocks.take(some), me, peer))
     return Own(stack(sends), stack(recvs))
 
 

@@ -139,10 +139,9 @@ class Step:
         dst: Array,
         blocks: Blocks,
         part: Array | None = None,
-        line: tuple[LineRows, ...] = (),
     ) -> None:
         self.op = op
-        self.line = line
+        self.line: tuple[LineRows, ...] = ()
         self._rows: Rows | None = Rows(
             src, dst, blocks, np.zeros(len(src), dtype=np.int64) if part is None else part
         )
@@ -195,6 +194,11 @@ class Step:
 
     def __len__(self) -> int:
         return len(self.rows.src)
+
+    @property
+    def reduces(self) -> np.ndarray:
+        """(m,) which messages the receiver reduces; the others it copies."""
+        return np.full(len(self), self.op == Op.REDUCE)
 
     def message(self, i: int) -> Message:
         """Row i as a value of its own."""
@@ -325,6 +329,17 @@ class Schedule(Sequence[Step]):
             ends = np.concatenate([[0.0], np.cumsum(self.shares)])
             return np.asarray(ends[blocks.start + blocks.count] - ends[blocks.start])
         return np.array([self.shares[blocks[i]].sum() for i in range(len(blocks))])
+
+    def ends(self, count: int) -> Array:
+        """(nblocks + 1,) block b is the elements ends[b] … ends[b + 1] - 1 of a vector of count."""
+        if self.shares is None:
+            # b·count // nblocks, where the product may be too large for 64 bits
+            each, rest = divmod(count, self.nblocks)
+            block = np.arange(self.nblocks + 1)
+            return block * each + block * rest // self.nblocks
+        part = np.append(0.0, np.cumsum(self.shares))
+        ends: Array = np.rint(part / part[-1] * count).astype(np.int64)
+        return ends
 
     def unit(self, part: int) -> float | None:
         """Fraction of the vector in one block of a part; None if its blocks differ."""

@@ -161,6 +161,8 @@ def _like_paper(network: Network) -> bool:
 
 
 def _choice(ranked: list[tuple[float, Candidate]], how: str) -> Choice:
+    if not ranked:
+        raise ValueError("the selection table has no time for this torus and size")
     (least, best), *others = ranked
     why = f"{how}: {least * 1e6:.1f} us"
     if others:

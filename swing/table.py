@@ -2,9 +2,9 @@
 
 A table holds, for every torus that was tuned, some sizes and some candidates: an algorithm, its
 options and its seconds at each size, measured or simulated. Between two sizes a candidate's time
-is taken to be linear, above the last one too, so that a table answers for every size and names
-the runner-up as well. `tables/schema.json` is the format; `Table.read` checks it, and trusts no
-file.
+is taken to be linear, above the last one in proportion to the size, below the first one constant,
+so that a table answers for every size and names the runner-up as well. `tables/schema.json` is the
+format; `Table.read` checks it, and trusts no file.
 """
 
 from __future__ import annotations
@@ -148,13 +148,13 @@ def _candidate(name: str, data: Any, nsizes: int) -> Candidate:
           f"a candidate of {name} has a name and options")  # fmt: skip
     _need(isinstance(seconds, list) and len(seconds) == nsizes and all(map(_is_time, seconds)),
           f"a candidate of {name} has a time or null for each size")  # fmt: skip
-    return Candidate(algorithm, tuple((k, _frozen(v)) for k, v in options.items()), tuple(seconds))
+    return Candidate(algorithm, tuple((k, frozen(v)) for k, v in options.items()), tuple(seconds))
 
 
-def _frozen(value: Any) -> Any:
+def frozen(value: Any) -> Any:
     """Lists as tuples: options are hashable."""
     _need(not isinstance(value, dict), "options hold numbers, texts and lists")
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+    return tuple(map(frozen, value)) if isinstance(value, list) else value
 
 
 def _is_size(value: Any) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.int64]
 MOST = 2**31 - 1
+MOST_DIMS = 60  # numpy has room for 64
 """Ranks that MPI can number."""
 
 
@@ -46,6 +47,8 @@ class Torus:
         coords: ArrayLike | None = None,
     ) -> None:
         sizes = (dims,) if isinstance(dims, (int, np.integer)) else tuple(dims)
+        if len(sizes) > MOST_DIMS:
+            raise ValueError(f"a torus has at most {MOST_DIMS} dimensions, not {len(sizes)}")
         if not sizes or not all(isinstance(d, (int, np.integer)) and d >= 1 for d in sizes):
             raise ValueError(f"torus dimensions must be whole numbers from 1 up, not {dims!r}")
         if isinstance(wrap, (bool, np.bool_)):
@@ -85,7 +88,10 @@ class Torus:
 
     @property
     def name(self) -> str:
-        """As command lines take it: ``torus:8x8``, or ``mesh:8x8`` if nothing wraps around."""
+        """As command lines take it: ``torus:8x8``, or ``mesh:8x8`` if nothing wraps around.
+
+        ``partly-wrapped:8x8`` is for people: command lines do not take it.
+        """
         kind = "torus" if all(self.wrap) else "partly-wrapped" if any(self.wrap) else "mesh"
         return f"{kind}:{self}"
 

@@ -45,6 +45,18 @@ def test_nor_with_slow_links_or_on_a_graph(model):
             assert netsim.simulate(schedule, network, 2**20, model).seconds >= bound
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_nor_where_links_say_how_late_they_are(model):
+    ring = nx.cycle_graph(16)
+    nx.set_edge_attributes(ring, 1e-9, "latency")
+    network = netsim.paper_network(graph(ring))
+    bound = netsim.lower_bound(network, 32)
+    plain = netsim.lower_bound(netsim.paper_network("torus:16"), 32)
+    assert bound == pytest.approx(plain - 8 * 99e-9)
+    for schedule in schedules(swing.Torus(16)):
+        assert netsim.simulate(schedule, network, 32, model).seconds >= bound * (1 - 1e-9)
+
+
 def test_a_bridge_has_to_carry_the_whole_vector_each_way():
     bridge = nx.barbell_graph(3, 0).to_directed()
     network = netsim.Network(graph(bridge, (6,)), bandwidth=1e9)

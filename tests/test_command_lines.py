@@ -97,6 +97,52 @@ def test_plot_draws_sweeps_and_links(run, tmp_path):
     assert names == ["links.png", "links.svg", "sweep.png", "sweep.svg"]
 
 
+def test_resumed_rows_are_like_new_ones(run, rows, tmp_path):
+    words = "netsim", "sweep", "--topology", "torus:4", "--csv", tmp_path / "rows.csv", "--resume"
+    rows(*words, "--sizes", "1KiB")
+    again = rows(*words, "--sizes", "1KiB,2KiB")
+    assert again == rows("netsim", "sweep", "--topology", "torus:4", "--sizes", "1KiB,2KiB")
+
+
+def test_sweep_leaves_out_what_blocks_itself(run, tmp_path):
+    words = "--topology", "torus:11", "--model", "packet", "--sizes", "1KiB,16KiB"
+    done = run("netsim", "sweep", *words, "--algorithm", "recursive_multiplying", "--jobs", 1)
+    assert done.returncode == 0
+    assert "left out: recursive_multiplying latency on torus:11, 16384 bytes" in done.err
+
+
+def test_plot_says_what_it_can_not_draw(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = "--topology", "torus:4"
+    run("netsim", "sweep", *place, "--algorithm", "swing", "--sizes", "1KiB", "--csv", "rows.csv")
+    run("netsim", "sweep", "--topology", "torus:1", "--sizes", "1KiB", "--csv", "none.csv")
+    run("netsim", "simulate", *place, "--links", "links.csv")
+    lines = (tmp_path / "links.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "some.csv").write_text("".join(lines[:5]))
+    (tmp_path / "many.csv").write_text("".join(lines).replace("torus:4", "torus:999x999x999"))
+    (tmp_path / "cut.csv").write_text("".join(lines).rpartition(",")[0])
+    for said, *words in [
+        ("no column 'src'", "rows.csv", "--kind", "links"),
+        ("no column 'seconds'", "links.csv", "--kind", "goodput"),
+        ("no column 'seconds'", "rows.csv", "links.csv"),
+        ("over another algorithm", "rows.csv", "--kind", "gain"),
+        ("nothing to draw", "none.csv"),
+        ("4 rows are not the 8 links", "some.csv"),
+        ("not all links", "many.csv"),
+        ("row 8 is not whole", "cut.csv"),
+    ]:
+        done = run("netsim", "plot", *words)
+        assert (done.returncode, len(done.err.splitlines())) == (2, 1)
+        assert said in done.err
+
+
+def test_traces_of_more_ranks_are_not_mixed_with_new_ones(run, tmp_path):
+    words = "swing", "export", "--format", "chakra", "--out", tmp_path / "run", "--topology"
+    assert run(*words, "torus:4").returncode == 0
+    assert "remove it first" in run(*words, "torus:2").err
+    assert run(*words, "torus:4").returncode == 0
+
+
 def test_report_is_one_page_with_the_numbers_of_simulate(run, rows, tmp_path):
     out = tmp_path / "report.html"
     words = ("--topology", "torus:4x4", "--algorithm", "swing,ports=1")
@@ -127,6 +173,12 @@ BAD = [
     ("ties", "netsim", "report", "--topology", "torus:4", "--ties", "random"),
     ("cannot write", "netsim", "report", "--topology", "torus:4", "--out", "none/report.html"),
     ("No such command", "netsim", "simulat"),
+    ("at most 60", "swing", "verify", "--topology", f"torus:{'1x' * 63}2"),
+    ("not a finite", "netsim", "compare", "--topology", "torus:5", "--keep", "nan"),
+    ("not a finite", "netsim", "sweep", "--topology", "torus:5", "--prune", "nan"),
+    ("above 0", "netsim", "simulate", "--topology", "torus:4", "--bandwidth", "1e-310"),
+    ("on the size", "swing", "show", "--topology", "torus:4", "--algorithm", "auto"),
+    ("No such file", "swing", "export", "--topology", "torus:4", "--out", "none/x.json"),
     ("No such file", "netsim", "plot", "missing.csv"),
 ]
 

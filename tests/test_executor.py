@@ -291,7 +291,7 @@ UNFIT = [
     ({"torus": swing.Torus(2)}, ValueError, "has 2 ranks but the communicator has 1"),
     ({"algorithm": RING, "torus": swing.Torus((1, 1))}, ValueError, "leave out torus="),
     ({"algorithm": "ring", "colour": 1}, ValueError, "ring has no option 'colour'"),
-    ({"algorithm": "swing", "ports": [1]}, TypeError, "ports must be a number or a name"),
+    ({"algorithm": "swing", "ports": [1]}, TypeError, "ports must be a number, a name or a tuple"),
     ({"algorithm": "swing", "collective": "reduce_scatter"}, ValueError, "leave out collective="),
 ]
 

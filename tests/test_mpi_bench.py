@@ -282,7 +282,7 @@ BAD = {
     "no option 'ports'": ["--algorithm", "hamiltonian", "--ports", "2"],
     "is not one of": ["--dtype", "string"],
     "x>=1": ["--iterations", "0"],
-    "can not write": ["--csv", "/no/such/folder/rows.csv"],
+    "cannot write": ["--csv", "/no/such/folder/rows.csv"],
     "No such option": ["--frobnicate"],
 }
 

@@ -15,11 +15,13 @@ from mpi_bench.emulate.compare import agreement, summary, table
 from mpi_bench.emulate.namespaces import destroy, emulated, leftovers, requirements
 from mpi_bench.emulate.study import NATIVE, Row, Study, cases, measure
 from mpi_bench.emulate.wiring import check
-from netsim.rows import check_writable, read_csv, write_csv
+from netsim.options import Number
+from netsim.rows import read_csv, write_csv
 from netsim.sizes import format_size, parse_sizes
 from netsim.topology import Grid, topology
 from swing import ALGORITHMS, Torus
 from swing.cli import Parsed, invoke
+from swing.files import check_writable
 
 RATES = (1.0, 1000.0)
 MOST_BYTES = 2**26
@@ -38,11 +40,11 @@ OURS = ("swing", "recursive_doubling", "ring", "bucket", "hamiltonian")
 @click.option("--native", "native", multiple=True, type=click.Choice([*NATIVE, "all", "none"]),
               default=["auto"], show_default=True,
               help="Of MPICH's own; may be repeated.")  # fmt: skip
-@click.option("--longest", type=click.FloatRange(0), default=10.0, show_default=True,
+@click.option("--longest", type=Number(0), default=10.0, show_default=True,
               help="Leave out what is predicted to take more seconds.")  # fmt: skip
 @click.option("--most", type=click.IntRange(1), default=7, show_default=True,
               help="Rounds of a size, at most.")  # fmt: skip
-@click.option("--seconds", type=click.FloatRange(0), default=3.0, show_default=True,
+@click.option("--seconds", type=Number(0), default=3.0, show_default=True,
               help="For the rounds of a size, about.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a row.")
 @click.option("--csv", "path", type=click.Path(dir_okay=False), help="Write the rows there too.")

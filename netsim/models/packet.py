@@ -52,6 +52,7 @@ from __future__ import annotations
 import networkx as nx
 import numpy as np
 
+from netsim.checks import Blocked
 from netsim.messages import Messages
 from netsim.models.events import (
     GROUP,
@@ -168,7 +169,9 @@ def packet_times(
     while not run(net):
         net = with_room(net)
     if (net.packets["next"][:nlinks] != np.arange(nlinks)).any():
-        raise ValueError("full buffers wait for each other for ever: raise buffer_bytes")
+        raise Blocked(
+            "full buffers wait for each other for ever: raise buffer_bytes, or use another model"
+        )
     if table["inside"].any():
         step = int(messages.step[table["inside"] > 0].min())
         raise ValueError(f"messages of step {step} never start: they wait for each other")

@@ -11,11 +11,11 @@ from netsim.models import MODELS
 from netsim.options import BANDWIDTH, JSON, PLACE, TIE_RULE, network_of, with_progress
 from netsim.report.data import describe
 from netsim.report.page import page
-from netsim.rows import check_writable, write_text
 from netsim.run import row, simulate
 from netsim.sizes import parse_size, parse_sizes
 from netsim.topology import Topology
 from swing.cli import Parsed, named_schedule, with_options
+from swing.files import check_writable, store
 
 
 @click.command("report")
@@ -48,7 +48,7 @@ def report_command(
         schedules.append(named_schedule(place.torus, algorithm, **options, **more))
     schedules += [named_schedule(place.torus, source=source) for source in sources]
     runs = [simulate(s, network, size, model) for s in with_progress(schedules, len(schedules))]
-    write_text(out, page(describe(runs, sizes)))
+    store([(out, [page(describe(runs, sizes))])])
     for run in runs if as_json else []:
         click.echo(json.dumps(row(run) | {"report": out}))
     if not as_json:

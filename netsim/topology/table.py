@@ -62,6 +62,12 @@ class Table:
         ]
         return np.stack(sums, axis=1)
 
+    @property
+    def farthest(self) -> tuple[int, int]:
+        """Two nodes that have most links between them."""
+        src, dst = divmod(int(self._paths[:, 0].argmax()), self.d)
+        return src, dst
+
     def path(self, src: Array, dst: Array) -> np.ndarray:
         """(m, 3) the `Path` of every message."""
         found: np.ndarray = self._paths[src * self.d + dst]

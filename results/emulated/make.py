@@ -21,7 +21,7 @@ from mpi_bench.emulate.study import NATIVE  # noqa: E402
 from netsim.sizes import format_size  # noqa: E402
 
 SMALL = "--sizes 4KiB:1MiB:x4 --longest 2.5 --seconds 2"
-MANY = "--sizes 64KiB:1MiB:x16 --longest 3 --seconds 1 --most 2"
+MANY = "--sizes 64KiB:1MiB:x16 --longest 3 --seconds 1"
 HALVES = {
     "pairs": "--algorithm swing --algorithm recursive_doubling --native none",
     "rings": "--algorithm ring --algorithm bucket --algorithm auto",

@@ -43,7 +43,7 @@ def make(name: str, torus: Torus, **options: Any) -> Schedule:
     for option, value in options.items():
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}: it takes {', '.join(known)}")
-        if option in ("k", "ports") and not (value is None or isinstance(value, int)):
+        if option in ("k", "ports", "extra") and not (value is None or isinstance(value, int)):
             raise TypeError(f"{option} is a whole number, not {value!r}")
     made = algorithm(torus, **options)
     if name not in SHIPPED and not (isinstance(made, Schedule) and made.torus == torus):

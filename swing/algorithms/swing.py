@@ -196,7 +196,7 @@ def _odd(d: int, mirrored: bool, blocks: Blocks) -> Line:
         return LineStep(
             np.concatenate([swing.src, direct.src]),
             np.concatenate([swing.dst, direct.dst]),
-            swing.sent.followed_by(direct.sent),
+            Sets.joined([swing.sent, direct.sent]),
         )
 
     def held(s: int) -> Sets:

@@ -81,8 +81,9 @@ def alloc(comm: MPI.Intracomm, shape: int | tuple[int, ...], dtype: Any = float)
     If every rank's buffers come from here, and are the same parts of the same arrays, `allreduce`
     with ``algorithm="auto"`` lets each rank add up a block of all vectors where they lie and write
     the sum to all: nothing is sent. That is for numpy's own operations (SUM, PROD, MAX, MIN, BAND,
-    BOR, BXOR) without ``timeout=``; all else goes as with any array. On several nodes it is an
-    ordinary array.
+    BOR, BXOR) without ``timeout=``; for all else they are arrays as any. Pass such arrays on every
+    rank or on none, and the same parts of them: other parts give wrong sums. On several nodes it is
+    an ordinary array.
 
     Every rank of the communicator calls it, with the same arguments. The memory is given back when
     the communicator is freed, or with the process if it is still in use then.

@@ -23,7 +23,7 @@ from mpi4py import MPI
 from swing.executor.buffers import type_name
 from swing.executor.context import Context
 from swing.executor.planner import Wanted
-from swing.executor.run import Deadline
+from swing.executor.run import Deadline, abandon
 from swing.schedule import Schedule
 from swing.torus import Torus
 
@@ -87,11 +87,13 @@ def context(
     return _agree(comm, facts, deadline)
 
 
-def leave(comm: MPI.Comm, call: str, why: str, op: MPI.Op | None) -> None:
+def leave(
+    comm: MPI.Comm, call: str, why: str, op: MPI.Op | None, deadline: Deadline | None = None
+) -> None:
     """Make sure that all ranks leave a call to MPI."""
     if ON and isinstance(comm, MPI.Intracomm):
         name = "none" if op is None else _name(op)
-        _agree(comm, {"call": f"MPI's own {call}, because {why}", "op": name})
+        _agree(comm, {"call": f"MPI's own {call}, because {why}", "op": name}, deadline)
 
 
 def refuse(comm: MPI.Comm, error: Exception) -> None:
@@ -106,18 +108,15 @@ def refuse(comm: MPI.Comm, error: Exception) -> None:
 def _agree(comm: MPI.Intracomm, facts: Facts, deadline: Deadline | None = None) -> Context:
     deadline = deadline or Deadline(_SECONDS)
     context = Context.of(comm, deadline)
-    try:
-        told = _exchange(context.comm, facts, deadline)
-    except TimeoutError as error:
-        context.fail(error)
-        raise
+    told = _exchange(context, facts, deadline)
     if any(each != told[0] for each in told):
         raise Disagreement(_difference(told))
     return context
 
 
-def _exchange(comm: MPI.Intracomm, facts: Facts, deadline: Deadline) -> list[Facts]:
+def _exchange(context: Context, facts: Facts, deadline: Deadline) -> list[Facts]:
     """What each rank tells."""
+    comm = context.comm
     tag = int(comm.Get_attr(MPI.TAG_UB) or 2**15 - 1)
     mine = np.zeros(_NBYTES, np.uint8)
     text = json.dumps(facts).encode()
@@ -132,9 +131,12 @@ def _exchange(comm: MPI.Intracomm, facts: Facts, deadline: Deadline) -> list[Fac
     while not MPI.Request.Testall(requests):
         if deadline.passed:
             late = [r for r, request in zip(others, requests, strict=False) if not request.Test()]
-            raise TimeoutError(
+            abandon(requests, len(others))
+            error = TimeoutError(
                 f"{_ranks(late)} made no call within {deadline}; this one did: {_spell(facts)}"
             )
+            context.fail(error, mine)
+            raise error
         time.sleep(0)
     return [json.loads(bytes(row).rstrip(b"\0")) for row in table]
 

@@ -14,17 +14,17 @@ from swing.executor import device, explanation, tasks
 from swing.executor.agreement import ON, refuse
 from swing.executor.agreement import context as agree
 from swing.executor.buffers import vectors
-from swing.executor.context import Context
+from swing.executor.context import Context, contexts
 from swing.executor.device import Copies
 from swing.executor.direct import DIRECT, Direct, is_gpu_aware
-from swing.executor.door import Call, table
+from swing.executor.door import Call, place_of, table
 from swing.executor.explanation import Explanation
 from swing.executor.memory import is_same
 from swing.executor.ops import operation, reduction
 from swing.executor.planner import Wanted, check_types
 from swing.executor.progress import wait_for
 from swing.executor.run import Deadline
-from swing.executor.shared import Shared
+from swing.executor.shared import PIECE, Shared
 from swing.executor.tasks import delegated, leave_to_mpi
 
 
@@ -84,7 +84,7 @@ def _allreduce(
     try:
         reason = delegated(comm, result, op)
         if reason:
-            in_place = leave_to_mpi(comm, sendbuf, recvbuf, op, wanted, reason)
+            in_place = leave_to_mpi(comm, sendbuf, recvbuf, op, wanted, reason, deadline)
             if in_place and comm.is_inter:
                 raise ValueError("an intercommunicator reduces nothing in place: pass recvbuf too")
         else:
@@ -111,13 +111,13 @@ def _allreduce(
     assert isinstance(comm, MPI.Intracomm)
     shape = len(recv), recv.dtype, datatype
     context = agree(comm, "Allreduce", *shape, op, wanted, deadline)
-    shared = all(isinstance(b, Shared) for b in (sendbuf, result) if b is not MPI.IN_PLACE)
+    shared = _are_shared(sendbuf, result)
     if isinstance(copies, Copies):
         copies.start()
     program = context.program(wanted, send, recv, reduce, deadline, shared, copies)
     if deadline is None and op.is_predefined and not ON and copies is None:
         table.note(asked, program, context)
-    context.run(program, sendbuf, result)
+    context.run(program, sendbuf, result, copies)
     return result
 
 
@@ -127,12 +127,33 @@ def explain(
     """See `swing.executor.explain`."""
     op = operation(comm, op)
     found = explanation.explain(tasks.allreduce, "Allreduce", comm, wanted, sendbuf, recvbuf, op)
-    if found.staging:
+    if found.staging and found.engine:
         result = sendbuf if recvbuf is None else recvbuf
         source = result if sendbuf is MPI.IN_PLACE else sendbuf
         if isinstance(on_device(comm, source, result, op), Direct):
             return replace(found, staging=DIRECT, engine="plain: kernels of CuPy's")
+    elif isinstance(comm, MPI.Intracomm) and _are_shared(
+        sendbuf, sendbuf if recvbuf is None else recvbuf
+    ):
+        send, recv, datatype = vectors(sendbuf, recvbuf)
+        given = wanted, send, recv, reduction(op, recv.dtype, datatype)
+        if Context.of(comm).in_window(*given) is not None:
+            return replace(
+                found, algorithm="shared memory", variant="", ports=0, torus=None, scratch=PIECE,
+                why="all buffers come from swing.alloc: every rank adds up a block of all vectors",
+            )  # fmt: skip
     return found
+
+
+def _are_shared(sendbuf: Any, result: Any) -> bool:
+    return all(isinstance(b, Shared) for b in (sendbuf, result) if b is not MPI.IN_PLACE)
+
+
+def meet(comm: MPI.Intracomm, wanted: Wanted, deadline: Deadline | None) -> None:
+    """Have all ranks do together what a first call has to wait for."""
+    context = Context.of(comm, deadline)
+    if wanted[0] == "auto":
+        context.planner.machine  # noqa: B018  found out once
 
 
 def alloc(comm: MPI.Intracomm, shape: Any, dtype: Any) -> np.ndarray:
@@ -148,8 +169,10 @@ def again(comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, wanted:
         if not error:
             return True
         if error > 0:
-            context, compiled, *_ = table.entry(Call(comm, sendbuf, recvbuf, op, *wanted))
-            context.run([partial(compiled.fail, error)], sendbuf, recvbuf)
+            # Another thread's call may have taken this one's place in the table meanwhile.
+            context = contexts[MPI._handleof(comm)]
+            entry = context.noted[place_of(Call(comm, sendbuf, recvbuf, op, *wanted))]
+            context.run([partial(entry.program.fail, error)], sendbuf, recvbuf)
     found = table.find(comm, sendbuf, recvbuf, op, wanted)
     if found is None:
         return False

@@ -42,13 +42,18 @@ class Comm(Base):
     mpi4py's own. Communicators made of this one (``Dup``, ``Split``, ``Create_cart`` …) are `Comm`
     too: duplicates with the same torus and schedule, others with their own.
 
+    All ranks make theirs together, as with ``Dup``: after that a nonblocking call waits for nobody.
+    The first call on a communicator that was made of a `Comm` waits for all ranks.
+
     Args:
-        comm: the communicator; it is not duplicated, and to free one is to free both.
+        comm: the communicator; it is not duplicated for MPI's own calls, and to free one is to
+            free both.
         algorithm, torus, consistent, timeout, options: as in `swing.allreduce`. With ``timeout=``
-            no blocking call and no ``Wait`` of ours waits longer.
+            no call and no ``Wait`` of ours waits longer.
 
     Raises:
         TypeError, ValueError: arguments of wrong types or values.
+        TimeoutError: not all ranks have come within ``timeout``.
     """
 
     _wanted: Wanted = AUTO
@@ -78,6 +83,11 @@ class Comm(Base):
             Deadline(timeout)
         self._timeout = timeout
         return self
+
+    def __init__(self, comm: MPI.Comm | None = None, **given: Any) -> None:
+        """Meet the other ranks."""
+        if comm is not None and isinstance(self, MPI.Intracomm) and self:
+            call.meet(self, self._wanted, self._deadline())
 
     # Allreduce
 
@@ -224,12 +234,14 @@ class Comm(Base):
         few: dict[str, tuple[Any, ...]] = {
             "Reduce_scatter": (recvcounts, op), "Allgather": (), "Allgatherv": ()
         }  # fmt: skip
+        if name == "Allreduce":
+            return call.explain(self, *_pair(sendbuf, recvbuf), op, self._wanted)
         rest = few.get(name, (op,))
         return explain(_MAKE[name], name, self, self._wanted, *_pair(sendbuf, recvbuf), *rest)
 
     def _run(self, make: tasks.Make, name: str, *args: Any) -> None:
-        made = self._made(make, name, *args)
-        deadline = None if self._timeout is None else Deadline(self._timeout)
+        deadline = self._deadline()
+        made = self._made(make, deadline, *args)
         if isinstance(made, tasks.Task):
             made.start(made.context.tag()).wait(deadline)
         elif deadline is None:
@@ -239,25 +251,34 @@ class Comm(Base):
             wait_for(request, deadline, f"MPI_{name}")
 
     def _begin(self, make: tasks.Make, name: str, *args: Any) -> MPI.Request:
-        made = self._made(make, name, *args)
+        made = self._made(make, self._deadline(), *args)
         if isinstance(made, tasks.Task):
             return Request(made.start(made.context.tag()), self._timeout)
         request: MPI.Request = getattr(super(), name)(*args)
         return request
 
     def _ready(self, make: tasks.Make, name: str, info: MPI.Info, *args: Any) -> MPI.Prequest:
-        made = self._made(make, name, *args)
+        made = self._made(make, self._deadline(), *args)
         if isinstance(made, tasks.Task):
             return Prequest(partial(made.start, made.context.tag(persistent=True)), self._timeout)
         request: MPI.Prequest = getattr(super(), name)(*args, info)
         return request
 
+    def _deadline(self) -> Deadline | None:
+        return None if self._timeout is None else Deadline(self._timeout)
+
     def _made(
-        self, make: tasks.Make, name: str, sendbuf: Any, recvbuf: Any, *rest: Any
+        self,
+        make: tasks.Make,
+        deadline: Deadline | None,
+        sendbuf: Any,
+        recvbuf: Any,
+        *rest: Any,
     ) -> tasks.Made:
         operation(self, rest[-1] if rest else None)
+        given = *_pair(sendbuf, recvbuf), *rest
         try:
-            return tasks.staged(make, self, self._wanted, *_pair(sendbuf, recvbuf), *rest)
+            return tasks.staged(make, self, self._wanted, *given, deadline=deadline)
         except (TypeError, ValueError) as error:
             agreement.refuse(self, error)
             raise
@@ -266,7 +287,7 @@ class Comm(Base):
         """A communicator that mpi4py has made of this one, with what is asked of this one."""
         if isinstance(made, tuple):  # with a request
             return self._heir(made[0], same_ranks), *made[1:]
-        heir = made if isinstance(made, Comm) else Comm(made)
+        heir = made if isinstance(made, Comm) else Comm.__new__(Comm, made)
         algorithm, torus, consistent, options = self._wanted
         if not same_ranks:
             torus = None

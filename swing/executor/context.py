@@ -20,7 +20,7 @@ from swing.executor.blocks import Blocks
 from swing.executor.compiled import Bound, Compiled, why_plain
 from swing.executor.device import PART, Copies
 from swing.executor.direct import Direct
-from swing.executor.door import table
+from swing.executor.door import Entry, table
 from swing.executor.memory import borrow, is_same
 from swing.executor.ops import Reduction
 from swing.executor.plan import Plan
@@ -36,8 +36,8 @@ _PROGRAMS = 64  # compiled; the least recently used one is dropped
 class Context:
     """One communicator's private duplicate, and what was made for it."""
 
-    def __init__(self, comm: MPI.Intracomm) -> None:
-        self.comm = MPI.Intracomm(comm).Dup()
+    def __init__(self, comm: MPI.Intracomm, deadline: Deadline | None = None) -> None:
+        self.comm = _duplicate(comm, deadline)
         self.comm.Set_errhandler(MPI.ERRORS_RETURN)
         self.planner = Planner(self.comm)
         self.blocks = Blocks(self.planner, self.comm.rank)
@@ -46,7 +46,7 @@ class Context:
         self.shared = lru_cache(_PROGRAMS)(self._shared)
         # Compiled code runs without the GIL, while another thread's call may take its place in
         # the table of calls: what it runs on is kept here too.
-        self.noted: dict[int, object] = {}
+        self.noted: dict[int, Entry] = {}
         self._under_way: set[Operation] = set()
         self._windows: list[Window] = []
         self._failure: tuple[str, Any] | None = None
@@ -66,10 +66,9 @@ class Context:
         """
         context = contexts.get(MPI._handleof(comm))
         if context is None:
-            if deadline is not None:
-                _meet(comm, deadline)
-            context = contexts[MPI._handleof(comm)] = cls(comm)
+            context = cls(comm, deadline)
             comm.Set_attr(_keyval(), context)
+            contexts[MPI._handleof(comm)] = context
         if context._failure is not None:
             raise RuntimeError(
                 f"an earlier allreduce failed on this communicator ({context._failure[0]}) and "
@@ -98,9 +97,8 @@ class Context:
             ValueError: what is wanted does not fit, or the vectors overlap.
         """
         count, dtype = len(recv), recv.dtype
-        shared = shared and wanted[0] == "auto" and isinstance(reduce, np.ufunc)
-        if shared and deadline is None and recv.nbytes >= LEAST:
-            found = self.shared(MPI.Get_address(send), MPI.Get_address(recv), count, dtype, reduce)
+        if shared and deadline is None:
+            found = self.in_window(wanted, send, recv, reduce)
             if found is not None:
                 return found
         plan = self.planner.plan(wanted, count, dtype.itemsize, is_same(send, recv))
@@ -117,6 +115,15 @@ class Context:
             return bind(plan, memory, reduce, self.comm, deadline)
         staged = stage(plan, max(1, PART // dtype.itemsize), is_same(send, recv))
         return bind(staged, memory, reduce, self.comm, deadline, copies)
+
+    def in_window(
+        self, wanted: Wanted, send: np.ndarray, recv: np.ndarray, reduce: Reduction
+    ) -> Program | None:
+        """The program for vectors in memory that all ranks share; None if they are not to."""
+        if wanted[0] != "auto" or not isinstance(reduce, np.ufunc) or recv.nbytes < LEAST:
+            return None
+        at = MPI.Get_address(send), MPI.Get_address(recv)
+        return self.shared(*at, len(recv), recv.dtype, reduce)
 
     def _compiled(self, plan: Plan, dtype: np.dtype[Any], reduce: Reduction) -> Compiled:
         return Compiled(plan, dtype, reduce, self.comm)
@@ -175,7 +182,9 @@ class Context:
         table.forget(self)
 
     def tag(self, persistent: bool = False) -> int:
-        """The tag of the next operation's messages, the same on all ranks; 0 is for blocking calls.
+        """The tag of the next operation's messages, the same on all ranks.
+
+        Blocking allreduces have 0.
 
         Persistent operations last, so that they count on their own and do not meet the others'
         numbers when those come round.
@@ -212,17 +221,30 @@ contexts: dict[int, Context] = {}
 def _keyval() -> int:
     """The attribute of a communicator that ends its context when it is freed."""
 
-    def delete(comm: MPI.Comm, keyval: int, context: Context) -> None:
-        del contexts[MPI._handleof(comm)]
-        context.close()
+    def delete(comm: MPI.Comm, keyval: int, context: Context | None) -> None:
+        contexts.pop(MPI._handleof(comm), None)
+        _unmet.pop(MPI._handleof(comm), None)
+        if context is not None:
+            context.close()
 
     return MPI.Comm.Create_keyval(delete_fn=delete)
 
 
-def _meet(comm: MPI.Intracomm, deadline: Deadline) -> None:
-    """Wait until all ranks have come, because what follows can not be given up."""
-    request = comm.Ibarrier()
+_unmet: dict[int, tuple[MPI.Intracomm, MPI.Request]] = {}
+"""Duplicates that were begun, by communicator handle, and that not all ranks have come to."""
+
+
+def _duplicate(comm: MPI.Intracomm, deadline: Deadline | None) -> MPI.Intracomm:
+    """A duplicate; what is given up at the deadline goes on with the next call."""
+    handle = MPI._handleof(comm)
+    begun = _unmet.pop(handle) if handle in _unmet else MPI.Intracomm(comm).Idup()
+    duplicate, request = begun
+    if deadline is None:
+        request.Wait()
     while not request.Test():
-        if deadline.passed:
-            raise TimeoutError(f"not all ranks have called allreduce within {deadline}")
+        if deadline is not None and deadline.passed:
+            comm.Set_attr(_keyval(), None)  # forget it if the communicator is freed
+            _unmet[handle] = begun
+            raise TimeoutError(f"not all ranks have come to their first call within {deadline}")
         time.sleep(0)
+    return duplicate

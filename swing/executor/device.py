@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def fetch(buffer: Any, host: Any) -> None:
         return
     if isinstance(buffer, (list, tuple)):
         return fetch(buffer[0], host[0])
-    _synchronize()
+    synchronize()
     array_on(buffer).get(out=host)
 
 
@@ -87,7 +88,7 @@ def put(host: Any, buffer: Any) -> None:
     if isinstance(buffer, (list, tuple)):
         return put(host[0], buffer[0])
     array_on(buffer).set(host)
-    _synchronize()
+    synchronize()
 
 
 def trouble() -> str:
@@ -111,6 +112,14 @@ def place(vector: np.ndarray) -> Any:
     import cupy
 
     return cupy.asarray(vector)
+
+
+def stream(address: int) -> AbstractContextManager[Any]:
+    """A context whose CuPy stream is another library's."""
+    import cupy
+
+    found: AbstractContextManager[Any] = cupy.cuda.ExternalStream(address)
+    return found
 
 
 class Copies:
@@ -188,9 +197,11 @@ def array_on(buffer: Any) -> Any:
         import cupy
     except ImportError as error:
         raise ImportError(_NO_CUPY) from error
-    # Either waits for the stream that the buffer's owner has queued work on.
-    has_interface = hasattr(buffer, "__cuda_array_interface__")
-    array = cupy.asarray(buffer) if has_interface else cupy.from_dlpack(buffer)
+    # An interface that names its stream, and DLPack, make CuPy's stream wait for what the owner
+    # has queued on its own. Torch's interface names none.
+    named = "stream" in getattr(buffer, "__cuda_array_interface__", ())
+    by_dlpack = not named and hasattr(buffer, "__dlpack__")
+    array = cupy.from_dlpack(buffer) if by_dlpack else cupy.asarray(buffer)
     if not (array.flags.c_contiguous or array.flags.f_contiguous):
         raise ValueError(
             "a device buffer is not contiguous: make it so first, a = cupy.ascontiguousarray(a)"
@@ -218,7 +229,8 @@ def _driver() -> Callable[..., int] | None:
     return found
 
 
-def _synchronize() -> None:
+def synchronize() -> None:
+    """Wait for all that has been queued on CuPy's current stream."""
     import cupy
 
     cupy.cuda.get_current_stream().synchronize()

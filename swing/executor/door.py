@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Hashable
 from functools import cache
+from threading import RLock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,6 +117,7 @@ class Table:
         self._kept: dict[int, Entry] = {}
         self._bound: dict[Hashable, Entry] = {}
         self.look: Door | None = None
+        self._lock = RLock()  # of those who write
 
     def find(
         self, comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, wanted: Wanted
@@ -153,35 +155,33 @@ class Table:
         names = id(comm), id(sendbuf), id(recvbuf), id(op), id(algorithm), id(torus), consistent
         dtypes = call.result.dtype, getattr(sendbuf, "dtype", None)
         kept = call._replace(sendbuf=None, recvbuf=None), dtypes
-        while len(self._bound) >= SIZE:
-            self._bound.pop(next(iter(self._bound)), None)  # another thread may have been faster
-        self._bound[names, options] = Entry(context, program, *seen, kept)
         bound = program[0] if program else None
         plain = {type(b) for b in (sendbuf, call.result)} <= {np.ndarray, type(MPI.IN_PLACE)}
-        if isinstance(bound, Bound) and not options and plain:
-            self._note(call, Entry(context, bound.compiled, *seen, kept), bound)
-
-    def entry(self, call: Call) -> Entry:
-        """What carries out a call that `look` has found."""
-        return self._kept[_place(call)]
+        with self._lock:
+            while len(self._bound) >= SIZE:
+                del self._bound[next(iter(self._bound))]
+            self._bound[names, options] = Entry(context, program, *seen, kept)
+            if isinstance(bound, Bound) and not options and plain:
+                self._note(call, Entry(context, bound.compiled, *seen, kept), bound)
 
     def forget(self, context: Any) -> None:
         """Strike out the calls of a context."""
-        for place, entry in list(self._kept.items()):
-            if entry.context is context:
-                self._rows[place] = 0
-                del self._kept[place]
-        for facts, entry in list(self._bound.items()):
-            if entry.context is context:
-                self._bound.pop(facts, None)
-        context.noted.clear()
+        with self._lock:
+            for place, entry in list(self._kept.items()):
+                if entry.context is context:
+                    self._rows[place] = 0
+                    del self._kept[place]
+            for facts, entry in list(self._bound.items()):
+                if entry.context is context:
+                    del self._bound[facts]
+            context.noted.clear()
 
     def _note(self, call: Call, entry: Entry, bound: Bound) -> None:
         if self.look is None:
             self._open()
         names = call.comm, call.op, call.algorithm, call.torus, call.consistent, call.result.dtype
         memory = call.result.size, call.result.nbytes, call.in_place
-        place = _place(call)
+        place = place_of(call)
         self._rows[place] = *map(id, names), *memory, bound.compiled.state, bound.scratch
         self._kept[place] = entry
         entry.context.noted[place] = entry
@@ -213,7 +213,8 @@ table = Table()
 """Of this process."""
 
 
-def _place(call: Call) -> int:
+def place_of(call: Call) -> int:
+    """Where a call is noted down."""
     some = sum(id(each) >> 4 for each in (call.comm, call.op, call.result.dtype))
     place: int = some + 31 * call.result.size + call.in_place
     return place & (SIZE - 1)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from swing.executor.instruction import RECV, SCRATCH, SEND, Do
-from swing.executor.runs import Cells, Flags, Pieces, block_ends, cut, repeated, runs
+from swing.executor.runs import Cells, Flags, Pieces, cut, repeated, runs
 from swing.executor.view import View
 from swing.torus import Array
 
@@ -69,7 +69,7 @@ class Draft:
     def __init__(self, view: View, count: int, in_place: bool, piece: int) -> None:
         recvs, sends = view.own.recvs, view.own.sends
         self._view, self._piece, self._nsteps = view, piece, view.schedule.nsteps
-        self._ends = block_ends(view.schedule, count)
+        self._ends = view.schedule.ends(count)
         self._into, self._out = (Cells.of(each.blocks, self._ends) for each in (recvs, sends))
         self._step = np.concatenate([recvs.step, sends.step])
         self._length = np.concatenate([self._into.length, self._out.length])

@@ -58,6 +58,7 @@ from swing.executor.words import (
     WORK,
 )
 
+MOST = 2**30  # elements that MPI reduces in one call
 HEAD = object.__basicsize__  # bytes in front of an object's own
 DO_ISEND, DO_IRECV, DO_SWAP, DO_WAIT, DO_COPY = map(
     int, (Do.ISEND, Do.IRECV, Do.SWAP, Do.WAIT, Do.COPY)
@@ -163,9 +164,13 @@ def reduce(state: int, left: int, right: int, out: int, row: int, like: Any) -> 
     target = right if out == left else out
     if target != right:
         call(move, (target, right, nbytes))
-    error = call(local, (left, target, int32(nbytes // load(work + 32)),
-                         cast(load(state + 8 * DATATYPE), like),
-                         cast(load(state + 8 * OPERATION), like)))  # fmt: skip
+    size, error = load(work + 32), int32(0)
+    datatype = cast(load(state + 8 * DATATYPE), like)
+    operation = cast(load(state + 8 * OPERATION), like)
+    for at in range(0, nbytes, MOST * size):  # a count is an int
+        count = min(nbytes - at, MOST * size) // size
+        if not error:
+            error = call(local, (left + at, target + at, int32(count), datatype, operation))
     if out != target:
         call(move, (out, target, nbytes))
     return error

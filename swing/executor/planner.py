@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, TypeAlias
@@ -47,8 +46,12 @@ def check_types(wanted: Wanted) -> None:
     if not (torus is None or isinstance(torus, Torus)):
         raise TypeError(f"torus must be a swing.Torus, such as swing.Torus((2, 4)), not {torus!r}")
     for name, value in options:
-        if not isinstance(value, Hashable):
-            raise TypeError(f"{name} must be a number or a name, not {value!r}")
+        try:
+            hash(value)
+        except TypeError:
+            raise TypeError(
+                f"{name} must be a number, a name or a tuple of these, not {value!r}"
+            ) from None
 
 
 class Chosen(NamedTuple):
@@ -97,7 +100,7 @@ class Planner:
         if algorithm == "auto":
             if options:
                 raise ValueError(f"'auto' chooses {names} itself: name an algorithm")
-            choice = choose(torus, nbytes, machine=self._machine)
+            choice = choose(torus, nbytes, machine=self.machine)
             algorithm, options, why = choice.algorithm, tuple(choice.options.items()), choice.why
         return Chosen(algorithm, torus, consistent, options), why
 
@@ -132,7 +135,7 @@ class Planner:
         )
 
     @cached_property
-    def _machine(self) -> str:
+    def machine(self) -> str:
         """What `choose` calls it: what the user says, else whether ranks share memory."""
         return os.environ.get(MACHINE) or ("node" if self.is_one_node else "cluster")
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swing.executor.view import members
-from swing.schedule import Blocks, Schedule
+from swing.schedule import Blocks
 from swing.torus import Array
 
 Flags: TypeAlias = NDArray[np.bool_]
@@ -37,7 +37,7 @@ class Cells(NamedTuple):
 
     @classmethod
     def of(cls, blocks: Blocks, ends: Array) -> Cells:
-        """The blocks of some messages; for ``ends`` see `block_ends`."""
+        """The blocks of some messages; for ``ends`` see `Schedule.ends`."""
         row, block = members(blocks)
         size = ends[block + 1] - ends[block]
         total = np.append(0, np.cumsum(size))
@@ -98,15 +98,6 @@ def cut(offset: Array, length: Array, piece: Array) -> Pieces:
     begin = np.maximum(offset[row], number * piece[row])
     end = np.minimum((offset + length)[row], (number + 1) * piece[row])
     return Pieces(row, number, begin, end - begin)
-
-
-def block_ends(schedule: Schedule, count: int) -> Array:
-    """(nblocks + 1,) block b is the elements ends[b] … ends[b + 1] - 1 of count."""
-    if schedule.shares is None:
-        return np.arange(schedule.nblocks + 1) * count // schedule.nblocks
-    part = np.append(0.0, np.cumsum(schedule.shares))
-    ends: Array = np.rint(part / part[-1] * count).astype(np.int64)
-    return ends
 
 
 def repeated(keys: Array) -> Flags:

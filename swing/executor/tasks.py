@@ -22,8 +22,8 @@ from swing.executor.context import Context
 from swing.executor.memory import check_apart, check_writable, is_same
 from swing.executor.ops import reduction
 from swing.executor.planner import Wanted
-from swing.executor.progress import Operation, Rounds
-from swing.executor.run import play
+from swing.executor.progress import Operation, Rounds, wait_for
+from swing.executor.run import Deadline, play
 from swing.schedule import Schedule
 
 
@@ -64,21 +64,31 @@ Made = Task | Delegated
 Make = Callable[..., Made]
 
 
-def allreduce(comm: MPI.Comm, wanted: Wanted, sendbuf: Any, recvbuf: Any, op: MPI.Op) -> Made:
+def allreduce(
+    comm: MPI.Comm,
+    wanted: Wanted,
+    sendbuf: Any,
+    recvbuf: Any,
+    op: MPI.Op,
+    *,
+    deadline: Deadline | None = None,
+) -> Made:
     """An allreduce of buffers as `swing.executor.buffers.vectors` takes them.
 
     Raises:
         TypeError, ValueError: as `swing.allreduce`; nothing has been sent.
+        TimeoutError: other ranks, for which a communicator's first call waits, have not come.
     """
     reason = delegated(comm, sendbuf if recvbuf is None else recvbuf, op)
     if reason:
-        leave_to_mpi(comm, sendbuf, recvbuf, op, wanted, reason)
+        leave_to_mpi(comm, sendbuf, recvbuf, op, wanted, reason, deadline)
         return Delegated(reason)
     assert isinstance(comm, MPI.Intracomm)
     send, recv, datatype = vectors(sendbuf, recvbuf)
     reduce = reduction(op, recv.dtype, datatype)
     in_place = is_same(send, recv)
-    context = agreement.context(comm, "Allreduce", len(recv), recv.dtype, datatype, op, wanted)
+    shape = len(recv), recv.dtype, datatype
+    context = agreement.context(comm, "Allreduce", *shape, op, wanted, deadline)
     planner = context.planner
     chosen, why = planner.choose(wanted, recv.nbytes)
     plan = planner.plan(chosen, len(recv), recv.itemsize, in_place)
@@ -96,7 +106,13 @@ def allreduce(comm: MPI.Comm, wanted: Wanted, sendbuf: Any, recvbuf: Any, op: MP
 
 
 def reduce_scatter_block(
-    comm: MPI.Comm, wanted: Wanted, sendbuf: Any, recvbuf: Any, op: MPI.Op
+    comm: MPI.Comm,
+    wanted: Wanted,
+    sendbuf: Any,
+    recvbuf: Any,
+    op: MPI.Op,
+    *,
+    deadline: Deadline | None = None,
 ) -> Made:
     """A reduce-scatter of pieces of equal length.
 
@@ -106,17 +122,18 @@ def reduce_scatter_block(
         sendbuf: the pieces of all ranks; a count, if it has one, is that of a single piece.
         recvbuf: where this rank's piece goes; if in place, all pieces, and then the first.
         op: the operation.
+        deadline: for other ranks to come, if this call has to wait for them.
     """
     reason = delegated(comm, recvbuf, op)
     if reason:
-        return _left(comm, "Reduce_scatter", reason, op)
+        return _left(comm, "Reduce_scatter", reason, op, deadline)
     p = comm.size
     if sendbuf is MPI.IN_PLACE:
         recv, datatype = vector(recvbuf, "the buffer", p)
         n, rest = divmod(len(recv), p)
         if rest:
             raise ValueError(f"{len(recv)} elements are not {p} equal pieces: use Reduce_scatter")
-        return _reduce_scatter(comm, wanted, recv, recv[:n], datatype, [n] * p, op)
+        return _reduce_scatter(comm, wanted, recv, recv[:n], datatype, [n] * p, op, deadline)
     recv, datatype = vector(recvbuf, "recvbuf")
     send, expected = vector(sendbuf, "sendbuf", p)
     check_types((send, expected), (recv, datatype))
@@ -126,7 +143,7 @@ def reduce_scatter_block(
             f"sendbuf has {len(send)} elements, not {p} times the {len(recv)} of recvbuf: "
             "make it a piece for every rank"
         )
-    return _reduce_scatter(comm, wanted, send, recv, datatype, [len(recv)] * p, op)
+    return _reduce_scatter(comm, wanted, send, recv, datatype, [len(recv)] * p, op, deadline)
 
 
 def reduce_scatter(
@@ -136,6 +153,8 @@ def reduce_scatter(
     recvbuf: Any,
     recvcounts: Sequence[int] | None,
     op: MPI.Op,
+    *,
+    deadline: Deadline | None = None,
 ) -> Made:
     """A reduce-scatter of pieces of any length.
 
@@ -146,16 +165,17 @@ def reduce_scatter(
         recvbuf: where this rank's piece goes; if in place, all pieces, and then this rank's first.
         recvcounts: the length of each piece; None to ask all ranks for that of their ``recvbuf``.
         op: the operation.
+        deadline: for other ranks to come, if this call has to wait for them.
     """
     reason = delegated(comm, recvbuf, op)
     if reason:
-        return _left(comm, "Reduce_scatter", reason, op)
+        return _left(comm, "Reduce_scatter", reason, op, deadline)
     in_place = sendbuf is MPI.IN_PLACE
     recv, datatype = vector(recvbuf, "the buffer" if in_place else "recvbuf")
     if recvcounts is not None:
         counts = [operator.index(n) for n in recvcounts]
     elif not in_place:
-        counts = MPI.Comm.allgather(comm, len(recv))
+        counts = _lengths(comm, len(recv), deadline)
     else:
         raise ValueError("to reduce in place, pass recvcounts: the buffer holds all pieces")
     if len(counts) != comm.size or min(counts) < 0:
@@ -174,10 +194,17 @@ def reduce_scatter(
     if len(send) != sum(counts):
         name = "the buffer" if in_place else "sendbuf"
         raise ValueError(f"{name} has {len(send)} elements, not the {sum(counts)} of recvcounts")
-    return _reduce_scatter(comm, wanted, send, recv, datatype, counts, op)
+    return _reduce_scatter(comm, wanted, send, recv, datatype, counts, op, deadline)
 
 
-def allgather(comm: MPI.Comm, wanted: Wanted, sendbuf: Any, recvbuf: Any) -> Made:
+def allgather(
+    comm: MPI.Comm,
+    wanted: Wanted,
+    sendbuf: Any,
+    recvbuf: Any,
+    *,
+    deadline: Deadline | None = None,
+) -> Made:
     """An allgather of pieces of equal length.
 
     Args:
@@ -185,10 +212,11 @@ def allgather(comm: MPI.Comm, wanted: Wanted, sendbuf: Any, recvbuf: Any) -> Mad
         wanted: what is to be run.
         sendbuf: this rank's piece; in place, it is in ``recvbuf`` where it belongs.
         recvbuf: for the pieces of all ranks; a count, if it has one, is that of a single piece.
+        deadline: for other ranks to come, if this call has to wait for them.
     """
     reason = delegated(comm, recvbuf, sendbuf=sendbuf)
     if reason:
-        return _left(comm, "Allgather", reason)
+        return _left(comm, "Allgather", reason, None, deadline)
     elements, _ = vector(recvbuf, "recvbuf", comm.size)
     n, rest = divmod(len(elements), comm.size)
     if rest:
@@ -199,10 +227,17 @@ def allgather(comm: MPI.Comm, wanted: Wanted, sendbuf: Any, recvbuf: Any) -> Mad
     n *= elements.itemsize
     starts = [r * n for r in range(comm.size)]
     recv = elements.view(np.uint8)
-    return _allgather(comm, wanted, sendbuf, recv, [n] * comm.size, starts)
+    return _allgather(comm, wanted, sendbuf, recv, [n] * comm.size, starts, deadline)
 
 
-def allgatherv(comm: MPI.Comm, wanted: Wanted, sendbuf: Any, recvbuf: Any) -> Made:
+def allgatherv(
+    comm: MPI.Comm,
+    wanted: Wanted,
+    sendbuf: Any,
+    recvbuf: Any,
+    *,
+    deadline: Deadline | None = None,
+) -> Made:
     """An allgather of pieces of any length.
 
     Args:
@@ -210,23 +245,30 @@ def allgatherv(comm: MPI.Comm, wanted: Wanted, sendbuf: Any, recvbuf: Any) -> Ma
         wanted: what is to be run.
         sendbuf: this rank's piece; in place, it is in ``recvbuf`` where it belongs.
         recvbuf: for the pieces of all ranks, ``[buf, counts, displacements, datatype]``.
+        deadline: for other ranks to come, if this call has to wait for them.
     """
     reason = delegated(comm, recvbuf, sendbuf=sendbuf)
     if reason:
-        return _left(comm, "Allgather", reason)
+        return _left(comm, "Allgather", reason, None, deadline)
     recv, counts, starts = pieces(recvbuf, "recvbuf", comm.size)
-    return _allgather(comm, wanted, sendbuf, recv, counts, starts)
+    return _allgather(comm, wanted, sendbuf, recv, counts, starts, deadline)
 
 
 def staged(
-    make: Make, comm: MPI.Comm, wanted: Wanted, sendbuf: Any, recvbuf: Any, *rest: Any
+    make: Make,
+    comm: MPI.Comm,
+    wanted: Wanted,
+    sendbuf: Any,
+    recvbuf: Any,
+    *rest: Any,
+    deadline: Deadline | None,
 ) -> Made:
     """What ``make`` makes, of device buffers too: they go through host memory."""
     if not (device.is_on_device(sendbuf) or device.is_on_device(recvbuf)):
-        return make(comm, wanted, sendbuf, recvbuf, *rest)
+        return make(comm, wanted, sendbuf, recvbuf, *rest, deadline=deadline)
     device.check_writable(recvbuf)
     send, recv = device.host_for(sendbuf), device.host_for(recvbuf)
-    task = make(comm, wanted, send, recv, *rest)
+    task = make(comm, wanted, send, recv, *rest, deadline=deadline)
     if isinstance(task, Delegated):
         raise TypeError(f"device memory can not be left to MPI: {task.why}")
     inner = task.rounds
@@ -252,7 +294,13 @@ def delegated(comm: MPI.Comm, recvbuf: Any, op: MPI.Op | None = None, sendbuf: A
 
 
 def leave_to_mpi(
-    comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op, wanted: Wanted, why: str
+    comm: MPI.Comm,
+    sendbuf: Any,
+    recvbuf: Any,
+    op: MPI.Op,
+    wanted: Wanted,
+    why: str,
+    deadline: Deadline | None = None,
 ) -> bool:
     """Refuse from MPI's own Allreduce what a schedule would refuse; whether it is in place.
 
@@ -265,15 +313,34 @@ def leave_to_mpi(
         send, recv, datatype = vectors(sendbuf, recvbuf)
         reduction(op, recv.dtype, datatype)
         in_place = is_same(send, recv)
-    agreement.leave(comm, "Allreduce", why, op)
+    agreement.leave(comm, "Allreduce", why, op, deadline)
     if isinstance(comm, MPI.Intracomm):
-        Context.of(comm).planner.check(wanted)
+        Context.of(comm, deadline).planner.check(wanted)
     return in_place
 
 
-def _left(comm: MPI.Comm, name: str, why: str, op: MPI.Op | None = None) -> Delegated:
-    agreement.leave(comm, name, why, op)
+def _left(
+    comm: MPI.Comm, name: str, why: str, op: MPI.Op | None, deadline: Deadline | None
+) -> Delegated:
+    agreement.leave(comm, name, why, op, deadline)
     return Delegated(why)
+
+
+def _lengths(comm: MPI.Comm, mine: int, deadline: Deadline | None) -> list[int]:
+    """What every rank says."""
+    told, counts = np.array([mine]), np.empty(comm.size, np.int64)
+    request = MPI.Comm.Iallgather(comm, told, counts)
+    try:
+        wait_for(request, deadline, "MPI_Iallgather of recvcounts")
+    except TimeoutError:
+        _given_up.append((told, counts))
+        raise
+    found: list[int] = counts.tolist()
+    return found
+
+
+_given_up: list[object] = []
+"""Memory that MPI may still read and write."""
 
 
 def _reduce_scatter(
@@ -284,11 +351,13 @@ def _reduce_scatter(
     datatype: MPI.Datatype | None,
     counts: Sequence[int],
     op: MPI.Op,
+    deadline: Deadline | None,
 ) -> Made:
     assert isinstance(comm, MPI.Intracomm)
     check_writable(recv)
     reduce = reduction(op, recv.dtype, datatype)
-    context = agreement.context(comm, "Reduce_scatter", counts, recv.dtype, datatype, op, wanted)
+    shape = counts, recv.dtype, datatype
+    context = agreement.context(comm, "Reduce_scatter", *shape, op, wanted, deadline)
     why, layout = _layout(context, "reduce_scatter", wanted, counts, None, send.itemsize)
     work = np.empty(len(send), send.dtype)
     scratch = np.empty(layout.plan.scratch, send.dtype)
@@ -314,6 +383,7 @@ def _allgather(
     recv: np.ndarray,
     counts: Sequence[int],
     starts: Sequence[int],
+    deadline: Deadline | None,
 ) -> Made:
     assert isinstance(comm, MPI.Intracomm)
     check_writable(recv)
@@ -328,7 +398,8 @@ def _allgather(
             f"sendbuf has {len(mine)} bytes and this rank's piece of recvbuf {last - first}: "
             "make them equal"
         )
-    context = agreement.context(comm, "Allgather", counts, np.dtype(np.uint8), None, None, wanted)
+    shape = counts, np.dtype(np.uint8), None
+    context = agreement.context(comm, "Allgather", *shape, None, wanted, deadline)
     why, layout = _layout(context, "allgather", wanted, counts, starts, 1)
     moves = [move for piece in layout.pieces for move in piece]
     direct = all(user == ours for user, ours in moves)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from swing.own import Own, Steps, own
-from swing.schedule import BlockRange, Blocks, Op, Schedule
+from swing.schedule import BlockRange, Blocks, Schedule
 from swing.torus import Array
 
 
@@ -63,8 +63,8 @@ def _lowest(schedule: Schedule, rank: int) -> Leaders:
         theirs, dst = lowest[step.src[row], block], step.dst[row]
         here = dst == rank
         found.append(Leaders(lowest[rank, block[here]], theirs[here]))
-        op = np.full(len(row), step.op) if isinstance(step.op, Op) else step.op[row]
-        copied, added = op == Op.COPY, op == Op.REDUCE
+        added = step.reduces[row]
+        copied = ~added
         lowest[dst[copied], block[copied]] = theirs[copied]
         np.minimum.at(lowest, (dst[added], block[added]), theirs[added])
     return Leaders(*map(np.concatenate, zip(*found, strict=True)))

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from swing.export import (
@@ -25,6 +23,7 @@ from swing.export import (
     steps,
 )  # fmt: skip
 from swing.export.rules import Rule
+from swing.files import store
 from swing.schedule import Schedule
 from swing.torus import Torus
 
@@ -56,7 +55,6 @@ __all__ = [
     "Rule",
     "format_of",
     "read",
-    "store",
     "table",
     "text",
     "write",
@@ -124,11 +122,18 @@ def write(
 
     Returns:
         The files.
+
+    Raises:
+        ValueError: something the format has no room for; files of more ranks are in the way.
+        OSError: a file can not be written; nothing is then.
     """
     if (format or format_of(path)) != "chakra":
-        return [store(path, text(schedule, format or format_of(path), nbytes))]
+        return store([(path, text(schedule, format or format_of(path), nbytes))])
     files = list(chakra.write(schedule, _size(nbytes)))
-    return [store(f"{_prefix(path)}.{rank}.et", [data]) for rank, data in enumerate(files)]
+    names = [f"{_prefix(path)}.{rank}.et" for rank in range(len(files) + 1)]
+    if Path(names[-1]).exists():  # it would be read with these
+        raise ValueError(f"{names[-1]} is there already, of more ranks: remove it first")
+    return store([(name, [data]) for name, data in zip(names, files, strict=False)])
 
 
 def read(path: str | Path, format: str = "", torus: Torus | None = None) -> Schedule:
@@ -166,24 +171,6 @@ def read(path: str | Path, format: str = "", torus: Torus | None = None) -> Sche
         return readers[kind](safe.contents(path), torus)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-def store(path: str | Path, pieces: Iterable[str | bytes]) -> Path:
-    """Write a file that is there whole or not at all."""
-    target = Path(path)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name + ".")
-    try:
-        with open(handle, "wb") as file:
-            for piece in pieces:
-                file.write(piece.encode() if isinstance(piece, str) else piece)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, target)
-    except BaseException:
-        os.unlink(name)
-        raise
-    return target
 
 
 def _size(nbytes: int | None) -> int:

@@ -98,15 +98,6 @@ _ABOUT = re.compile(
 )
 
 
-def byte_ends(schedule: Schedule, nbytes: int) -> np.ndarray:
-    """(nblocks + 1,) block b is the bytes ends[b] … ends[b + 1] - 1, cut as the executor cuts."""
-    if schedule.shares is None:
-        return np.arange(schedule.nblocks + 1) * nbytes // schedule.nblocks
-    sums = np.append(0.0, np.cumsum(schedule.shares))
-    ends: np.ndarray = np.rint(sums / sums[-1] * nbytes).astype(np.int64)
-    return ends
-
-
 def messages(schedule: Schedule, nbytes: int) -> Iterator[list[Sent]]:
     """The messages of every step that have a byte to carry, by source and destination.
 
@@ -114,7 +105,7 @@ def messages(schedule: Schedule, nbytes: int) -> Iterator[list[Sent]]:
         ValueError: more than `safe.MOST_ROWS` of them.
     """
     traffic = schedule.collective == "traffic" and schedule.nblocks == nbytes
-    ends = None if traffic else byte_ends(schedule, nbytes)
+    ends = None if traffic else schedule.ends(nbytes)
     rows = 0
     for s, step in enumerate(schedule):
         src, dst, blocks, part = step.rows

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from swing.export.msccl_xml import MOST_CHUNKS
 from swing.export.native import ranges
 from swing.schedule import Message, Op, Schedule
 
@@ -32,7 +33,6 @@ MOST_STEPS = 256
 MOST_COUNT = 71
 MOST_PEERS = 32
 MOST_CHANNELS = 32
-MOST_CHUNKS = 2**15 - 1
 MOST_NAME = 31
 INPUT, SCRATCH = "i", "s"
 

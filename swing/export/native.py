@@ -249,22 +249,3 @@ def _blocks(fields: dict[str, Any], where: str, m: int, nblocks: int) -> Blocks:
         counts.append(int(count.sum()))
         kept.append(row.tolist())
     return BlockSets(np.array(counts, dtype=np.int64), lambda i: members(kept[i]))
-
-
-def same(a: Schedule, b: Schedule) -> bool:
-    """Whether two schedules are the same table of messages, with the same phases and patterns."""
-
-    def head(found: Schedule) -> Any:
-        lists = [None if v is None else v.tolist() for v in (found.shares, found.owner)]
-        return found.name, found.collective, found.variant, found.torus, found.parts, lists
-
-    def steps(found: Schedule) -> list[Any]:
-        phase, pattern = _Numbers(found.phase), _Numbers(found.pattern)
-        return [(_rows(step), phase(s), pattern(s)) for s, step in enumerate(found)]
-
-    return head(a) == head(b) and steps(a) == steps(b)
-
-
-def _rows(step: Step) -> list[Any]:
-    messages = [step.message(i) for i in range(len(step))]
-    return [(m.src, m.dst, ranges(m.blocks), m.op, m.part) for m in messages]

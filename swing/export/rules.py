@@ -30,15 +30,15 @@ class Rule(NamedTuple):
     algorithm: str
 
 
-def chosen(torus: Torus, machine: str | Machine | Table = "paper", most: int = 2**40) -> list[Rule]:
-    """What `swing.choose` says at powers of two, up to some bytes, such as ``swing latency``.
+def chosen(torus: Torus, machine: str | Machine | Table = "paper") -> list[Rule]:
+    """What `swing.choose` says at powers of two up to 1 TiB, such as ``swing latency``.
 
     >>> chosen(Torus((8, 8)))[-1]
     Rule(first=8388608, algorithm='bucket')
     """
     found: list[Rule] = []
     nbytes = 1
-    while nbytes <= most:
+    while nbytes <= 2**40:
         choice = choose(torus, nbytes, machine)
         name = f"{choice.algorithm} {choice.options.get('variant', '')}".strip()
         if not found or found[-1].algorithm != name:

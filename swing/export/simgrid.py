@@ -21,13 +21,11 @@ from collections.abc import Iterator
 from swing.torus import Torus
 
 
-def platform(torus: Torus, bandwidth: float = 50e9, latency: float = 100e-9) -> Iterator[str]:
+def platform(torus: Torus) -> Iterator[str]:
     """The platform.
 
     Args:
         torus: all dimensions wrap around.
-        bandwidth: of a link, in bytes per second.
-        latency: of a link, in seconds.
 
     Raises:
         ValueError: a dimension without wraparound.
@@ -39,7 +37,7 @@ def platform(torus: Torus, bandwidth: float = 50e9, latency: float = 100e-9) -> 
 <!DOCTYPE platform SYSTEM "https://simgrid.org/simgrid.dtd">
 <platform version="4.1">
   <cluster id="torus" prefix="n" suffix="" radical="0-{torus.size - 1}" speed="1Gf"
-           bw="{bandwidth:.12g}Bps" lat="{latency:.12g}s"
+           bw="50000000000Bps" lat="1e-07s"
            topology="TORUS" topo_parameters="{dims}" sharing_policy="SPLITDUPLEX"/>
 </platform>
 """

@@ -50,6 +50,8 @@ def read(data: bytes, torus: Torus | None = None) -> Schedule:
             rows += [[] for _ in range(step + 1 - len(rows))]
             rows[step].append((src, dst, nbytes))
             size = max(size, src + 1, dst + 1)
+    if not rows and about is None:
+        raise ValueError("it has no line: step src dst bytes")
     safe.check_ranks(size)
     place = torus or (about.torus if about else Torus(max(1, size)))
     if place.size < size:

@@ -10,17 +10,19 @@ Without it, between ``backward()`` and ``step()``:
     average_gradients(net.parameters(), MPI.COMM_WORLD)
 
 Every rank gets the same bits, so replicas do not drift. CPU tensors are reduced where they lie;
-CUDA tensors go through host memory as CuPy arrays do, and bfloat16 needs ml_dtypes.
+CUDA tensors go the way of CuPy arrays ("GPUs" in docs/cluster.md), and bfloat16 needs ml_dtypes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from swing.executor import allreduce
+from swing.executor.device import stream
 
 if TYPE_CHECKING:
     import torch
@@ -113,8 +115,16 @@ def buckets(
 
 def average(tensor: torch.Tensor, comm: Any, **options: Any) -> None:
     """Replace a contiguous tensor by its average over all ranks."""
-    allreduce(comm, _buffer(tensor.detach()), **options)
+    with nullcontext() if tensor.device.type == "cpu" else _stream(tensor):
+        allreduce(comm, _buffer(tensor.detach()), **options)
     tensor.detach().div_(comm.size)
+
+
+def _stream(tensor: torch.Tensor) -> AbstractContextManager[Any]:
+    """A context in which CuPy queues its work where torch does."""
+    import torch
+
+    return stream(torch.cuda.current_stream(tensor.device).cuda_stream)
 
 
 def _buffer(tensor: torch.Tensor) -> Any:

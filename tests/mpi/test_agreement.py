@@ -37,10 +37,8 @@ MISMATCHES = {
     "options": lambda c: swing.allreduce(
         c, np.ones(10), algorithm="swing", variant=odd("latency", "bandwidth")
     ),
-    "call": lambda c: (
-        swing.Comm(c).Allgather(np.ones(1), np.ones(SIZE))
-        if LAST
-        else swing.allreduce(c, np.ones(1))
+    "call": lambda c: getattr(swing.Comm(c), odd("Allreduce", "Allgather"))(
+        np.ones(1), np.ones(odd(1, SIZE))
     ),
 }  # fmt: skip
 

@@ -337,3 +337,18 @@ def test_a_call_that_does_not_fit_is_refused_with_the_mend(ours, case):
     with pytest.raises(ValueError, match="read-only"):
         ours.Iallgather(np.ones(1), frozen)
     assert everywhere(ours.allreduce(np.ones(3)).sum() == 3 * SIZE)
+
+
+def test_a_first_nonblocking_call_waits_for_nobody():
+    made = swing.Comm(MPI.COMM_WORLD.Dup())
+    token, result = np.zeros(1), np.zeros(4)
+    if RANK == 0:
+        request = made.Iallreduce(np.ones(4), result)
+        for rank in range(1, SIZE):
+            MPI.COMM_WORLD.Ssend(token, rank, 7)
+        request.Wait()
+    else:
+        MPI.COMM_WORLD.Recv(token, 0, 7)
+        made.Iallreduce(np.ones(4), result).Wait()
+    assert (result == SIZE).all()
+    made.Free()
