@@ -90,6 +90,9 @@ def test_a_first_call_that_gave_up_can_be_made_again(first):
         comm.Free()
 
 
+@pytest.mark.skipif(
+    MPI.get_vendor()[0] == "Open MPI", reason="it crashes where a duplicate is still being made"
+)
 def test_a_communicator_is_freed_whose_ranks_never_met():
     for _ in range(20):
         comm = WORLD.Dup()
