@@ -40,7 +40,8 @@ def store(files: Sequence[tuple[str | Path, Pieces]]) -> list[Path]:
             os.umask(mask)
             os.chmod(name, 0o666 & ~mask)
         while ready:
-            os.replace(*ready[0])
+            name, path = ready[0]
+            os.replace(name, path)
             ready.pop(0)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None

@@ -132,9 +132,8 @@ def explain(
         source = result if sendbuf is MPI.IN_PLACE else sendbuf
         if isinstance(on_device(comm, source, result, op), Direct):
             return replace(found, staging=DIRECT, engine="plain: kernels of CuPy's")
-    elif isinstance(comm, MPI.Intracomm) and _are_shared(
-        sendbuf, sendbuf if recvbuf is None else recvbuf
-    ):
+    elif found.engine and _are_shared(sendbuf, sendbuf if recvbuf is None else recvbuf):
+        assert isinstance(comm, MPI.Intracomm)
         send, recv, datatype = vectors(sendbuf, recvbuf)
         given = wanted, send, recv, reduction(op, recv.dtype, datatype)
         if Context.of(comm).in_window(*given) is not None:

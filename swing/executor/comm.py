@@ -231,11 +231,11 @@ class Comm(Base):
         """
         if name not in _MAKE:
             raise ValueError(f"{name} is MPI's own; ours are {', '.join(_MAKE)}")
+        if name == "Allreduce":
+            return call.explain(self, *_pair(sendbuf, recvbuf), op, self._wanted)
         few: dict[str, tuple[Any, ...]] = {
             "Reduce_scatter": (recvcounts, op), "Allgather": (), "Allgatherv": ()
         }  # fmt: skip
-        if name == "Allreduce":
-            return call.explain(self, *_pair(sendbuf, recvbuf), op, self._wanted)
         rest = few.get(name, (op,))
         return explain(_MAKE[name], name, self, self._wanted, *_pair(sendbuf, recvbuf), *rest)
 

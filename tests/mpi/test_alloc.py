@@ -41,6 +41,14 @@ def test_the_sum_is_that_of_all_in_the_order_of_ranks(comm, count, engine, monke
         assert send.tobytes() == expected.tobytes()
 
 
+def test_explain_says_that_no_schedule_is_run(comm):
+    vector = swing.alloc(comm, 1000)
+    told = swing.explain(comm, vector)
+    assert (told.algorithm == "shared memory") == (SIZE > 1)
+    assert swing.explain(comm, vector.copy()).algorithm != "shared memory"
+    assert swing.explain(comm, vector, algorithm="ring").algorithm == "ring"
+
+
 def test_parts_of_arrays_and_other_shapes(comm):
     whole = swing.alloc(comm, (4, 1000))
     whole[:] = np.arange(4)[:, None]
