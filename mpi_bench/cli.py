@@ -78,8 +78,6 @@ def main(
         torus = fit(torus, comm)
         todo = methods(names, torus, ports, cuda)
         lengths = counts(sizes, np.dtype(dtype).itemsize, here.memory)
-        if cuda and alloc:
-            raise ValueError("--cuda and --alloc exclude each other: a GPU has its own memory")
         if cuda:
             use_gpu(comm)
         _check_writable(path, comm)

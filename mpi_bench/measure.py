@@ -50,10 +50,12 @@ def measure(
     round after the timed ones: to look at an answer in between would leave other caches behind.
     With ``cuda`` the vectors are a GPU's, with ``alloc`` they come from `swing.alloc`.
     """
-    new = partial(swing.alloc, comm) if alloc else np.empty
-    send, recv = new(count, dtype=problem.dtype), new(count, dtype=problem.dtype)
+    here = partial(swing.alloc, comm) if alloc and not cuda else np.empty
+    there = partial(swing.alloc, comm, gpu=True) if alloc else device.empty
+    send, recv = (here(count, dtype=problem.dtype) for _ in range(2))
     send[:] = problem.vector(count)
-    source, target = (device.place(send), device.place(recv)) if cuda else (send, recv)
+    source, target = (there(count, dtype=problem.dtype) for _ in range(2)) if cuda else (send, recv)
+    device.put(send, source)
     seconds: list[list[float]] = [[] for _ in methods]
     wrong = np.zeros(len(methods), np.int64)
     for k, timed in enumerate(_rounds(comm, warmup, iterations, check)):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
+import os
+import shutil
 import sys
+import tempfile
+import weakref
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -60,10 +65,10 @@ class Stream:
 
 
 class Array:
-    """A CuPy array."""
+    """A CuPy array; ``owner`` is what keeps its memory."""
 
-    def __init__(self, memory, stream):
-        self.memory, self.stream = memory, stream
+    def __init__(self, memory, stream, owner=None):
+        self.memory, self.stream, self.owner = memory, stream, owner
         self.shape, self.dtype, self.flags = memory.shape, memory.dtype, memory.flags
         self.nbytes, self.data = memory.nbytes, SimpleNamespace(ptr=memory.ctypes.data)
 
@@ -75,13 +80,13 @@ class Array:
         return len(self.memory)
 
     def __getitem__(self, some):
-        return Array(self.memory[some], self.stream)
+        return Array(self.memory[some], self.stream, self.owner)
 
     def reshape(self, *shape, order):
-        return Array(self.memory.reshape(*shape, order=order), self.stream)
+        return Array(self.memory.reshape(*shape, order=order), self.stream, self.owner)
 
     def view(self, dtype):
-        return Array(self.memory.view(dtype), self.stream)
+        return Array(self.memory.view(dtype), self.stream, self.owner)
 
     def get(self, *, out, stream=None, blocking=True):
         self.stream.log.append("get")
@@ -95,11 +100,48 @@ class Array:
         np.copyto(self.memory, host)
 
 
+class Driver:
+    """Memory that other processes can open by a handle: files for it, handles are their names."""
+
+    CUDARuntimeError = RuntimeError
+
+    def __init__(self):
+        self.files, self.opened = {}, {}
+        self.folder = tempfile.mkdtemp()
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+    def getDeviceCount(self):
+        return 1
+
+    def memory(self, nbytes):
+        """CuPy's ``Memory``."""
+        number, name = tempfile.mkstemp(dir=self.folder)
+        os.truncate(name, nbytes)
+        file = mmap.mmap(number, nbytes)
+        os.close(number)
+        address = np.frombuffer(file, np.uint8).ctypes.data
+        self.files[address] = file, name
+        return SimpleNamespace(ptr=address)
+
+    def ipcGetMemHandle(self, address):
+        return self.files[address][1].encode()
+
+    def ipcOpenMemHandle(self, handle):
+        with open(handle.decode(), "r+b") as file:
+            opened = mmap.mmap(file.fileno(), 0)
+        address = np.frombuffer(opened, np.uint8).ctypes.data
+        self.opened[address] = opened
+        return address
+
+    def ipcCloseMemHandle(self, address):
+        del self.opened[address]
+
+
 def install(monkeypatch):
     """Put the stand-in where CuPy is looked for; what it does is in ``log``."""
     cupy, cupyx = ModuleType("cupy"), ModuleType("cupyx")
     cupy.log = []
-    stream = Stream(cupy.log)
+    stream, driver = Stream(cupy.log), Driver()
     cupy.is_available = lambda: True
 
     def asarray(buffer):
@@ -108,8 +150,8 @@ def install(monkeypatch):
         return Array(buffer.host if isinstance(buffer, OnDevice) else buffer.copy(), stream)
 
     def at(shape, dtype, pointer):
-        memory = MPI.buffer.fromaddress(pointer.address, np.prod(shape) * dtype.itemsize)
-        return Array(np.asarray(memory).view(dtype).reshape(shape), stream)
+        memory = MPI.buffer.fromaddress(pointer.address, np.prod(shape, dtype=int) * dtype.itemsize)
+        return Array(np.asarray(memory).view(dtype).reshape(shape), stream, pointer.owner)
 
     def kernel(ufunc):
         def queue(*operands, out):
@@ -131,10 +173,11 @@ def install(monkeypatch):
         setattr(cupy, ufunc.__name__, kernel(ufunc))
     cupy.cuda = SimpleNamespace(
         get_current_stream=lambda: stream,
-        UnownedMemory=lambda address, nbytes, owner: SimpleNamespace(address=address),
+        Memory=driver.memory,
+        UnownedMemory=lambda address, nbytes, owner: SimpleNamespace(address=address, owner=owner),
         MemoryPointer=lambda memory, offset: memory,
         Device=lambda nth: SimpleNamespace(use=lambda: None),
-        runtime=SimpleNamespace(getDeviceCount=lambda: 1),
+        runtime=driver,
     )
 
     def empty_pinned(shape, dtype, order):

@@ -221,14 +221,26 @@ from mpi_bench.cli import run
 from tests.gpu_standin import install
 install(pytest.MonkeyPatch())
 status = [run()]
-sys.argv.append("--inplace")
-sys.exit(max(status + [run()]))
+for more in (["--inplace"], ["--alloc", "--algorithm", "auto"]):
+    sys.argv += more
+    status.append(run())
+sys.exit(max(status))
 """
     done = mpirun(2, "-c", script, *CUDA, *QUICK)
     assert (done.returncode, done.stderr) == (0, "")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {row["algorithm"] for row in rows} == {"mpi", "swing"}
+    assert {row["algorithm"] for row in rows} == {"mpi", "swing", "auto"}
     assert all(row["wrong"] == 0 for row in rows)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("more", [[], ["--alloc"]])
+def test_ranks_that_share_a_gpu_get_right_answers(dtype, more):
+    given = ["--cuda", "--sizes", "32B,8MiB", "--algorithm", "swing", "--algorithm", "auto"]
+    done = mpirun(4, "-m", "mpi_bench", *given, "--dtype", dtype, *more, "--json", *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["wrong"] for line in done.stdout.splitlines()] == [0] * 8
 
 
 def test_without_a_gpu_there_is_one_line_that_says_so():

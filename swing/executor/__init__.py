@@ -7,8 +7,6 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from swing.schedule import Schedule
 from swing.torus import Torus
 
@@ -75,7 +73,9 @@ def allreduce(
     return load("call").allreduce(comm, sendbuf, recvbuf, op, wanted, timeout)
 
 
-def alloc(comm: MPI.Intracomm, shape: int | tuple[int, ...], dtype: Any = float) -> np.ndarray:
+def alloc(
+    comm: MPI.Intracomm, shape: int | tuple[int, ...], dtype: Any = float, *, gpu: bool = False
+) -> Any:
     """An array, not set to anything, in which ranks of one node reduce fastest.
 
     If every rank's buffers come from here, and are the same parts of the same arrays, `allreduce`
@@ -92,12 +92,13 @@ def alloc(comm: MPI.Intracomm, shape: int | tuple[int, ...], dtype: Any = float)
         comm: an mpi4py communicator.
         shape: of the array, or the number of its elements.
         dtype: of the elements.
+        gpu: a CuPy array, in memory of the current GPU that CUDA opens to the other ranks. For that
+            they share the GPU, or theirs can reach it; else, too, it is an array as any.
 
     Raises:
-        ImportError: mpi4py or an MPI library is missing.
+        ImportError: mpi4py, an MPI library or, for a GPU, CuPy is missing.
     """
-    array: np.ndarray = load("call").alloc(comm, shape, dtype)
-    return array
+    return load("call").alloc(comm, shape, dtype, gpu)
 
 
 def explain(

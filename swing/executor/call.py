@@ -19,6 +19,7 @@ from swing.executor.device import Copies
 from swing.executor.direct import DIRECT, Direct, is_gpu_aware
 from swing.executor.door import Call, place_of, table
 from swing.executor.explanation import Explanation
+from swing.executor.ipc import IPC
 from swing.executor.memory import is_same
 from swing.executor.ops import operation, reduction
 from swing.executor.planner import Wanted, check_types
@@ -41,7 +42,8 @@ def allreduce(
         return _allreduce(comm, sendbuf, recvbuf, op, wanted, timeout)
     result = sendbuf if recvbuf is None else recvbuf
     in_place = recvbuf is None or sendbuf is MPI.IN_PLACE
-    copies = on_device(comm, result if in_place else sendbuf, result, op)
+    source = result if in_place else sendbuf
+    copies = on_device(comm, source, result, op, wanted, timeout)
     try:
         given = copies.source, None if in_place else copies.target
         _allreduce(comm, *given, op, wanted, timeout, copies)
@@ -51,17 +53,32 @@ def allreduce(
     return result
 
 
-def on_device(comm: MPI.Comm, source: Any, target: Any, op: MPI.Op | None) -> Direct | Copies:
+def on_device(
+    comm: MPI.Comm,
+    source: Any,
+    target: Any,
+    op: MPI.Op | None,
+    wanted: Wanted,
+    timeout: float | None = None,
+) -> Direct | Copies:
     """How to reduce buffers of which one or both are GPU memory.
 
     Raises:
         ImportError, ValueError: see `Direct`.
     """
-    if device.is_on_device(source) and device.is_on_device(target) and is_gpu_aware():
+    known = timeout is None and isinstance(comm, MPI.Comm)
+    context = contexts.get(MPI._handleof(comm)) if known else None
+    opened = context if context is not None and context.has_windows else None
+    there = device.is_on_device(source) and device.is_on_device(target)
+    aware = there and is_gpu_aware()
+    if aware or (there and opened):
         direct = Direct(source, target)
+        sent = MPI.IN_PLACE if direct.source is direct.target else direct.source
         with suppress(TypeError, ValueError):  # told when it is reduced
-            _, recv, datatype = vectors(MPI.IN_PLACE, direct.target)
-            if Direct.can(reduction(operation(comm, op), recv.dtype, datatype), recv.dtype):
+            send, recv, datatype = vectors(sent, direct.target)
+            can = Direct.can(reduction(operation(comm, op), recv.dtype, datatype), recv.dtype)
+            direct.in_window = opened is not None and opened.holds(wanted, send, recv)
+            if can and (aware or direct.in_window):
                 return direct
     return Copies(source, target)
 
@@ -130,18 +147,27 @@ def explain(
     if found.staging and found.engine:
         result = sendbuf if recvbuf is None else recvbuf
         source = result if sendbuf is MPI.IN_PLACE else sendbuf
-        if isinstance(on_device(comm, source, result, op), Direct):
-            return replace(found, staging=DIRECT, engine="plain: kernels of CuPy's")
+        direct = on_device(comm, source, result, op, wanted)
+        if isinstance(direct, Direct):
+            found = replace(found, engine="plain: kernels of CuPy's")
+            if not direct.in_window:
+                return replace(found, staging=DIRECT)
+            block = -(-vectors(MPI.IN_PLACE, direct.target)[1].nbytes // comm.size)
+            return replace(found, staging=IPC, **_in_window(block))
     elif found.engine and _are_shared(sendbuf, sendbuf if recvbuf is None else recvbuf):
         assert isinstance(comm, MPI.Intracomm)
         send, recv, datatype = vectors(sendbuf, recvbuf)
         given = wanted, send, recv, reduction(op, recv.dtype, datatype)
         if Context.of(comm).in_window(*given) is not None:
-            return replace(
-                found, algorithm="shared memory", variant="", ports=0, torus=None, scratch=PIECE,
-                why="all buffers come from swing.alloc: every rank adds up a block of all vectors",
-            )  # fmt: skip
+            return replace(found, **_in_window(PIECE))
     return found
+
+
+def _in_window(scratch: int) -> dict[str, Any]:
+    """What `Explanation` says of an allreduce where the vectors lie."""
+    why = "all buffers come from swing.alloc: every rank adds up a block of all vectors"
+    return {"algorithm": "shared memory", "variant": "", "ports": 0, "torus": None,
+            "scratch": scratch, "why": why}  # fmt: skip
 
 
 def _are_shared(sendbuf: Any, result: Any) -> bool:
@@ -155,9 +181,9 @@ def meet(comm: MPI.Intracomm, wanted: Wanted, deadline: Deadline | None) -> None
         context.planner.machine  # noqa: B018  found out once
 
 
-def alloc(comm: MPI.Intracomm, shape: Any, dtype: Any) -> np.ndarray:
+def alloc(comm: MPI.Intracomm, shape: Any, dtype: Any, gpu: bool) -> Any:
     """See `swing.executor.alloc`."""
-    return Context.of(comm).alloc(shape, np.dtype(dtype))
+    return Context.of(comm).alloc(shape, np.dtype(dtype), gpu)
 
 
 def again(comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, wanted: Wanted) -> bool:

@@ -18,16 +18,17 @@ from mpi4py import MPI
 
 from swing.executor.blocks import Blocks
 from swing.executor.compiled import Bound, Compiled, why_plain
-from swing.executor.device import PART, Copies
+from swing.executor.device import PART, Copies, empty
 from swing.executor.direct import Direct
 from swing.executor.door import Entry, table
+from swing.executor.ipc import open_window
 from swing.executor.memory import borrow, is_same
 from swing.executor.ops import Reduction
 from swing.executor.plan import Plan
 from swing.executor.planner import Planner, Wanted
 from swing.executor.progress import Operation, Rounds
 from swing.executor.run import Deadline, Program, bind, run
-from swing.executor.shared import LEAST, PIECE, Window, compile_shared, find
+from swing.executor.shared import LEAST, PIECE, Open, Window, compile_shared, find
 from swing.executor.staging import stage
 
 _PROGRAMS = 64  # compiled; the least recently used one is dropped
@@ -48,7 +49,7 @@ class Context:
         # the table of calls: what it runs on is kept here too.
         self.noted: dict[int, Entry] = {}
         self._under_way: set[Operation] = set()
-        self._windows: list[Window] = []
+        self._windows: list[Open] = []
         self._failure: tuple[str, Any] | None = None
         self._numbers = [0, 0]
         self._tags = (int(self.comm.Get_attr(MPI.TAG_UB) or 2**15 - 1) - 1) // 2
@@ -101,6 +102,8 @@ class Context:
             found = self.in_window(wanted, send, recv, reduce)
             if found is not None:
                 return found
+        if isinstance(copies, Direct) and copies.in_window:
+            return self._in_gpu_window(send, recv, reduce, copies)
         plan = self.planner.plan(wanted, count, dtype.itemsize, is_same(send, recv))
         if isinstance(copies, Direct):
             memory = send, recv, copies.scratch(plan.scratch, dtype)
@@ -125,6 +128,26 @@ class Context:
         at = MPI.Get_address(send), MPI.Get_address(recv)
         return self.shared(*at, len(recv), recv.dtype, reduce)
 
+    @property
+    def has_windows(self) -> bool:
+        """Whether there is memory that all ranks have open."""
+        return bool(self._windows)
+
+    def holds(self, wanted: Wanted, send: np.ndarray, recv: np.ndarray) -> bool:
+        """Whether all ranks are to reduce where these vectors lie, in memory they have open."""
+        return wanted[0] == "auto" and find(self._windows, send, recv) is not None
+
+    def _in_gpu_window(
+        self, send: np.ndarray, recv: np.ndarray, reduce: Reduction, direct: Direct
+    ) -> Program:
+        """The program for vectors in a GPU's memory that all ranks have open."""
+        memory = find(self._windows, send, recv)
+        assert memory is not None
+        rank, ranks, count = self.comm.rank, self.comm.size, len(recv)
+        plan = compile_shared(rank, ranks, count, max(1, -(-count // ranks)))
+        memory.append(direct.scratch(plan.scratch, recv.dtype))
+        return bind(plan, memory, reduce, self.comm, None, direct)
+
     def _compiled(self, plan: Plan, dtype: np.dtype[Any], reduce: Reduction) -> Compiled:
         return Compiled(plan, dtype, reduce, self.comm)
 
@@ -144,15 +167,18 @@ class Context:
         compiled.place(memory)
         return [Bound(compiled, 0, 0, 0)]
 
-    def alloc(self, shape: Any, dtype: np.dtype[Any]) -> np.ndarray:
+    def alloc(self, shape: Any, dtype: np.dtype[Any], gpu: bool) -> Any:
         """An array that other ranks of the node can read and write; collective."""
         nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        if self.comm.size == 1 or not self.planner.is_one_node:
-            return np.empty(shape, dtype)
-        self._windows.append(Window(self.comm, nbytes))
+        alone = self.comm.size == 1 or not self.planner.is_one_node
+        make = open_window if gpu else Window
+        window = None if alone else make(self.comm, nbytes)
+        if window is None:
+            return empty(shape, dtype) if gpu else np.empty(shape, dtype)
+        self._windows.append(window)
         self.shared.cache_clear()  # there may have been ordinary memory where the window is now
         table.forget(self)
-        return self._windows[-1].array(shape, dtype)
+        return window.array(shape, dtype)
 
     def run(self, program: Program, *buffers: Any) -> None:
         """Run a program that works on some buffers, while all other ranks run theirs.

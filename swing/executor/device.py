@@ -107,11 +107,17 @@ def use(nth: int) -> None:
     cupy.cuda.Device(nth % cupy.cuda.runtime.getDeviceCount()).use()
 
 
-def place(vector: np.ndarray) -> Any:
-    """A copy of a vector in GPU memory."""
-    import cupy
+def empty(shape: Any, dtype: np.dtype[Any]) -> Any:
+    """A CuPy array, not set to anything.
 
-    return cupy.asarray(vector)
+    Raises:
+        ImportError: CuPy is missing.
+    """
+    try:
+        import cupy
+    except ImportError as error:
+        raise ImportError(_NO_CUPY) from error
+    return cupy.empty(shape, dtype)
 
 
 def stream(address: int) -> AbstractContextManager[Any]:

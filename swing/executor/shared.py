@@ -1,15 +1,17 @@
 """Shared: buffers that all ranks of a node can read and write, and an allreduce in them.
 
-No message carries data here, and no schedule is run. Every rank owns one block: it adds up that
-block of all ranks' vectors, piece by piece, and writes the sum to all of them. Messages without
-contents keep the ranks together: all vectors are ready before the first is read, and all sums are
-written before a rank goes on. This is for the ranks of one node, and no allreduce on a torus.
+They are host memory here, and a GPU's in `swing.executor.ipc`. No message carries data, and no
+schedule is run. Every rank owns one block: it adds up that block of all ranks' vectors, piece by
+piece, and writes the sum to all of them. Messages without contents keep the ranks together: all
+vectors are ready before the first is read, and all sums are written before a rank goes on. This is
+for the ranks of one node, and no allreduce on a torus.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,8 +32,42 @@ class Shared(np.ndarray):
     """An array in memory that the ranks of a node share, or a view of one."""
 
 
-class Window:
-    """Memory of all ranks that lies open to all of them; collective.
+class Open:
+    """Memory of all ranks that lies open to all of them.
+
+    Args:
+        starts: its addresses, by rank, as this rank sees them.
+        nbytes: of every rank.
+        rank: whose array is made here.
+    """
+
+    def __init__(self, starts: Sequence[int], nbytes: int, rank: int) -> None:
+        self._starts, self._nbytes, self._rank = starts, nbytes, rank
+        self._root: weakref.ref[Any] | None = None
+
+    def array(self, shape: Any, dtype: np.dtype[Any]) -> Any:
+        """This rank's memory; once."""
+        raise NotImplementedError
+
+    def free(self) -> None:
+        """Give the memory back; collective."""
+        raise NotImplementedError
+
+    @property
+    def in_use(self) -> bool:
+        """Whether this rank's array or a view of it is still there."""
+        return self._root is not None and self._root() is not None
+
+    def vectors(self, mine: np.ndarray) -> list[np.ndarray] | None:
+        """What all ranks have where this rank has a vector; None if it is not in here."""
+        offset = MPI.Get_address(mine) - self._starts[self._rank]
+        if not 0 <= offset <= self._nbytes - mine.nbytes:
+            return None
+        return [borrow(start + offset, len(mine), mine.dtype) for start in self._starts]
+
+
+class Window(Open):
+    """The same in host memory; collective.
 
     Args:
         comm: its ranks share memory.
@@ -42,10 +78,7 @@ class Window:
         self._window = MPI.Win.Allocate_shared(max(nbytes, 1), 1, comm=comm)
         self._window.Lock_all(MPI.MODE_NOCHECK)
         memory = [self._window.Shared_query(rank)[0] for rank in range(comm.size)]
-        self._nbytes = nbytes
-        self._starts = [memory_.address for memory_ in memory]
-        self._rank = comm.rank
-        self._root: weakref.ref[np.ndarray] | None = None
+        super().__init__([memory_.address for memory_ in memory], nbytes, comm.rank)
 
     def array(self, shape: Any, dtype: np.dtype[Any]) -> Shared:
         """This rank's memory."""
@@ -54,24 +87,13 @@ class Window:
         self._root = weakref.ref(root)  # the base of all views, however they were made
         return root.view(dtype).reshape(shape).view(Shared)
 
-    @property
-    def in_use(self) -> bool:
-        """Whether this rank's array or a view of it is still there."""
-        return self._root is not None and self._root() is not None
-
-    def vectors(self, mine: np.ndarray) -> list[np.ndarray] | None:
-        """What all ranks have where this rank has a vector; None if it is not in the window."""
-        offset = MPI.Get_address(mine) - self._starts[self._rank]
-        if not 0 <= offset <= self._nbytes - mine.nbytes:
-            return None
-        return [borrow(start + offset, len(mine), mine.dtype) for start in self._starts]
-
     def free(self) -> None:
         """Give the memory back; collective."""
         self._window.Unlock_all()
         self._window.Free()
 
 
+@lru_cache(64)
 def compile_shared(rank: int, ranks: int, count: int, piece: int) -> Plan:
     """The plan of one rank; every rank has the same buffers.
 
@@ -110,7 +132,7 @@ def _meet(step: int, rank: int, ranks: int) -> Iterator[Instruction]:
         distance *= 2
 
 
-def find(windows: Sequence[Window], send: np.ndarray, recv: np.ndarray) -> list[np.ndarray] | None:
+def find(windows: Sequence[Open], send: np.ndarray, recv: np.ndarray) -> list[np.ndarray] | None:
     """The buffers of a plan, scratch aside, for vectors in these windows; None if they are not."""
     found = []
     for vector in (send, recv):

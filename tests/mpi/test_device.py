@@ -101,3 +101,61 @@ def test_a_call_that_is_refused_copies_nothing(comm, cupy):
     with pytest.raises(ValueError, match="make them equal"):
         allreduce(comm, OnDevice(np.ones(3)), OnDevice(np.ones(4)))
     assert not cupy.log
+
+
+@pytest.mark.parametrize("count", [0, 1, SIZE - 1, 1000, 70_001])
+@pytest.mark.parametrize("op", [MPI.SUM, MPI.MAX])
+def test_ranks_reduce_in_gpu_memory_that_all_have_open(comm, cupy, count, op):
+    send, recv = (swing.alloc(comm, count, np.float32, gpu=True) for _ in range(2))
+    for seed in range(3):
+        send.memory[:] = mixed(count, np.float32, seed)
+        everyone = np.empty((SIZE, count), np.float32)
+        comm.Allgather(send.memory, everyone)
+        expected = everyone[0]
+        for other in everyone[1:]:
+            expected = np.add(expected, other) if op == MPI.SUM else np.maximum(expected, other)
+        for given in [(send, recv), (MPI.IN_PLACE, send), (recv[:0],)]:
+            allreduce(comm, *given, op=op)
+        assert SIZE == 1 or not {"get", "set"} & set(cupy.log)
+        cupy.cuda.get_current_stream().synchronize()
+        for vector in (send, recv):
+            assert vector.memory.tobytes() == expected.tobytes()
+
+
+def test_explain_says_that_gpu_memory_is_open_to_all(comm):
+    vector = swing.alloc(comm, 1000, gpu=True)
+    told = swing.explain(comm, vector)
+    assert (told.algorithm == "shared memory", "CUDA" in told.staging) == (SIZE > 1, SIZE > 1)
+    assert "pinned" in swing.explain(comm, vector, algorithm="ring").staging
+
+
+def test_open_gpu_memory_goes_as_usual_where_it_has_to(comm, cupy):
+    open_, other = swing.alloc(comm, 500, np.int64, gpu=True), OnDevice(np.zeros(500, np.int64))
+    open_.memory[:] = RANK + 1
+    for choice in ({"timeout": 60}, {"algorithm": "ring"}, {}):
+        assert (allreduce(comm, open_, other, **choice).host == SIZE * (SIZE + 1) // 2).all()
+    allreduce(comm, open_, op=MPI.LAND)
+    assert (open_.memory == 1).all()
+
+
+def test_a_gpu_that_opens_nothing_gives_ordinary_arrays_on_every_rank(comm, cupy, monkeypatch):
+    def fail(address):
+        raise RuntimeError("cudaErrorNotSupported")
+
+    if SIZE - 1 == RANK:
+        monkeypatch.setattr(cupy.cuda.runtime, "ipcGetMemHandle", fail)
+    vector = swing.alloc(comm, 8, np.int64, gpu=True)
+    vector.memory[:] = RANK
+    allreduce(comm, vector)
+    assert (vector.memory == SIZE * (SIZE - 1) // 2).all()
+
+
+def test_open_gpu_memory_is_closed_with_the_communicator(comm, cupy):
+    duplicate = comm.Dup()
+    vector = swing.alloc(duplicate, 8, np.int64, gpu=True)
+    kept = swing.alloc(duplicate, 8, np.int64, gpu=True)[2:]
+    assert len(cupy.cuda.runtime.opened) == 2 * (SIZE - 1)
+    del vector
+    duplicate.Free()
+    assert len(cupy.cuda.runtime.opened) == SIZE - 1
+    kept.memory[:] = 7

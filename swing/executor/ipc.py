@@ -1,0 +1,91 @@
+"""Ipc: GPU memory that all ranks of a node can read and write, by CUDA's interprocess handles.
+
+That is so where the ranks share a GPU, and where their GPUs reach each other's memory. An allreduce
+there is the one of `swing.executor.shared`, with kernels on CuPy's current stream for its loops.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from swing.executor.shared import Open
+
+IPC = "none: ranks of a node read and write each other's GPU memory, by CUDA's handles"
+
+
+class DeviceWindow(Open):
+    """GPU memory of all ranks that lies open to all of them; made by `open_window`."""
+
+    def __init__(
+        self, comm: MPI.Intracomm, memory: Any, starts: Sequence[int], nbytes: int
+    ) -> None:
+        super().__init__(starts, nbytes, comm.rank)
+        self._comm, self._memory = comm, memory
+
+    def array(self, shape: Any, dtype: np.dtype[Any]) -> Any:
+        """This rank's memory: a CuPy array."""
+        import cupy
+
+        root = _Root(self._memory)
+        self._root = weakref.ref(root)
+        whole = cupy.cuda.UnownedMemory(self._memory.ptr, self._nbytes, root)
+        return cupy.ndarray(shape, dtype, cupy.cuda.MemoryPointer(whole, 0))
+
+    def free(self) -> None:
+        """Give the memory back; collective."""
+        _close(self._starts, self._rank)
+        self._comm.Barrier()
+        self._memory = None
+
+
+class _Root:
+    """What keeps the memory of an array, and is kept by all its views."""
+
+    def __init__(self, memory: Any) -> None:
+        self.memory = memory
+
+
+def open_window(comm: MPI.Intracomm, nbytes: int) -> DeviceWindow | None:
+    """GPU memory of all ranks, open to all; collective.
+
+    None on every rank if some GPU can not reach another one's memory, or has too little.
+
+    Args:
+        comm: its ranks are on one node.
+        nbytes: of every rank.
+    """
+    import cupy
+
+    runtime, memory, mine = cupy.cuda.runtime, None, None
+    try:
+        memory = cupy.cuda.Memory(max(nbytes, 1))  # of no pool: a handle names all of it
+        mine = runtime.ipcGetMemHandle(memory.ptr)
+    except (RuntimeError, MemoryError):  # CuPy's errors are of these
+        pass
+    handles, starts = comm.allgather(mine), []
+    try:
+        for rank, handle in enumerate(handles if None not in handles else ()):
+            own = rank == comm.rank
+            starts.append(memory.ptr if own and memory else runtime.ipcOpenMemHandle(handle))
+    except RuntimeError:
+        pass
+    if comm.allreduce(len(starts) == comm.size, MPI.LAND):
+        return DeviceWindow(comm, memory, starts, nbytes)
+    _close(starts, comm.rank)
+    comm.Barrier()
+    return None
+
+
+def _close(starts: Sequence[int], rank: int) -> None:
+    """Close what has been opened of other ranks, once no kernel uses it any more."""
+    import cupy
+
+    cupy.cuda.get_current_stream().synchronize()
+    for other, start in enumerate(starts):
+        if other != rank:
+            cupy.cuda.runtime.ipcCloseMemHandle(start)
