@@ -40,11 +40,48 @@ class OnDevice:
         }  # fmt: skip
 
 
+class Nccl:
+    """NCCL between the ranks of the world: a group is over when the stream comes to it."""
+
+    NCCL_UINT8 = 1
+
+    def __init__(self, stream):
+        self.stream, self.group = stream, None
+
+    def get_unique_id(self):
+        return (1, 2, 3)
+
+    def NcclCommunicator(self, size, name, rank):
+        assert (size, name, rank) == (MPI.COMM_WORLD.size, (1, 2, 3), MPI.COMM_WORLD.rank)
+        comm = MPI.COMM_WORLD.Dup()
+
+        def begin(call, address, nbytes, kind, peer, stream):
+            assert (kind, stream) == (self.NCCL_UINT8, self.stream.ptr)
+            self.group.append(lambda: call(MPI.buffer.fromaddress(address, nbytes), peer))
+
+        return SimpleNamespace(
+            send=lambda *given: begin(comm.Isend, *given),
+            recv=lambda *given: begin(comm.Irecv, *given),
+            destroy=comm.Free,
+        )
+
+    def groupStart(self):
+        assert self.group is None
+        self.group = []
+
+    def groupEnd(self):
+        self.stream.log.append("group")
+        group, self.group = self.group, None
+        self.stream.queue.append(lambda: MPI.Request.Waitall([call() for call in group]))
+
+
 class Stream:
     """Kernels and copies to the host are over as late as can be: when somebody waits for them.
 
     Copies to the device are over at once, so that what is copied too early is copied wrong.
     """
+
+    ptr = 77
 
     def __init__(self, log):
         self.queue, self.log = [], log
@@ -178,6 +215,7 @@ def install(monkeypatch):
         MemoryPointer=lambda memory, offset: memory,
         Device=lambda nth: SimpleNamespace(use=lambda: None),
         runtime=driver,
+        nccl=Nccl(stream),
     )
 
     def empty_pinned(shape, dtype, order):
@@ -187,6 +225,7 @@ def install(monkeypatch):
 
     cupyx.empty_pinned = empty_pinned
     monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setitem(sys.modules, "cupy.cuda", cupy.cuda)
     monkeypatch.setitem(sys.modules, "cupyx", cupyx)
     monkeypatch.setattr(device, "is_device_memory", lambda address: True)
     return cupy

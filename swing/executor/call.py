@@ -21,6 +21,7 @@ from swing.executor.door import Call, place_of, table
 from swing.executor.explanation import Explanation
 from swing.executor.ipc import IPC
 from swing.executor.memory import is_same
+from swing.executor.nccl import NCCL, is_wanted
 from swing.executor.ops import operation, reduction
 from swing.executor.planner import Wanted, check_types
 from swing.executor.progress import wait_for
@@ -66,20 +67,24 @@ def on_device(
     Raises:
         ImportError, ValueError: see `Direct`.
     """
-    known = timeout is None and isinstance(comm, MPI.Comm)
-    context = contexts.get(MPI._handleof(comm)) if known else None
-    opened = context if context is not None and context.has_windows else None
     there = device.is_on_device(source) and device.is_on_device(target)
+    joint = timeout is None and isinstance(comm, MPI.Intracomm)  # what takes all ranks' GPUs
+    context = contexts.get(MPI._handleof(comm)) if joint else None
+    opened = context if context is not None and context.has_windows else None
+    by_nccl = there and joint and is_wanted()
     aware = there and is_gpu_aware()
-    if aware or (there and opened):
+    if there and (opened or by_nccl or aware):
         direct = Direct(source, target)
         sent = MPI.IN_PLACE if direct.source is direct.target else direct.source
         with suppress(TypeError, ValueError):  # told when it is reduced
             send, recv, datatype = vectors(sent, direct.target)
-            can = Direct.can(reduction(operation(comm, op), recv.dtype, datatype), recv.dtype)
-            direct.in_window = opened is not None and opened.holds(wanted, send, recv)
-            if can and (aware or direct.in_window):
-                return direct
+            if Direct.can(reduction(operation(comm, op), recv.dtype, datatype), recv.dtype):
+                if opened and opened.holds(wanted, send, recv):
+                    direct.way = IPC
+                elif by_nccl:
+                    direct.way = NCCL
+                if aware or direct.way != DIRECT:
+                    return direct
     return Copies(source, target)
 
 
@@ -149,11 +154,11 @@ def explain(
         source = result if sendbuf is MPI.IN_PLACE else sendbuf
         direct = on_device(comm, source, result, op, wanted)
         if isinstance(direct, Direct):
-            found = replace(found, engine="plain: kernels of CuPy's")
-            if not direct.in_window:
-                return replace(found, staging=DIRECT)
-            block = -(-vectors(MPI.IN_PLACE, direct.target)[1].nbytes // comm.size)
-            return replace(found, staging=IPC, **_in_window(block))
+            found = replace(found, staging=direct.way, engine="plain: kernels of CuPy's")
+            if direct.way == IPC:
+                block = -(-vectors(MPI.IN_PLACE, direct.target)[1].nbytes // comm.size)
+                return replace(found, **_in_window(block))
+            return found
     elif found.engine and _are_shared(sendbuf, sendbuf if recvbuf is None else recvbuf):
         assert isinstance(comm, MPI.Intracomm)
         send, recv, datatype = vectors(sendbuf, recvbuf)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from contextvars import copy_context
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,9 @@ from swing.executor.compiled import Bound, Compiled, why_plain
 from swing.executor.device import PART, Copies, empty
 from swing.executor.direct import Direct
 from swing.executor.door import Entry, table
-from swing.executor.ipc import open_window
+from swing.executor.ipc import IPC, open_window
 from swing.executor.memory import borrow, is_same
+from swing.executor.nccl import NCCL, Nccl
 from swing.executor.ops import Reduction
 from swing.executor.plan import Plan
 from swing.executor.planner import Planner, Wanted
@@ -102,12 +103,9 @@ class Context:
             found = self.in_window(wanted, send, recv, reduce)
             if found is not None:
                 return found
-        if isinstance(copies, Direct) and copies.in_window:
-            return self._in_gpu_window(send, recv, reduce, copies)
-        plan = self.planner.plan(wanted, count, dtype.itemsize, is_same(send, recv))
         if isinstance(copies, Direct):
-            memory = send, recv, copies.scratch(plan.scratch, dtype)
-            return bind(plan, memory, reduce, self.comm, deadline, copies)
+            return self._on_gpu(wanted, send, recv, reduce, deadline, copies)
+        plan = self.planner.plan(wanted, count, dtype.itemsize, is_same(send, recv))
         scratch = self._room(plan.scratch * dtype.itemsize).view(dtype)
         if deadline is None and copies is None and not why_plain(dtype, reduce):
             compiled = self.compiled(plan, dtype, reduce)
@@ -137,16 +135,33 @@ class Context:
         """Whether all ranks are to reduce where these vectors lie, in memory they have open."""
         return wanted[0] == "auto" and find(self._windows, send, recv) is not None
 
-    def _in_gpu_window(
-        self, send: np.ndarray, recv: np.ndarray, reduce: Reduction, direct: Direct
+    @cached_property
+    def _nccl(self) -> Nccl:
+        return Nccl(self.comm)
+
+    def _on_gpu(
+        self,
+        wanted: Wanted,
+        send: np.ndarray,
+        recv: np.ndarray,
+        reduce: Reduction,
+        deadline: Deadline | None,
+        direct: Direct,
     ) -> Program:
-        """The program for vectors in a GPU's memory that all ranks have open."""
-        memory = find(self._windows, send, recv)
-        assert memory is not None
-        rank, ranks, count = self.comm.rank, self.comm.size, len(recv)
-        plan = compile_shared(rank, ranks, count, max(1, -(-count // ranks)))
-        memory.append(direct.scratch(plan.scratch, recv.dtype))
-        return bind(plan, memory, reduce, self.comm, None, direct)
+        """The program for vectors in GPU memory that stay there."""
+        count, dtype, ranks = len(recv), recv.dtype, self.comm.size
+        if direct.way == IPC:
+            memory = find(self._windows, send, recv)
+            assert memory is not None
+            # A kernel takes a whole block.
+            plan = compile_shared(self.comm.rank, ranks, count, max(1, -(-count // ranks)))
+        else:
+            given = wanted, count, dtype.itemsize, is_same(send, recv)
+            plan = self.planner.plan(*given, whole=direct.way == NCCL)
+            memory = [send, recv]
+        memory.append(direct.scratch(plan.scratch, dtype))
+        nccl = self._nccl if direct.way == NCCL and ranks > 1 else None
+        return bind(plan, memory, reduce, self.comm, deadline, direct, nccl)
 
     def _compiled(self, plan: Plan, dtype: np.dtype[Any], reduce: Reduction) -> Compiled:
         return Compiled(plan, dtype, reduce, self.comm)
@@ -228,6 +243,8 @@ class Context:
             # What is still in use somewhere lasts as long as the process.
             if not self.comm.allreduce(window.in_use, MPI.LOR):
                 window.free()
+        if "_nccl" in vars(self):
+            self._nccl.close()
         self.comm.Free()
         self._scratch = np.empty(0, np.uint8)
 

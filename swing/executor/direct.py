@@ -45,7 +45,8 @@ class Direct:
 
     Attributes:
         source, target: the same with arrays that must not be looked into.
-        in_window: whether all ranks reduce where the vectors lie, see `swing.executor.ipc`.
+        way: how ranks come to each other's memory: `DIRECT`, `swing.executor.nccl.NCCL` or
+            `swing.executor.ipc.IPC`.
 
     Raises:
         ImportError: CuPy is missing.
@@ -54,7 +55,7 @@ class Direct:
 
     def __init__(self, source: Any, target: Any) -> None:
         check_writable(target)
-        self.in_window = False
+        self.way = DIRECT
         self._arrays: list[Any] = []  # kept alive
         self.source = self._mirror(source)
         self.target = self.source if target is source else self._mirror(target)

@@ -68,7 +68,8 @@ class Planner:
 
     Attributes:
         torus, origin: the torus of the communicator, and where it comes from.
-        plan: of a `Wanted`, a count, an item size in bytes, and whether to reduce in place.
+        plan: of a `Wanted`, a count, an item size in bytes, whether to reduce in place, and
+            whether to send ``whole`` messages.
         view: of a `Chosen`.
     """
 
@@ -108,8 +109,12 @@ class Planner:
         """Raise what `plan` would."""
         self.plan(wanted, 0, 1, True)
 
-    def _plan(self, wanted: Wanted, count: int, itemsize: int, in_place: bool) -> Plan:
+    def _plan(
+        self, wanted: Wanted, count: int, itemsize: int, in_place: bool, whole: bool = False
+    ) -> Plan:
         chosen, _ = self.choose(wanted, count * itemsize)
+        if whole:
+            return compile_plan(self.view(chosen), count, in_place)
         piece = EAGER if count * itemsize <= SHORT else PIECE
         return compile_plan(self.view(chosen), count, in_place, max(1, piece // itemsize))
 

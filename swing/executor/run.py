@@ -14,6 +14,7 @@ from mpi4py import MPI
 from swing.executor.device import Copies
 from swing.executor.direct import Direct
 from swing.executor.instruction import Do, Instruction, Place
+from swing.executor.nccl import Nccl
 from swing.executor.ops import Reduction
 from swing.executor.plan import Plan
 
@@ -69,6 +70,7 @@ def bind(
     comm: MPI.Intracomm,
     deadline: Deadline | None = None,
     copies: Copies | Direct | None = None,
+    nccl: Nccl | None = None,
 ) -> Program:
     """The program that carries out this rank's plan; every other rank of ``comm`` has its own.
 
@@ -79,6 +81,7 @@ def bind(
         comm: ranks, numbered as in the plan.
         deadline: for all messages.
         copies: to and from a GPU, or what is done there.
+        nccl: what moves messages instead of MPI.
 
     Run it with `run`. It raises TimeoutError where a message is not delivered by ``deadline``, and
     RuntimeError where MPI can not deliver it.
@@ -90,7 +93,9 @@ def bind(
 
     return [
         partial(wait, call) if awaits else call
-        for awaits, call in _actions(plan, memory, reduce, traffic, deadline is None, copies)
+        for awaits, call in _actions(
+            plan, memory, reduce, nccl or traffic, deadline is None, copies
+        )
     ]
 
 
@@ -134,7 +139,7 @@ def _actions(
     plan: Iterable[Instruction],
     memory: Memory,
     reduce: Reduction,
-    traffic: _Traffic,
+    traffic: _Traffic | Nccl,
     swap: bool,
     copies: Copies | Direct | None = None,
 ) -> Iterator[tuple[bool, Callable[[], Any]]]:
@@ -151,24 +156,24 @@ def _actions(
         data = at(i.a, i.length)
         return Message((data, data.nbytes, MPI.BYTE), i.peer)
 
-    rows = iter(plan)
+    rows, by_mpi = iter(plan), isinstance(traffic, _Traffic)
     for i in rows:
-        if direct is not None and i.do in (Do.ISEND, Do.IRECV, Do.SWAP):
+        if direct is not None and by_mpi and i.do in (Do.ISEND, Do.IRECV, Do.SWAP):
             yield False, direct.ready
         if i.do == Do.SWAP:
             recv = next(rows)
-            if swap:
+            if swap and isinstance(traffic, _Traffic):
                 yield False, traffic.swap(i.step, message(recv), message(i))
             else:
                 yield False, partial(traffic.irecv, i.step, 0, message(recv))
                 yield False, partial(traffic.isend, i.step, 1, message(i))
-                yield True, partial(traffic.take, i.step, range(2))
+                yield by_mpi, partial(traffic.take, i.step, range(2))
         elif i.do == Do.IRECV:
             yield False, partial(traffic.irecv, i.step, i.slot, message(i))
         elif i.do == Do.ISEND:
             yield False, partial(traffic.isend, i.step, i.slot, message(i))
         elif i.do == Do.WAIT:
-            yield True, partial(traffic.take, i.step, range(i.slot, i.slot + i.length))
+            yield by_mpi, partial(traffic.take, i.step, range(i.slot, i.slot + i.length))
         elif i.do == Do.COPY:
             yield False, partial(copy, at(i.out, i.length), at(i.a, i.length))
         elif i.do in (Do.FETCH, Do.PUT):

@@ -56,6 +56,39 @@ def test_mpi_that_is_aware_of_gpus_reads_what_kernels_have_written(
     assert np.array_equal(late.host, comm.allreduce(mine, MPI.PROD), equal_nan=True) or SIZE > 2
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+def test_nccl_moves_what_kernels_have_written_and_nobody_waits(comm, cupy, monkeypatch, in_place):
+    monkeypatch.setenv("SWING_NCCL", "1")
+    stream = cupy.cuda.get_current_stream()
+    for choice, count in itertools.product(choices(tori()[0])[in_place::2], (0, 3, 9999)):
+        mine = mixed(count, np.float32)
+        expected = allreduce(comm, mine, np.empty_like(mine), **choice)
+        send, recv = OnDevice(mine), OnDevice(np.full_like(mine, np.nan))
+        given = (MPI.IN_PLACE, send) if in_place else (send, recv)
+        cupy.log.clear()
+        for _ in range(2 - in_place):
+            assert allreduce(comm, *given, **choice) is given[1]
+        assert set(cupy.log) <= {"kernel", "group"}
+        stream.synchronize()
+        assert given[1].host.tobytes() == expected.tobytes(), (choice, count)
+        assert in_place or send.host.tobytes() == mine.tobytes()
+    assert "NCCL moves" in swing.explain(comm, send).staging
+
+
+def test_what_nccl_can_not_do_is_staged(comm, cupy, monkeypatch):
+    monkeypatch.setenv("SWING_NCCL", "1")
+    for given, choice in [
+        ((np.full(500, RANK), OnDevice(np.zeros(500, int))), {}),
+        ((MPI.IN_PLACE, OnDevice(np.full(500, RANK))), {"timeout": 60}),
+    ]:
+        allreduce(comm, *given, **choice)
+        assert (given[1].host == SIZE * (SIZE - 1) // 2).all()
+    assert "group" not in cupy.log
+    monkeypatch.setenv("SWING_NCCL", "yes")
+    with pytest.raises(ValueError, match="SWING_NCCL must be 0 or 1"):
+        allreduce(comm, given[1])
+
+
 def test_what_a_gpu_does_not_reduce_is_staged(comm, cupy, monkeypatch):
     monkeypatch.setenv("SWING_GPU_AWARE", "1")
     host, there = np.full(3, RANK), OnDevice(np.zeros(3, int))
