@@ -13,7 +13,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 from mpi4py import MPI
 
-from swing.executor import device
+from swing.executor import device, direct
 
 
 class OnDevice:
@@ -191,7 +191,8 @@ def install(monkeypatch):
         return Array(np.asarray(memory).view(dtype).reshape(shape), stream, pointer.owner)
 
     def kernel(ufunc):
-        def queue(*operands, out):
+        def queue(*operands, out=None):
+            *operands, out = operands if out is None else (*operands, out)
             cupy.log.append("kernel")
             stream.queue.append(lambda: ufunc(*(a.memory for a in operands), out=out.memory))
 
@@ -208,6 +209,15 @@ def install(monkeypatch):
     cupy.copyto = lambda out, array: kernel(lambda a, out: np.copyto(out, a))(array, out=out)
     for ufunc in (np.add, np.multiply, np.maximum, np.minimum, np.bitwise_xor):
         setattr(cupy, ufunc.__name__, kernel(ufunc))
+
+    def elementwise(given, result, operation, name):
+        def reduce(*values, out):
+            names = {f"x{i}": value for i, value in enumerate(values)}
+            np.copyto(out, eval(operation.removeprefix("y = "), {"T": lambda y: y}, names))
+
+        return lambda *operands: kernel(reduce)(*operands[:-1], out=operands[-1])
+
+    cupy.ElementwiseKernel = elementwise
     cupy.cuda = SimpleNamespace(
         get_current_stream=lambda: stream,
         Memory=driver.memory,
@@ -228,4 +238,5 @@ def install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy.cuda", cupy.cuda)
     monkeypatch.setitem(sys.modules, "cupyx", cupyx)
     monkeypatch.setattr(device, "is_device_memory", lambda address: True)
+    direct.kernel_of.cache_clear()
     return cupy

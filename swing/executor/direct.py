@@ -9,6 +9,7 @@ a message is begun, the kernels queued so far must be over. After the last one n
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,11 @@ class Direct:
         """Whether CuPy reduces elements of a type as numpy does."""
         return isinstance(reduce, np.ufunc) and dtype.kind in "iufc" and dtype.char not in "gG"
 
+    @staticmethod
+    def chains(reduce: Reduction) -> bool:
+        """Whether one kernel can reduce more than two vectors."""
+        return isinstance(reduce, np.ufunc) and reduce.__name__ in _SIGNS
+
     def scratch(self, count: int, dtype: np.dtype[Any]) -> np.ndarray:
         """(count,) elements of GPU memory."""
         import cupy
@@ -89,13 +95,14 @@ class Direct:
         self._queued = True
 
     def reduction(self, reduce: Reduction) -> Reduction:
-        """What queues out = left ⊕ right."""
+        """What queues out = left ⊕ right; ((x0 ⊕ x1) ⊕ x2) ⊕ … too if it `chains`."""
         import cupy
 
-        kernel = getattr(cupy, reduce.__name__)
+        pair, sign = getattr(cupy, reduce.__name__), _SIGNS.get(reduce.__name__, "")
 
-        def queue(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
-            kernel(_there(left), _there(right), out=_there(out))
+        def queue(*values: np.ndarray, out: np.ndarray) -> None:
+            kernel = pair if len(values) == 2 else kernel_of(sign, len(values))
+            kernel(*map(_there, (*values, out)))
             self._queued = True
 
         return queue
@@ -107,6 +114,23 @@ class Direct:
         self._arrays.append(array)
         there = _over(array, array.nbytes).view(array.dtype)
         return there.reshape(array.shape, order="C" if array.flags.c_contiguous else "F")
+
+
+_SIGNS = {"add": "+", "multiply": "*"}
+"""Of operations that C++ has, and that round as CuPy's own."""
+
+
+@cache
+def kernel_of(sign: str, count: int) -> Any:
+    """The kernel that reduces some vectors, from left to right."""
+    import cupy
+
+    names = [f"x{i}" for i in range(count)]
+    given = ", ".join(f"T {name}" for name in names)
+    body = names[0]
+    for name in names[1:]:
+        body = f"T({body} {sign} {name})"  # rounded after each: C++ computes short types as int
+    return cupy.ElementwiseKernel(given, "T y", f"y = {body}", f"swing_reduce_{count}")
 
 
 def _over(array: Any, nbytes: int) -> np.ndarray:

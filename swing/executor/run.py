@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -146,6 +147,7 @@ def _actions(
     """What to call for each instruction, and whether it says what to await."""
     copy: Callable[..., Any] = np.copyto
     direct = copies if isinstance(copies, Direct) else None
+    chains = direct is not None and direct.chains(reduce)
     if direct is not None:
         copy, reduce, swap = direct.copy, direct.reduction(reduce), False
 
@@ -156,12 +158,13 @@ def _actions(
         data = at(i.a, i.length)
         return Message((data, data.nbytes, MPI.BYTE), i.peer)
 
-    rows, by_mpi = iter(plan), isinstance(traffic, _Traffic)
-    for i in rows:
+    rows, by_mpi = deque(plan), isinstance(traffic, _Traffic)
+    while rows:
+        i = rows.popleft()
         if direct is not None and by_mpi and i.do in (Do.ISEND, Do.IRECV, Do.SWAP):
             yield False, direct.ready
         if i.do == Do.SWAP:
-            recv = next(rows)
+            recv = rows.popleft()
             if swap and isinstance(traffic, _Traffic):
                 yield False, traffic.swap(i.step, message(recv), message(i))
             else:
@@ -181,8 +184,17 @@ def _actions(
             move = copies.fetch if i.do == Do.FETCH else copies.put
             yield False, partial(move, at(i.a, i.length))
         else:
-            left, right, out = (at(place, i.length) for place in (i.a, i.b, i.out))
-            yield False, partial(reduce, left, right, out=out)
+            operands = [i.a, i.b]
+            while chains and rows and _goes_on(i, rows[0]):  # in one kernel
+                i = rows.popleft()
+                operands.append(i.b)
+            *values, out = (at(place, i.length) for place in (*operands, i.out))
+            yield False, partial(reduce, *values, out=out)
+
+
+def _goes_on(i: Instruction, following: Instruction) -> bool:
+    """Whether a reduction is followed by one that reduces what came of it, which is used up."""
+    return following[:5] == i[:5] and following.a == i.out
 
 
 class _Traffic:

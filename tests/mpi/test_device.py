@@ -192,3 +192,10 @@ def test_open_gpu_memory_is_closed_with_the_communicator(comm, cupy):
     duplicate.Free()
     assert len(cupy.cuda.runtime.opened) == SIZE - 1
     kept.memory[:] = 7
+
+
+def test_one_kernel_adds_up_a_block_of_all_vectors(comm, cupy):
+    vector = swing.alloc(comm, 70_001, np.float32, gpu=True)
+    cupy.log.clear()
+    allreduce(comm, vector)
+    assert cupy.log.count("kernel") == (SIZE if SIZE > 1 else 0)  # and writes it to all others
