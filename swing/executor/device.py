@@ -112,11 +112,13 @@ def empty(shape: Any, dtype: np.dtype[Any]) -> Any:
 
     Raises:
         ImportError: CuPy is missing.
+        RuntimeError: there is no GPU.
     """
-    try:
-        import cupy
-    except ImportError as error:
-        raise ImportError(_NO_CUPY) from error
+    why = trouble()
+    if why:
+        raise ImportError(why) if why == _NO_CUPY else RuntimeError(why)
+    import cupy
+
     return cupy.empty(shape, dtype)
 
 

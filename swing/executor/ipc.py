@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -59,21 +60,18 @@ def open_window(comm: MPI.Intracomm, nbytes: int) -> DeviceWindow | None:
         comm: its ranks are on one node.
         nbytes: of every rank.
     """
-    import cupy
+    memory: Any = None
+    mine: bytes | None = None
+    with suppress(ImportError, RuntimeError, MemoryError):  # CuPy's errors are of these
+        import cupy
 
-    runtime, memory, mine = cupy.cuda.runtime, None, None
-    try:
         memory = cupy.cuda.Memory(max(nbytes, 1))  # of no pool: a handle names all of it
-        mine = runtime.ipcGetMemHandle(memory.ptr)
-    except (RuntimeError, MemoryError):  # CuPy's errors are of these
-        pass
+        mine = cupy.cuda.runtime.ipcGetMemHandle(memory.ptr)
     handles, starts = comm.allgather(mine), []
-    try:
+    with suppress(RuntimeError):
         for rank, handle in enumerate(handles if None not in handles else ()):
             own = rank == comm.rank
-            starts.append(memory.ptr if own and memory else runtime.ipcOpenMemHandle(handle))
-    except RuntimeError:
-        pass
+            starts.append(memory.ptr if own else cupy.cuda.runtime.ipcOpenMemHandle(handle))
     if comm.allreduce(len(starts) == comm.size, MPI.LAND):
         return DeviceWindow(comm, memory, starts, nbytes)
     _close(starts, comm.rank)
@@ -83,6 +81,8 @@ def open_window(comm: MPI.Intracomm, nbytes: int) -> DeviceWindow | None:
 
 def _close(starts: Sequence[int], rank: int) -> None:
     """Close what has been opened of other ranks, once no kernel uses it any more."""
+    if not starts:
+        return
     import cupy
 
     cupy.cuda.get_current_stream().synchronize()

@@ -183,6 +183,20 @@ def test_a_gpu_that_opens_nothing_gives_ordinary_arrays_on_every_rank(comm, cupy
     assert (vector.memory == SIZE * (SIZE - 1) // 2).all()
 
 
+def test_a_rank_without_a_gpu_says_so_and_the_others_go_on(comm, cupy, monkeypatch):
+    if RANK == 0:
+        cupy.is_available = lambda: False
+        monkeypatch.setattr(cupy.cuda, "Memory", _no_driver)
+        with pytest.raises(RuntimeError, match="finds no GPU here"):
+            swing.alloc(comm, 8, gpu=True)
+    else:
+        assert len(swing.alloc(comm, 8, gpu=True)) == 8
+
+
+def _no_driver(nbytes):
+    raise RuntimeError("cudaErrorInsufficientDriver")
+
+
 def test_open_gpu_memory_is_closed_with_the_communicator(comm, cupy):
     duplicate = comm.Dup()
     vector = swing.alloc(duplicate, 8, np.int64, gpu=True)
