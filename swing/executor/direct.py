@@ -8,7 +8,6 @@ a message is begun, the kernels queued so far must be over. After the last one n
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.executor.device import array_on, check_writable
-from swing.executor.library import knows_gpus
+from swing.executor.library import asked, knows_gpus
 from swing.executor.ops import Reduction
 
 AWARE = "SWING_GPU_AWARE"
@@ -26,15 +25,9 @@ DIRECT = "none: MPI reads GPU memory, the GPU reduces, on CuPy's current stream"
 
 
 def is_gpu_aware() -> bool:
-    """Whether MPI takes GPU memory.
-
-    Raises:
-        ValueError: `AWARE` is neither 0 nor 1.
-    """
-    said = os.environ.get(AWARE, "")
-    if said not in ("", "0", "1"):
-        raise ValueError(f"{AWARE} must be 0 or 1, not {said!r}")
-    return said == "1" if said else knows_gpus()
+    """Whether MPI takes GPU memory; ValueError if `AWARE` says neither 0 nor 1."""
+    said = asked(AWARE)
+    return knows_gpus() if said is None else said
 
 
 class Direct:

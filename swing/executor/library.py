@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -78,3 +79,15 @@ def _version(loaded: ctypes.CDLL) -> str:
     text, length = ctypes.create_string_buffer(2**14), ctypes.c_int()
     loaded.MPI_Get_library_version(text, ctypes.byref(length))
     return text.raw[: length.value].decode(errors="replace")
+
+
+def asked(variable: str) -> bool | None:
+    """What an environment variable says, 1 or 0; None if it is not set.
+
+    Raises:
+        ValueError: it says something else.
+    """
+    said = os.environ.get(variable, "")
+    if said not in ("", "0", "1"):
+        raise ValueError(f"{variable} must be 0 or 1, not {said!r}")
+    return said == "1" if said else None

@@ -7,10 +7,11 @@ messages, so that a step is a group on every rank and groups can not wait for ea
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from mpi4py import MPI
+
+from swing.executor.library import asked
 
 WANTED = "SWING_NCCL"
 """The environment variable that asks for it with 1, the same on all ranks."""
@@ -19,15 +20,8 @@ NCCL = "none: NCCL moves GPU memory, the GPU reduces, both on CuPy's current str
 
 
 def is_wanted() -> bool:
-    """Whether messages between GPUs are to go by NCCL.
-
-    Raises:
-        ValueError: `WANTED` is neither 0 nor 1.
-    """
-    said = os.environ.get(WANTED, "0")
-    if said not in ("0", "1"):
-        raise ValueError(f"{WANTED} must be 0 or 1, not {said!r}")
-    return said == "1"
+    """Whether messages between GPUs go by NCCL; ValueError if `WANTED` says neither 0 nor 1."""
+    return bool(asked(WANTED))
 
 
 class Nccl:
