@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import weakref
+from contextlib import nullcontext
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -63,6 +64,7 @@ class Nccl:
             send=lambda *given: begin(comm.Isend, *given),
             recv=lambda *given: begin(comm.Irecv, *given),
             destroy=comm.Free,
+            abort=lambda: None,
         )
 
     def groupStart(self):
@@ -107,6 +109,7 @@ class Array:
     def __init__(self, memory, stream, owner=None):
         self.memory, self.stream, self.owner = memory, stream, owner
         self.shape, self.dtype, self.flags = memory.shape, memory.dtype, memory.flags
+        self.device = SimpleNamespace(id=0)
         self.nbytes, self.data = memory.nbytes, SimpleNamespace(ptr=memory.ctypes.data)
 
     @property
@@ -137,6 +140,13 @@ class Array:
         np.copyto(self.memory, host)
 
 
+class Device(nullcontext):
+    """The only GPU."""
+
+    def use(self):
+        pass
+
+
 class Driver:
     """Memory that other processes can open by a handle: files for it, handles are their names."""
 
@@ -158,7 +168,7 @@ class Driver:
         os.close(number)
         address = np.frombuffer(file, np.uint8).ctypes.data
         self.files[address] = file, name
-        return SimpleNamespace(ptr=address)
+        return SimpleNamespace(ptr=address, device=nullcontext())
 
     def ipcGetMemHandle(self, address):
         return self.files[address][1].encode()
@@ -193,6 +203,8 @@ def install(monkeypatch):
     def kernel(ufunc):
         def queue(*operands, out=None):
             *operands, out = operands if out is None else (*operands, out)
+            for a in operands:  # as CuPy's own functions do, and no kernel of one's own
+                assert a is out or a.memory.ctypes.data != out.memory.ctypes.data
             cupy.log.append("kernel")
             stream.queue.append(lambda: ufunc(*(a.memory for a in operands), out=out.memory))
 
@@ -221,9 +233,11 @@ def install(monkeypatch):
     cupy.cuda = SimpleNamespace(
         get_current_stream=lambda: stream,
         Memory=driver.memory,
-        UnownedMemory=lambda address, nbytes, owner: SimpleNamespace(address=address, owner=owner),
+        UnownedMemory=lambda address, nbytes, owner, device=-1: SimpleNamespace(
+            address=address, owner=owner
+        ),
         MemoryPointer=lambda memory, offset: memory,
-        Device=lambda nth: SimpleNamespace(use=lambda: None),
+        Device=Device,
         runtime=driver,
         nccl=Nccl(stream),
     )

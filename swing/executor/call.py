@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -44,10 +44,15 @@ def allreduce(
     result = sendbuf if recvbuf is None else recvbuf
     in_place = recvbuf is None or sendbuf is MPI.IN_PLACE
     source = result if in_place else sendbuf
-    copies = on_device(comm, source, result, op, wanted, timeout)
+    try:
+        copies = on_device(comm, source, result, op, wanted, timeout)
+    except (TypeError, ValueError) as error:
+        refuse(comm, error)
+        raise
     try:
         given = copies.source, None if in_place else copies.target
-        _allreduce(comm, *given, op, wanted, timeout, copies)
+        with copies.gpu() if isinstance(copies, Direct) else nullcontext():
+            _allreduce(comm, *given, op, wanted, timeout, copies)
     finally:
         if isinstance(copies, Copies):
             copies.finish()
@@ -83,7 +88,7 @@ def on_device(
                     direct.way = IPC
                 elif by_nccl:
                     direct.way = NCCL
-                if aware or direct.way != DIRECT:
+                if direct.one_gpu and (aware or direct.way != DIRECT):
                     return direct
     return Copies(source, target)
 

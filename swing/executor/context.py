@@ -239,12 +239,14 @@ class Context:
         for operation in [*self._under_way]:
             with suppress(Exception):  # told to whoever waits for it
                 operation.wait()
-        for window in self._windows:
-            # What is still in use somewhere lasts as long as the process.
-            if not self.comm.allreduce(window.in_use, MPI.LOR):
-                window.free()
         if "_nccl" in vars(self):
-            self._nccl.close()
+            with suppress(RuntimeError):
+                self._nccl.close(self._failure is not None)
+        for window in self._windows:
+            if self.comm.allreduce(window.in_use, MPI.LOR):
+                _lasting.append(window)
+            else:
+                window.free()
         self.comm.Free()
         self._scratch = np.empty(0, np.uint8)
 
@@ -255,6 +257,9 @@ class Context:
             self._scratch = np.empty(nbytes, np.uint8)
         return self._scratch[:nbytes]
 
+
+_lasting: list[Open] = []
+"""Windows of freed communicators that are still in use somewhere: as long as the process."""
 
 contexts: dict[int, Context] = {}
 """By communicator handle: five times faster to read than the attribute that takes it out again."""

@@ -32,7 +32,7 @@ def is_on_device(buffer: Any) -> bool:
     if isinstance(buffer, (list, tuple)):
         return bool(buffer) and is_on_device(buffer[0])
     interface = getattr(buffer, "__cuda_array_interface__", None)
-    if interface is not None:
+    if interface is not None and interface["data"][0]:  # 0: there are no elements
         return is_device_memory(interface["data"][0])
     return hasattr(buffer, "__dlpack_device__") and buffer.__dlpack_device__()[0] in _ON_GPU
 

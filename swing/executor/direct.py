@@ -53,7 +53,19 @@ class Direct:
         self._arrays: list[Any] = []  # kept alive
         self.source = self._mirror(source)
         self.target = self.source if target is source else self._mirror(target)
+        self._devices = {array.device.id for array in self._arrays}
         self._queued = True  # by the caller
+
+    @property
+    def one_gpu(self) -> bool:
+        """Whether all is on one GPU; kernels need that."""
+        return len(self._devices) == 1
+
+    def gpu(self) -> Any:
+        """A context in which that GPU is CuPy's current one."""
+        import cupy
+
+        return cupy.cuda.Device(*self._devices)
 
     @staticmethod
     def can(reduce: Reduction, dtype: np.dtype[Any]) -> bool:
@@ -84,7 +96,7 @@ class Direct:
         """Queue out = array."""
         import cupy
 
-        cupy.copyto(_there(out), _there(array))
+        cupy.copyto(self._there(out), self._there(array))
         self._queued = True
 
     def reduction(self, reduce: Reduction) -> Reduction:
@@ -95,10 +107,19 @@ class Direct:
 
         def queue(*values: np.ndarray, out: np.ndarray) -> None:
             kernel = pair if len(values) == 2 else kernel_of(sign, len(values))
-            kernel(*map(_there, (*values, out)))
+            # CuPy copies operands that share memory with the result, but not the result itself.
+            there = {each.ctypes.data: self._there(each) for each in (*values, out)}
+            kernel(*(there[each.ctypes.data] for each in (*values, out)))
             self._queued = True
 
         return queue
+
+    def _there(self, array: np.ndarray) -> Any:
+        """The CuPy array at the addresses of a numpy array; of another rank's GPU, too."""
+        import cupy
+
+        memory = cupy.cuda.UnownedMemory(array.ctypes.data, array.nbytes, None, *self._devices)
+        return cupy.ndarray(array.shape, array.dtype, cupy.cuda.MemoryPointer(memory, 0))
 
     def _mirror(self, buffer: Any) -> Any:
         if isinstance(buffer, (list, tuple)):
@@ -129,11 +150,3 @@ def kernel_of(sign: str, count: int) -> Any:
 def _over(array: Any, nbytes: int) -> np.ndarray:
     """(nbytes,) the addresses of a CuPy array."""
     return np.asarray(MPI.buffer.fromaddress(array.data.ptr if nbytes else 0, nbytes))
-
-
-def _there(array: np.ndarray) -> Any:
-    """The CuPy array at the addresses of a numpy array."""
-    import cupy
-
-    memory = cupy.cuda.UnownedMemory(array.ctypes.data, array.nbytes, None)
-    return cupy.ndarray(array.shape, array.dtype, cupy.cuda.MemoryPointer(memory, 0))

@@ -19,6 +19,10 @@ from swing.executor.shared import Open
 IPC = "none: ranks of a node read and write each other's GPU memory, by CUDA's handles"
 
 
+BLOCK = 2**21
+"""Bytes that CUDA allocates at a time."""
+
+
 class DeviceWindow(Open):
     """GPU memory of all ranks that lies open to all of them; made by `open_window`."""
 
@@ -26,7 +30,7 @@ class DeviceWindow(Open):
         self, comm: MPI.Intracomm, memory: Any, starts: Sequence[int], nbytes: int
     ) -> None:
         super().__init__(starts, nbytes, comm.rank)
-        self._comm, self._memory = comm, memory
+        self._comm, self._memory, self._gpu = comm, memory, memory.device
 
     def array(self, shape: Any, dtype: np.dtype[Any]) -> Any:
         """This rank's memory: a CuPy array."""
@@ -39,7 +43,8 @@ class DeviceWindow(Open):
 
     def free(self) -> None:
         """Give the memory back; collective."""
-        _close(self._starts, self._rank)
+        with self._gpu:
+            _close(self._starts, self._rank)
         self._comm.Barrier()
         self._memory = None
 
@@ -65,7 +70,8 @@ def open_window(comm: MPI.Intracomm, nbytes: int) -> DeviceWindow | None:
     with suppress(ImportError, RuntimeError, MemoryError):  # CuPy's errors are of these
         import cupy
 
-        memory = cupy.cuda.Memory(max(nbytes, 1))  # of no pool: a handle names all of it
+        # Of no pool, and in CUDA's own blocks: a handle opens all of its block.
+        memory = cupy.cuda.Memory(max(-(-nbytes // BLOCK), 1) * BLOCK)
         mine = cupy.cuda.runtime.ipcGetMemHandle(memory.ptr)
     handles, starts = comm.allgather(mine), []
     with suppress(RuntimeError):
@@ -85,7 +91,9 @@ def _close(starts: Sequence[int], rank: int) -> None:
         return
     import cupy
 
-    cupy.cuda.get_current_stream().synchronize()
+    with suppress(RuntimeError):  # an error of some kernel before
+        cupy.cuda.get_current_stream().synchronize()
     for other, start in enumerate(starts):
         if other != rank:
-            cupy.cuda.runtime.ipcCloseMemHandle(start)
+            with suppress(RuntimeError):
+                cupy.cuda.runtime.ipcCloseMemHandle(start)

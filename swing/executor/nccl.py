@@ -16,6 +16,8 @@ from swing.executor.library import asked
 WANTED = "SWING_NCCL"
 """The environment variable that asks for it with 1, the same on all ranks."""
 
+MEND = 'pip install "nvidia-nccl-cu12"'
+
 NCCL = "none: NCCL moves GPU memory, the GPU reduces, both on CuPy's current stream"
 
 
@@ -31,18 +33,25 @@ class Nccl:
         comm: all of its ranks make theirs together.
 
     Raises:
-        ImportError: CuPy or NCCL is missing.
-        RuntimeError: NCCL can not serve these GPUs; two ranks on one, for example.
+        RuntimeError: CuPy or NCCL is missing on some rank, or NCCL can not serve these GPUs: two
+            ranks on one, for example.
     """
 
     def __init__(self, comm: MPI.Intracomm) -> None:
+        name, why = b"", ""
         try:
             from cupy.cuda import nccl
-        except ImportError as error:
-            raise ImportError(f'{WANTED}=1 needs NCCL: pip install "nvidia-nccl-cu12"') from error
-        name = comm.bcast(nccl.get_unique_id() if comm.rank == 0 else None)
-        self._nccl, self._comm = nccl, nccl.NcclCommunicator(comm.size, name, comm.rank)
+
+            name = nccl.get_unique_id()  # not there where CuPy has found no NCCL
+        except (ImportError, AttributeError, RuntimeError) as error:
+            why = f"rank {comm.rank}: {type(error).__name__}: {error}"
+        told = comm.allgather((name, why))
+        trouble = [why for _, why in told if why]
+        if trouble:
+            raise RuntimeError(f"{WANTED}=1 needs NCCL on every rank: {MEND} ({trouble[0]})")
+        self._nccl, self._comm = nccl, nccl.NcclCommunicator(comm.size, told[0][0], comm.rank)
         self._group: list[tuple[Any, int, int, int]] = []
+        self._stream: Any = None
 
     def irecv(self, step: int, slot: int, message: tuple[Any, int]) -> None:
         """Receive, with the next group."""
@@ -59,14 +68,21 @@ class Nccl:
         group, self._group = self._group, []
         if not group:
             return
-        stream = cupy.cuda.get_current_stream().ptr
+        self._stream = cupy.cuda.get_current_stream()
         self._nccl.groupStart()
-        for call, address, nbytes, peer in group:
-            call(address, nbytes, self._nccl.NCCL_UINT8, peer, stream)
-        self._nccl.groupEnd()
+        try:
+            for call, address, nbytes, peer in group:
+                call(address, nbytes, self._nccl.NCCL_UINT8, peer, self._stream.ptr)
+        finally:
+            self._nccl.groupEnd()
 
-    def close(self) -> None:
-        """Give up what NCCL keeps."""
+    def close(self, failed: bool) -> None:
+        """Give up what NCCL keeps, once all is over; after a failure at once."""
+        if failed:
+            self._comm.abort()
+            return
+        if self._stream is not None:
+            self._stream.synchronize()
         self._comm.destroy()
 
     def _add(self, call: Any, message: tuple[Any, int]) -> None:

@@ -25,6 +25,9 @@ Memory: TypeAlias = Sequence[np.ndarray]
 Program: TypeAlias = list[Callable[[], Any]]
 """Functions to be called one after the other."""
 
+MOST = 32
+"""Vectors that one kernel reduces; it takes no more than 4 KiB of arguments."""
+
 _TAG = 0  # messages between two ranks never overtake each other: their order tells them apart
 
 
@@ -185,7 +188,7 @@ def _actions(
             yield False, partial(move, at(i.a, i.length))
         else:
             operands = [i.a, i.b]
-            while chains and rows and _goes_on(i, rows[0]):  # in one kernel
+            while chains and rows and len(operands) < MOST and _goes_on(i, rows[0]):
                 i = rows.popleft()
                 operands.append(i.b)
             *values, out = (at(place, i.length) for place in (*operands, i.out))

@@ -213,3 +213,12 @@ def test_one_kernel_adds_up_a_block_of_all_vectors(comm, cupy):
     cupy.log.clear()
     allreduce(comm, vector)
     assert cupy.log.count("kernel") == (SIZE if SIZE > 1 else 0)  # and writes it to all others
+
+
+def test_nccl_that_is_missing_on_a_rank_is_told_to_all(comm, cupy, monkeypatch):
+    monkeypatch.setenv("SWING_NCCL", "1")
+    if RANK == 0:
+        monkeypatch.delattr(type(cupy.cuda.nccl), "get_unique_id")
+    if SIZE > 1:
+        with pytest.raises(RuntimeError, match=r"needs NCCL on every rank.*rank 0"):
+            allreduce(comm, OnDevice(np.ones(3)))
