@@ -77,8 +77,13 @@ def point(row: Row) -> Point:
     )  # fmt: skip
 
 
-def agreement(rows: Sequence[Row]) -> list[Row]:
-    """By topology, rate and number of ports: how many points agree, bound by links and by cores."""
+def agreement(rows: Sequence[Row], least: float = LINKS) -> list[Row]:
+    """By topology, rate and number of ports: how many points agree, bound by links and by cores.
+
+    Args:
+        rows: what was measured.
+        least: the share of link time from which on a point counts as bound by links.
+    """
     by_share = shares(rows)
     groups: dict[tuple[str, float, str, str], list[float]] = defaultdict(list)
     for r in rows:
@@ -86,7 +91,7 @@ def agreement(rows: Sequence[Row]) -> list[Row]:
             continue
         rate = float(r["rate_mbps"])
         share = by_share.get((point(r), rate))
-        bound = "unknown" if share is None else "links" if share >= LINKS else "cores"
+        bound = "unknown" if share is None else "links" if share >= least else "cores"
         many = "one port" if int(r["ports"]) == 1 else "several ports"
         groups[r["topology"], rate, many, bound].append(float(r["ratio"]))
     found = []
