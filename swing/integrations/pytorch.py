@@ -19,10 +19,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from swing.executor import allreduce
-from swing.executor.device import stream
+from swing.executor.device import array_on, stream
 
 if TYPE_CHECKING:
     import torch
@@ -128,20 +126,19 @@ def _stream(tensor: torch.Tensor) -> AbstractContextManager[Any]:
 
 
 def _buffer(tensor: torch.Tensor) -> Any:
-    """What `swing.allreduce` takes: the tensor's own memory, as an array if it lies in the host's.
+    """What `swing.allreduce` takes: the tensor's own memory.
 
     Raises:
         ValueError: bfloat16 without ml_dtypes.
     """
     import torch
 
-    if tensor.device.type != "cpu":
-        return tensor
+    here = tensor.device.type == "cpu"
     if tensor.dtype != torch.bfloat16:
-        return tensor.numpy()
+        return tensor.numpy() if here else tensor
     try:
         import ml_dtypes
     except ImportError:
         raise ValueError("gradients in bfloat16 need ml_dtypes: pip install ml_dtypes") from None
-    array: np.ndarray = tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-    return array
+    bits = tensor.view(torch.int16)  # neither numpy nor DLPack in CuPy takes torch's bfloat16
+    return (bits.numpy() if here else array_on(bits)).view(ml_dtypes.bfloat16)
