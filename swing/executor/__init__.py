@@ -82,8 +82,8 @@ def alloc(
     with ``algorithm="auto"`` lets each rank add up a block of all vectors where they lie and write
     the sum to all: nothing is sent. That is for numpy's own operations (SUM, PROD, MAX, MIN, BAND,
     BOR, BXOR) without ``timeout=``; for all else they are arrays as any. Pass such arrays on every
-    rank or on none, and the same parts of them: other parts give wrong sums. On several nodes it is
-    an ordinary array.
+    rank or on none, and the same parts of them: other parts give wrong sums, which SWING_CHECK=1
+    finds. On several nodes it is an ordinary array.
 
     Every rank of the communicator calls it, with the same arguments. The memory is given back when
     the communicator is freed, or with the process if it is still in use then.

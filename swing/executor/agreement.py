@@ -3,8 +3,9 @@
 Ranks that call with different counts, types, operations, algorithms or tori would wait for messages
 that never come. With the environment variable ``SWING_CHECK=1`` every call begins with an exchange
 of what each rank was asked for, and ends with an error on every rank that names the ranks and what
-they differ in. So does a call that one rank has refused. A rank that does not come is named after
-``SWING_CHECK_TIMEOUT`` seconds (30). Both are read when MPI is first used.
+they differ in: also where some pass memory that all have open (`swing.alloc`) and others do not, or
+other parts of it. So does a call that one rank has refused. A rank that does not come is named
+after ``SWING_CHECK_TIMEOUT`` seconds (30). Both are read when MPI is first used.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ def context(
     op: MPI.Op | None,
     wanted: Wanted,
     deadline: Deadline | None = None,
+    memory: str = "",
 ) -> Context:
     """The context of a communicator, once all ranks agree on a call if they are to.
 
@@ -83,6 +85,7 @@ def context(
         "torus": "the communicator's" if torus is None else _place(torus),
         "options": ", ".join(f"{name}={value}" for name, value in options) or "none",
         "consistent": str(consistent),
+        "memory": memory,
     }
     return _agree(comm, facts, deadline)
 

@@ -22,7 +22,7 @@ from swing.executor.explanation import Explanation
 from swing.executor.ipc import IPC
 from swing.executor.memory import is_same
 from swing.executor.nccl import NCCL, is_wanted
-from swing.executor.ops import operation, reduction
+from swing.executor.ops import Reduction, operation, reduction
 from swing.executor.planner import Wanted, check_types
 from swing.executor.progress import wait_for
 from swing.executor.run import Deadline
@@ -137,8 +137,9 @@ def _allreduce(
         return result
     assert isinstance(comm, MPI.Intracomm)
     shape = len(recv), recv.dtype, datatype
-    context = agree(comm, "Allreduce", *shape, op, wanted, deadline)
-    shared = _are_shared(sendbuf, result)
+    shared = deadline is None and copies is None and _are_shared(sendbuf, result)
+    memory = _memory(comm, wanted, send, recv, reduce, shared, copies) if ON else ""
+    context = agree(comm, "Allreduce", *shape, op, wanted, deadline, memory)
     if isinstance(copies, Copies):
         copies.start()
     program = context.program(wanted, send, recv, reduce, deadline, shared, copies)
@@ -146,6 +147,27 @@ def _allreduce(
         table.note(asked, program, context)
     context.run(program, sendbuf, result, copies)
     return result
+
+
+def _memory(
+    comm: MPI.Intracomm,
+    wanted: Wanted,
+    send: np.ndarray,
+    recv: np.ndarray,
+    reduce: Reduction,
+    shared: bool,
+    copies: Copies | Direct | None,
+) -> str:
+    """What of the memory of a call all ranks must have alike, in words."""
+    context = contexts.get(MPI._handleof(comm))
+    way = copies.way if isinstance(copies, Direct) else ""
+    if way == NCCL:
+        return "a GPU's, by NCCL"
+    if context is not None and (
+        way == IPC or (shared and context.in_window(wanted, send, recv, reduce) is not None)
+    ):
+        return context.places(send, recv)
+    return "its own"
 
 
 def explain(

@@ -135,6 +135,16 @@ class Context:
         """Whether all ranks are to reduce where these vectors lie, in memory they have open."""
         return wanted[0] == "auto" and find(self._windows, send, recv) is not None
 
+    def places(self, *vectors: np.ndarray) -> str:
+        """Where in memory that all ranks have open vectors lie, in words."""
+        found = (
+            f"array {i} of swing.alloc from byte {offset} on"
+            for vector in vectors
+            for i, window in enumerate(self._windows)
+            if (offset := window.offset(vector)) is not None
+        )
+        return ", ".join(found)
+
     @cached_property
     def _nccl(self) -> Nccl:
         return Nccl(self.comm)

@@ -58,10 +58,15 @@ class Open:
         """Whether this rank's array or a view of it is still there."""
         return self._root is not None and self._root() is not None
 
+    def offset(self, mine: np.ndarray) -> int | None:
+        """Where in here a vector of this rank begins, in bytes; None if it is not in here."""
+        offset = MPI.Get_address(mine) - self._starts[self._rank]
+        return offset if 0 <= offset <= self._nbytes - mine.nbytes else None
+
     def vectors(self, mine: np.ndarray) -> list[np.ndarray] | None:
         """What all ranks have where this rank has a vector; None if it is not in here."""
-        offset = MPI.Get_address(mine) - self._starts[self._rank]
-        if not 0 <= offset <= self._nbytes - mine.nbytes:
+        offset = self.offset(mine)
+        if offset is None:
             return None
         return [borrow(start + offset, len(mine), mine.dtype) for start in self._starts]
 

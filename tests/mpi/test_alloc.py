@@ -9,7 +9,7 @@ import pytest
 from mpi4py import MPI
 
 import swing
-from swing.executor import shared
+from swing.executor import agreement, call, shared
 from swing.executor.context import Context
 from swing.executor.door import table
 from tests.mpi.world import RANK, SIZE, mixed, same_bytes
@@ -105,3 +105,15 @@ def test_memory_that_is_still_in_use_outlives_its_communicator(comm):
     gc.collect()
     mine.Free()
     assert (part == RANK).all()
+
+
+def test_swing_check_names_ranks_that_pass_other_memory(comm, monkeypatch):
+    for module in (agreement, call):
+        monkeypatch.setattr(module, "ON", True)
+    whole, last = swing.alloc(comm, 1000), RANK == SIZE - 1
+    whole[:] = 1
+    for usual, other in [(whole[:400], whole[500:900]), (whole[:400], np.ones(400))]:
+        with pytest.raises(agreement.Disagreement, match="memory is array 0 of"):
+            swing.allreduce(comm, other if last else usual)
+        swing.allreduce(comm, other if last else usual, algorithm="ring")  # by message
+    assert (swing.allreduce(comm, whole[500:]) >= SIZE).all()

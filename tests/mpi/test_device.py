@@ -9,7 +9,7 @@ import pytest
 from mpi4py import MPI
 
 import swing
-from swing.executor import allreduce, context, device
+from swing.executor import agreement, allreduce, call, context, device
 from tests.gpu_standin import OnDevice, install
 from tests.mpi.world import RANK, SIZE, choices, mixed, tori
 
@@ -222,3 +222,15 @@ def test_nccl_that_is_missing_on_a_rank_is_told_to_all(comm, cupy, monkeypatch):
     if SIZE > 1:
         with pytest.raises(RuntimeError, match=r"needs NCCL on every rank.*rank 0"):
             allreduce(comm, OnDevice(np.ones(3)))
+
+
+def test_swing_check_names_ranks_that_pass_other_gpu_memory(comm, monkeypatch):
+    for module in (agreement, call):
+        monkeypatch.setattr(module, "ON", True)
+    there = swing.alloc(comm, 400, gpu=True)
+    if SIZE > 1:
+        with pytest.raises(agreement.Disagreement, match="memory is array 0 of"):
+            allreduce(comm, OnDevice(np.ones(400)) if RANK == SIZE - 1 else there)
+        monkeypatch.setenv("SWING_NCCL", "1")
+        with pytest.raises(agreement.Disagreement, match="memory is a GPU's, by NCCL"):
+            allreduce(comm, np.ones(400) if RANK == SIZE - 1 else OnDevice(np.ones(400)))
