@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from contextvars import copy_context
-from functools import cache, cached_property, lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,7 @@ class Context:
         self.noted: dict[int, Entry] = {}
         self._under_way: set[Operation] = set()
         self._windows: list[Open] = []
+        self._nccl: Nccl | None = None
         self._failure: tuple[str, Any] | None = None
         self._numbers = [0, 0]
         self._tags = (int(self.comm.Get_attr(MPI.TAG_UB) or 2**15 - 1) - 1) // 2
@@ -145,10 +146,6 @@ class Context:
         )
         return ", ".join(found)
 
-    @cached_property
-    def _nccl(self) -> Nccl:
-        return Nccl(self.comm)
-
     def _on_gpu(
         self,
         wanted: Wanted,
@@ -170,8 +167,11 @@ class Context:
             plan = self.planner.plan(*given, whole=direct.way == NCCL)
             memory = [send, recv]
         memory.append(direct.scratch(plan.scratch, dtype))
-        nccl = self._nccl if direct.way == NCCL and ranks > 1 else None
-        return bind(plan, memory, reduce, self.comm, deadline, direct, nccl)
+        if direct.way != NCCL or ranks == 1:
+            return bind(plan, memory, reduce, self.comm, deadline, direct)
+        if self._nccl is None:
+            self._nccl = Nccl(self.comm)
+        return bind(plan, memory, reduce, self.comm, deadline, direct, self._nccl)
 
     def _compiled(self, plan: Plan, dtype: np.dtype[Any], reduce: Reduction) -> Compiled:
         return Compiled(plan, dtype, reduce, self.comm)
@@ -249,7 +249,7 @@ class Context:
         for operation in [*self._under_way]:
             with suppress(Exception):  # told to whoever waits for it
                 operation.wait()
-        if "_nccl" in vars(self):
+        if self._nccl is not None:
             with suppress(RuntimeError):
                 self._nccl.close(self._failure is not None)
         for window in self._windows:

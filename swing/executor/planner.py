@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from mpi4py import MPI
@@ -78,6 +78,8 @@ class Planner:
         self.torus, self.origin = shape_of(comm)
         self.plan = lru_cache(_PLANS)(self._plan)
         self.view = lru_cache(_VIEWS)(self._view)
+        self._machine = ""
+        self._one_node: bool | None = None
 
     def choose(self, wanted: Wanted, nbytes: int) -> tuple[Chosen, str]:
         """What to run for a vector of some bytes, and why.
@@ -139,15 +141,22 @@ class Planner:
             replace(algorithm, find_owner=None, step=algorithm.__getitem__), self._comm.rank
         )
 
-    @cached_property
+    # No `cached_property`: in Python 3.11 all instances share its lock, and a thread that holds it
+    # while it waits for other ranks keeps them waiting who need it for another communicator.
+
+    @property
     def machine(self) -> str:
         """What `choose` calls it: what the user says, else whether ranks share memory."""
-        return os.environ.get(MACHINE) or ("node" if self.is_one_node else "cluster")
+        if not self._machine:
+            said = os.environ.get(MACHINE)
+            self._machine = said or ("node" if self.is_one_node else "cluster")
+        return self._machine
 
-    @cached_property
+    @property
     def is_one_node(self) -> bool:
         """Whether all ranks share memory; collective the first time."""
-        node = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
-        size = node.size
-        node.Free()
-        return size == self._comm.size
+        if self._one_node is None:
+            node = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
+            self._one_node = node.size == self._comm.size
+            node.Free()
+        return self._one_node

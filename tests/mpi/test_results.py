@@ -131,6 +131,27 @@ def test_an_operation_of_the_users(comm, variant):
     op.Free()
 
 
+def test_first_calls_of_threads_wait_for_their_own_communicator_only(comm):
+    from threading import Thread
+    from time import sleep
+
+    if MPI.Query_thread() < MPI.THREAD_MULTIPLE:
+        pytest.skip("MPI was not started with THREAD_MULTIPLE")
+    comms = [comm.Dup() for _ in range(2)]
+    sums = [allreduce(c, np.zeros(1), algorithm="ring") for c in comms]
+    threads = [
+        Thread(target=allreduce, args=(c, np.ones(1), out))
+        for c, out in zip(comms, sums, strict=True)
+    ]
+    for thread in threads[:: (-1) ** RANK]:  # the one that half of the ranks begin with waits
+        thread.start()
+        sleep(0.2)
+    for thread, mine in zip(threads, comms, strict=True):
+        thread.join()
+        mine.Free()
+    assert sums == [SIZE, SIZE]
+
+
 def test_concurrent_calls_on_different_communicators(comm):
     from threading import Thread
 
