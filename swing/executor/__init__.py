@@ -97,6 +97,7 @@ def alloc(
 
     Raises:
         ImportError: mpi4py, an MPI library or, for a GPU, CuPy is missing.
+        RuntimeError: this rank finds no GPU.
     """
     return load("call").alloc(comm, shape, dtype, gpu)
 

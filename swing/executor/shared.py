@@ -10,6 +10,7 @@ for the ranks of one node, and no allreduce on a torus.
 from __future__ import annotations
 
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -32,7 +33,7 @@ class Shared(np.ndarray):
     """An array in memory that the ranks of a node share, or a view of one."""
 
 
-class Open:
+class Open(ABC):
     """Memory of all ranks that lies open to all of them.
 
     Args:
@@ -45,13 +46,13 @@ class Open:
         self._starts, self._nbytes, self._rank = starts, nbytes, rank
         self._root: weakref.ref[Any] | None = None
 
+    @abstractmethod
     def array(self, shape: Any, dtype: np.dtype[Any]) -> Any:
         """This rank's memory; once."""
-        raise NotImplementedError
 
+    @abstractmethod
     def free(self) -> None:
         """Give the memory back; collective."""
-        raise NotImplementedError
 
     @property
     def in_use(self) -> bool:

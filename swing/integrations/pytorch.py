@@ -140,5 +140,5 @@ def _buffer(tensor: torch.Tensor) -> Any:
         import ml_dtypes
     except ImportError:
         raise ValueError("gradients in bfloat16 need ml_dtypes: pip install ml_dtypes") from None
-    bits = tensor.view(torch.int16)  # neither numpy nor DLPack in CuPy takes torch's bfloat16
+    bits = tensor.view(torch.int16)  # numpy does not take torch's bfloat16
     return (bits.numpy() if here else array_on(bits)).view(ml_dtypes.bfloat16)
