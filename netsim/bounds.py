@@ -29,7 +29,8 @@ def lower_bound(network: Network, nbytes: int) -> float:
 
     The last three tell how long some link is busy with bytes of messages. The first of these
     bytes has passed the fixed costs before that link, the last one has those behind it still
-    ahead: together no less than what a message over the quickest link pays, which is added.
+    ahead: together no less than what a message over the quickest link pays, which is added. Where
+    packets count with their heads, the last one of each link is no part of this.
 
     Args:
         network: topology and costs.
@@ -50,7 +51,8 @@ def lower_bound(network: Network, nbytes: int) -> float:
         leaves, enters = here[tails] & ~here[heads], here[heads] & ~here[tails]
         busy = max(busy, 1 / rates[leaves].sum(), 1 / rates[enters].sum())
     quickest = network.end_latency + float(network.hop_latencies.min())
-    return max(_farthest(network), quickest + nbytes * float(busy))
+    spared = network.packet_bytes / rates.min() if network.arrival == "head" else 0.0
+    return max(_farthest(network), quickest + nbytes * float(busy) - float(spared))
 
 
 def _farthest(network: Network) -> float:

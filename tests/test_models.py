@@ -47,6 +47,21 @@ def test_messages_that_do_not_meet_in_time_do_not_collide(model):
     assert there < 0.9 * netsim.simulate(schedule, network, 2**15).seconds or model == "flow"
 
 
+@pytest.mark.parametrize("arrival", netsim.network.ARRIVALS)
+@pytest.mark.parametrize("header", [0, 1, 3])
+def test_a_message_takes_its_packets_or_all_but_the_last(arrival, header):
+    network = netsim.Network(
+        netsim.topology("torus:5"), 1.0, 20.0, packet_bytes=8, header_bytes=header, arrival=arrival
+    )
+    ring = swing.schedule("ring", network.topology.torus, ports=1)
+    for nbytes in (1, 7, 8, 9, 16, 20):  # of a message: the vector has five blocks
+        whole = nbytes + header
+        busy = whole if arrival == "tail" else 8 * (-(-whole // 8) - 1)
+        run = netsim.simulate(ring, network, 5 * nbytes, "packet")
+        assert run.seconds == ring.nsteps * (20 + busy)
+        assert run.link_bytes.sum() == 5 * ring.nsteps * nbytes  # the header is none of them
+
+
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=3), st.integers(0, 2**24))
 def test_no_model_beats_the_lower_bound(dims, nbytes):
     name = "x".join(map(str, dims))
@@ -295,6 +310,7 @@ def test_any_graph_is_a_topology():
         ),
         (lambda: netsim.Network(netsim.topology("torus:4"), 1e9, -1e-9), "link_latency must be"),
         (lambda: netsim.Network(netsim.topology("torus:4"), None), "bandwidth must be"),
+        (lambda: netsim.Network(netsim.topology("torus:4"), 1.0, arrival="foot"), "tail, head"),
         (lambda: netsim.simulate(*on("torus:4", "ring"), 2**51), "at most"),
         (lambda: netsim.simulate(*on("torus:4", "ring"), 2**50, "packet"), "model='flow'"),
         (lambda: netsim.Network(netsim.topology("torus:4"), 1e9, slow={(0, 2): 0.5}), "no link"),

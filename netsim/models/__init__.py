@@ -36,7 +36,11 @@ def by_packet(
     from netsim.models.packet import packet_times
 
     messages, links = messages_of(schedule, network, nbytes, conditions)
-    messages = replace(messages, cost=messages.cost + network.end_latency)
+    messages = replace(
+        messages,
+        cost=messages.cost + network.end_latency,
+        nbytes=messages.nbytes + network.header_bytes,
+    )
     messages, links = with_ends(messages, links, network)
     times = packet_times(
         messages,
@@ -49,6 +53,7 @@ def by_packet(
         local=conditions.sync == "local",
         buffer_bytes=network.buffer_bytes,
         credit_latency=links.credit,
+        bucket=0.0 if network.arrival == "head" else None,
     )
     return step_seconds(schedule, messages, times)
 

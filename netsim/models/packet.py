@@ -32,8 +32,13 @@ packets of one size never fill a ring up); what has room overtakes what has not.
 circles of links that follow each other on ways. Where they are more tangled than rings, full
 buffers may wait for each other for ever: an error says so.
 
-Links may be token buckets, as rate limits of operating systems are, if ``bucket`` is given: a
-packet leaves when its time on the link begins, and a link at rest saves up so many seconds:
+With ``arrival="head"`` a packet goes on, and counts, as soon as its head is there, as in SST; it
+keeps links busy all the same. So a message takes no time for its last packet. ``header_bytes``
+more are sent ahead of each: where they fill a packet of their own, this is the one.
+
+Links may be token buckets, as rate limits of operating systems are, if ``bucket`` is given. Then,
+too, a packet leaves when its time on the link begins, and a link at rest saves up so many seconds
+(none: that is ``arrival="head"``):
 
     start_l  = max(comes_l, end of the packet before it)
     end_l    = max(end of the packet before it, comes_l - bucket) + time_l
