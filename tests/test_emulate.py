@@ -21,9 +21,9 @@ import pytest
 
 import netsim
 import swing
-from mpi_bench.emulate.calibrate import HEADERS, PAYLOAD, Calibration, payload_rate
+from mpi_bench.emulate.calibrate import HEADERS, Calibration, payload, payload_rate
 from mpi_bench.emulate.compare import agreement
-from mpi_bench.emulate.namespaces import FOLDER, EmulationError, emulated, leftovers
+from mpi_bench.emulate.namespaces import FOLDER, EmulationError, emulated, leftovers, mtu
 from mpi_bench.emulate.predict import predict
 from mpi_bench.emulate.wiring import address, check, ports, routes
 from mpi_bench.launcher import command
@@ -129,8 +129,16 @@ def test_a_prediction_counts_every_cost_of_a_step():
 
 
 def test_headers_are_what_is_missing_from_the_rate():
-    assert payload_rate(8e6) == 1e6 * PAYLOAD / (PAYLOAD + 1.5 * HEADERS)
-    assert 0.995 < payload_rate(8.0) < 1  # packets of 32000 bytes
+    place = netsim.topology("torus:4x4")
+    full = payload(place, 8e6)
+    assert payload_rate(place, 8e6) == 1e6 * full / (full + 1.5 * HEADERS)
+    assert 0.985 < payload_rate(place, 8.0) < 0.99  # packets of 9000 bytes
+
+
+def test_packets_are_the_larger_the_more_there_would_be():
+    place, large = netsim.topology("torus:4x4"), netsim.topology("torus:8x8")
+    assert [mtu(place, rate * 1e6) for rate in (1, 25, 1000)] == [9000, 16000, 32000]
+    assert mtu(large, 6.25e6) == mtu(place, 25e6)
 
 
 def test_points_are_bound_by_links_if_their_time_follows_the_rate():

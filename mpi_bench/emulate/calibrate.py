@@ -17,14 +17,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mpi_bench.emulate.namespaces import MTU
+from mpi_bench.emulate.namespaces import mtu
 from netsim.network import Network
 from netsim.topology import Grid
 
 HEADERS = 14 + 20 + 20 + 12
 """Bytes of Ethernet, IP, TCP and its timestamps that the rate limit counts with every packet."""
-PAYLOAD = MTU - (HEADERS - 14)
-"""Bytes of a message in a full packet."""
 ACKNOWLEDGED = 2
 """Full packets that TCP acknowledges at once."""
 
@@ -73,15 +71,21 @@ class Calibration:
         """The emulated torus as `netsim` takes it; ``rate`` in bits per second."""
         return Network(
             place,
-            payload_rate(rate),
+            payload_rate(place, rate),
             link_latency=self.hop,
             injection_latency=max(0.0, self.near / 2 - self.overhead - self.hop),
             message_overhead=self.overhead,
-            packet_bytes=PAYLOAD,
+            packet_bytes=payload(place, rate),
             ties="positive",
         )
 
 
-def payload_rate(rate: float) -> float:
+def payload(place: Grid, rate: float) -> int:
+    """Bytes of a message in a full packet."""
+    return mtu(place, rate) - (HEADERS - 14)
+
+
+def payload_rate(place: Grid, rate: float) -> float:
     """Bytes of messages per second over a link of some bits per second."""
-    return rate / 8 * PAYLOAD / (PAYLOAD + HEADERS + HEADERS / ACKNOWLEDGED)
+    full = payload(place, rate)
+    return rate / 8 * full / (full + HEADERS + HEADERS / ACKNOWLEDGED)

@@ -26,11 +26,12 @@ from netsim.topology import Grid
 
 FOLDER = Path("/run/netns")
 PREFIX = "swing"
-MTU = 32000
-"""Bytes of an IP packet: large, because each costs the host as much, whatever its size."""
-
+MTUS = 9000, 32000
+"""Bytes of an IP packet, the least and the most, see `mtu`."""
 SERVICE = 12e-6
 """Seconds that a packet costs the host on every link: while it serves them all, timers are late."""
+SHARE = 0.15
+"""Of a core, that the packets of all links may take."""
 PATIENCE = "20s"
 """Before TCP sends again: the longest a packet may wait for others in a queue."""
 QUEUE = 2**25
@@ -47,6 +48,7 @@ SETTINGS = {
     "net/ipv4/tcp_congestion_control": "reno",
     "net/ipv4/tcp_slow_start_after_idle": "0",  # what a step has learned holds for the next
     "net/ipv4/tcp_no_metrics_save": "1",
+    "net/ipv4/tcp_autocorking": "0",  # what is small queues at once, as all else does
     "net/ipv4/tcp_early_retrans": "0",  # nothing is lost: what comes late only waits in a queue
     "net/ipv4/tcp_wmem": "4096 1048576 33554432",
     "net/ipv4/tcp_rmem": "4096 1048576 33554432",
@@ -148,6 +150,8 @@ def _build(place: Grid, rate: float, name: str) -> None:
                 )
     _run(["ip", "-batch", "-"], "\n".join(host))
 
+    packet = mtu(place, rate)
+
     def furnish(node: int) -> None:
         here = address(place.torus, node)
         ip, tc = ["link set lo up"], []
@@ -157,12 +161,12 @@ def _build(place: Grid, rate: float, name: str) -> None:
             by_device[device] = there
             ip += [
                 # Without segments put together, so that a packet is what the rate is applied to.
-                f"link set {device} mtu {MTU} gso_max_segs 1 up",
+                f"link set {device} mtu {packet} gso_max_segs 1 up",
                 f"address add {here}/32 dev {device}",
                 f"neighbour add {there} lladdr {hardware_address(port.peer)} dev {device} "
                 "nud permanent",
             ]
-            tc += shaping(device, rate, place.nlinks)
+            tc += shaping(device, rate, place.nlinks, packet)
         ip += [
             f"route add {route.prefix} via {by_device[route.device]} dev {route.device} onlink "
             f"rto_min {PATIENCE}"
@@ -178,12 +182,22 @@ def _build(place: Grid, rate: float, name: str) -> None:
         list(pool.map(furnish, nodes))
 
 
+def mtu(place: Grid, rate: float) -> int:
+    """Bytes of an IP packet.
+
+    Small, so that messages are several packets, as they are on real machines; but each packet
+    costs the host as much, whatever its size: the faster the links, the larger they are.
+    """
+    least, most = MTUS
+    return round(min(max(least, place.nlinks * rate / 8 * SERVICE / SHARE), most))
+
+
 def saved(nlinks: int) -> float:
     """Seconds that a link at rest saves up, for when timers are late."""
     return nlinks * SERVICE
 
 
-def shaping(device: str, rate: float, nlinks: int) -> list[str]:
+def shaping(device: str, rate: float, nlinks: int, packet: int) -> list[str]:
     """What tc is told about a link: one token bucket, and a queue behind it that loses nothing.
 
     htb lets a packet go as soon as there are tokens for its first byte, and takes the others
@@ -196,7 +210,7 @@ def shaping(device: str, rate: float, nlinks: int) -> list[str]:
     return [
         f"qdisc add dev {device} root handle 1: htb default 1",
         f"class add dev {device} parent 1: classid 1:1 htb rate {rate:.0f}bit "
-        f"burst {late} cburst {late} quantum {MTU}",
+        f"burst {late} cburst {late} quantum {packet}",
         f"qdisc add dev {device} parent 1:1 bfifo limit {QUEUE}",
     ]
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from mpi4py import MPI
 
-from mpi_bench.emulate.calibrate import PAYLOAD, Calibration, payload_rate
+from mpi_bench.emulate.calibrate import Calibration, payload, payload_rate
+from netsim.topology import Grid, topology
 from swing import Torus, allreduce, schedule
 
 SMALL = 64
@@ -42,7 +43,9 @@ def calibrate(comm: MPI.Intracomm, torus: Torus, rate: float) -> Calibration:
         each = (some - one) / (CALLS - 1) / nsteps
         return each, max(0.0, one - each * nsteps)
 
-    large = max(4 * PAYLOAD, round(payload_rate(rate) * 0.2))
+    place = topology(torus.name)
+    assert isinstance(place, Grid)
+    large = max(4 * payload(place, rate), round(payload_rate(place, rate) * 0.2))
     least = exchange(comm, shift(1), SMALL)
     spent = exchange(comm, shift(1), large, 3, 1) - exchange(comm, shift(1), large // 2, 3, 1)
     near, start = step(1)

@@ -1,4 +1,4 @@
-"""``make emulate`` (Linux, root, about 20 minutes): every figure and table of this folder.
+"""``make emulate`` (Linux, root, about 40 minutes): every figure and table of this folder.
 
 Portions that are in ``data/`` already are not measured again: delete a file to renew it. Measure
 on a machine that does nothing else. ``--plan`` only names the commands.
@@ -20,12 +20,14 @@ from mpi_bench.emulate.compare import BANDS, LINKS, agreement  # noqa: E402  fou
 from mpi_bench.emulate.study import NATIVE  # noqa: E402
 from netsim.sizes import format_size  # noqa: E402
 
-SMALL = "--sizes 4KiB:1MiB:x4 --longest 2.5 --seconds 2"
+SMALL = "--sizes 4KiB:1MiB:x4 --longest 2.5 --seconds 3"
 MANY = "--sizes 64KiB:1MiB:x16 --longest 3 --seconds 1"
 HALVES = {
     "pairs": "--algorithm swing --algorithm recursive_doubling --native none",
     "rings": "--algorithm ring --algorithm bucket --algorithm auto",
 }
+WIDE = "--algorithm swing --algorithm bucket --native none"
+NATIVES = "--sizes 1MiB --algorithm auto"
 LARGE = "--sizes 4MiB:16MiB:x4 --longest 4 --native none"
 
 
@@ -37,18 +39,21 @@ def portion(place: str, rate: float, name: str, options: str) -> tuple[str, str]
 
 PORTIONS = dict(
     [
-        *(portion("torus:4x4", rate, "small", SMALL) for rate in (12.5, 25, 50, 100)),
+        *(portion("torus:4x4", rate, "small", SMALL) for rate in (6.25, 12.5, 25, 50, 100)),
         portion("torus:4x4", 50, "large", LARGE),
         portion("torus:4x4", 25, "native", "--sizes 64KiB:1MiB:x16 --algorithm auto --native all"),
-        *(portion("torus:2x8", rate, "small", SMALL) for rate in (12.5, 25)),
+        *(portion("torus:2x8", rate, "small", SMALL) for rate in (6.25, 12.5, 25)),
         *(
             portion(place, rate, name, f"{MANY} {algorithms}")
-            for place, rates in (("torus:4x4x2", (10, 20)), ("torus:8x8", (5, 10)))
+            for place, rates in (("torus:4x4x2", (5, 10, 20)), ("torus:8x8", (2.5, 5, 10)))
             for rate in rates
             for name, algorithms in HALVES.items()
         ),
+        portion("torus:8x8", 10, "large", f"{WIDE} --sizes 4MiB --longest 4 --seconds 1"),
+        portion("torus:4x4x4", 5, "wide", f"{WIDE} {MANY}"),
         *(
-            portion("torus:8x8", 10, f"native{k}", f"--sizes 1MiB --algorithm auto --most 1{some}")
+            portion("torus:8x8", rate, f"native{k}", f"{NATIVES} --longest 20 --most 1{some}")
+            for rate in (2.5, 10)
             for k, some in enumerate(
                 ("".join(f" --native {n}" for n in NATIVE[i : i + 3]) for i in (0, 3, 6)), start=1
             )
