@@ -63,6 +63,14 @@ class Calibration:
         return max(0.0, (self.ports - self.near) / max(1, self.nports - 1))
 
     @property
+    def work(self) -> float:
+        """Seconds that a node works for a message, and for the acknowledgement of one.
+
+        It works for both while the other is under way, unless there is no time left for that.
+        """
+        return min(self.overhead, self.near / 2, self.ports / (2 * self.nports))
+
+    @property
     def hop(self) -> float:
         """Seconds of every further hop."""
         return max(0.0, self.far / (self.hops - 1)) if self.hops > 1 else 0.0
@@ -73,8 +81,8 @@ class Calibration:
             place,
             payload_rate(place, rate),
             link_latency=self.hop,
-            injection_latency=max(0.0, self.near / 2 - self.overhead - self.hop),
-            message_overhead=self.overhead,
+            injection_latency=max(0.0, self.near / 2 - self.work - self.hop),
+            message_overhead=self.work,
             packet_bytes=payload(place, rate),
             ties="positive",
         )

@@ -1,9 +1,10 @@
 """Measured against predicted: tables, and how many points agree; reads rows, runs nothing.
 
 Where links are the bottleneck the time of a point is inversely proportional to their rate. So a
-point measured at two rates tells its share of link time, t = a + b/rate: share = (b/rate)/t. It is
-taken against the next lower rate, at the lowest one against the next higher. Points with a share
-of at least `LINKS` count as bound by links, all others by cores; the prediction has no say in it.
+point measured at two rates or more tells its share of link time: t = a + b/rate, the least squares
+of relative errors over all its rates, neither below 0; share = b/rate over that sum. Points with a
+share of at least `LINKS` count as bound by links, all others by cores; the prediction has no say in
+it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from netsim.sizes import format_size
@@ -62,12 +64,20 @@ def shares(rows: Iterable[Row]) -> dict[tuple[Point, float], float]:
         times[point(r)][float(r["rate_mbps"])] = float(r["seconds"])
     found = {}
     for where, seconds in times.items():
-        rates = sorted(seconds)
-        others = [*rates[1:2], *rates[:-1]]
-        for rate, other in zip(rates, others, strict=len(rates) > 1):
-            per_rate = (seconds[rate] - seconds[other]) / (1 / rate - 1 / other)
-            found[where, rate] = per_rate / rate / seconds[rate]
+        if len(seconds) > 1:
+            rest, per_rate = _line(seconds)
+            for rate in seconds:
+                found[where, rate] = per_rate / (rest * rate + per_rate)
     return found
+
+
+def _line(seconds: dict[float, float]) -> tuple[float, float]:
+    """a and b of t = a + b/rate."""
+    t, x = np.array(list(seconds.values())), 1 / np.array(list(seconds))
+    a, b = np.linalg.lstsq(np.stack([1 / t, x / t], axis=1), np.ones(len(t)), rcond=None)[0]
+    if a < 0:
+        return 0.0, float((x / t).sum() / ((x / t) ** 2).sum())
+    return float(a), max(float(b), 0.0)
 
 
 def point(row: Row) -> Point:

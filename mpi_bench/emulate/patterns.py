@@ -46,7 +46,7 @@ def calibrate(comm: MPI.Intracomm, torus: Torus, rate: float) -> Calibration:
     place = topology(torus.name)
     assert isinstance(place, Grid)
     large = max(4 * payload(place, rate), round(payload_rate(place, rate) * 0.2))
-    least = exchange(comm, shift(1), SMALL)
+    far = exchange(comm, shift(hops), SMALL) - exchange(comm, shift(1), SMALL)
     spent = exchange(comm, shift(1), large, 3, 1) - exchange(comm, shift(1), large // 2, 3, 1)
     near, start = step(1)
     return Calibration(
@@ -54,7 +54,7 @@ def calibrate(comm: MPI.Intracomm, torus: Torus, rate: float) -> Calibration:
         start=start,
         near=near,
         ports=step(torus.ports)[0],
-        far=exchange(comm, shift(hops), SMALL) - least,
+        far=far,
         nports=torus.ports,
         hops=hops,
         bandwidth=(large - large // 2) / max(1e-9, spent),

@@ -8,6 +8,9 @@ message has arrived. Two things are otherwise here, both by construction, neithe
 - MPICH over libfabric's tcp provider reports a send as done when the receiver has acknowledged it.
   The acknowledgement is a small message that queues behind what the receiver itself is sending;
   so of two that exchange equal messages neither goes on before these have been paid in full.
+
+The network's bandwidth has the headers of full packets taken off; a message and an acknowledgement
+have those of one packet more, which is not full.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from mpi_bench.emulate.calibrate import HEADERS
 from mpi_bench.emulate.namespaces import saved
 from netsim.flatten import Conditions, messages_of
 from netsim.messages import Messages
@@ -25,8 +29,9 @@ from netsim.network import Network
 from swing.schedule import Schedule
 from swing.torus import Array
 
-ACKNOWLEDGEMENT = 40
-"""Bytes of a provider's acknowledgement, without TCP's and IP's headers."""
+MESSAGE, ACKNOWLEDGEMENT = 17 + HEADERS, 40 + HEADERS
+"""Bytes that a message has besides its own, and those of an acknowledgement: what the provider
+needs (by the links' counters 57 together, and nothing else per message), and a packet's headers."""
 
 
 def predict(schedule: Schedule, network: Network, nbytes: int) -> float:
@@ -61,7 +66,7 @@ def _acknowledged(data: Messages, network: Network) -> Messages:
     return Messages(
         src=_both(data.src, data.dst),
         dst=_both(data.dst, data.src),
-        nbytes=np.concatenate([data.nbytes, np.full(m, float(ACKNOWLEDGEMENT))]),
+        nbytes=np.concatenate([data.nbytes + MESSAGE, np.full(m, float(ACKNOWLEDGEMENT))]),
         step=_both(data.step, data.step),
         gate=_both(data.gate, arrived),
         ready=np.concatenate([data.ready, zeros]),
