@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -30,6 +30,12 @@ class Sample(NamedTuple):
     wrong: int | None
 
 
+def after_barrier(comm: MPI.Intracomm) -> float:
+    """Wait for all ranks; the time at which this one goes on."""
+    comm.Barrier()
+    return MPI.Wtime()
+
+
 def measure(
     comm: MPI.Intracomm,
     methods: Sequence[Method],
@@ -42,13 +48,15 @@ def measure(
     check: bool = True,
     cuda: bool = False,
     alloc: bool = False,
+    begin: Callable[[MPI.Intracomm], float] = after_barrier,
 ) -> list[Sample]:
     """A sample of each method on vectors of ``count`` elements.
 
     A round runs every method once, each time beginning with the next one, so that whatever else
     the machine does meets all of them alike. Answers are checked in the rounds before and one
     round after the timed ones: to look at an answer in between would leave other caches behind.
-    With ``cuda`` the vectors are a GPU's, with ``alloc`` they come from `swing.alloc`.
+    With ``cuda`` the vectors are a GPU's, with ``alloc`` they come from `swing.alloc`. ``begin``
+    brings the ranks together before each call and returns the time from which it counts.
     """
     here = partial(swing.alloc, comm) if alloc and not cuda else np.empty
     there = partial(swing.alloc, comm, gpu=True) if alloc else device.empty
@@ -66,8 +74,7 @@ def measure(
             elif not timed:
                 problem.spoil(recv)
             device.put(recv, target)
-            comm.Barrier()
-            start = MPI.Wtime()
+            start = begin(comm)
             methods[m].run(comm, None if inplace else source, target, problem.op)
             if cuda:
                 device.synchronize()  # nothing else waits for the last kernel

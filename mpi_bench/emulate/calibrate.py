@@ -1,6 +1,6 @@
 """A small calibration: what messages cost between neighbours, while all ranks send.
 
-    start   what a call takes beyond its steps: ranks leave a barrier one after the other
+    start   until the last rank begins: they have their turns one after the other
     near    a step of one message a rank to a neighbour    = fixed + overhead + hop
     ports   a step of 2D, one to every neighbour           = fixed + 2D·overhead + hop
     far     as near, but half a dimension away             = fixed + overhead + hops·hop

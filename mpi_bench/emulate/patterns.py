@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -13,6 +15,24 @@ from swing import Torus, allreduce, schedule
 
 SMALL = 64
 ROUNDS, EXCHANGES, CALLS = 21, 5, 4
+TURN = 3e-3
+"""Seconds until a rank has its turn on a core, times the number of ranks."""
+
+
+def together(comm: MPI.Intracomm) -> float:
+    """Wait until a time that rank 0 has named, and return it: all ranks have one clock.
+
+    Some leave a barrier long after others (of 64 ranks on two cores, up to 0.2 s), which would
+    count as time of what follows. The ranks sleep for the first half, in which the last of them
+    learns the time, and are awake in the second, having their turns, when it strikes.
+    """
+    comm.Barrier()
+    wait = TURN * comm.size
+    start: float = comm.bcast(MPI.Wtime() + wait)
+    time.sleep(max(0.0, start - wait / 2 - MPI.Wtime()))
+    while MPI.Wtime() < start:
+        os.sched_yield()
+    return start
 
 
 def calibrate(comm: MPI.Intracomm, torus: Torus, rate: float) -> Calibration:
@@ -31,29 +51,26 @@ def calibrate(comm: MPI.Intracomm, torus: Torus, rate: float) -> Calibration:
             found.append(int(torus.rank_at(at)) if inside else MPI.PROC_NULL)
         return found[0], found[1]
 
-    def step(ports: int) -> tuple[float, float]:
-        """Seconds of a step, and what a call takes beyond its steps, after a barrier."""
+    def step(ports: int) -> float:
+        """Seconds of a step: what a call of more of them takes longer, over their number."""
         tiny = np.zeros(ports * torus.size, np.float32)
-        nsteps = schedule("bucket", torus, ports=ports).nsteps
 
         def once() -> None:
             allreduce(comm, tiny, algorithm="bucket", torus=torus, ports=ports)
 
         one, some = _longest(comm, once, ROUNDS, 1), _longest(comm, once, ROUNDS, CALLS) * CALLS
-        each = (some - one) / (CALLS - 1) / nsteps
-        return each, max(0.0, one - each * nsteps)
+        return (some - one) / (CALLS - 1) / schedule("bucket", torus, ports=ports).nsteps
 
     place = topology(torus.name)
     assert isinstance(place, Grid)
     large = max(4 * payload(place, rate), round(payload_rate(place, rate) * 0.2))
     far = exchange(comm, shift(hops), SMALL) - exchange(comm, shift(1), SMALL)
     spent = exchange(comm, shift(1), large, 3, 1) - exchange(comm, shift(1), large // 2, 3, 1)
-    near, start = step(1)
     return Calibration(
         alone=_there_and_back(comm) / 2,
-        start=start,
-        near=near,
-        ports=step(torus.ports)[0],
+        start=_longest(comm, lambda: None, ROUNDS, 1),
+        near=step(1),
+        ports=step(torus.ports),
         far=far,
         nports=torus.ports,
         hops=hops,
@@ -89,8 +106,7 @@ def _longest(comm: MPI.Intracomm, once: Callable[[], object], rounds: int, repea
     seconds = []
     once()  # connects
     for _ in range(rounds):
-        comm.Barrier()
-        start = MPI.Wtime()
+        start = together(comm)
         for _ in range(repeat):
             once()
         seconds.append((MPI.Wtime() - start) / repeat)

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from mpi4py import MPI
 
-from mpi_bench.emulate.patterns import calibrate
+from mpi_bench.emulate.patterns import calibrate, together
 from mpi_bench.machine import machine
 from mpi_bench.measure import Sample, measure
 from mpi_bench.methods import Method, methods
@@ -49,7 +49,7 @@ def main(spec: dict[str, Any]) -> None:
         spent = comm.bcast(sum(seconds for seconds, _, _ in firsts))
         k = min(spec["most"], max(FEWEST, math.ceil(spec["seconds"] / spent)))
         samples = measure(comm, [m for m, _ in todo], problem, count, iterations=k, warmup=0,
-                          check=False)  # fmt: skip
+                          check=False, begin=together)  # fmt: skip
         for (method, _), sample, (_, wrong, sent) in zip(todo, samples, firsts, strict=True):
             row = Row.of(method, Sample(sample.seconds, wrong), here, nbytes,
                          topology=spec["topology"], dtype="float32", op="sum")  # fmt: skip

@@ -17,7 +17,6 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from mpi_bench.emulate.compare import BANDS, LINKS, agreement  # noqa: E402  found beside this folder
-from mpi_bench.emulate.study import NATIVE  # noqa: E402
 from netsim.sizes import format_size  # noqa: E402
 
 SMALL = "--sizes 4KiB:1MiB:x4 --longest 2.5 --seconds 3"
@@ -27,7 +26,7 @@ HALVES = {
     "rings": "--algorithm ring --algorithm bucket --algorithm auto",
 }
 WIDE = "--algorithm swing --algorithm bucket --native none"
-NATIVES = "--sizes 1MiB --algorithm auto"
+NATIVES = "--sizes 1MiB --algorithm auto --longest 20 --most 1 --native auto"
 LARGE = "--sizes 4MiB:16MiB:x4 --longest 4 --native none"
 
 
@@ -51,13 +50,8 @@ PORTIONS = dict(
         ),
         portion("torus:8x8", 10, "large", f"{WIDE} --sizes 4MiB --longest 4 --seconds 1"),
         portion("torus:4x4x4", 5, "wide", f"{WIDE} {MANY}"),
-        *(
-            portion("torus:8x8", rate, f"native{k}", f"{NATIVES} --longest 20 --most 1{some}")
-            for rate in (2.5, 10)
-            for k, some in enumerate(
-                ("".join(f" --native {n}" for n in NATIVE[i : i + 3]) for i in (0, 3, 6)), start=1
-            )
-        ),
+        portion("torus:8x8", 2.5, "natives", f"{NATIVES} --native recursive_doubling"),
+        *(portion("torus:8x8", rate, "ring", f"{NATIVES} --native ring") for rate in (2.5, 10)),
     ]
 )
 
