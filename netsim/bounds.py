@@ -52,7 +52,7 @@ def lower_bound(network: Network, nbytes: int) -> float:
         busy = max(busy, 1 / rates[leaves].sum(), 1 / rates[enters].sum())
     quickest = network.end_latency + float(network.hop_latencies.min())
     spared = network.packet_bytes / rates.min() if network.arrival == "head" else 0.0
-    return max(_farthest(network), quickest + nbytes * float(busy) - float(spared))
+    return float(max(_farthest(network), quickest + nbytes * busy - spared))
 
 
 def _farthest(network: Network) -> float:

@@ -149,7 +149,7 @@ def test_small_vectors_come_near_the_lower_bound(dims, radices):
     schedule = swing.schedule(NAME, Torus(dims), radices=radices, variant="latency", ports=1)
     for nbytes in (32, 512):
         seconds = netsim.simulate(schedule, network, nbytes, "packet").seconds
-        assert 1 <= seconds / netsim.lower_bound(network, nbytes) <= 1.2
+        assert 1 - 1e-9 <= seconds / netsim.lower_bound(network, nbytes) <= 1.2  # sums round
 
 
 def test_trivance_has_two_peers_at_powers_of_three():
