@@ -22,7 +22,7 @@ import pytest
 import netsim
 import swing
 from mpi_bench.emulate.calibrate import HEADERS, Calibration, payload, payload_rate
-from mpi_bench.emulate.compare import agreement
+from mpi_bench.emulate.compare import agreement, shares
 from mpi_bench.emulate.namespaces import FOLDER, EmulationError, emulated, leftovers, mtu
 from mpi_bench.emulate.predict import predict
 from mpi_bench.emulate.wiring import address, check, ports, routes
@@ -117,11 +117,12 @@ def test_a_prediction_is_between_the_busiest_link_and_netsims_time(name, algorit
     assert 0.99 * least <= predict(schedule, network, n) <= 1.05 * most
 
 
-def test_a_prediction_counts_every_cost_of_a_step():
+@pytest.mark.parametrize("overhead", [1e-4, 8e-4])  # 2 * 8e-4 is more than the whole step takes
+def test_a_prediction_counts_every_cost_of_a_step(overhead):
     torus = swing.Torus((4, 4))
     for given, steps in (({"ports": 1}, 12), ({}, 12)):
         schedule = swing.schedule("bucket", torus, **given)
-        near, overhead = 1e-3, 1e-4
+        near = 1e-3
         found = Calibration(0, 0, near, near + 3 * overhead, 0, 4, 2, 1.0)
         network = found.network(netsim.topology("torus:4x4"), 1e9)
         step = near + (len(schedule.parts) - 1) * overhead
@@ -145,11 +146,14 @@ def test_points_are_bound_by_links_if_their_time_follows_the_rate():
     row = {"topology": "torus:4x4", "algorithm": "swing", "variant": "", "predicted": 1}
     rows = [
         row | {"ports": 1, "nbytes": n, "rate_mbps": rate, "seconds": cost + 10 / rate, "ratio": 1}
-        for n, cost in ((4, 5.0), (2**20, 0.1))
+        for n, cost in ((4, 5.0), (2**20, 0.1), (2**22, -0.1))
         for rate in (1, 2, 4)
     ]
+    assert max(shares(rows).values()) <= 1
     groups = {(g["rate_mbps"], g["bound"]): g["points"] for g in agreement(rows)}
-    assert groups == {(r, bound): 1 for r in (1.0, 2.0, 4.0) for bound in ("links", "cores")}
+    assert groups == {
+        (r, bound): k for r in (1.0, 2.0, 4.0) for bound, k in (("links", 2), ("cores", 1))
+    }
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,21 @@ def test_the_launcher_starts_ranks_and_no_mpi_of_its_own():
     assert subprocess.run([sys.executable, "-c", alone], check=False).returncode == 0
 
 
+def test_ranks_begin_at_one_time_and_measure_counts_from_it():
+    ranks = (
+        "from mpi4py import MPI; from mpi_bench.emulate.patterns import together;"
+        "from mpi_bench.measure import measure; from mpi_bench.methods import methods;"
+        "from mpi_bench.problem import Problem; import swing; c = MPI.COMM_WORLD;"
+        "start = together(c); late = MPI.Wtime() - start; everyone = c.allgather(start);"
+        "some = methods(['mpi'], swing.Torus(3), None); p = Problem(c.rank, 3, 'float32', 'sum');"
+        "s = measure(c, some, p, 8, iterations=2, begin=lambda c: MPI.Wtime() - 1)[0].seconds;"
+        "assert late >= 0 and len(set(everyone)) == 1 and min(s) >= 1 and len(s) == 2;"
+        "c.Barrier(); c.rank or print('good')"
+    )
+    done = mpirun(3, "-c", ranks)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "good\n", "")
+
+
 @pytest.mark.parametrize(
     ("installed", "chosen", "extra"),
     [

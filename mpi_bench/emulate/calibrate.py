@@ -66,9 +66,12 @@ class Calibration:
     def work(self) -> float:
         """Seconds that a node works for a message, and for the acknowledgement of one.
 
-        It works for both while the other is under way, unless there is no time left for that.
+        The last of P messages is on its way when the others' acknowledgements are worked for,
+        ports = near + (P - 1)·work; unless the first of them comes before the last message is
+        sent: then ports = 2P·work and one way, near/2 - work. `near` holds two works at least.
         """
-        return min(self.overhead, self.near / 2, self.ports / (2 * self.nports))
+        full = (self.ports - self.near / 2) / (2 * self.nports - 1)
+        return max(0.0, min(self.overhead, full, self.near / 2))
 
     @property
     def hop(self) -> float:

@@ -16,7 +16,7 @@ from swing import Torus, allreduce, schedule
 SMALL = 64
 ROUNDS, EXCHANGES, CALLS = 21, 5, 4
 TURN = 3e-3
-"""Seconds until a rank has its turn on a core, times the number of ranks."""
+"""Seconds that every rank is given to have its turn on a core."""
 
 
 def together(comm: MPI.Intracomm) -> float:
@@ -59,7 +59,8 @@ def calibrate(comm: MPI.Intracomm, torus: Torus, rate: float) -> Calibration:
             allreduce(comm, tiny, algorithm="bucket", torus=torus, ports=ports)
 
         one, some = _longest(comm, once, ROUNDS, 1), _longest(comm, once, ROUNDS, CALLS) * CALLS
-        return (some - one) / (CALLS - 1) / schedule("bucket", torus, ports=ports).nsteps
+        nsteps = schedule("bucket", torus, ports=ports).nsteps
+        return max(0.0, some - one) / (CALLS - 1) / nsteps
 
     place = topology(torus.name)
     assert isinstance(place, Grid)

@@ -1,4 +1,4 @@
-"""``make emulate`` (Linux, root, about 40 minutes): every figure and table of this folder.
+"""``make emulate`` (Linux, root, about an hour): every figure and table of this folder.
 
 Portions that are in ``data/`` already are not measured again: delete a file to renew it. Measure
 on a machine that does nothing else. ``--plan`` only names the commands.
