@@ -12,7 +12,6 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from mpi4py import MPI
 
 from swing.executor import agreement, call, tasks
@@ -37,10 +36,11 @@ class Comm(Base):
     """A communicator whose collectives run schedules.
 
     ``Allreduce``, ``Reduce_scatter``, ``Reduce_scatter_block``, ``Allgather`` and ``Allgatherv``,
-    with their nonblocking (``I…``) and persistent (``…_init``) kin, take what mpi4py's take and
-    run on the torus; MPI does what a schedule can not (`explain` says what and why). All else is
-    mpi4py's own. Communicators made of this one (``Dup``, ``Split``, ``Create_cart`` …) are `Comm`
-    too: duplicates with the same torus and schedule, others with their own.
+    with their nonblocking (``I…``) and persistent (``…_init``) forms, take what mpi4py's take and
+    run on the torus; MPI does what a schedule cannot (`explain` says what and why). Everything else
+    is mpi4py's own, the lower-case methods for Python objects included. Communicators made of this
+    one (``Dup``, ``Split``, ``Create_cart`` …) are `Comm` too: duplicates with the same torus and
+    schedule, others with their own.
 
     All ranks make theirs together, as with ``Dup``: after that a nonblocking call waits for nobody.
     The first call on a communicator that was made of a `Comm` waits for all ranks.
@@ -106,23 +106,6 @@ class Comm(Base):
     ) -> MPI.Prequest:
         """Make an `Allreduce` ready, to be started any number of times."""
         return self._ready(tasks.allreduce, "Allreduce_init", info, sendbuf, recvbuf, op)
-
-    def allreduce(self, sendobj: Any, op: Any = MPI.SUM) -> Any:
-        """The reduction of an array of numbers, as a new array.
-
-        Raises:
-            TypeError: an object that is no array. MPI would pickle it, ten times slower.
-        """
-        if not isinstance(sendobj, (np.ndarray, np.generic)) or sendobj.dtype == object:
-            raise TypeError(
-                f"sendobj is a {type(sendobj).__name__}, which MPI would pickle, and that is slow: "
-                "use a numpy array, as in comm.allreduce(np.array(x)), or "
-                "MPI.Comm.allreduce(comm, x) to have it pickled"
-            )
-        send = np.asarray(sendobj, order="C")
-        result = np.empty_like(send)
-        self.Allreduce(send, result, op)
-        return result if isinstance(sendobj, np.ndarray) else result[()]
 
     # Reduce-scatter
 
