@@ -80,6 +80,33 @@ for bad in (dict(parameters=[sparse]), dict(parameters=[], bucket_bytes=0)):
 """
 
 
+LARGE = """
+import torch
+from mpi4py import MPI
+from swing.integrations.pytorch import average_gradients, ddp_hook
+
+class Bucket:
+    gradient = torch.full((3,), 40000.0, dtype=torch.float16)
+
+    def buffer(self):
+        return self.gradient
+
+p = torch.nn.Parameter(torch.zeros(3, dtype=torch.float16))
+p.grad = torch.full((3,), 40000.0, dtype=torch.float16)
+average_gradients([p], MPI.COMM_WORLD)
+assert (p.grad == 40000).all(), p.grad
+hooked = ddp_hook(MPI.COMM_WORLD)(None, Bucket()).wait()
+assert (hooked == 40000).all(), hooked
+"""
+
+
+@torch_only
+def test_the_average_of_large_float16_gradients_is_finite(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(LARGE)
+    under_mpi(2, program)
+
+
 @torch_only
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_gradients_of_any_type_and_shape_are_averaged(ranks, tmp_path):

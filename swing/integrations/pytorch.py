@@ -112,10 +112,14 @@ def buckets(
 
 
 def average(tensor: torch.Tensor, comm: Any, **options: Any) -> None:
-    """Replace a contiguous tensor by its average over all ranks."""
+    """Replace a contiguous tensor by its average over all ranks.
+
+    Every rank divides before the sum, as PyTorch's own hook does: float16 ends at 65504, and the
+    sum of gradients may be above that where their average is not.
+    """
+    tensor = tensor.detach().div_(comm.size)
     with nullcontext() if tensor.device.type == "cpu" else _stream(tensor):
-        allreduce(comm, _buffer(tensor.detach()), **options)
-    tensor.detach().div_(comm.size)
+        allreduce(comm, _buffer(tensor), **options)
 
 
 def _stream(tensor: torch.Tensor) -> AbstractContextManager[Any]:
