@@ -33,6 +33,13 @@ OTHERS = ("#555555", ".")
 MOST_VECTORS = 5000
 """Links that are drawn one by one in an SVG; more of them are a picture in it."""
 COLORS = [color for color, _ in STYLES.values()]
+CONDITIONS = {
+    "bandwidth_gbps": "{} Gb/s", "model": "{}", "collective": "{}", "ties": "ties {}",
+    "sync": "sync {}", "parts": "parts {}", "seed": "seed {}", "dtype": "{}", "op": "{}",
+    "ranks": "{} ranks", "mpi": "{}", "cores": "{} cores",
+}  # fmt: skip
+"""Columns in which the rows of one curve never differ, and their values in a legend."""
+LINES = ("-", "--", ":", "-.")
 
 
 def plot(paths: Sequence[Path], out: Path, kind: str = "", name: str = "") -> list[Path]:
@@ -87,23 +94,27 @@ def gain(rows: list[Row]) -> Figure:
     """
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.subplots()
-    places = dict.fromkeys((r["topology"], _rate(r)) for r in rows if _source(r) != "paper")
+    places = list(dict.fromkeys((r["topology"], _rate(r)) for r in rows if _source(r) != "paper"))
     sources = dict.fromkeys((_place(r), _source(r)) for r in rows)
+    named = {
+        place: f"{place[0]}" + (f", {place[1]:g} Gb/s" if place[1] else "") for place in places
+    }
     drawn = 0
-    for number, place in enumerate(places):
-        for source in (source for where, source in sources if where == place):
-            here = [r for r in rows if (_place(r), _source(r)) == (place, source)]
+    for place, source in ((place, s) for place in places for at, s in sources if at == place):
+        here = [r for r in rows if (_place(r), _source(r)) == (place, source)]
+        number, paper = places.index(place), source == "paper"
+        for nth, (words, some) in enumerate(_by_conditions(here).items()):
             points = (
-                {int(r["nbytes"]): float(r["gain_percent"]) for r in here}
-                if source == "paper"
-                else swing_gain(fastest(here))
+                {int(r["nbytes"]): float(r["gain_percent"]) for r in some}
+                if paper
+                else swing_gain(fastest(some))
             )
-            paper, rate = source == "paper", place[1]
             axes.plot(
                 sorted(points), [points[n] for n in sorted(points)], marker="os^vDx"[number % 6],
                 color=[*COLORS, OTHERS[0]][number % 7], markersize=7 if paper else 4,
-                linestyle="" if paper else "-", markerfacecolor="none" if paper else None,
-                label=None if paper else f"{place[0]}" + (f", {rate:g} Gb/s" if rate else ""),
+                linestyle="" if paper else LINES[nth % 4],
+                markerfacecolor="none" if paper else None,
+                label=None if paper else ", ".join(filter(None, [named[place], words])),
             )  # fmt: skip
             drawn += len(points)
     if not drawn:
@@ -122,23 +133,56 @@ def _curves(rows: list[Row], label: str, value: Callable[[int, float], float]) -
         here = [r for r in rows if r["topology"] == place]
         sources = list(dict.fromkeys(map(_source, here)))
         for source in sources:
-            best = fastest([r for r in here if _source(r) == source])
-            for name in dict.fromkeys(name for name, _ in best):
-                sizes = sorted(n for other, n in best if other == name)
-                color, marker = STYLES.get(name, OTHERS)
-                first = source == sources[0]
-                axes.loglog(
-                    sizes, [value(n, best[name, n]) for n in sizes], color=color, marker=marker,
-                    linestyle="-" if first else "", markersize=3 if first else 7, linewidth=1.4,
-                    markerfacecolor=None if first else "none",
-                    label=name.replace("_", " ") if first else None,
-                )  # fmt: skip
+            series = _by_conditions([r for r in here if _source(r) == source])
+            for nth, (words, some) in enumerate(series.items()):
+                best = fastest(some)
+                for name in dict.fromkeys(name for name, _ in best):
+                    sizes = sorted(n for other, n in best if other == name)
+                    color, marker = STYLES.get(name, OTHERS)
+                    first = source == sources[0]
+                    axes.loglog(
+                        sizes, [value(n, best[name, n]) for n in sizes], color=color,
+                        marker=marker, markersize=3 if first else 7, linewidth=1.4,
+                        linestyle=LINES[nth % 4] if first or nth else "",
+                        markerfacecolor=None if first else "none",
+                        label=", ".join(filter(None, [name.replace("_", " "), words]))
+                        if first or words else None,
+                    )  # fmt: skip
         drawn = sources[0] + "".join(f", {source} hollow" for source in sources[1:])
         axes.set(title=f"{place} ({drawn})", xlabel="vector on each rank", ylabel=label)
         axes.set_xscale("log", base=2)
         _size_axis(axes, sorted({int(r["nbytes"]) for r in here}))
         axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def _by_conditions(rows: list[Row]) -> dict[str, list[Row]]:
+    """The rows of each curve, all of one place and source, by what tells the curves apart.
+
+    Models that share no size continue each other: packets for small vectors, flows for large.
+    """
+    differ = [c for c in CONDITIONS if len({r.get(c) or "" for r in rows}) > 1]
+    if "model" in differ:
+        rest = [c for c in differ if c != "model"]
+        models: dict[tuple[str, ...], set[str]] = {}
+        for r in rows:
+            key = (r["nbytes"], *(r.get(c) or "" for c in rest))
+            models.setdefault(key, set()).add(r["model"])
+        if all(len(some) == 1 for some in models.values()):
+            differ = rest
+    series: dict[str, list[Row]] = {}
+    for r in rows:
+        words = [CONDITIONS[c].format(_short(r[c])) for c in differ if r.get(c)]
+        series.setdefault(", ".join(words), []).append(r)
+    return series
+
+
+def _short(text: str) -> str:
+    """A number without needless digits; other words as they are."""
+    try:
+        return f"{float(text):g}"
+    except ValueError:
+        return text
 
 
 def _takes_time(r: Row) -> bool:
