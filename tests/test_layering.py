@@ -42,7 +42,7 @@ def test_swing_knows_neither_simulator_nor_benchmark(path):
 def test_netsim_knows_schedules_but_no_algorithm(path):
     if str(path.relative_to(ROOT)) not in COMMAND_LINES:
         used = {name for name in imports(path) if inside(name, "swing", "mpi_bench")}
-        assert used <= {"swing.torus", "swing.schedule", "swing.files"}
+        assert used <= {"swing.torus", "swing.schedule", "swing.files", "swing.compilation"}
 
 
 @pytest.mark.parametrize("package", ["swing", "netsim"])

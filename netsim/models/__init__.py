@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 
@@ -76,3 +77,12 @@ def step_seconds(schedule: Schedule, messages: Messages, arrival: np.ndarray) ->
 
 
 MODELS: dict[str, Model] = {"analytic": analytic, "flow": by_flow, "packet": by_packet}
+
+
+def load(model: str) -> None:
+    """Import the compiled code of a model, which is left until it is needed.
+
+    Child processes that are forked afterwards have it at once.
+    """
+    for name in {"flow": ("flow",), "packet": ("events", "packet")}.get(model, ()):
+        import_module(f"netsim.models.{name}")

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from swing.compilation import njit
 from swing.torus import Array
 
 LINK = np.dtype(
@@ -98,7 +98,7 @@ def with_room(net: Net) -> Net:
     return net._replace(packets=packets)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def run(net: Net) -> bool:
     """Handle link after link, in order of what starts next; false: more packets are needed.
 
@@ -180,7 +180,7 @@ def run(net: Net) -> bool:
     return True
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _need(net: Net, packet: np.record) -> float:
     """For how many flits there must be room behind the link that a packet comes to."""
     links, hops, hop, way = net.links, net.hops, packet.hop, net.ways[packet.way]
@@ -192,13 +192,13 @@ def _need(net: Net, packet: np.record) -> float:
     return own + flits(net.packet_bytes, net.flit) if enters else own
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def flits(nbytes: float, flit: float) -> float:
     """What a packet takes of a buffer, at least one."""
     return float(max(np.ceil(nbytes / flit - 1e-9), 1.0))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def settle(net: Net, g: int, time: float) -> None:
     """One of the things that group g waits for happens; what waits for the group starts."""
     while g >= 0:
@@ -223,7 +223,7 @@ def settle(net: Net, g: int, time: float) -> None:
         g = group.follows
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _launch(net: Net, w: int, time: float) -> None:
     """Queue the next packet of way w, if there is one, for its first link."""
     way = net.ways[w]
@@ -238,7 +238,7 @@ def _launch(net: Net, w: int, time: float) -> None:
     _enqueue(net, p, net.hops[way.first])
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _take(packets: np.ndarray, unused: int) -> int:
     p = packets[unused].next
     packets[unused].next = packets[p].next
@@ -246,14 +246,14 @@ def _take(packets: np.ndarray, unused: int) -> int:
     return int(p)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _give(packets: np.ndarray, unused: int, p: int) -> None:
     packets[p].next = packets[unused].next
     packets[unused].next = p
     packets[unused].nbytes += 1
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _cut(packets: np.ndarray, p: int) -> int:
     """Take a packet out of its circle."""
     before, behind = packets[p].previous, packets[p].next
@@ -261,7 +261,7 @@ def _cut(packets: np.ndarray, p: int) -> int:
     return p
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _enqueue(net: Net, p: int, circle: int) -> None:
     """Put a packet into a circle of a link, behind all that come no later, and wake the link."""
     links, tree, packets, ways = net.links, net.tree, net.packets, net.ways
@@ -278,7 +278,7 @@ def _enqueue(net: Net, p: int, circle: int) -> None:
             _due(tree, j, start)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _due(tree: np.ndarray, j: int, time: float) -> None:
     """Link j has something to start at a time; ``tree[k]`` is the sooner of those below it."""
     k = len(tree) // 2 + j
@@ -291,7 +291,7 @@ def _due(tree: np.ndarray, j: int, time: float) -> None:
         tree[k] = least
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _later(ways: np.ndarray, a: np.record, b: np.record) -> bool:
     if a.time != b.time:
         return bool(a.time > b.time)

@@ -40,9 +40,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from netsim.messages import Messages
+from swing.compilation import njit
 from swing.torus import Array
 
 _TIE = 1 + 1e-12
@@ -142,7 +142,7 @@ def _heap(n: int) -> _Heap:
     return _Heap(np.empty(n), np.empty(n, np.int64), np.full(n, -1), np.zeros(1, np.int64))
 
 
-@njit(cache=True)
+@njit()
 def _put(heap: _Heap, item: int, key: float) -> None:
     """Put an item in, or give it another key."""
     items, where = heap.items, heap.where
@@ -168,7 +168,7 @@ def _put(heap: _Heap, item: int, key: float) -> None:
     where[item] = at
 
 
-@njit(cache=True)
+@njit()
 def _pop(heap: _Heap) -> int:
     """Take out the item with the smallest key."""
     item = int(heap.items[0])
@@ -204,7 +204,7 @@ class _Net(NamedTuple):
     queued: Array  # (1,) how many
 
 
-@njit(cache=True)
+@njit()
 def _change(net: _Net, way: int) -> None:
     """A way begins or ends to flow: the flows of its links have changed."""
     for link in net.links[net.link_ptr[way] : net.link_ptr[way + 1]]:
@@ -217,7 +217,7 @@ def _change(net: _Net, way: int) -> None:
             net.queued[0] += 1
 
 
-@njit(cache=True)
+@njit()
 def _connected(net: _Net) -> int:
     """Queue all links that flows connect to those in the queue, and unset the flows' rates."""
     link_ptr, links, _, _, stage = net[:5]  # once: numba counts references to arrays
@@ -242,7 +242,7 @@ def _connected(net: _Net) -> int:
     return at
 
 
-@njit(cache=True)
+@njit()
 def _share(net: _Net, events: _Heap, fair: _Heap, now: float) -> None:
     """Share the links anew among the flows that are connected to those that have changed."""
     connected = _connected(net)
@@ -299,7 +299,7 @@ class _Order(NamedTuple):
     after: np.ndarray
 
 
-@njit(cache=True)
+@njit()
 def _count(order: _Order, events: _Heap, group: int, now: float) -> None:
     """A group waits for one thing less; when it is done its messages start."""
     while group >= 0:
@@ -316,7 +316,7 @@ def _count(order: _Order, events: _Heap, group: int, now: float) -> None:
         group = order.follows[group]
 
 
-@njit(cache=True)
+@njit()
 def _run(
     order: _Order, net: _Net, events: _Heap, fair: _Heap, message_of: Array, times: np.ndarray,
     local: bool,

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from swing.compilation import quiet
 from swing.executor import words as word
 from swing.executor.instruction import Do
 from swing.executor.library import library
@@ -31,6 +32,8 @@ _MOVE = ctypes.cast(ctypes.memmove, ctypes.c_void_p).value or 0
 @cache
 def runner() -> Callable[..., int]:
     """The compiled loop: ``run(state, send, recv, scratch, like)``; ImportError without numba."""
+    if MPI.COMM_WORLD.rank:
+        quiet()
     from swing.executor.native import run
 
     found: Callable[..., int] = run
@@ -69,8 +72,6 @@ def _why_not(dtype: np.dtype[Any], reduce: Reduction) -> str:
         runner()
     except ImportError:
         return "numba is missing"
-    except RuntimeError as error:  # it finds no place for what it has compiled
-        return f"numba says: {error}"
     return ""
 
 

@@ -1,7 +1,6 @@
 """Native: what numba compiles. Memory and functions are reached by address, as in C.
 
-``like`` is a number as wide as MPI's handles are: int32 or int64. The compiled code is kept on disk
-beside this file, or where NUMBA_CACHE_DIR says.
+``like`` is a number as wide as MPI's handles are: int32 or int64.
 """
 
 # numba looks at values, not at annotations: those say no more than that all are integers.
@@ -11,9 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import cfunc, int32, int64, njit, types
+from numba import int32, int64, types
 from numba.extending import intrinsic
 
+from swing.compilation import cfunc, njit
 from swing.executor.instruction import Do
 from swing.executor.words import (
     ALGORITHM,
@@ -146,7 +146,7 @@ def size_of(typingctx: Any, like: Any) -> Any:
     return types.int64(like), codegen
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def reduce(state: int, left: int, right: int, out: int, row: int, like: Any) -> Any:
     """out = left ⊕ right, for an instruction; MPI's error code."""
     work, nbytes = load(state + 8 * WORK), load(row + 32)
@@ -176,7 +176,7 @@ def reduce(state: int, left: int, right: int, out: int, row: int, like: Any) -> 
     return error
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def run(state: int, send: int, recv: int, scratch: int, like: Any) -> Any:
     """Carry out a plan on memory at some addresses; MPI's error code."""
     base = (send, recv, scratch)
@@ -218,7 +218,7 @@ def run(state: int, send: int, recv: int, scratch: int, like: Any) -> Any:
     return error
 
 
-@njit(cache=True)
+@njit()
 def look(table: int, given: int, like: Any) -> Any:
     """See `swing.executor.door`: the function of its table, which gets its arguments in a row."""
     rows = load(table + HEAD)  # the table is an array
@@ -281,4 +281,4 @@ def _look64(table: int, given: int, number: int) -> Any:
 def look_address(handle: int) -> int:
     """The address of `look`, as a ``METH_FASTCALL``, for handles of so many bytes."""
     function = _look32 if handle == 4 else _look64
-    return cfunc(int64(int64, int64, int64), cache=True)(function).address or 0
+    return cfunc(int64(int64, int64, int64), function).address or 0
