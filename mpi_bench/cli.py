@@ -23,7 +23,7 @@ from mpi_bench.options import counts, fit, use_gpu
 from mpi_bench.problem import DTYPES, REDUCTIONS, Problem
 from mpi_bench.report import HEAD, Row, line, more
 from mpi_bench.styles import STYLES, nccl, osu
-from netsim.rows import write_csv
+from netsim.rows import CsvFile
 from netsim.sizes import parse_sizes
 from swing import Torus
 from swing.cli import Parsed, spelt
@@ -85,6 +85,7 @@ def main(
         raise click.UsageError(str(error)) from None
     problem = Problem(comm.rank, comm.size, dtype, op)
     wrong, done = 0, list[Row]()
+    file = CsvFile(path) if path and comm.rank == 0 else None
     with _progress(comm) as progress:
         if not as_json:
             print(f"# {torus.name}, {dtype} {op}, {here}")
@@ -106,8 +107,8 @@ def main(
                     print(json.dumps(asdict(row)) if as_json else text, flush=True)
                 wrong += row.wrong or 0
             done += rows
-    if path and comm.rank == 0:
-        write_csv(path, [asdict(row) for row in done])
+            if file:  # now, so that an interrupted run keeps them
+                file.add([asdict(row) for row in rows])
     if style != "table" and not as_json:
         print(osu(done) if style == "osu" else nccl(done))
     return int(wrong > 0)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import click
@@ -37,7 +39,10 @@ from netsim.sweep import Case, sweep
 from netsim.sweep import prune as pruned
 from netsim.topology import Topology, topology
 from swing.cli import Parsed, every_way, invoke, named_schedule, schedule_options
-from swing.files import check_writable
+from swing.files import check_writable, is_stream
+
+SAVE_SECONDS = 5.0
+"""How often a sweep under way writes its rows."""
 
 
 @click.group()
@@ -177,13 +182,21 @@ def sweep_command(
     todo = {c: [n for n in some if c.key(n) not in known] for c, some in todo.items()}
     jobs = jobs or (1 if model == "analytic" else processes(None))
     left_out: list[str] = []
-    ways = with_progress(sweep(todo, jobs, left_out.append), sum(map(len, todo.values())))
-    for number, found in enumerate(ways, start=1):
-        rows.append(found)
-        if path and resume and number % 20 == 0:
-            write_csv(path, in_order(rows))
+    total, before = sum(map(len, todo.values())), len(rows)
+    interrupted = False
+    saved = monotonic()
+    with closing(sweep(todo, jobs, left_out.append)) as simulated:
+        try:
+            for found in with_progress(simulated, total):
+                rows.append(found)
+                if path and not is_stream(path) and monotonic() - saved > SAVE_SECONDS:
+                    write_csv(path, in_order(rows))
+                    saved = monotonic()
+        except KeyboardInterrupt:
+            interrupted = True
+    done = len(rows) - before
     rows = in_order(rows)
-    if path:
+    if path and (rows or not interrupted):
         write_csv(path, rows)
     for line in left_out:
         click.echo(f"left out: {line}", err=True)
@@ -198,6 +211,9 @@ def sweep_command(
                     [r for r in rows if tuple(str(r[k]) for k in keys) == here],
                     f"{place.name}, {rate:g} Gb/s: goodput in Gb/s ({model} model, ties {ties})",
                 )
+    if interrupted:
+        kept = f"; {path} has them, and --resume goes on" if path and rows else ""
+        raise ValueError(f"interrupted after {done} of {total} rows{kept}")
 
 
 def _print_winners(rows: Sequence[Row], title: str) -> None:

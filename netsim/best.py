@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from netsim.network import Network
 from netsim.options import BANDWIDTH, JOBS, JSON, PLACE, Number, network_of, processes
 from netsim.sizes import format_size, parse_size, parse_sizes
 from netsim.sweep import Case
-from netsim.topology import Topology
-from netsim.tune import Search, Seconds, tune
+from netsim.topology import Topology, topology
+from netsim.tune import Search, Seconds, simulate_pairs, tune
 from swing.cli import Parsed
 from swing.family import Named, family, published
 from swing.files import check_writable, store
@@ -58,15 +58,18 @@ KEEP = click.option("--keep", type=Number(1), default=2.0, show_default=True,
     multiple=True,
     help="Take times from this CSV file of mpi_bench instead; may be repeated.",
 )
+@click.option("--retime", is_flag=True, help="Search nothing: simulate every time that the table "
+              "holds once more, as after a change of the models.")  # fmt: skip
 @click.option("--out", type=click.Path(dir_okay=False), required=True,
-              help="The table; what it holds already is not simulated again.")  # fmt: skip
+              help="The table; what it holds is simulated again with --retime only.")  # fmt: skip
 @JSON
 def tune_command(
     places: tuple[Topology, ...], sizes: list[int], bandwidth: float, packets: int, most: int,
-    keep: float, jobs: int | None, measured: tuple[str, ...], out: str, as_json: bool,
+    keep: float, jobs: int | None, measured: tuple[str, ...], retime: bool, out: str,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Find the fastest schedule of the family for every size; write a selection table."""
-    if bool(places) == bool(measured):
+    if bool(places) == bool(measured) and not (retime and not measured):
         raise ValueError("name a --topology to simulate, or a file of --measured times")
     check_writable(out)
     if measured:
@@ -88,16 +91,41 @@ def tune_command(
     }
     if entries and dict(table.made) != made:
         raise ValueError(f"{out} was made otherwise: {json.dumps(dict(table.made))}")
+    if retime:
+        places = places or tuple(map(topology, entries))
+        for place in places:
+            if place.name not in entries:
+                raise ValueError(f"{out} has no {place.name} to take the times of again")
     for place in places:
         if place.torus.name != place.name:
             raise ValueError(f"tables are for tori and meshes, not {place.name}")
         network_of(place, bandwidth, "adaptive")
-        entry = _tuned(place, sizes, bandwidth, search, entries.get(place.name))
-        entries[place.name] = entry
-        store([(out, [str(Table(made, entries))])])
-        _tell(place.name, entry, sizes, as_json)
+        old = entries.get(place.name)
+        if retime and old:
+            found: Seconds = {}
+            wanted = list(old.sizes)
+            _time_again(old, place, bandwidth, search, found)
+        else:
+            found = _known(old, place, bandwidth)
+            wanted = sorted({*sizes, *(old.sizes if old else ())})
+            try:
+                _search(place, wanted, bandwidth, search, found)
+            except KeyboardInterrupt:
+                if not found:
+                    raise
+                _store(out, Table(made, entries | {place.name: _entry(wanted, found)}))
+                raise ValueError(
+                    f"interrupted: {out} keeps what was found, and the same command goes on"
+                ) from None
+        entries[place.name] = _entry(wanted, found)
+        _store(out, Table(made, entries))
+        _tell(place.name, entries[place.name], wanted, as_json)
     if not as_json:
         click.echo(f"wrote {out}")
+
+
+def _store(out: str, table: Table) -> None:
+    store([(out, [str(table)])])
 
 
 def _tell(name: str, entry: Entry, sizes: Iterable[int], as_json: bool) -> None:
@@ -134,7 +162,9 @@ def compare_command(
         network = network_of(place, bandwidth, "adaptive")
         entry = shipped().entries.get(place.name) if bandwidth == 400 else None
         if entry is None or not set(sizes) <= set(entry.sizes):
-            entry = _tuned(place, sizes, bandwidth, search, None)
+            found: Seconds = {}
+            _search(place, sizes, bandwidth, search, found)
+            entry = _entry(sizes, found)
         rows = [_row(entry, network, n) for n in sizes]
         if as_json:
             for r in rows:
@@ -143,35 +173,56 @@ def compare_command(
             _print(rows, f"{place.name}, {bandwidth:g} Gb/s: microseconds")
 
 
-def _tuned(
-    place: Topology, sizes: Iterable[int], bandwidth: float, search: Search, old: Entry | None
-) -> Entry:
-    """The entry of a topology, searched; published rivals first, so that they are in it too."""
-
-    def case(named: Named) -> Case:
-        return Case(place.name, *named, bandwidth, conditions=CONDITIONS)
-
-    before, known = (old.sizes, old.candidates) if old else ((), ())
-    found: Seconds = {
-        case((c.algorithm, c.options)): {
-            n: t for n, t in zip(before, c.seconds, strict=True) if t is not None
+def _known(entry: Entry | None, place: Topology, bandwidth: float) -> Seconds:
+    """What an entry holds."""
+    sizes, candidates = (entry.sizes, entry.candidates) if entry else ((), ())
+    return {
+        _case(place, bandwidth, (c.algorithm, c.options)): {
+            n: t for n, t in zip(sizes, c.seconds, strict=True) if t is not None
         }
-        for c in known
+        for c in candidates
     }
-    wanted = sorted({*sizes, *before})
+
+
+def _search(
+    place: Topology, sizes: list[int], bandwidth: float, search: Search, found: Seconds
+) -> None:
+    """Add what a search finds on a topology, and published rivals, whatever they take."""
+    rivals = replace(search, enough=0.0)  # all of them, to be compared with
+    for names, how in ((published(place.torus, later=True), rivals), (family(place.torus), search)):
+        cases = [_case(place, bandwidth, named) for named in names]
+        tune(cases, sizes, how, found, _progress_of(place))
+
+
+def _time_again(
+    entry: Entry, place: Topology, bandwidth: float, search: Search, found: Seconds
+) -> None:
+    """Add the times of an entry, simulated once more; what it leaves out stays left out."""
+    todo = [(case, n) for case, times in _known(entry, place, bandwidth).items() for n in times]
+    simulate_pairs(todo, search, found, _progress_of(place))
+
+
+def _case(place: Topology, bandwidth: float, named: Named) -> Case:
+    return Case(place.name, *named, bandwidth, conditions=CONDITIONS)
+
+
+def _progress_of(place: Topology) -> Callable[[str], None]:
+    """What shows a person each time that is found on a topology."""
 
     def tell(line: str) -> None:
         if sys.stderr.isatty():
             click.echo(f"{place.name} {line}", err=True)
 
-    rivals = replace(search, enough=0.0)  # all of them, to be compared with
-    before_us = [case(named) for named in published(place.torus, later=True)]
-    tune(before_us, wanted, rivals, found, tell)
-    tune([case(named) for named in family(place.torus)], wanted, search, found, tell)
+    return tell
+
+
+def _entry(sizes: Iterable[int], found: Seconds) -> Entry:
+    """The entry of the times that were found on one topology."""
+    sizes = tuple(sizes)
     return Entry(
-        tuple(wanted),
+        sizes,
         tuple(
-            Candidate(c.algorithm, c.options, tuple(ended(found[c].get(n)) for n in wanted))
+            Candidate(c.algorithm, c.options, tuple(ended(found[c].get(n)) for n in sizes))
             for c in sorted(found, key=lambda c: (c.algorithm, str(c.options)))
         ),
     )

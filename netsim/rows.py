@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from swing.files import store
+from swing.files import is_stream, store
 
 Row = dict[str, Any]
 MIRRORED = "mirrored_recursive_doubling"
@@ -68,13 +68,43 @@ def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
     """Write rows as CSV, all or nothing.
 
     Raises:
-        OSError: the file can not be written; what was there is then still there.
+        OSError: the file cannot be written; what was there is then still there.
     """
+    store([(path, [_csv_text(rows)])])
+
+
+class CsvFile:
+    """A CSV file to which rows are added, and which is whole at any time.
+
+    Args:
+        path: of the file, which is replaced by the first rows. A device or a pipe, such as
+            ``/dev/stdout``, gets each row once.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = path
+        self._rows: list[Row] = []
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Add rows with the columns of the first ones.
+
+        Raises:
+            OSError: the file cannot be written; what was there is then still there.
+        """
+        is_first = not self._rows
+        self._rows += rows
+        if is_first or not is_stream(self._path):
+            write_csv(self._path, self._rows)
+        else:
+            store([(self._path, [_csv_text(rows).partition("\n")[2]])])
+
+
+def _csv_text(rows: Sequence[Row]) -> str:
     text = io.StringIO()
     table = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    store([(path, [text.getvalue()])])
+    return text.getvalue()
 
 
 def read_csv(path: str | Path, needs: Iterable[str]) -> list[Row]:

@@ -6,20 +6,25 @@ A case is named, not built, so that any process can run it: with `concurrent.fut
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import starmap
 from signal import SIG_IGN, SIGINT, signal
 from typing import Any
 
 from netsim.checks import Blocked
 from netsim.flatten import Conditions
+from netsim.models import load
 from netsim.network import Network, paper_network
 from netsim.rows import Row
 from netsim.run import row, simulate
 from swing.algorithms import make
+from swing.compilation import quiet
 from swing.schedule import Schedule
 
 
@@ -94,7 +99,7 @@ def prune(cases: Sequence[Case], sizes: Sequence[int], most: float) -> dict[Case
     return found
 
 
-def sweep(todo: dict[Case, list[int]], jobs: int, tell: Callable[[str], object]) -> Iterator[Row]:
+def sweep(todo: dict[Case, list[int]], jobs: int, tell: Callable[[str], object]) -> Generator[Row]:
     """The rows of every case and size, as they come.
 
     Args:
@@ -110,35 +115,60 @@ def sweep(todo: dict[Case, list[int]], jobs: int, tell: Callable[[str], object])
 
 
 def _rows(todo: dict[Case, list[int]], jobs: int) -> Iterator[Row | str]:
-    if jobs == 1:
-        yield from (found for pair in todo.items() for found in _run(*pair))
+    pairs = [(case, n) for case, sizes in todo.items() for n in sizes]
+    compiled = {case.model for case in todo} - {"analytic"}
+    if jobs == 1 and not compiled:
+        yield from starmap(_run, pairs)
         return
-    with executor(jobs) as pool:
-        # A process runs all sizes of a case: what does not depend on size is made once.
-        for done in as_completed([pool.submit(_all, *pair) for pair in todo.items()]):
-            yield from done.result()
+    # A task for each row, so that what is finished is here when the sweep is interrupted; and
+    # other processes even for one job, because compiled code hears no Ctrl-C.
+    with executor(jobs, compiled) as pool:
+        for done in as_completed([pool.submit(_run, *pair) for pair in pairs]):
+            yield done.result()
 
 
-def _run(case: Case, sizes: Sequence[int]) -> Iterator[Row | str]:
-    for n in sizes:
-        try:
-            yield case.run(n)
-        except Blocked as error:
-            options = " ".join(str(v) for _, v in case.options)
-            name = f"{case.algorithm} {options}".strip()
-            yield f"{name} on {case.topology}, {n} bytes: {error}"
+def _run(case: Case, nbytes: int) -> Row | str:
+    try:
+        return case.run(nbytes)
+    except Blocked as error:
+        options = " ".join(str(v) for _, v in case.options)
+        name = f"{case.algorithm} {options}".strip()
+        return f"{name} on {case.topology}, {nbytes} bytes: {error}"
 
 
-def _all(case: Case, sizes: Sequence[int]) -> list[Row | str]:
-    return list(_run(case, sizes))
+@contextmanager
+def executor(jobs: int, models: Iterable[str]) -> Iterator[Executor]:
+    """Processes of this machine, or the ranks of ``python -m mpi4py.futures``.
 
+    An exception, such as Ctrl-C, ends the processes of this machine at once.
 
-def executor(jobs: int) -> Executor:
-    """Processes of this machine, or the ranks of ``python -m mpi4py.futures``."""
+    Args:
+        jobs: how many processes.
+        models: what they will run; compiled code is loaded here, before they are forked.
+    """
     # Loaded already by ``python -m mpi4py.futures``; then its workers are the other ranks.
     futures = sys.modules.get("mpi4py.futures")
-    if futures is None:
-        # Ctrl-C is for this process, which ends the others.
-        return ProcessPoolExecutor(jobs, initializer=signal, initargs=(SIGINT, SIG_IGN))
-    pool: Executor = futures.MPIPoolExecutor()
-    return pool
+    if futures is not None:
+        with futures.MPIPoolExecutor() as pool:
+            yield pool
+        return
+    for model in models:
+        load(model)
+    others = multiprocessing.active_children()
+    pool = ProcessPoolExecutor(jobs, initializer=_worker)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            if child not in others:
+                child.terminate()
+        raise
+    finally:
+        pool.shutdown()
+
+
+def _worker() -> None:
+    """Ctrl-C and warnings are for the first process, which ends the others."""
+    signal(SIGINT, SIG_IGN)
+    quiet()

@@ -74,13 +74,11 @@ def tune(
         leader = best(n)
         return leader is None or found[leader][n] > search.enough * bound[n]
 
-    with executor(search.jobs) as pool:
+    with executor(search.jobs, ("packet", "flow")) as pool:
 
         def run(pairs: Iterable[tuple[Case, int]]) -> None:
             todo = [(c, n) for c, n in dict.fromkeys(pairs) if n not in found.get(c, {})]
-            for case, n, seconds in _times(pool, todo, search.model):
-                found.setdefault(case, {})[n] = seconds
-                tell(f"{n} B, {case.algorithm} {dict(case.options)}: {seconds * 1e6:.3f} us")
+            _fill(pool, todo, search, found, tell)
 
         pairs = [(case, n) for case in cases for n in sizes]
         guess = {(case, n): t for case, n, t in _times(pool, pairs, lambda n: "analytic")}
@@ -99,6 +97,29 @@ def tune(
             if leader
         )
     return found
+
+
+def simulate_pairs(
+    pairs: Sequence[tuple[Case, int]],
+    search: Search,
+    found: Seconds,
+    tell: Callable[[str], None],
+) -> None:
+    """Simulate each case at its size, by the search's models, and put the seconds into found."""
+    with executor(search.jobs, ("packet", "flow")) as pool:
+        _fill(pool, pairs, search, found, tell)
+
+
+def _fill(
+    pool: Executor,
+    pairs: Sequence[tuple[Case, int]],
+    search: Search,
+    found: Seconds,
+    tell: Callable[[str], None],
+) -> None:
+    for case, n, seconds in _times(pool, pairs, search.model):
+        found.setdefault(case, {})[n] = seconds
+        tell(f"{n} B, {case.algorithm} {dict(case.options)}: {seconds * 1e6:.3f} us")
 
 
 def _times(

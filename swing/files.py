@@ -25,7 +25,7 @@ def store(files: Sequence[tuple[str | Path, Pieces]]) -> list[Path]:
     path: str | Path = ""
     try:
         for path, pieces in files:
-            if _is_stream(path):
+            if is_stream(path):
                 with open(path, "wb") as file:
                     file.writelines(_encoded(pieces))
                 continue
@@ -58,15 +58,15 @@ def check_writable(path: str | Path) -> None:
     Raises:
         OSError: there is no such folder, or it takes no files.
     """
-    if _is_stream(path) and os.access(path, os.W_OK):
+    if is_stream(path) and os.access(path, os.W_OK):
         return
     folder = Path(os.path.realpath(path)).parent
     if Path(path).is_dir() or not os.access(folder, os.W_OK):
         raise OSError(f"cannot write {path}: is {folder} a folder that you may write to?")
 
 
-def _is_stream(path: str | Path) -> bool:
-    """Whether it is there and no file; what a shell sends the output to is none, either."""
+def is_stream(path: str | Path) -> bool:
+    """Whether a path is a device or a pipe: there, but no file that could be replaced."""
     if str(path).startswith(("/dev/std", "/dev/fd/", "/proc/")):
         return os.path.exists(path)
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)

@@ -105,6 +105,19 @@ def test_every_shipped_candidate_can_be_made_and_wins_somewhere_or_is_a_rival():
             assert swing.choose(torus, n).seconds == ranked[0][0]
 
 
+@pytest.mark.parametrize("name", shipped().entries)
+def test_a_sample_of_the_shipped_times_is_what_a_simulation_says_today(name):
+    """The fastest at some sizes, under the conditions that the table states."""
+    made, entry = shipped().made, shipped().entries[name]
+    assert made["model"] == "packet up to 8 MiB, flow above; sync local, parts free"
+    sizes = (512, 2**21, 2**27) if swing.Torus.parse(name).size <= 256 else (512, 2**15)
+    for n in sizes:
+        seconds, winner = entry.ranked(n)[0]
+        model = "packet" if n <= 2**23 else "flow"
+        fresh = Case(name, winner.algorithm, winner.options, conditions=CONDITIONS).run(n, model)
+        assert fresh["seconds"] == pytest.approx(seconds, rel=1e-9), (n, winner)
+
+
 def winners(least, most):
     for name, entry in shipped().entries.items():
         torus = swing.Torus.parse(name)
@@ -172,6 +185,26 @@ def test_tune_writes_a_table_that_compare_and_choose_read(tmp_path, capsys):
     assert out.read_text() == before
     assert invoke(main, "netsim", [*words, "--bandwidth", "100"]) == 2
     assert "made otherwise" in capsys.readouterr().err
+
+
+def test_retime_simulates_what_a_table_holds_and_nothing_else(tmp_path, capsys):
+    out = tmp_path / "table.json"
+    words = ["tune", "--out", str(out)]
+    place = ["--topology", "torus:2x4", "--sizes", "32B,64KiB"]
+    assert invoke(main, "netsim", [*words, *place]) == 0
+    right = Table.read(out.read_text())
+    stale = Entry(
+        right.entries["torus:2x4"].sizes,
+        tuple(
+            c._replace(seconds=tuple(t and t / (i + 2) for t in c.seconds))
+            for i, c in enumerate(right.entries["torus:2x4"].candidates)
+        ),
+    )
+    out.write_text(str(Table(right.made, {"torus:2x4": stale})))
+    assert invoke(main, "netsim", [*words, "--retime"]) == 0
+    assert out.read_text() == str(right)
+    assert invoke(main, "netsim", [*words, "--retime", "--topology", "torus:5"]) == 2
+    assert "has no torus:5" in capsys.readouterr().err
 
 
 MEASURED = {

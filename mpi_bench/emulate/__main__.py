@@ -16,7 +16,7 @@ from mpi_bench.emulate.namespaces import destroy, emulated, leftovers, requireme
 from mpi_bench.emulate.study import NATIVE, Row, Study, cases, measure
 from mpi_bench.emulate.wiring import check
 from netsim.options import Number
-from netsim.rows import read_csv, write_csv
+from netsim.rows import CsvFile, read_csv
 from netsim.sizes import format_size, parse_sizes
 from netsim.topology import Grid, topology
 from swing import ALGORITHMS, Torus
@@ -72,9 +72,7 @@ def main(
         raise ValueError(f"--rate goes from {RATES[0]:g} to {RATES[1]:g} Mbit/s, not {rate:g}")
     if path:
         check_writable(path)
-    rows = _run(torus, rate, study, as_json)
-    if path:
-        write_csv(path, rows)
+    rows = _run(torus, rate, study, as_json, CsvFile(path) if path else None)
     if not as_json:
         _show(table(rows))
 
@@ -105,13 +103,15 @@ def _study(
     return Study(tuple(ours), tuple(sizes), chosen, tuple(auto), *limits)
 
 
-def _run(torus: Torus, rate: float, study: Study, as_json: bool) -> list[Row]:
+def _run(torus: Torus, rate: float, study: Study, as_json: bool, file: CsvFile | None) -> list[Row]:
     rows: list[Row] = []
     place = topology(torus.name)
     assert isinstance(place, Grid)
     with emulated(place, rate * 1e6) as emulation:
         for row in measure(emulation, study, _tell):
             rows.append(row)
+            if file:  # now, so that an interrupted run keeps it
+                file.add([row])
             if as_json:
                 click.echo(json.dumps(row))
             else:

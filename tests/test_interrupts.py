@@ -1,0 +1,106 @@
+"""An interrupted command ends at once and keeps what it has finished."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import pytest
+
+import netsim.best
+from mpi_bench.launcher import command
+from netsim.__main__ import main
+from netsim.rows import CsvFile, read_csv
+from swing.cli import invoke
+from swing.table import Table
+
+
+def interrupted(argv, path, whole_group):
+    """Run a command, press Ctrl-C once it has written a file: status, standard error, rows."""
+    job = subprocess.Popen(
+        argv,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell that starts something in the background has it ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        end = time.monotonic() + 120
+        while not path.exists() and time.monotonic() < end and job.poll() is None:
+            time.sleep(0.05)
+        assert job.poll() is None, job.communicate()
+        (os.killpg if whole_group else os.kill)(job.pid, signal.SIGINT)
+        _, error = job.communicate(timeout=30)  # all rows would take minutes
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGKILL)
+    return job.returncode, error, read_csv(path, ["algorithm", "nbytes", "seconds"])
+
+
+@pytest.mark.parametrize("whole_group", [False, True], ids=["kill", "terminal"])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_sweep_keeps_its_rows(tmp_path, jobs, whole_group):
+    path = tmp_path / "rows.csv"
+    code = (
+        "import sys, netsim.__main__ as n; n.SAVE_SECONDS = 0.0;"
+        "from swing.cli import invoke; sys.exit(invoke(n.main, 'python -m netsim', sys.argv[1:]))"
+    )
+    words = ["sweep", "--topology", "torus:64x64", "--model", "packet", "--jobs", str(jobs)]
+    argv = [sys.executable, "-c", code, *words, "--csv", str(path)]
+    status, error, rows = interrupted(argv, path, whole_group)
+    assert status == 2
+    assert error.splitlines()[-1].startswith(f"error: interrupted after {len(rows)} of ")
+    assert "Traceback" not in error
+    assert all(float(r["seconds"]) > 0 for r in rows)
+
+
+def test_a_benchmark_keeps_its_rows(tmp_path):
+    pytest.importorskip("mpi4py")
+    path = tmp_path / "rows.csv"
+    argv, environment = command(2, [sys.executable, "-m", "mpi_bench"])
+    words = ["--sizes", "32B:512MiB:x2", "--algorithm", "mpi", "--csv", str(path)]
+    argv = ["env", *(f"{k}={v}" for k, v in environment.items()), *argv, *words]
+    _, _, rows = interrupted(argv, path, whole_group=True)
+    assert 0 < len(rows) < 25
+
+
+def test_tune_keeps_the_times_it_has_found(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "table.json"
+    words = ["tune", "--topology", "torus:2x2", "--sizes", "32B,1MiB", "--out", str(out)]
+    search = netsim.best.tune
+
+    def first_half(cases, *more):
+        search(cases, *more)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(netsim.best, "tune", first_half)
+    assert invoke(main, "netsim", words) == 2
+    error = capsys.readouterr().err
+    assert "the same command goes on" in error
+    assert len(error.splitlines()) == 1
+    partial = Table.read(out.read_text()).entries["torus:2x2"]
+    monkeypatch.setattr(netsim.best, "tune", search)
+    assert invoke(main, "netsim", words) == 0
+    whole = Table.read(out.read_text()).entries["torus:2x2"]
+    assert {c.algorithm for c in partial.candidates} < {c.algorithm for c in whole.candidates}
+
+
+def test_rows_are_added_to_a_file_and_follow_each_other_in_a_pipe(tmp_path):
+    rows = [{"a": 1, "b": 2}, {"a": 3, "b": 4}]
+    file, fifo = tmp_path / "rows.csv", tmp_path / "fifo"
+    file.write_text("older")
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    for path in (file, fifo):
+        table = CsvFile(path)
+        for r in rows:
+            table.add([r])
+    assert file.read_text() == "a,b\n1,2\n3,4\n"
+    assert os.read(reader, 100) == b"a,b\n1,2\n3,4\n"
+    os.close(reader)
