@@ -8,7 +8,7 @@ SHELL := bash
 export MPIEXEC = $(CURDIR)/.venv/bin/mpiexec.gforker
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo emulate test test-openmpi test-mpi4py lint bench results best docs clean
+.PHONY: help demo emulate test test-openmpi test-oldest test-mpi4py lint bench results best docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,19 @@ test-openmpi: export PRTE_MCA_rmaps_default_mapping_policy = :oversubscribe
 test-openmpi: .venv-openmpi/.stamp  ## the MPI tests under Open MPI
 	.venv-openmpi/bin/python -m pytest tests/test_under_mpi.py tests/test_export_peers.py -k 'ranks or open_mpi'
 
+# Wheels of the oldest versions exist up to Python 3.13. Newer packages that these need may find
+# them deprecated, which no change here could mend.
+test-oldest: export MPIEXEC = $(CURDIR)/.venv-oldest/bin/mpiexec.gforker
+test-oldest:  ## the command lines, each model and two ranks on the oldest versions allowed
+	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 14))'; then \
+	    echo "$(PYTHON) is newer than the oldest versions of the dependencies: nothing is tested"; \
+	else \
+	    $(MAKE) .venv-oldest/.stamp && \
+	    .venv-oldest/bin/python -m pytest -W ignore::DeprecationWarning \
+	        tests/test_command_lines.py tests/test_golden.py tests/test_plot.py \
+	        tests/test_mpi_bench.py::test_rows_are_json_and_csv_and_right; \
+	fi
+
 lint: .venv/.stamp  ## ruff and mypy
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
@@ -67,16 +80,19 @@ emulate: .venv/.stamp  ## measure an emulated torus for results/emulated/ (Linux
 	.venv/bin/python results/emulated/make.py
 
 clean:  ## remove the environments, demo/ and caches
-	rm -rf .venv .venv-openmpi .venv-docs docs/_build demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-openmpi .venv-oldest .venv-docs docs/_build demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find swing netsim mpi_bench tests results -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.stamp: wanted = -e '.[mpi,plot]' --group dev
 .venv-openmpi/.stamp: wanted = -e '.[openmpi,plot]' --group test
+.venv-oldest/.stamp: wanted = -e '.[mpi,plot]' --group test
 .venv-docs/.stamp: wanted = -e '.[mpi,plot]' --group docs
+.venv/.stamp .venv-openmpi/.stamp .venv-docs/.stamp: constraints = constraints.txt
+.venv-oldest/.stamp: constraints = $*/oldest.txt
 
 # Always from nothing, so that no version outlives its pin, and gone again after a failure.
 # Debian keeps ensurepip in a package of its own, so that venv can be there and still make no pip.
-.venv/.stamp .venv-openmpi/.stamp .venv-docs/.stamp: %/.stamp: pyproject.toml constraints.txt
+.venv/.stamp .venv-openmpi/.stamp .venv-oldest/.stamp .venv-docs/.stamp: %/.stamp: pyproject.toml constraints.txt
 	@set -e; \
 	fail() { echo "make: $$1" >&2; exit 1; }; \
 	has() { $(PYTHON) -c "import $$1" 2>/dev/null; }; \
@@ -90,5 +106,6 @@ clean:  ## remove the environments, demo/ and caches
 	else fail "$(PYTHON) can make no environment: apt-get install python3-venv, then again"; fi; \
 	echo "Installing the pinned packages into $* (about half a minute) ..."; \
 	$*/bin/python -m pip install -q -c constraints.txt pip; \
-	$*/bin/python -m pip install -q -c constraints.txt --build-constraint constraints.txt $(wanted); \
+	$*/bin/python tests/oldest.py >$*/oldest.txt; \
+	$*/bin/python -m pip install -q -c $(constraints) --build-constraint $(constraints) $(wanted); \
 	touch $@; trap - EXIT

@@ -129,9 +129,8 @@ def _check_writable(path: str | None, comm: MPI.Intracomm) -> None:
 def _progress(comm: MPI.Intracomm) -> Progress:
     # On a terminal the rows themselves show how far it is; a bar is for rows that go to a file.
     shown = comm.rank == 0 and sys.stderr.isatty() and not sys.stdout.isatty()
-    return Progress(
-        console=Console(stderr=True), redirect_stdout=False, transient=True, disable=not shown
-    )
+    console = Console(stderr=True, quiet=not shown)  # older rich ends a disabled bar with a newline
+    return Progress(console=console, redirect_stdout=False, transient=True, disable=not shown)
 
 
 def run() -> int:

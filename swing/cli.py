@@ -16,7 +16,7 @@ from swing.select import schedule
 from swing.torus import Torus
 
 
-class Parsed(click.ParamType[Any]):
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
     """An option whose text a function reads; what the function refuses is a usage error."""
 
     def __init__(self, name: str, read: Callable[[str], Any]) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.oldest import constraints
 
 ROOT = Path(__file__).parent.parent
 COMMAND_LINES = {
@@ -56,3 +59,11 @@ def test_import_starts_no_mpi():
     code = "import sys, swing, netsim; print([m for m in ('mpi4py', 'cupy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_dependency_states_a_lower_bound_that_can_be_tested():
+    lines = constraints((ROOT / "pyproject.toml").read_text())
+    assert len(lines) >= 14
+    assert all(re.fullmatch(r"[\w.-]+==[\d.]+", line) for line in lines)
+    with pytest.raises(ValueError, match="click has no lower bound"):
+        constraints((ROOT / "pyproject.toml").read_text().replace('"click>=8.2"', '"click"'))
