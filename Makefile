@@ -44,7 +44,7 @@ test-openmpi: export OMPI_ALLOW_RUN_AS_ROOT = 1
 test-openmpi: export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
 test-openmpi: export PRTE_MCA_rmaps_default_mapping_policy = :oversubscribe
 test-openmpi: .venv-openmpi/.stamp  ## the MPI tests under Open MPI
-	.venv-openmpi/bin/python -m pytest tests/test_under_mpi.py tests/test_export_peers.py -k 'ranks or open_mpi'
+	.venv-openmpi/bin/python -m pytest tests/test_under_mpi.py tests/test_format_peers.py -k 'ranks or open_mpi'
 
 # Wheels of the oldest versions exist up to Python 3.13. Newer packages that these need may find
 # them deprecated, which no change here could mend.

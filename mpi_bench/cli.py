@@ -16,18 +16,18 @@ from mpi4py import MPI
 from rich.console import Console
 from rich.progress import Progress
 
+from mpi_bench.formats import STYLES, nccl, osu
 from mpi_bench.machine import machine
 from mpi_bench.measure import SECONDS, measure
 from mpi_bench.methods import methods
 from mpi_bench.options import counts, fit, use_gpu
 from mpi_bench.problem import DTYPES, REDUCTIONS, Problem
 from mpi_bench.report import HEAD, Row, line, more
-from mpi_bench.styles import STYLES, nccl, osu
 from netsim.rows import CsvFile
 from netsim.sizes import parse_sizes
 from swing import Torus
 from swing.cli import Parsed, spelt
-from swing.files import check_writable
+from swing.formats.files import check_writable
 
 
 @click.command()

@@ -12,7 +12,7 @@ from mpi4py import MPI
 import swing
 from mpi_bench.methods import Method
 from mpi_bench.problem import Problem
-from swing.executor import device
+from swing.executor.gpu import device
 
 # Rounds, where their number is not given: for so many seconds, within these limits.
 SECONDS, FEWEST, MOST = 1.0, 3, 200

@@ -11,9 +11,10 @@ from mpi4py import MPI
 import swing
 from mpi_bench.problem import Vector
 from swing.algorithms import variants
-from swing.executor import allreduce, device
-from swing.family import family
-from swing.table import Options
+from swing.executor import allreduce
+from swing.executor.gpu import device
+from swing.select.candidates import family
+from swing.select.table import Options
 
 GROUPS = ("all", "family", "auto", "mpi")
 Run = Callable[[MPI.Intracomm, Vector | None, Vector, MPI.Op], object]

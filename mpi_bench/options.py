@@ -8,8 +8,8 @@ from mpi4py import MPI
 
 from netsim.sizes import format_size
 from swing import Torus
-from swing.executor import device
-from swing.executor.shape import shape_of
+from swing.executor.gpu import device
+from swing.executor.session.infer_torus import shape_of
 
 
 def fit(torus: Torus | None, comm: MPI.Intracomm) -> Torus:

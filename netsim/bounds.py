@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from netsim.checks import check_size
 from netsim.network import Network
-from netsim.topology.graph import GraphTopology
+from netsim.topologies.graph import GraphTopology
 
 
 def lower_bound(network: Network, nbytes: int) -> float:

@@ -10,8 +10,9 @@ from functools import cached_property
 import numpy as np
 
 from netsim.checks import check_number
-from netsim.routing import TIES
-from netsim.topology import GraphTopology, Topology, topology
+from netsim.topologies.graph import GraphTopology
+from netsim.topologies.names import Topology, topology
+from netsim.topologies.ties import TIES
 
 ARRIVALS = ("tail", "head")
 
@@ -41,7 +42,7 @@ class Network:
             see `netsim.models.packet` (packet model).
         gamma: of reducing one byte. Parts that do not run in lockstep reduce, as they receive, at
             the same time.
-        ties: the rule for messages to a peer half a ring away, see `netsim.routing.TIES`.
+        ties: the rule for messages to a peer half a ring away, see `netsim.topologies.ties.TIES`.
         slow: the fraction of its bandwidth that the link from one node to another has left.
 
     Raises:
@@ -145,11 +146,6 @@ class Network:
             + (hops if routers is None else routers) * self.router_latency
             + hops * self.flit_bytes / self.bandwidth
         )
-
-    def _repr_html_(self) -> str:
-        from netsim.picture import network_html
-
-        return network_html(self)
 
 
 def paper_network(

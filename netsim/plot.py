@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path as Curve
 from matplotlib.ticker import FuncFormatter
 
-from netsim.picture import circle, lane, lanes_of, places
+from netsim.display import circle, lane, lanes_of, places
 from netsim.rows import Row, fastest, read_csv, swing_gain
 from netsim.sizes import format_size
-from netsim.topology import KINDS as TOPOLOGIES
-from netsim.topology import topology
+from netsim.topologies.names import KINDS as TOPOLOGIES
+from netsim.topologies.names import topology
 from swing.torus import Torus
 
 # Okabe and Ito's colours, told apart by the colour-blind; a marker each for print.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from swing.files import is_stream, store
+from swing.formats.files import is_stream, store
 
 Row = dict[str, Any]
 MIRRORED = "mirrored_recursive_doubling"

@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from netsim.checks import check_size
-from netsim.flatten import Conditions
-from netsim.load import check_dims, congestion, link_load, traffic
 from netsim.models import MODELS
 from netsim.network import Network
-from swing.schedule import Message, Schedule
+from netsim.traffic.load import check_dims, congestion, link_load, traffic
+from netsim.traffic.message_graph import Conditions
+from swing.schedules.schedule import Schedule
+from swing.schedules.step import Message
 
 
 class Bottleneck(NamedTuple):
@@ -97,11 +98,6 @@ class Run:
             f"{self.seconds * 1e6:.4g} us, {self.model} model>"
         )
 
-    def _repr_html_(self) -> str:
-        from netsim.picture import run_html
-
-        return run_html(self)
-
 
 def simulate(
     schedule: Schedule,
@@ -124,13 +120,14 @@ def simulate(
         nbytes: size of the vector on each rank, in bytes.
         model: a key of `netsim.models.MODELS`.
         seed: for random ties and skew.
-        sync: when a rank begins its next step, see `netsim.flatten.SYNC`; the analytic model
-            always waits for all ranks.
-        parts: when the parts of a schedule meet, see `netsim.flatten.PARTS`; likewise.
+        sync: when a rank begins its next step, see `netsim.traffic.message_graph.SYNC`; the
+            analytic model always waits for all ranks.
+        parts: when the parts of a schedule meet, see `netsim.traffic.message_graph.PARTS`;
+        likewise.
         skew: ranks start at random within so many seconds.
         delay: seconds that a rank needs for each message it receives, by rank: slow ranks.
         fold: whether nodes that are alike are followed once (flow and packet model); what comes
-            out is the same, but for adaptive ties: see `netsim.fold`.
+            out is the same, but for adaptive ties: see `netsim.traffic.symmetry`.
 
     Raises:
         ValueError: dimensions that differ, a size or a number of ranks that the model can not

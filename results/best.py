@@ -1,8 +1,8 @@
 """``make best``: the fastest schedule found for every torus and size, and how near the bound it is.
 
-Fills the selection table that ships (`swing/tables/paper.json`) by ``python -m netsim tune``, and
-writes BEST.md and its figures from it. What the table holds already is not simulated again:
-remove a torus from it, or the file, to begin anew.
+Fills the selection table that ships (`swing/select/tables/paper.json`) by ``python -m netsim
+tune``, and writes BEST.md and its figures from it. What the table holds already is not simulated
+again: remove a torus from it, or the file, to begin anew.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from netsim import lower_bound, paper_network  # noqa: E402
 from netsim.rows import read_csv  # noqa: E402
 from netsim.sizes import format_size  # noqa: E402
 from swing import Torus  # noqa: E402
-from swing.family import published  # noqa: E402
-from swing.table import Entry, Table  # noqa: E402
+from swing.select.candidates import published  # noqa: E402
+from swing.select.table import Entry, Table  # noqa: E402
 
-TABLE = HERE.parent / "swing" / "tables" / "paper.json"
+TABLE = HERE.parent / "swing" / "select" / "tables" / "paper.json"
 PAPER = ["8x8", "16x16", "32x32", "8x8x8", "64x16", "128x8", "256x4", "64x64", "8x8x8x8",
          "128x128"]  # fmt: skip
 MORE = ["16x16x16", "10x10", "12x20", "5x5x5", "32x8x4", "4x4", "2x4", "4x8", "2x2x2", "4x4x4",

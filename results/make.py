@@ -138,13 +138,13 @@ HEAD = """# Results
 Written by `make results`. Each figure is made by the commands beside it, run in this folder as
 `python -m netsim …`; `data/` holds their rows, `paper/` the paper's points. Network: the paper's
 (400 Gb/s, 100 ns links, 300 ns routers, adaptive ties), packet model up to 32 MiB, flow model
-above. Nodes that are alike are followed once (`netsim.fold`). Parts run free of each other; a rank
-begins its next step when it has received what it should and has sent what it should. Packets count
-with their heads, and messages have a header, as in the paper's simulator. Variants of an algorithm
-are merged, the better one counts;
-of a run of equal steps the first 16 are followed (`netsim.flatten.KEEP`). No constant is fitted
-but the two of HammingMesh, from three runtimes of 32 B (`netsim/topology/hamming_mesh.py`).
-How long simulating takes: SPEED.md. Real allreduces beside MPI's own: EXECUTOR.md.
+above. Nodes that are alike are followed once (`netsim.traffic.symmetry`). Parts run free of each
+other; a rank begins its next step when it has received what it should and has sent what it should.
+Packets count with their heads, and messages have a header, as in the paper's simulator. Variants of
+an algorithm are merged, the better one counts; of a run of equal steps the first 16 are followed
+(`netsim.traffic.message_graph.KEEP`). No constant is fitted but the two of HammingMesh, from three
+runtimes of 32 B (`netsim/topologies/hamming_mesh.py`). How long simulating takes: SPEED.md. Real
+allreduces beside MPI's own: EXECUTOR.md.
 
 """
 

@@ -15,7 +15,7 @@ sys.path.insert(0, str(HERE.parent))
 from netsim import paper_network, simulate  # noqa: E402  all found beside this folder
 from netsim.rows import Row, write_csv  # noqa: E402
 from swing import Torus, schedule  # noqa: E402
-from swing.family import Named, family  # noqa: E402
+from swing.select.candidates import Named, family  # noqa: E402
 
 OUT = HERE / "data" / "overhead.csv"
 PLACES = [(16, 16), (64, 64)]

@@ -60,7 +60,8 @@ TEXT = """# Speed
 Written by `python results/speed.py`; rows in `data/speed.csv`. Swing, bandwidth-optimal, 2 MiB.
 Wall seconds of building and simulating a schedule, median of {rounds}, in a process of its own
 whose compiled code is loaded; memory is the most that process held, Python and all libraries
-included. "Every node" is without `netsim.fold`, which follows one of all nodes that are alike.
+included. "Every node" is without `netsim.traffic.symmetry`, which follows one of all nodes that are
+alike.
 
 {table}
 

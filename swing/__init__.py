@@ -1,15 +1,18 @@
 """Allreduce schedules for torus networks, and an allreduce that runs them."""
 
+from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from swing import executor, machines
+from swing import display, executor, placement
 from swing.algorithms import ALGORITHMS
-from swing.correctness import Report, ScheduleError, verify
-from swing.deadlock import deadlock
 from swing.executor import alloc, allreduce, explain
-from swing.schedule import Op, Schedule, Step
-from swing.select import choose, schedule
+from swing.schedules.schedule import Schedule
+from swing.schedules.step import Op, Step
+from swing.select.choose import choose, schedule
 from swing.torus import Torus
+from swing.verification.deadlock import deadlock
+from swing.verification.proof import Report, ScheduleError, verify
 
 if TYPE_CHECKING:
     from swing.executor.comm import Comm as Comm
@@ -26,15 +29,23 @@ __all__ = [
     "allreduce",
     "choose",
     "deadlock",
+    "display",
     "explain",
-    "machines",
+    "placement",
     "schedule",
     "verify",
 ]
 
+_OLD_NAMES = ("compose", "export", "line", "machines")
+"""Modules that have moved: see `swing.deprecated`."""
+
 
 def __getattr__(name: str) -> Any:
-    """``swing.Comm`` is a class of mpi4py's: it is made when it is asked for, with MPI."""
+    """``swing.Comm`` is derived from mpi4py's class when it is first asked for, and needs MPI."""
     if name == "Comm":
         return executor.load("comm").Comm
+    if name == "__version__":
+        return version("torus-swing")
+    if name in _OLD_NAMES:
+        return import_module(f"swing.{name}")
     raise AttributeError(f"module 'swing' has no attribute {name!r}")

@@ -11,14 +11,14 @@ from typing import Any
 import click
 import numpy as np
 
-from swing import export
+from swing import formats
 from swing.cli import Parsed, invoke, named_schedule, parse_size, schedule_options
-from swing.correctness import ScheduleError
-from swing.correctness import verify as prove
-from swing.export.rules import chosen
-from swing.files import store
-from swing.schedule import spell
+from swing.formats.files import store
+from swing.formats.rules import chosen
+from swing.schedules.step import spell
 from swing.torus import Torus
+from swing.verification.proof import ScheduleError
+from swing.verification.proof import verify as prove
 
 TORUS = click.option("--topology", "torus", type=Parsed("torus", Torus.parse),
                      help="Such as torus:4x4.")  # fmt: skip
@@ -96,7 +96,7 @@ def verify(torus: Torus | None, as_json: bool, **options: Any) -> int:
 @main.command("export")
 @TORUS
 @schedule_options
-@click.option("--format", "format", type=click.Choice([*export.FORMATS, *export.TABLES]),
+@click.option("--format", "format", type=click.Choice([*formats.FORMATS, *formats.TABLES]),
               help="By default what the end of --out says.")  # fmt: skip
 @click.option("--nbytes", type=Parsed("size", parse_size), default="1MiB", show_default=True,
               help="Of the vector, for formats that have bytes.")  # fmt: skip
@@ -113,31 +113,31 @@ def export_command(
 ) -> None:  # fmt: skip
     """Write a schedule in another tool's format, or a selection table of another library.
 
-    Each format says what it loses: python -m pydoc swing.export.goal, and so on.
+    Each format says what it loses: python -m pydoc swing.formats.goal, and so on.
     """
     if not format and not out:
-        raise ValueError(f"say which --format: {', '.join(export.FORMATS | export.TABLES)}")
-    kind = format or export.format_of(out or "")
+        raise ValueError(f"say which --format: {', '.join(formats.FORMATS | formats.TABLES)}")
+    kind = format or formats.format_of(out or "")
     if options["algorithm"] == "auto":
         options["nbytes"] = nbytes
-    if kind in export.TABLES:
+    if kind in formats.TABLES:
         if torus is None or any(value is not None for value in options.values()):
             raise ValueError("a selection table is for a topology: name that, and no schedule")
         library = Path(base).read_bytes() if base else None
-        text = export.table(chosen(torus, machine), kind, torus.size, library)
+        text = formats.table(chosen(torus, machine), kind, torus.size, library)
     elif kind == "chakra":
         if out is None:
             raise ValueError("chakra is a file a rank: say --out PREFIX")
         text = None
     else:
-        text = export.text(named_schedule(torus, **options), kind, nbytes)
-    row = {"format": kind, "what": (export.FORMATS | export.TABLES)[kind]}
+        text = formats.text(named_schedule(torus, **options), kind, nbytes)
+    row = {"format": kind, "what": (formats.FORMATS | formats.TABLES)[kind]}
     if out is None:
         whole = "".join(text or ())
         click.echo(json.dumps(row | {"text": whole}) if as_json else whole, nl=as_json)
         return
     if text is None:
-        files = export.write(named_schedule(torus, **options), out, kind, nbytes)
+        files = formats.write(named_schedule(torus, **options), out, kind, nbytes)
     else:
         files = store([(out, text)])
     if as_json:

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from swing import export
+from swing import formats
 from swing.algorithms import ALGORITHMS, make, variants
-from swing.schedule import Schedule
-from swing.select import schedule
+from swing.schedules.schedule import Schedule
+from swing.select.choose import schedule
 from swing.torus import Torus
 
 
@@ -99,7 +99,7 @@ def named_schedule(
     if source is not None:
         for name in ["algorithm"] * (algorithm is not None) + list(given):
             raise ValueError(f"--from brings a schedule: leave out --{name}")
-        return export.read(source, torus=torus)
+        return formats.read(source, torus=torus)
     if torus is None:
         raise click.UsageError("Missing option '--topology', or '--from'.")
     return schedule(algorithm or "swing", torus, **given)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import swing
 from swing.algorithms import variants
-from swing.schedule import Schedule
+from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
 SHAPES = [

@@ -16,20 +16,20 @@ import time
 from functools import partial
 
 import swing
-from swing.export import (
+from swing.formats import (
     chakra,
     goal,
     mpich,
     msccl,
     msccl_reader,
-    native,
+    native_json,
     nccl,
     openmpi,
     smpi,
     steps,
-)  # fmt: skip
-from swing.export.rules import Rule
-from tests.test_export import FOREIGN, GENERIC, PIPELINE, element
+)
+from swing.formats.rules import Rule
+from tests.test_formats import FOREIGN, GENERIC, PIPELINE, element
 
 LIMIT = 20  # seconds of processor time for one file, which needs milliseconds: else it hangs
 TOKENS = [
@@ -73,7 +73,7 @@ def seeds(format):
     made = list(small())
     fused = PIPELINE.format(a=element(0, "s") + element(1, "r"), b=element(0, "rrcs")).encode()
     return {
-        "json": lambda: [whole(native.write(s)) for s in made],
+        "json": lambda: [whole(native_json.write(s)) for s in made],
         "msccl": lambda: [whole(msccl.write(s)) for s in made[:3]] + [fused],
         "steps": lambda: [whole(steps.write(s, 99)) for s in made] + [FOREIGN["steps"]],
         "goal": lambda: [whole(goal.write(s, 99)) for s in made[:2]] + [FOREIGN["goal"]] * 2,
@@ -86,7 +86,7 @@ def seeds(format):
 
 
 READERS = {
-    "json": native.read, "msccl": msccl_reader.read, "steps": steps.read, "goal": goal.read,
+    "json": native_json.read, "msccl": msccl_reader.read, "steps": steps.read, "goal": goal.read,
     "smpi": smpi.read, "chakra": read_chakra, "mpich": partial(mpich.read, ranks=16),
     "openmpi": partial(openmpi.read, ranks=16), "nccl": partial(nccl.read, ranks=16),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Host memory that is told to be a GPU's, and as much of CuPy as `swing.executor.device` uses."""
+"""Host memory that claims to be a GPU's, and what `swing.executor.gpu` uses of CuPy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 from mpi4py import MPI
 
-from swing.executor import device, direct
+from swing.executor.gpu import device, gpu_aware
 
 
 class OnDevice:
@@ -252,5 +252,5 @@ def install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy.cuda", cupy.cuda)
     monkeypatch.setitem(sys.modules, "cupyx", cupyx)
     monkeypatch.setattr(device, "is_device_memory", lambda address: True)
-    direct.kernel_of.cache_clear()
+    gpu_aware.kernel_of.cache_clear()
     return cupy

@@ -45,8 +45,8 @@ def test_verify(benchmark, variant, dims):
 @pytest.mark.benchmark(group="plan")
 def test_plan_of_one_rank(benchmark, name, dims, nbytes):
     pytest.importorskip("mpi4py.MPI", exc_type=(ImportError, RuntimeError))
-    from swing.executor.plan import compile_plan
-    from swing.executor.view import view
+    from swing.executor.plan.order import view
+    from swing.executor.plan.plan import compile_plan
 
     torus, given = swing.Torus.parse(dims), {"nbytes": nbytes} if name == "auto" else {}
 

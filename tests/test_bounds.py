@@ -10,7 +10,7 @@ import pytest
 import netsim
 import swing
 from netsim.models import MODELS
-from netsim.topology.graph import graph
+from netsim.topologies.graph import graph
 from tests.cases import schedules
 
 PLACES = ["torus:3x3", "torus:5", "torus:2x3", "mesh:6", "hx2mesh:2x4", "hyperx:3x3"]

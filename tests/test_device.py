@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from swing.executor import device
+from swing.executor.gpu import device
 
 MPI = pytest.importorskip("mpi4py.MPI", exc_type=(ImportError, RuntimeError))
 
@@ -70,7 +70,7 @@ def test_mpi_that_is_aware_of_gpus_is_told_addresses(cupy, monkeypatch):
 
 
 def test_the_libraries_of_the_quick_start_do_not_read_gpu_memory():
-    from swing.executor.library import knows_gpus
+    from swing.executor.mpi_abi import knows_gpus
 
     assert knows_gpus() is False
 

@@ -14,17 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import swing
-from swing.compose import parallel
-from swing.executor.instruction import RECV, SCRATCH, SEND, Do
-from swing.executor.plan import compile_plan
-from swing.executor.view import view
-from swing.schedule import Op, Schedule, Step, one_block
+from swing.build.combine import parallel
+from swing.executor.plan.instruction import RECV, SCRATCH, SEND, Do
+from swing.executor.plan.order import view
+from swing.executor.plan.plan import compile_plan
+from swing.schedules.blocks import one_block
+from swing.schedules.schedule import Schedule
+from swing.schedules.step import Op, Step
 from tests.cases import SHAPES, schedules
 
 MPI = pytest.importorskip("mpi4py.MPI", exc_type=(ImportError, RuntimeError))
 
 from swing.executor import allreduce, explain  # noqa: E402
-from swing.executor.buffers import vectors  # noqa: E402
+from swing.executor.buffers.specs import vectors  # noqa: E402
 
 SMALL = [dims for dims in SHAPES if math.prod(dims) <= 8]
 shapes = st.lists(st.integers(1, 5), min_size=1, max_size=3).filter(lambda d: math.prod(d) <= 30)

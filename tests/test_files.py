@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from swing.files import check_writable, store
+from swing.formats.files import check_writable, store
 
 
 def pieces(*some, error=None):
@@ -56,7 +56,10 @@ def test_links_and_pipes_stay_what_they_are(tmp_path):
 
 @pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="has no such device")
 def test_standard_output_is_one_too(tmp_path):
-    code = "from swing.files import *; p = '/dev/stdout'; check_writable(p); store([(p, ['x'])])"
+    code = (
+        "from swing.formats.files import check_writable, store;"
+        "p = '/dev/stdout'; check_writable(p); store([(p, ['x'])])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout == b"x"
     assert os.path.islink("/dev/stdout")

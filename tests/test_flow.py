@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netsim.messages import Messages
 from netsim.models.flow import flow_times
+from netsim.traffic.messages import Messages
 
 with open(Path(__file__).parent / "data" / "simgrid.csv", newline="") as file:
     SIMGRID = list(csv.DictReader(file))

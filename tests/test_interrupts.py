@@ -11,12 +11,12 @@ from contextlib import suppress
 
 import pytest
 
-import netsim.best
+import netsim.cli.tune_command
 from mpi_bench.launcher import command
 from netsim.__main__ import main
 from netsim.rows import CsvFile, read_csv
 from swing.cli import invoke
-from swing.table import Table
+from swing.select.table import Table
 
 
 def interrupted(argv, path, whole_group):
@@ -48,7 +48,7 @@ def interrupted(argv, path, whole_group):
 def test_a_sweep_keeps_its_rows(tmp_path, jobs, whole_group):
     path = tmp_path / "rows.csv"
     code = (
-        "import sys, netsim.__main__ as n; n.SAVE_SECONDS = 0.0;"
+        "import sys, netsim.__main__ as n, netsim.cli.sweep_command as c; c.SAVE_SECONDS = 0.0;"
         "from swing.cli import invoke; sys.exit(invoke(n.main, 'python -m netsim', sys.argv[1:]))"
     )
     words = ["sweep", "--topology", "torus:64x64", "--model", "packet", "--jobs", str(jobs)]
@@ -73,19 +73,19 @@ def test_a_benchmark_keeps_its_rows(tmp_path):
 def test_tune_keeps_the_times_it_has_found(tmp_path, monkeypatch, capsys):
     out = tmp_path / "table.json"
     words = ["tune", "--topology", "torus:2x2", "--sizes", "32B,1MiB", "--out", str(out)]
-    search = netsim.best.tune
+    search = netsim.cli.tune_command.tune
 
     def first_half(cases, *more):
         search(cases, *more)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(netsim.best, "tune", first_half)
+    monkeypatch.setattr(netsim.cli.tune_command, "tune", first_half)
     assert invoke(main, "netsim", words) == 2
     error = capsys.readouterr().err
     assert "the same command goes on" in error
     assert len(error.splitlines()) == 1
     partial = Table.read(out.read_text()).entries["torus:2x2"]
-    monkeypatch.setattr(netsim.best, "tune", search)
+    monkeypatch.setattr(netsim.cli.tune_command, "tune", search)
     assert invoke(main, "netsim", words) == 0
     whole = Table.read(out.read_text()).entries["torus:2x2"]
     assert {c.algorithm for c in partial.candidates} < {c.algorithm for c in whole.candidates}

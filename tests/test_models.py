@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import netsim
 import swing
-from netsim.flatten import PARTS, SYNC, messages_of
-from netsim.fold import fold
 from netsim.models import MODELS
-from netsim.topology import graph, without
+from netsim.topologies.graph import graph, without
+from netsim.traffic.message_graph import PARTS, SYNC, messages_of
+from netsim.traffic.symmetry import fold
 
 SYMMETRIC = [
     ("swing", "8x8"), ("swing", "16"), ("swing", "4x4x4"), ("bucket", "8x8"), ("bucket", "5x5"),
@@ -174,7 +174,7 @@ def test_what_waits_is_what_is_counted():
     for sync in SYNC:
         for parts in PARTS:
             schedule, network = on("torus:4x6", "bucket")
-            conditions = netsim.flatten.Conditions(sync=sync, parts=parts)
+            conditions = netsim.traffic.message_graph.Conditions(sync=sync, parts=parts)
             messages, _ = messages_of(schedule, network, 1000, conditions)
             fed = np.bincount(messages.feeds[messages.feeds >= 0], minlength=len(messages.need))
             after = messages.follows[messages.follows >= 0]
@@ -185,7 +185,7 @@ def test_equal_steps_take_what_the_first_of_them_take():
     schedule, network = on("torus:40", "ring", ports=2)
     short = netsim.simulate(schedule, network, 2**20, "packet").seconds
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("netsim.flatten.KEEP", 10**6)
+        patch.setattr("netsim.traffic.message_graph.KEEP", 10**6)
         patch.setattr("netsim.models.KEEP", 10**6)
         schedule, network = on("torus:40", "ring", ports=2)  # not what is remembered
         assert short == pytest.approx(netsim.simulate(schedule, network, 2**20, "packet").seconds)

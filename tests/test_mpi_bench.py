@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpi_bench.launcher import SHARED_CORES, command, sweep
-from netsim.measured import measured_table
+from netsim.search.measured import measured_table
 from netsim.sizes import LARGEST, format_size, parse_size, parse_sizes
 
 BENCH = ["-m", "mpi_bench"]

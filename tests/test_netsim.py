@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 import netsim
 import swing
-from netsim.load import link_load, phase_loads, traffic
-from netsim.routing import TIES
-from netsim.topology import Traffic, torus
+from netsim.topologies.row import Traffic
+from netsim.topologies.ties import TIES
+from netsim.topologies.torus import torus
+from netsim.traffic.load import link_load, phase_loads, traffic
 from swing.algorithms import variants
 from tests.cases import SHAPES, schedules
 

@@ -14,7 +14,7 @@ import pytest
 
 import swing
 from mpi_bench.launcher import command
-from swing.family import family
+from swing.select.candidates import family
 
 pytestmark = pytest.mark.nightly
 

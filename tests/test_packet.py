@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import netsim
 import swing
-from netsim.messages import Messages
 from netsim.models.packet import packet_times
+from netsim.traffic.messages import Messages
 
 seeds = st.integers(0, 2**32)
 

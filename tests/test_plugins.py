@@ -16,8 +16,9 @@ import pytest
 import netsim
 import swing
 from mpi_bench.launcher import command
-from netsim.report import describe, page
-from swing import export
+from netsim.report.data import describe
+from netsim.report.page import page
+from swing import formats
 from swing.algorithms import SHIPPED, variants
 from swing.algorithms.plugins import GROUP
 
@@ -96,8 +97,8 @@ def test_the_commands_know_it(installed):
 def test_reports_show_it_and_files_bring_it_back(installed, name):
     torus, network = swing.Torus((3, 4)), netsim.paper_network("torus:3x4")
     schedule = swing.schedule("ring_of_rings", torus)
-    (path,) = export.write(schedule, installed / name)
-    back = export.read(path, torus=torus)
+    (path,) = formats.write(schedule, installed / name)
+    back = formats.read(path, torus=torus)
     assert back.name == "ring_of_rings"
     assert str(swing.verify(back)) == str(swing.verify(schedule))
     runs = [netsim.simulate(s, network, 2**20) for s in (schedule, back)]

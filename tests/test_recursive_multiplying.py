@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import netsim
 import swing
 from swing.algorithms.recursive_multiplying import Radices, even, family
-from swing.classes import class_line, digits_of
+from swing.build.partition import class_line, digits_of
 from swing.torus import Torus
 
 NAME = "recursive_multiplying"

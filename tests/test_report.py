@@ -17,9 +17,10 @@ import pytest
 
 import netsim
 import swing
-from netsim.load import link_load
-from netsim.report import describe, page
-from netsim.routing import distance
+from netsim.report.data import describe
+from netsim.report.page import page
+from netsim.topologies.ties import distance
+from netsim.traffic.load import link_load
 from tests import browser
 
 SIZES = (32, 2**15, 2**21)

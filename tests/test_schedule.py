@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 import swing
 from swing.algorithms.hamiltonian import cycles
 from swing.algorithms.swing import rho
-from swing.compose import parallel
-from swing.own import Steps, filtered, own
-from swing.schedule import BlockRange, Op
+from swing.build.combine import parallel
+from swing.schedules.blocks import BlockRange
+from swing.schedules.rank import Steps, filtered, own
+from swing.schedules.step import Op
 from tests.cases import SHAPES, schedules
 
 shapes = st.lists(st.integers(1, 6), min_size=1, max_size=4).filter(lambda d: math.prod(d) <= 40)

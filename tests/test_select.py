@@ -5,14 +5,14 @@ import pytest
 import netsim
 import swing
 from netsim.__main__ import main
-from netsim.best import CONDITIONS
+from netsim.cli.tune_command import CONDITIONS
 from netsim.rows import write_csv
-from netsim.sweep import Case
-from netsim.tune import Search, tune
+from netsim.search.sweep import Case
+from netsim.search.tune import Search, tune
 from swing.cli import invoke
-from swing.estimate import figures, seconds
-from swing.family import family, published, shortlist
-from swing.table import Candidate, Entry, Table, shipped
+from swing.select.candidates import family, published, shortlist
+from swing.select.estimate import figures, seconds
+from swing.select.table import Candidate, Entry, Table, shipped
 
 TEXT = str(
     Table(
@@ -86,7 +86,7 @@ def test_tables_obey_the_schema():
     jsonschema = pytest.importorskip("jsonschema")
     from importlib import resources
 
-    schema = json.loads((resources.files("swing") / "tables" / "schema.json").read_text())
+    schema = json.loads((resources.files("swing.select") / "tables" / "schema.json").read_text())
     for table in (TEXT, str(shipped())):
         jsonschema.validate(json.loads(table), schema)
     with pytest.raises(jsonschema.ValidationError):

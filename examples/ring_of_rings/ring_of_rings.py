@@ -20,9 +20,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from swing.compose import collect, parallel, product
-from swing.line import ring_line
-from swing.schedule import Schedule
+from swing.build.combine import collect, parallel, product
+from swing.build.pattern import ring_line
+from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
 

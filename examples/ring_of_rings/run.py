@@ -6,7 +6,7 @@ import numpy as np
 from mpi4py import MPI
 
 import swing
-from swing import export
+from swing import formats
 
 comm = MPI.COMM_WORLD
 torus = swing.Torus((2, 3))
@@ -17,8 +17,8 @@ assert (mine == expected).all()
 
 with tempfile.TemporaryDirectory() as folder:  # and so it does if it comes from a file
     path = f"{folder}/schedule.xml"
-    export.write(swing.schedule("ring_of_rings", torus), path)
-    schedule = export.read(path, torus=torus)
+    formats.write(swing.schedule("ring_of_rings", torus), path)
+    schedule = formats.read(path, torus=torus)
 mine = np.arange(1000.0) + comm.rank
 swing.allreduce(comm, mine, algorithm=schedule)
 assert (mine == expected).all()

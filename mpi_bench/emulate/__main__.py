@@ -15,13 +15,14 @@ from mpi_bench.emulate.compare import agreement, summary, table
 from mpi_bench.emulate.namespaces import destroy, emulated, leftovers, requirements
 from mpi_bench.emulate.study import NATIVE, Row, Study, cases, measure
 from mpi_bench.emulate.wiring import check
-from netsim.options import Number
+from netsim.cli.options import Number
 from netsim.rows import CsvFile, read_csv
 from netsim.sizes import format_size, parse_sizes
-from netsim.topology import Grid, topology
+from netsim.topologies.grid import Grid
+from netsim.topologies.names import topology
 from swing import ALGORITHMS, Torus
 from swing.cli import Parsed, invoke
-from swing.files import check_writable
+from swing.formats.files import check_writable
 
 RATES = (1.0, 1000.0)
 MOST_BYTES = 2**26

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from mpi_bench.emulate.namespaces import mtu
 from netsim.network import Network
-from netsim.topology import Grid
+from netsim.topologies.grid import Grid
 
 HEADERS = 14 + 20 + 20 + 12
 """Bytes of Ethernet, IP, TCP and its timestamps that the rate limit counts with every packet."""

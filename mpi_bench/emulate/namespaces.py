@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mpi_bench.emulate.wiring import address, hardware_address, ports, routes
-from netsim.topology import Grid
+from netsim.topologies.grid import Grid
 
 FOLDER = Path("/run/netns")
 PREFIX = "swing"

@@ -10,7 +10,8 @@ import numpy as np
 from mpi4py import MPI
 
 from mpi_bench.emulate.calibrate import Calibration, payload, payload_rate
-from netsim.topology import Grid, topology
+from netsim.topologies.grid import Grid
+from netsim.topologies.names import topology
 from swing import Torus, allreduce, schedule
 
 SMALL = 64

@@ -21,12 +21,12 @@ import numpy as np
 
 from mpi_bench.emulate.calibrate import HEADERS
 from mpi_bench.emulate.namespaces import saved
-from netsim.flatten import Conditions, messages_of
-from netsim.messages import Messages
 from netsim.models import step_seconds
 from netsim.models.packet import packet_times
 from netsim.network import Network
-from swing.schedule import Schedule
+from netsim.traffic.message_graph import Conditions, messages_of
+from netsim.traffic.messages import Messages
+from swing.schedules.schedule import Schedule
 from swing.torus import Array
 
 MESSAGE, ACKNOWLEDGEMENT = 17 + HEADERS, 40 + HEADERS

@@ -17,11 +17,11 @@ from mpi_bench.emulate.predict import predict
 from mpi_bench.emulate.wiring import ports
 from netsim import simulate
 from netsim.network import Network
-from netsim.topology import Grid
+from netsim.topologies.grid import Grid
 from swing import Torus
 from swing.algorithms import make, variants
-from swing.schedule import Schedule
-from swing.table import Candidate, Entry, Table
+from swing.schedules.schedule import Schedule
+from swing.select.table import Candidate, Entry, Table
 
 NATIVE = (
     "auto", "recursive_doubling", "recursive_multiplying", "reduce_scatter_allgather",

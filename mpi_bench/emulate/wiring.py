@@ -1,6 +1,6 @@
 """What a node of the emulated torus is given: devices, an address, routes. Pure; no kernel.
 
-Every directed link of `netsim.topology.torus` is one device of the node that it leaves: ``up0``
+Every directed link of `netsim.topologies.torus` is one device of the node that it leaves: ``up0``
 sends towards higher coordinates of dimension 0, ``down0`` towards lower ones; the other end of the
 cable is a ``down0`` or ``up0`` of the neighbour. So the kernel's count of bytes that a device has
 sent is what the link has carried, and the two cables between the nodes of a ring of two are both
@@ -9,7 +9,7 @@ there.
 Addresses are coordinates: 10.0.0.0/8, then the bits of x_0, of x_1, …, a 1. Nodes that agree in
 the first coordinates share a prefix, so dimension-order routing takes one route for every other
 coordinate of every dimension: (x_0 … x_{j-1}, v)/… leaves along dimension j, on the side that
-`netsim.routing` names.
+`netsim.topologies.ties` names.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netsim.routing import forward
-from netsim.topology import Grid
+from netsim.topologies.grid import Grid
+from netsim.topologies.ties import forward
 from swing.torus import Torus
 
 TIES = "positive"

@@ -8,11 +8,11 @@ from importlib import import_module
 
 import numpy as np
 
-from netsim.flatten import KEEP, Conditions, kept_steps, messages_of, with_ends
-from netsim.messages import Messages
-from netsim.models.analytic import analytic
+from netsim.models import analytic
 from netsim.network import Network
-from swing.schedule import Schedule
+from netsim.traffic.message_graph import KEEP, Conditions, kept_steps, messages_of, with_ends
+from netsim.traffic.messages import Messages
+from swing.schedules.schedule import Schedule
 
 Model = Callable[[Schedule, Network, int, Conditions], np.ndarray]
 
@@ -76,7 +76,7 @@ def step_seconds(schedule: Schedule, messages: Messages, arrival: np.ndarray) ->
     return added
 
 
-MODELS: dict[str, Model] = {"analytic": analytic, "flow": by_flow, "packet": by_packet}
+MODELS: dict[str, Model] = {"analytic": analytic.analytic, "flow": by_flow, "packet": by_packet}
 
 
 def load(model: str) -> None:

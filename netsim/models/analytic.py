@@ -4,8 +4,9 @@
                          + n·max(busiest link, sent/B_in, received/B_out) + γ·n·reduced
 
 with the overheads o of a message at its sender and receiver, and the step's figures, the most of
-one rank in every term, from `netsim.load.StepLoad`. Steps that repeat a pattern are computed once
-and lines of a torus that carry the same are computed once, so that a million ranks take seconds.
+one rank in every term, from `netsim.traffic.load.StepLoad`. Steps that repeat a pattern are
+computed once and lines of a torus that carry the same are computed once, so that a million ranks
+take seconds.
 
 A phase of several steps, in which parts do not run in lockstep (`Schedule.phase`), lasts as long
 as its slowest part, and longer where the parts together put more on some link, or on the nodes
@@ -20,10 +21,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from netsim.flatten import Conditions
-from netsim.load import StepLoad, phase_loads
 from netsim.network import Network
-from swing.schedule import Schedule
+from netsim.traffic.load import StepLoad, phase_loads
+from netsim.traffic.message_graph import Conditions
+from swing.schedules.schedule import Schedule
 
 
 def analytic(

@@ -41,7 +41,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from netsim.messages import Messages
+from netsim.traffic.messages import Messages
 from swing.compilation import njit
 from swing.torus import Array
 

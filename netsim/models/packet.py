@@ -58,7 +58,6 @@ import networkx as nx
 import numpy as np
 
 from netsim.checks import Blocked
-from netsim.messages import Messages
 from netsim.models.events import (
     GROUP,
     LINK,
@@ -72,6 +71,7 @@ from netsim.models.events import (
     settle,
     with_room,
 )
+from netsim.traffic.messages import Messages
 from swing.torus import Array
 
 MOST = 10**10

@@ -1,9 +1,9 @@
 """What a report tells, as plain data: numbers of netsim, and messages in their shortest form.
 
 Messages are listed once for all steps that have the same pattern. Where a step does the same on
-all lines of a dimension (`swing.schedule.LineRows`) only that line is listed, Σ d_i numbers in the
-place of p·parts; ``model.js`` makes the messages of a step from them, and finds their links by
-the ways listed with the place.
+all lines of a dimension (`swing.schedules.step.LineRows`) only that line is listed, Σ d_i numbers
+in the place of p·parts; ``model.js`` makes the messages of a step from them, and finds their links
+by the ways listed with the place.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from netsim.bounds import lower_bound
-from netsim.load import link_load
-from netsim.report.place import Pairs, describe_place
+from netsim.report.network import Pairs, describe_place
 from netsim.run import Run, simulate
-from swing.schedule import BlockRange, LineRows, Op, Schedule, Step
+from netsim.traffic.load import link_load
+from swing.schedules.blocks import BlockRange
+from swing.schedules.schedule import Schedule
+from swing.schedules.step import LineRows, Op, Step
 from swing.torus import Array
 
 Data = dict[str, Any]

@@ -6,27 +6,29 @@ import inspect
 from collections.abc import Callable
 from typing import Any, get_args, get_type_hints
 
-from swing.algorithms.bucket import bucket
-from swing.algorithms.hamiltonian import hamiltonian
+from swing.algorithms import (
+    bucket,
+    hamiltonian,
+    recursive_doubling,
+    recursive_multiplying,
+    ring,
+    swing,
+    windows,
+)
 from swing.algorithms.plugins import Algorithms
-from swing.algorithms.recursive_doubling import mirrored_recursive_doubling, recursive_doubling
-from swing.algorithms.recursive_multiplying import recursive_multiplying, trivance
-from swing.algorithms.ring import ring
-from swing.algorithms.swing import swing
-from swing.algorithms.windows import windows
-from swing.schedule import Schedule
+from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
 SHIPPED: dict[str, Callable[..., Schedule]] = {
-    "swing": swing,
-    "recursive_doubling": recursive_doubling,
-    "mirrored_recursive_doubling": mirrored_recursive_doubling,
-    "recursive_multiplying": recursive_multiplying,
-    "trivance": trivance,
-    "ring": ring,
-    "hamiltonian": hamiltonian,
-    "bucket": bucket,
-    "windows": windows,
+    "swing": swing.swing,
+    "recursive_doubling": recursive_doubling.recursive_doubling,
+    "mirrored_recursive_doubling": recursive_doubling.mirrored_recursive_doubling,
+    "recursive_multiplying": recursive_multiplying.recursive_multiplying,
+    "trivance": recursive_multiplying.trivance,
+    "ring": ring.ring,
+    "hamiltonian": hamiltonian.hamiltonian,
+    "bucket": bucket.bucket,
+    "windows": windows.windows,
 }
 ALGORITHMS = Algorithms(SHIPPED)
 """By name: those that ship, and those that other packages offer (see `plugins`)."""
@@ -42,7 +44,8 @@ def make(name: str, torus: Torus, **options: Any) -> Schedule:
     known = [*inspect.signature(algorithm).parameters][1:]
     for option, value in options.items():
         if option not in known:
-            raise ValueError(f"{name} has no option {option!r}: it takes {', '.join(known)}")
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise ValueError(f"{name} has no option {option!r}: {takes}")
         if option in ("k", "ports", "extra") and not (value is None or isinstance(value, int)):
             raise TypeError(f"{option} is a whole number, not {value!r}")
     made = algorithm(torus, **options)

@@ -32,9 +32,9 @@ from typing import Any
 
 import numpy as np
 
-from swing.compose import by_ports, collect, product, segmented
-from swing.line import ring_line
-from swing.schedule import Schedule
+from swing.build.combine import by_ports, collect, product, segmented
+from swing.build.pattern import ring_line
+from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
 

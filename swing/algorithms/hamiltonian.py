@@ -4,7 +4,8 @@ Every link of the torus carries exactly one message a step, so that no bandwidth
 number of steps grows with the number of ranks. On two dimensions r x c, where r is a multiple of
 c and has no divisor in common with c - 1, one cycle goes c - 1 steps along a row, then one down;
 the other takes the links that are left, c - 1 steps down, then one along a row. On all others
-`swing.cycles` searches: it finds them unless a size is 2 or the torus long and thin.
+`swing.build.hamiltonian_cycles` searches: it finds them unless a size is 2 or the torus long and
+thin.
 
 Restrictions: those; the search takes a second for 4,096 ranks.
 
@@ -27,8 +28,8 @@ from typing import Any
 import numpy as np
 
 from swing.algorithms.ring import around
-from swing.cycles import disjoint_cycles
-from swing.schedule import Schedule
+from swing.build.hamiltonian_cycles import disjoint_cycles
+from swing.schedules.schedule import Schedule
 from swing.torus import Array, Torus
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 
-from swing.schedule import Schedule
+from swing.schedules.schedule import Schedule
 
 GROUP = "torus_swing.algorithms"
 

@@ -31,10 +31,10 @@ from typing import Any
 
 import numpy as np
 
-from swing.classes import class_line, digits_of
-from swing.compose import Variant, by_ports, halves, in_turn, realise
-from swing.line import Line, fold, halving
-from swing.schedule import Schedule
+from swing.build.combine import Variant, by_ports, halves, in_turn, realise
+from swing.build.partition import class_line, digits_of
+from swing.build.pattern import Line, fold, halving
+from swing.schedules.schedule import Schedule
 from swing.torus import Array, Torus
 
 

@@ -2,8 +2,8 @@
 
 A vector of a few bytes costs what its steps and its hops cost. m - 1 peers a step multiply by m
 what a rank knows, where one doubles it, so there are fewer steps. And a rank that hears from the
-nearest member of each class (see `swing.classes`) travels the diameter hardly more than once:
-on a ring of 64, all-to-all among those whose coordinates are equal modulo 8, then among
+nearest member of each class (see `swing.build.partition`) travels the diameter hardly more than
+once: on a ring of 64, all-to-all among those whose coordinates are equal modulo 8, then among
 neighbours, 32 + 4 hops in two steps. Several dimensions at once save further steps.
 
 Restrictions: none.
@@ -32,9 +32,9 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from swing.classes import class_line, digits_of
-from swing.compose import Variant, by_ports, realise
-from swing.schedule import Schedule
+from swing.build.combine import Variant, by_ports, realise
+from swing.build.partition import class_line, digits_of
+from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
 Radices = tuple[tuple[int, ...], ...]

@@ -27,9 +27,11 @@ from typing import Any
 
 import numpy as np
 
-from swing.compose import collect, parallel, segmented
-from swing.own import Messages, Own, Steps
-from swing.schedule import Op, Schedule, Step, one_block
+from swing.build.combine import collect, parallel, segmented
+from swing.schedules.blocks import one_block
+from swing.schedules.rank import Messages, Own, Steps
+from swing.schedules.schedule import Schedule
+from swing.schedules.step import Op, Step
 from swing.torus import Array, Torus
 
 

@@ -31,10 +31,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from swing.classes import bits_of, class_line
-from swing.compose import Variant, by_ports, halves, in_turn, realise
-from swing.line import Line, LineStep, Sets, by_offsets, halving, tree_order
-from swing.schedule import Schedule
+from swing.build.combine import Variant, by_ports, halves, in_turn, realise
+from swing.build.partition import bits_of, class_line
+from swing.build.pattern import Line, LineStep, Sets, by_offsets, halving, tree_order
+from swing.schedules.schedule import Schedule
 from swing.torus import Array, Torus
 
 Blocks = Literal["last", "early"]

@@ -30,9 +30,9 @@ from typing import Any
 
 import numpy as np
 
-from swing.compose import by_ports, collect, product
-from swing.line import Line, by_offsets
-from swing.schedule import Schedule
+from swing.build.combine import by_ports, collect, product
+from swing.build.pattern import Line, by_offsets
+from swing.schedules.schedule import Schedule
 from swing.torus import Array, Torus
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from swing.schedule import Schedule
+from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def allreduce(
         recvbuf: where the result goes, of equal count and type. None: into ``sendbuf``.
         op: an MPI operation; ``MPI.SUM`` if None. One that does not commute is left to MPI,
             which reduces in rank order.
-        algorithm: a key of `swing.ALGORITHMS`, "auto" (see `swing.select`), or an allreduce
+        algorithm: a key of `swing.ALGORITHMS`, "auto" (see `swing.select.choose`), or an allreduce
             `Schedule`. "auto" asks whether the ranks share a node, unless the environment variable
             ``SWING_MACHINE`` names the machine or a selection table, ``….json``.
         torus: who sits where; a `Schedule` brings its own. None: the communicator's Cartesian
@@ -68,9 +68,9 @@ def allreduce(
         ImportError: mpi4py or an MPI library is missing.
     """
     wanted = algorithm, torus, consistent, tuple(options.items()) if options else ()
-    if timeout is None and load("call").again(comm, sendbuf, recvbuf, op, wanted):
+    if timeout is None and load("dispatch").again(comm, sendbuf, recvbuf, op, wanted):
         return sendbuf if recvbuf is None else recvbuf
-    return load("call").allreduce(comm, sendbuf, recvbuf, op, wanted, timeout)
+    return load("dispatch").allreduce(comm, sendbuf, recvbuf, op, wanted, timeout)
 
 
 def alloc(
@@ -99,7 +99,7 @@ def alloc(
         ImportError: mpi4py, an MPI library or, for a GPU, CuPy is missing.
         RuntimeError: this rank finds no GPU.
     """
-    return load("call").alloc(comm, shape, dtype, gpu)
+    return load("dispatch").alloc(comm, shape, dtype, gpu)
 
 
 def explain(
@@ -119,7 +119,7 @@ def explain(
     communicator needs.
     """
     wanted = algorithm, torus, consistent, tuple(options.items())
-    explanation: Explanation = load("call").explain(comm, sendbuf, recvbuf, op, wanted)
+    explanation: Explanation = load("dispatch").explain(comm, sendbuf, recvbuf, op, wanted)
     return explanation
 
 

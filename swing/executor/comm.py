@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from mpi4py import MPI
 
-from swing.executor import agreement, call, tasks
+from swing.executor import collectives, dispatch
+from swing.executor.buffers.reductions import operation
+from swing.executor.engines.plain import Deadline
+from swing.executor.engines.progress import wait_for
 from swing.executor.explanation import Explanation, explain
-from swing.executor.ops import operation
-from swing.executor.planner import Wanted, check_types
-from swing.executor.progress import wait_for
 from swing.executor.requests import Prequest, Request
-from swing.executor.run import Deadline
-from swing.schedule import Schedule
+from swing.executor.session import argument_check
+from swing.executor.session.planner import Wanted, check_types
+from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
 if TYPE_CHECKING:
@@ -87,44 +88,44 @@ class Comm(Base):
     def __init__(self, comm: MPI.Comm | None = None, **given: Any) -> None:
         """Meet the other ranks."""
         if comm is not None and isinstance(self, MPI.Intracomm) and self:
-            call.meet(self, self._wanted, self._deadline())
+            dispatch.meet(self, self._wanted, self._deadline())
 
     # Allreduce
 
     def Allreduce(self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM) -> None:
         """Reduce a vector over all ranks and give every rank the result."""
         given = self, *_pair(sendbuf, recvbuf), op, self._wanted
-        if self._timeout is not None or not call.again(*given):
-            call.allreduce(*given, self._timeout)
+        if self._timeout is not None or not dispatch.again(*given):
+            dispatch.allreduce(*given, self._timeout)
 
     def Iallreduce(self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM) -> MPI.Request:
         """Begin an `Allreduce`."""
-        return self._begin(tasks.allreduce, "Iallreduce", sendbuf, recvbuf, op)
+        return self._begin(collectives.allreduce, "Iallreduce", sendbuf, recvbuf, op)
 
     def Allreduce_init(
         self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM, info: MPI.Info = MPI.INFO_NULL
     ) -> MPI.Prequest:
         """Make an `Allreduce` ready, to be started any number of times."""
-        return self._ready(tasks.allreduce, "Allreduce_init", info, sendbuf, recvbuf, op)
+        return self._ready(collectives.allreduce, "Allreduce_init", info, sendbuf, recvbuf, op)
 
     # Reduce-scatter
 
     def Reduce_scatter_block(self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM) -> None:
         """Reduce a vector over all ranks and give each rank a piece of the same length."""
-        self._run(tasks.reduce_scatter_block, "Reduce_scatter_block", sendbuf, recvbuf, op)
+        self._run(collectives.reduce_scatter_block, "Reduce_scatter_block", sendbuf, recvbuf, op)
 
     def Ireduce_scatter_block(
         self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM
     ) -> MPI.Request:
         """Begin a `Reduce_scatter_block`."""
-        make = tasks.reduce_scatter_block
+        make = collectives.reduce_scatter_block
         return self._begin(make, "Ireduce_scatter_block", sendbuf, recvbuf, op)
 
     def Reduce_scatter_block_init(
         self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM, info: MPI.Info = MPI.INFO_NULL
     ) -> MPI.Prequest:
         """Make a `Reduce_scatter_block` ready."""
-        make = tasks.reduce_scatter_block
+        make = collectives.reduce_scatter_block
         return self._ready(make, "Reduce_scatter_block_init", info, sendbuf, recvbuf, op)
 
     def Reduce_scatter(
@@ -135,7 +136,7 @@ class Comm(Base):
         op: MPI.Op = MPI.SUM,
     ) -> None:
         """Reduce a vector over all ranks and give each rank a piece of a length of its own."""
-        self._run(tasks.reduce_scatter, "Reduce_scatter", sendbuf, recvbuf, recvcounts, op)
+        self._run(collectives.reduce_scatter, "Reduce_scatter", sendbuf, recvbuf, recvcounts, op)
 
     def Ireduce_scatter(
         self,
@@ -145,7 +146,7 @@ class Comm(Base):
         op: MPI.Op = MPI.SUM,
     ) -> MPI.Request:
         """Begin a `Reduce_scatter`."""
-        make = tasks.reduce_scatter
+        make = collectives.reduce_scatter
         return self._begin(make, "Ireduce_scatter", sendbuf, recvbuf, recvcounts, op)
 
     def Reduce_scatter_init(
@@ -157,38 +158,38 @@ class Comm(Base):
         info: MPI.Info = MPI.INFO_NULL,
     ) -> MPI.Prequest:
         """Make a `Reduce_scatter` ready."""
-        make = tasks.reduce_scatter
+        make = collectives.reduce_scatter
         return self._ready(make, "Reduce_scatter_init", info, sendbuf, recvbuf, recvcounts, op)
 
     # Allgather
 
     def Allgather(self, sendbuf: Any, recvbuf: Any) -> None:
         """Give every rank the pieces of all, each of the same length."""
-        self._run(tasks.allgather, "Allgather", sendbuf, recvbuf)
+        self._run(collectives.allgather, "Allgather", sendbuf, recvbuf)
 
     def Iallgather(self, sendbuf: Any, recvbuf: Any) -> MPI.Request:
         """Begin an `Allgather`."""
-        return self._begin(tasks.allgather, "Iallgather", sendbuf, recvbuf)
+        return self._begin(collectives.allgather, "Iallgather", sendbuf, recvbuf)
 
     def Allgather_init(
         self, sendbuf: Any, recvbuf: Any, info: MPI.Info = MPI.INFO_NULL
     ) -> MPI.Prequest:
         """Make an `Allgather` ready."""
-        return self._ready(tasks.allgather, "Allgather_init", info, sendbuf, recvbuf)
+        return self._ready(collectives.allgather, "Allgather_init", info, sendbuf, recvbuf)
 
     def Allgatherv(self, sendbuf: Any, recvbuf: Any) -> None:
         """Give every rank the pieces of all, each of a length of its own."""
-        self._run(tasks.allgatherv, "Allgatherv", sendbuf, recvbuf)
+        self._run(collectives.allgatherv, "Allgatherv", sendbuf, recvbuf)
 
     def Iallgatherv(self, sendbuf: Any, recvbuf: Any) -> MPI.Request:
         """Begin an `Allgatherv`."""
-        return self._begin(tasks.allgatherv, "Iallgatherv", sendbuf, recvbuf)
+        return self._begin(collectives.allgatherv, "Iallgatherv", sendbuf, recvbuf)
 
     def Allgatherv_init(
         self, sendbuf: Any, recvbuf: Any, info: MPI.Info = MPI.INFO_NULL
     ) -> MPI.Prequest:
         """Make an `Allgatherv` ready."""
-        return self._ready(tasks.allgatherv, "Allgatherv_init", info, sendbuf, recvbuf)
+        return self._ready(collectives.allgatherv, "Allgatherv_init", info, sendbuf, recvbuf)
 
     def explain(
         self,
@@ -215,17 +216,17 @@ class Comm(Base):
         if name not in _MAKE:
             raise ValueError(f"{name} is MPI's own; ours are {', '.join(_MAKE)}")
         if name == "Allreduce":
-            return call.explain(self, *_pair(sendbuf, recvbuf), op, self._wanted)
+            return dispatch.explain(self, *_pair(sendbuf, recvbuf), op, self._wanted)
         few: dict[str, tuple[Any, ...]] = {
             "Reduce_scatter": (recvcounts, op), "Allgather": (), "Allgatherv": ()
         }  # fmt: skip
         rest = few.get(name, (op,))
         return explain(_MAKE[name], name, self, self._wanted, *_pair(sendbuf, recvbuf), *rest)
 
-    def _run(self, make: tasks.Make, name: str, *args: Any) -> None:
+    def _run(self, make: collectives.Make, name: str, *args: Any) -> None:
         deadline = self._deadline()
         made = self._made(make, deadline, *args)
-        if isinstance(made, tasks.Task):
+        if isinstance(made, collectives.Task):
             made.start(made.context.tag()).wait(deadline)
         elif deadline is None:
             getattr(super(), name)(*args)
@@ -233,16 +234,16 @@ class Comm(Base):
             request = getattr(super(), f"I{name.lower()}")(*args)
             wait_for(request, deadline, f"MPI_{name}")
 
-    def _begin(self, make: tasks.Make, name: str, *args: Any) -> MPI.Request:
+    def _begin(self, make: collectives.Make, name: str, *args: Any) -> MPI.Request:
         made = self._made(make, self._deadline(), *args)
-        if isinstance(made, tasks.Task):
+        if isinstance(made, collectives.Task):
             return Request(made.start(made.context.tag()), self._timeout)
         request: MPI.Request = getattr(super(), name)(*args)
         return request
 
-    def _ready(self, make: tasks.Make, name: str, info: MPI.Info, *args: Any) -> MPI.Prequest:
+    def _ready(self, make: collectives.Make, name: str, info: MPI.Info, *args: Any) -> MPI.Prequest:
         made = self._made(make, self._deadline(), *args)
-        if isinstance(made, tasks.Task):
+        if isinstance(made, collectives.Task):
             return Prequest(partial(made.start, made.context.tag(persistent=True)), self._timeout)
         request: MPI.Prequest = getattr(super(), name)(*args, info)
         return request
@@ -252,18 +253,18 @@ class Comm(Base):
 
     def _made(
         self,
-        make: tasks.Make,
+        make: collectives.Make,
         deadline: Deadline | None,
         sendbuf: Any,
         recvbuf: Any,
         *rest: Any,
-    ) -> tasks.Made:
+    ) -> collectives.Made:
         operation(self, rest[-1] if rest else None)
         given = *_pair(sendbuf, recvbuf), *rest
         try:
-            return tasks.staged(make, self, self._wanted, *given, deadline=deadline)
+            return collectives.staged(make, self, self._wanted, *given, deadline=deadline)
         except (TypeError, ValueError) as error:
-            agreement.refuse(self, error)
+            argument_check.refuse(self, error)
             raise
 
     def _heir(self, made: Any, same_ranks: bool) -> Any:
@@ -280,12 +281,12 @@ class Comm(Base):
         return heir
 
 
-_MAKE: dict[str, tasks.Make] = {
-    "Allreduce": tasks.allreduce,
-    "Reduce_scatter_block": tasks.reduce_scatter_block,
-    "Reduce_scatter": tasks.reduce_scatter,
-    "Allgather": tasks.allgather,
-    "Allgatherv": tasks.allgatherv,
+_MAKE: dict[str, collectives.Make] = {
+    "Allreduce": collectives.allreduce,
+    "Reduce_scatter_block": collectives.reduce_scatter_block,
+    "Reduce_scatter": collectives.reduce_scatter,
+    "Allgather": collectives.allgather,
+    "Allgatherv": collectives.allgatherv,
 }
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from mpi4py import MPI
 
-from swing.executor import device
-from swing.executor.planner import Wanted, check_types
-from swing.executor.tasks import Delegated, Make
+from swing.executor.collectives import Delegated, Make
+from swing.executor.gpu import device
+from swing.executor.session.planner import Wanted, check_types
 from swing.torus import Torus
 
 

@@ -2,7 +2,7 @@
 
 Behind each is a *generalized request*: MPI lets a library make requests of its own and say when
 they are complete. So they mix with others in ``MPI.Request.Waitall`` and its kin, where the helper
-thread of `swing.executor.progress` carries them on.
+thread of `swing.executor.engines.progress` carries them on.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mpi4py import MPI
 
-from swing.executor.progress import Operation, advance
-from swing.executor.run import Deadline
+from swing.executor.engines.plain import Deadline
+from swing.executor.engines.progress import Operation, advance
 
 Begin = Callable[[], Operation]
 

@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from swing.executor import allreduce
-from swing.executor.device import array_on, stream
+from swing.executor.gpu.device import array_on, stream
 
 if TYPE_CHECKING:
     import torch

@@ -9,9 +9,11 @@ import pytest
 from mpi4py import MPI
 
 import swing
-from swing.executor import agreement, call, shared
-from swing.executor.context import Context
-from swing.executor.door import table
+from swing.executor import dispatch
+from swing.executor.plan.plan import shared
+from swing.executor.session import argument_check
+from swing.executor.session.call_cache import table
+from swing.executor.session.context import Context
 from tests.mpi.world import RANK, SIZE, mixed, same_bytes
 
 COUNTS = [1, SIZE - 1, 1000, 70_001]
@@ -19,7 +21,7 @@ COUNTS = [1, SIZE - 1, 1000, 70_001]
 
 @pytest.fixture(autouse=True)
 def always(monkeypatch):
-    monkeypatch.setattr("swing.executor.context.LEAST", 0)
+    monkeypatch.setattr("swing.executor.session.context.LEAST", 0)
 
 
 @pytest.mark.parametrize("engine", ["plain", "compiled"])
@@ -69,7 +71,7 @@ def test_what_can_not_be_reduced_there_goes_as_usual(comm):
 
 
 def test_small_vectors_go_by_message(comm, monkeypatch):
-    monkeypatch.setattr("swing.executor.context.LEAST", shared.LEAST)
+    monkeypatch.setattr("swing.executor.session.context.LEAST", shared.LEAST)
     send = swing.alloc(comm, 5)
     for _ in range(3):
         send[:] = 1
@@ -108,12 +110,12 @@ def test_memory_that_is_still_in_use_outlives_its_communicator(comm):
 
 
 def test_swing_check_names_ranks_that_pass_other_memory(comm, monkeypatch):
-    for module in (agreement, call):
+    for module in (argument_check, dispatch):
         monkeypatch.setattr(module, "ON", True)
     whole, last = swing.alloc(comm, 1000), RANK == SIZE - 1
     whole[:] = 1
     for usual, other in [(whole[:400], whole[500:900]), (whole[:400], np.ones(400))]:
-        with pytest.raises(agreement.Disagreement, match="memory is array 0 of"):
+        with pytest.raises(argument_check.Disagreement, match="memory is array 0 of"):
             swing.allreduce(comm, other if last else usual)
         swing.allreduce(comm, other if last else usual, algorithm="ring")  # by message
     assert (swing.allreduce(comm, whole[500:]) >= SIZE).all()

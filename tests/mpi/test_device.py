@@ -9,7 +9,9 @@ import pytest
 from mpi4py import MPI
 
 import swing
-from swing.executor import agreement, allreduce, call, context, device
+from swing.executor import allreduce, dispatch
+from swing.executor.gpu import device
+from swing.executor.session import argument_check, context
 from tests.gpu_standin import OnDevice, install
 from tests.mpi.world import RANK, SIZE, choices, mixed, tori
 
@@ -225,12 +227,12 @@ def test_nccl_that_is_missing_on_a_rank_is_told_to_all(comm, cupy, monkeypatch):
 
 
 def test_swing_check_names_ranks_that_pass_other_gpu_memory(comm, monkeypatch):
-    for module in (agreement, call):
+    for module in (argument_check, dispatch):
         monkeypatch.setattr(module, "ON", True)
     there = swing.alloc(comm, 400, gpu=True)
     if SIZE > 1:
-        with pytest.raises(agreement.Disagreement, match="memory is array 0 of"):
+        with pytest.raises(argument_check.Disagreement, match="memory is array 0 of"):
             allreduce(comm, OnDevice(np.ones(400)) if RANK == SIZE - 1 else there)
         monkeypatch.setenv("SWING_NCCL", "1")
-        with pytest.raises(agreement.Disagreement, match="memory is a GPU's, by NCCL"):
+        with pytest.raises(argument_check.Disagreement, match="memory is a GPU's, by NCCL"):
             allreduce(comm, np.ones(400) if RANK == SIZE - 1 else OnDevice(np.ones(400)))

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from swing.executor import allreduce, door, explain, planner
-from swing.executor.context import Context
+from swing.executor import allreduce, explain
+from swing.executor.session import call_cache, planner
+from swing.executor.session.context import Context
 from tests.mpi.world import RANK, SIZE, choices, differing, mixed, tori
 
 pytest.importorskip("numba")
@@ -117,7 +118,7 @@ def test_what_has_no_compiled_loop_is_refused_or_left_to_the_plain_engine(comm, 
 def found(comm, *args):
     """Whether the table knows a call."""
     sendbuf, recvbuf, op = (*args, None, None)[:3]
-    return door.table.look(comm, sendbuf, recvbuf, op, "auto", None, True) == 0
+    return call_cache.table.look(comm, sendbuf, recvbuf, op, "auto", None, True) == 0
 
 
 def test_a_call_that_differs_from_all_earlier_ones_is_looked_at(comm):
@@ -157,13 +158,15 @@ def test_the_table_knows_no_communicator_that_is_gone(comm):
         gone = mine.handle
         mine.Free()
         assert gone
-        assert not any(entry.context.comm == MPI.COMM_NULL for entry in door.table._kept.values())
+        assert not any(
+            entry.context.comm == MPI.COMM_NULL for entry in call_cache.table._kept.values()
+        )
 
 
 def test_many_communicators_and_calls_share_the_table(comm):
     comms = [comm.Dup() for _ in range(10)]
     calls = list(itertools.product(range(1, 29), comms))
-    assert len(calls) > door.SIZE
+    assert len(calls) > call_cache.SIZE
     for count, mine in 2 * calls:
         assert (allreduce(mine, np.ones(count), np.empty(count)) == SIZE).all()
     for mine in comms:

@@ -11,7 +11,7 @@ import numpy as np
 from mpi4py import MPI
 
 import swing
-from swing.executor.shape import shape_of
+from swing.executor.session.infer_torus import shape_of
 from tests.cases import options_of
 
 WORLD = MPI.COMM_WORLD

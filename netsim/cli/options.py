@@ -1,0 +1,66 @@
+"""Options that the commands of netsim share."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import track
+
+from netsim.models import MODELS
+from netsim.network import Network, paper_network
+from netsim.topologies.names import Topology, topology
+from netsim.topologies.ties import TIES
+from netsim.traffic.message_graph import PARTS, SYNC
+from swing.cli import Parsed
+
+T = TypeVar("T")
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+MODEL = click.option("--model", type=click.Choice(list(MODELS)), default="analytic")
+BANDWIDTH = click.option("--bandwidth", type=float, default=400.0, show_default=True,
+                         help="Of a link, in Gb/s.")  # fmt: skip
+TIE_RULE = click.option("--ties", type=click.Choice(TIES), default="adaptive", show_default=True,
+                        help="Which way to a peer half a ring away.")  # fmt: skip
+SEED = click.option("--seed", type=click.IntRange(0), default=0, help="For random ties.")
+SYNC_RULE = click.option("--sync", type=click.Choice(SYNC), default="rank", show_default=True,
+                         help="When a rank begins its next step.")  # fmt: skip
+PART_RULE = click.option("--parts", type=click.Choice(PARTS), default="schedule",
+                         show_default=True, help="When parts meet.")  # fmt: skip
+JOBS = click.option("--jobs", type=click.IntRange(1), help="Processes; the number of cores for all "
+                    "but the analytic model.")  # fmt: skip
+PLACE = Parsed("topology", topology)
+
+
+def network_of(place: Topology, gbps: float, ties: str) -> Network:
+    """The paper's network, with another bandwidth or tie rule."""
+    if not 0 < gbps < float("inf"):
+        raise ValueError(f"--bandwidth must be above 0 Gb/s, not {gbps:g}")
+    return paper_network(place, gbps * 1e9 / 8, ties)
+
+
+class Number(click.FloatRange):
+    """A number in a range; NaN is none."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """The number."""
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return found
+
+
+def with_progress(ways: Iterable[T], total: int) -> Iterable[T]:
+    """The same, with a bar on standard error if someone looks at it."""
+    shown = Console(stderr=True, quiet=not sys.stderr.isatty())
+    return track(ways, "simulating", total, console=shown)
+
+
+def processes(jobs: int | None) -> int:
+    """As many as asked for, or as there are cores."""
+    return jobs or os.cpu_count() or 1

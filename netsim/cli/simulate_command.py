@@ -1,0 +1,114 @@
+"""``python -m netsim simulate``: one schedule on one network."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from netsim.bounds import lower_bound
+from netsim.cli.options import (
+    BANDWIDTH,
+    JSON,
+    MODEL,
+    PART_RULE,
+    PLACE,
+    SEED,
+    SYNC_RULE,
+    TIE_RULE,
+    network_of,
+)
+from netsim.rows import Row, write_csv
+from netsim.run import Run, row, simulate
+from netsim.sizes import format_size, parse_size
+from netsim.topologies.names import Topology, topology
+from swing.cli import Parsed, named_schedule, schedule_options
+from swing.formats.files import check_writable
+
+
+@click.command("simulate")
+@click.option("--topology", "place", type=PLACE, help="Such as torus:8x8.")
+@schedule_options
+@click.option("--size", type=Parsed("size", parse_size), help="[default: 2MiB]")
+@BANDWIDTH
+@MODEL
+@TIE_RULE
+@SYNC_RULE
+@PART_RULE
+@SEED
+@click.option("--links", type=click.Path(dir_okay=False), help="Write the bytes on every link.")
+@click.option("--step", type=int, help="Only this step's, for --links.")
+@JSON
+def simulate_command(
+    place: Topology | None, size: int | None, bandwidth: float, model: str, ties: str, sync: str,
+    parts: str, seed: int, links: str | None, step: int | None, as_json: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Simulate one schedule: time, goodput, congestion, bottleneck."""
+    known = None
+    if place is None:
+        known = named_schedule(None, **options)
+        place = topology(known.torus.name)
+    if size is None:
+        size = known.nblocks if known is not None and known.collective == "traffic" else 2**21
+    network = network_of(place, bandwidth, ties)
+    if options["algorithm"] == "auto":
+        options |= {"nbytes": size, "machine": network}
+    if step is not None and not links:
+        raise ValueError("--step goes with --links")
+    if links:
+        check_writable(links)
+    run = simulate(
+        named_schedule(place.torus, **options) if known is None else known,
+        network,
+        size,
+        model,
+        seed=seed,
+        sync=sync,
+        parts=parts,
+    )
+    if links:
+        write_csv(links, _link_rows(run, step))
+    bound = lower_bound(network, size) if run.schedule.collective == "allreduce" else None
+    if as_json:
+        click.echo(json.dumps(row(run) | {"lower_bound_s": bound}))
+        return
+    click.echo(f"{repr(run.schedule).strip('<>')}")
+    click.echo(
+        f"{format_size(size)}, {model} model, {place.name}, {bandwidth:g} Gb/s, ties {ties}, "
+        f"seed {seed}"
+    )
+    least = "" if bound is None else f" (no allreduce under {bound * 1e6:.3f} us)"
+    click.echo(f"time        {run.seconds * 1e6:.3f} us{least}")
+    click.echo(f"goodput     {run.goodput * 8 / 1e9:.2f} Gb/s")
+    click.echo(f"congestion  {run.congestion:.4f}")
+    if run.bottleneck:
+        src, dst = run.bottleneck.link
+        click.echo(
+            f"bottleneck  step {run.bottleneck.step}, link {src}→{dst}, "
+            f"{len(run.bottleneck.messages)} messages, {run.bottleneck.seconds * 1e6:.3f} us"
+        )
+
+
+def _link_rows(run: Run, step: int | None) -> list[Row]:
+    if step is not None and not 0 <= step < run.schedule.nsteps:
+        raise ValueError(f"--step goes from 0 to {run.schedule.nsteps - 1}, not {step}")
+    place = run.network.topology
+    load = run.link_bytes if step is None else run.step_bytes(step)
+    return [
+        {
+            "topology": place.name,
+            "algorithm": run.schedule.name,
+            "variant": run.schedule.variant,
+            "nbytes": run.nbytes,
+            "step": "all" if step is None else step,
+            "dim": dim,
+            "direction": {1: "+", -1: "-", 0: ""}[way],
+            "src": src,
+            "dst": dst,
+            "bytes": nbytes,
+        }
+        for dim, way, (src, dst), nbytes in zip(
+            place.dim.tolist(), place.way.tolist(), place.ends.tolist(), load.tolist(), strict=True
+        )
+    ]

@@ -1,0 +1,141 @@
+"""``python -m netsim sweep``: many schedules and sizes, and which wins where."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from time import monotonic
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from netsim.cli.options import (
+    JOBS,
+    JSON,
+    MODEL,
+    PART_RULE,
+    PLACE,
+    SEED,
+    SYNC_RULE,
+    TIE_RULE,
+    Number,
+    network_of,
+    processes,
+    with_progress,
+)
+from netsim.rows import KEY, Row, in_order, read_csv, typed, winners, write_csv
+from netsim.search.sweep import Case, sweep
+from netsim.search.sweep import prune as pruned
+from netsim.sizes import format_size, parse_sizes
+from netsim.topologies.names import Topology
+from swing.cli import Parsed, every_way
+from swing.formats.files import check_writable, is_stream
+
+SAVE_SECONDS = 5.0
+"""How often a sweep under way writes its rows."""
+
+
+@click.command("sweep")
+@click.option("--topology", "places", type=PLACE, multiple=True, required=True,
+              help="Such as torus:8x8; may be repeated.")  # fmt: skip
+@click.option("--algorithm", "names", multiple=True, default=["all"], show_default=True,
+              help="May be repeated; all: every one that the topology allows.")  # fmt: skip
+@click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:128MiB:x4",
+              show_default=True)  # fmt: skip
+@click.option("--bandwidth", "rates", type=float, multiple=True, default=[400.0],
+              show_default=True, help="Of a link, in Gb/s; may be repeated.")  # fmt: skip
+@MODEL
+@TIE_RULE
+@SYNC_RULE
+@PART_RULE
+@SEED
+@click.option("--prune", type=Number(1), help="Leave out variants of an algorithm that "
+              "are so many times slower than another in the analytic model.")  # fmt: skip
+@JOBS
+@click.option("--csv", "path", type=click.Path(dir_okay=False), help="Write the rows there.")
+@click.option("--resume", is_flag=True, help="Keep the rows in --csv and run only what is missing.")
+@JSON
+def sweep_command(
+    places: tuple[Topology, ...], names: tuple[str, ...], sizes: list[int],
+    rates: tuple[float, ...], model: str, ties: str, sync: str, parts: str, seed: int,
+    prune: float | None, jobs: int | None, path: str | None, resume: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Simulate many schedules and sizes; print which algorithm wins where."""
+    conditions = (("seed", seed), ("sync", sync), ("parts", parts))
+    cases = [
+        Case(place.name, name, tuple(options.items()), rate, ties, model, conditions)
+        for place in places
+        for rate in rates
+        if network_of(place, rate, ties)
+        for name, options in every_way(names, place.torus)
+    ]
+    if resume and not path:
+        raise ValueError("--resume goes with --csv")
+    if path:
+        check_writable(path)
+    todo = pruned(cases, sizes, prune) if prune else {case: sizes for case in cases}
+    had = read_csv(path, KEY) if path and resume and Path(path).exists() else []
+    rows: list[Row] = [typed(r) for r in had]
+    known = {tuple(str(r[k]) for k in KEY) for r in rows}
+    todo = {c: [n for n in some if c.key(n) not in known] for c, some in todo.items()}
+    jobs = jobs or (1 if model == "analytic" else processes(None))
+    left_out: list[str] = []
+    total, before = sum(map(len, todo.values())), len(rows)
+    interrupted = False
+    saved = monotonic()
+    with closing(sweep(todo, jobs, left_out.append)) as simulated:
+        try:
+            for found in with_progress(simulated, total):
+                rows.append(found)
+                if path and not is_stream(path) and monotonic() - saved > SAVE_SECONDS:
+                    write_csv(path, in_order(rows))
+                    saved = monotonic()
+        except KeyboardInterrupt:
+            interrupted = True
+    done = len(rows) - before
+    rows = in_order(rows)
+    if path and (rows or not interrupted):
+        write_csv(path, rows)
+    for line in left_out:
+        click.echo(f"left out: {line}", err=True)
+    for r in rows if as_json else []:
+        click.echo(json.dumps(r))
+    if not as_json:
+        for place in places:
+            for rate in rates:
+                here = tuple(map(str, (place.name, model, rate, ties, sync, parts, seed)))
+                keys = ("topology", "model", "bandwidth_gbps", "ties", "sync", "parts", "seed")
+                _print_winners(
+                    [r for r in rows if tuple(str(r[k]) for k in keys) == here],
+                    f"{place.name}, {rate:g} Gb/s: goodput in Gb/s ({model} model, ties {ties})",
+                )
+    if interrupted:
+        kept = f"; {path} has them, and --resume goes on" if path and rows else ""
+        raise ValueError(f"interrupted after {done} of {total} rows{kept}")
+
+
+def _print_winners(rows: Sequence[Row], title: str) -> None:
+    names = list(dict.fromkeys(r["algorithm"] for r in rows))
+    table = Table(title=title)
+    for title in ["size", *names, "winner"]:
+        table.add_column(title.replace("_", " "), justify="right")
+    for n, best in winners(rows).items():
+        goodput = {
+            name: max(
+                (
+                    float(r["goodput_gbps"] or 0)
+                    for r in rows
+                    if (int(r["nbytes"]), r["algorithm"]) == (n, name)
+                ),
+                default=0.0,
+            )
+            for name in names
+        }
+        cells = [f"{goodput[name]:.4g}" for name in names]
+        who = f"{best['algorithm']} {best['variant']}".strip()
+        table.add_row(format_size(n), *cells, who.replace("_", " "))
+    Console(width=None if sys.stdout.isatty() else 140).print(table)

@@ -1,0 +1,269 @@
+"""``python -m netsim tune`` and ``compare``: the fastest schedule, size by size, and its lead."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table as Grid
+
+from netsim.bounds import lower_bound
+from netsim.cli.options import BANDWIDTH, JOBS, JSON, PLACE, Number, network_of, processes
+from netsim.network import Network
+from netsim.search.measured import measured_table
+from netsim.search.sweep import Case
+from netsim.search.tune import Search, Seconds, simulate_pairs, tune
+from netsim.sizes import format_size, parse_size, parse_sizes
+from netsim.topologies.names import Topology, topology
+from swing.cli import Parsed
+from swing.formats.files import check_writable, store
+from swing.select.candidates import Named, family, published
+from swing.select.table import Candidate, Entry, Table, shipped
+
+CONDITIONS = (("sync", "local"), ("parts", "free"))
+"""As in results/: parts run free of each other, sends are over when they have left the node."""
+
+PLACES = click.option("--topology", "places", type=PLACE, multiple=True,
+                      help="Such as torus:8x8; may be repeated.")  # fmt: skip
+SIZES = click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:2GiB:x4",
+                     show_default=True)  # fmt: skip
+PACKETS = click.option("--packets", type=Parsed("size", parse_size), default="8MiB",
+                       show_default=True, help="Packets up to here, flows above.")  # fmt: skip
+MOST = click.option("--most", type=click.IntRange(1), default=16, show_default=True,
+                    help="Candidates that are simulated at a size, at most.")  # fmt: skip
+KEEP = click.option("--keep", type=Number(1), default=2.0, show_default=True,
+                    help="Simulate what the analytic model finds so many times slower than the "
+                    "best, at most.")  # fmt: skip
+
+
+@click.command("tune")
+@PLACES
+@SIZES
+@BANDWIDTH
+@PACKETS
+@MOST
+@KEEP
+@JOBS
+@click.option(
+    "--measured",
+    "measured",
+    type=click.Path(dir_okay=False),
+    multiple=True,
+    help="Take times from this CSV file of mpi_bench instead; may be repeated.",
+)
+@click.option("--retime", is_flag=True, help="Search nothing: simulate every time that the table "
+              "holds once more, as after a change of the models.")  # fmt: skip
+@click.option("--out", type=click.Path(dir_okay=False), required=True,
+              help="The table; what it holds is simulated again with --retime only.")  # fmt: skip
+@JSON
+def tune_command(
+    places: tuple[Topology, ...], sizes: list[int], bandwidth: float, packets: int, most: int,
+    keep: float, jobs: int | None, measured: tuple[str, ...], retime: bool, out: str,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Find the fastest schedule of the family for every size; write a selection table."""
+    if bool(places) == bool(measured) and not (retime and not measured):
+        raise ValueError("name a --topology to simulate, or a file of --measured times")
+    check_writable(out)
+    if measured:
+        table = measured_table(measured)
+        store([(out, [str(table)])])
+        for name, entry in table.entries.items():
+            _tell(name, entry, entry.sizes, as_json)
+        if not as_json:
+            click.echo(f"wrote {out}")
+        return
+    search = Search(keep, most, packets=packets, jobs=processes(jobs))
+    table = Table.read(Path(out).read_text()) if Path(out).is_file() else Table({}, {})
+    entries = dict(table.entries)
+    made = {
+        "machine": f"the Swing paper's network, {bandwidth:g} Gb/s a link",
+        "model": f"packet up to {format_size(packets)}, flow above; "
+        + ", ".join(f"{k} {v}" for k, v in CONDITIONS),
+        "command": "python -m netsim tune",
+    }
+    if entries and dict(table.made) != made:
+        raise ValueError(f"{out} was made otherwise: {json.dumps(dict(table.made))}")
+    if retime:
+        places = places or tuple(map(topology, entries))
+        for place in places:
+            if place.name not in entries:
+                raise ValueError(f"{out} has no {place.name} to take the times of again")
+    for place in places:
+        if place.torus.name != place.name:
+            raise ValueError(f"tables are for tori and meshes, not {place.name}")
+        network_of(place, bandwidth, "adaptive")
+        old = entries.get(place.name)
+        if retime and old:
+            found: Seconds = {}
+            wanted = list(old.sizes)
+            _time_again(old, place, bandwidth, search, found)
+        else:
+            found = _known(old, place, bandwidth)
+            wanted = sorted({*sizes, *(old.sizes if old else ())})
+            try:
+                _search(place, wanted, bandwidth, search, found)
+            except KeyboardInterrupt:
+                if not found:
+                    raise
+                _store(out, Table(made, entries | {place.name: _entry(wanted, found)}))
+                raise ValueError(
+                    f"interrupted: {out} keeps what was found, and the same command goes on"
+                ) from None
+        entries[place.name] = _entry(wanted, found)
+        _store(out, Table(made, entries))
+        _tell(place.name, entries[place.name], wanted, as_json)
+    if not as_json:
+        click.echo(f"wrote {out}")
+
+
+def _store(out: str, table: Table) -> None:
+    store([(out, [str(table)])])
+
+
+def _tell(name: str, entry: Entry, sizes: Iterable[int], as_json: bool) -> None:
+    """Who wins at each size, as JSON; nothing else is wanted by people, who have `compare`."""
+    for n in sizes if as_json else ():
+        seconds, best = entry.ranked(n)[0]
+        click.echo(json.dumps({"topology": name, "nbytes": n, "seconds": seconds,
+                               "algorithm": best.algorithm,
+                               "options": dict(best.options)}))  # fmt: skip
+
+
+@click.command("compare")
+@PLACES
+@SIZES
+@BANDWIDTH
+@PACKETS
+@MOST
+@KEEP
+@JOBS
+@JSON
+def compare_command(
+    places: tuple[Topology, ...], sizes: list[int], bandwidth: float, packets: int, most: int,
+    keep: float, jobs: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """For every size the fastest schedule, Swing, the best published one and the lower bound.
+
+    On the paper's network and the tori of the table that is shipped the times are that table's;
+    elsewhere they are simulated now.
+    """
+    if not places:
+        raise ValueError("name a --topology, such as torus:8x8")
+    search = Search(keep, most, packets=packets, jobs=processes(jobs))
+    for place in places:
+        network = network_of(place, bandwidth, "adaptive")
+        entry = shipped().entries.get(place.name) if bandwidth == 400 else None
+        if entry is None or not set(sizes) <= set(entry.sizes):
+            found: Seconds = {}
+            _search(place, sizes, bandwidth, search, found)
+            entry = _entry(sizes, found)
+        rows = [_row(entry, network, n) for n in sizes]
+        if as_json:
+            for r in rows:
+                click.echo(json.dumps({"topology": place.name} | r))
+        else:
+            _print(rows, f"{place.name}, {bandwidth:g} Gb/s: microseconds")
+
+
+def _known(entry: Entry | None, place: Topology, bandwidth: float) -> Seconds:
+    """What an entry holds."""
+    sizes, candidates = (entry.sizes, entry.candidates) if entry else ((), ())
+    return {
+        _case(place, bandwidth, (c.algorithm, c.options)): {
+            n: t for n, t in zip(sizes, c.seconds, strict=True) if t is not None
+        }
+        for c in candidates
+    }
+
+
+def _search(
+    place: Topology, sizes: list[int], bandwidth: float, search: Search, found: Seconds
+) -> None:
+    """Add what a search finds on a topology, and published rivals, whatever they take."""
+    rivals = replace(search, enough=0.0)  # all of them, to be compared with
+    for names, how in ((published(place.torus, later=True), rivals), (family(place.torus), search)):
+        cases = [_case(place, bandwidth, named) for named in names]
+        tune(cases, sizes, how, found, _progress_of(place))
+
+
+def _time_again(
+    entry: Entry, place: Topology, bandwidth: float, search: Search, found: Seconds
+) -> None:
+    """Add the times of an entry, simulated once more; what it leaves out stays left out."""
+    todo = [(case, n) for case, times in _known(entry, place, bandwidth).items() for n in times]
+    simulate_pairs(todo, search, found, _progress_of(place))
+
+
+def _case(place: Topology, bandwidth: float, named: Named) -> Case:
+    return Case(place.name, *named, bandwidth, conditions=CONDITIONS)
+
+
+def _progress_of(place: Topology) -> Callable[[str], None]:
+    """What shows a person each time that is found on a topology."""
+
+    def tell(line: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"{place.name} {line}", err=True)
+
+    return tell
+
+
+def _entry(sizes: Iterable[int], found: Seconds) -> Entry:
+    """The entry of the times that were found on one topology."""
+    sizes = tuple(sizes)
+    return Entry(
+        sizes,
+        tuple(
+            Candidate(c.algorithm, c.options, tuple(ended(found[c].get(n)) for n in sizes))
+            for c in sorted(found, key=lambda c: (c.algorithm, str(c.options)))
+        ),
+    )
+
+
+def ended(seconds: float | None) -> float | None:
+    """None for what has no end."""
+    return None if seconds == math.inf else seconds
+
+
+def _row(entry: Entry, network: Network, n: int) -> dict[str, Any]:
+    ranked = entry.ranked(n)
+    rivals = {*published(network.topology.torus, later=True)}
+    old = [(t, c) for t, c in ranked if (c.algorithm, c.options) in rivals]
+    seconds, best = ranked[0]
+    return {
+        "nbytes": n,
+        "winner": best.name,
+        "seconds": seconds,
+        "swing_s": next((t for t, c in old if c.algorithm == "swing"), None),
+        "published": old[0][1].name if old else None,
+        "published_s": old[0][0] if old else None,
+        "lower_bound_s": lower_bound(network, n),
+    }
+
+
+def _print(rows: Iterable[dict[str, Any]], title: str) -> None:
+    table = Grid(title=title)
+    for name in ("size", "winner", "time", "Swing", "best published", "time", "÷ ours", "bound",
+                 "ours ÷"):  # fmt: skip
+        table.add_column(name, justify="left" if name in ("winner", "best published") else "right")
+
+    def micro(seconds: float | None) -> str:
+        return "" if seconds is None else f"{seconds * 1e6:.4g}"
+
+    for r in rows:
+        table.add_row(
+            format_size(r["nbytes"]), r["winner"], micro(r["seconds"]), micro(r["swing_s"]),
+            r["published"], micro(r["published_s"]),
+            f"{r['published_s'] / r['seconds']:.2f}" if r["published_s"] else "",
+            micro(r["lower_bound_s"]),
+            f"{r['seconds'] / r['lower_bound_s']:.2f}" if r["lower_bound_s"] else "",
+        )  # fmt: skip
+    Console(width=None if sys.stdout.isatty() else 160).print(table)

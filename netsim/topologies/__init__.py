@@ -1,0 +1,1 @@
+"""Networks as graphs of directed links, and the routes of messages on them; no units."""

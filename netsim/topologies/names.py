@@ -1,0 +1,38 @@
+"""Topologies by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from netsim.topologies.graph import GraphTopology
+from netsim.topologies.grid import Grid
+from netsim.topologies.hamming_mesh import hamming_mesh
+from netsim.topologies.hyperx import hyperx
+from netsim.topologies.torus import torus
+from swing.torus import Torus
+
+Topology = Grid | GraphTopology
+
+KINDS: dict[str, Callable[[Torus], Topology]] = {
+    "torus": torus,
+    "mesh": lambda where: torus(Torus(where.dims, wrap=False)),
+    "hx2mesh": partial(hamming_mesh, board=2),
+    "hx4mesh": partial(hamming_mesh, board=4),
+    "hyperx": hyperx,
+}
+
+
+def topology(name: str) -> Topology:
+    """The topology of a name such as ``torus:8x8``, ``hx2mesh:64x64`` or ``hyperx:8x8``.
+
+    Raises:
+        ValueError: an unknown kind, or dimensions that are no whole numbers from 1 up.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a topology is named like 'torus:8x8', not {name!r}")
+    kind, colon, dims = name.partition(":")
+    if not colon or kind not in KINDS:
+        kinds = ", ".join(f"{kind}:8x8" for kind in KINDS)
+        raise ValueError(f"no topology {name!r}: write {kinds}")
+    return KINDS[kind](Torus.parse(dims))

@@ -1,0 +1,1 @@
+"""What a schedule puts on a network: loads of links, and graphs of messages."""

@@ -1,0 +1,1 @@
+"""What one rank does with its memory, worked out for a schedule and a count."""

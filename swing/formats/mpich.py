@@ -1,0 +1,169 @@
+"""A selection table for MPICH, JSON: ``MPIR_CVAR_COLL_SELECTION_TUNING_JSON_FILE=FILE``.
+
+The file replaces the whole of MPICH's own table, and MPICH stops at a collective that is missing.
+So it is made from that table: ``maint/tuning/coll/mpir/generic.json`` of its sources, or the
+libmpi.so that has it inside. What is new holds for an allreduce with a built-in operation on
+communicators of exactly as many ranks; vectors with less than an element a rank are exchanged
+whole. Sizes above 2 GiB - 1 fall under the rule before. The format is MPICH's own affair and may
+change: this one is of versions 4 and 5.
+
+Loses: Swing itself: it names MPICH's best algorithm of the same kind.
+
+Source: MPICH, src/mpi/coll/src/csel.c.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from swing.formats import limits
+from swing.formats.rules import HALVES, RING, WHOLE, Rule, built_in, check, spans
+
+_PREFIX = "MPIR_Allreduce_intra_"
+ALGORITHMS = (
+    "smp", "recursive_doubling", "recursive_multiplying", "reduce_scatter_allgather", "tree",
+    "recexch", "ring", "k_reduce_scatter_allgather", "ccl",
+)  # fmt: skip
+KINDS = {WHOLE: "recursive_doubling", HALVES: "reduce_scatter_allgather", RING: "ring"}
+LARGEST = 2**31 - 1
+MOST_NODES = 100_000
+_BOUND = re.compile(
+    r"(comm_size|avg_msg_size|total_msg_size|comm_avg_ppn|count)(<=|<)([0-9]{1,10})"
+)
+_FLAGS = {
+    "comm_type=intra": True,
+    "comm_type=inter": False,
+    "is_commutative=yes": True,
+    "is_commutative=no": False,
+    "is_op_built_in=yes": True,
+    "is_op_built_in=no": False,
+    "is_sendbuf_inplace=yes": False,
+    "is_sendbuf_inplace=no": True,
+    "is_multi_threaded=yes": False,
+    "is_multi_threaded=no": True,
+    "comm_hierarchy=parent": False,
+    "comm_hierarchy=node": False,
+    "comm_hierarchy=node_roots": False,
+    "comm_hierarchy=flat": True,
+    "comm_size=node_comm_size": False,
+    "count<pow2": False,
+}
+"""What holds of the allreduce that `read` asks for: on ranks of nodes of their own, of a large
+vector, in two buffers, with a built-in operation."""
+
+
+def write(rules: Sequence[Rule], ranks: int, base: bytes) -> Iterator[str]:
+    """The table.
+
+    Args:
+        rules: in our names, or in those of `ALGORITHMS`.
+        ranks: of the communicators that they are for.
+        base: MPICH's own table, or the library that has it inside.
+    """
+    table = _table(base)
+    default = table["collective=allreduce"].get("comm_type=intra")
+    if not isinstance(default, dict):
+        raise ValueError("MPICH's own table has no allreduce of the usual kind")
+    sizes: dict[str, Any] = {}
+    for first, last, algorithm in spans(built_in(rules, KINDS, ALGORITHMS)):
+        end = last is None or last >= LARGEST
+        if first <= LARGEST:
+            sizes["avg_msg_size=any" if end else f"avg_msg_size<={last}"] = _leaf(algorithm)
+    ours = {
+        "is_op_built_in=no": default,
+        "is_op_built_in=yes": {"count<pow2": _leaf("recursive_doubling"), "count=any": sizes},
+    }
+    intra = {f"comm_size<{ranks}": default, f"comm_size<={ranks}": ours, "comm_size=any": default}
+    allreduce = table["collective=allreduce"] | {"comm_type=intra": intra}
+    yield json.dumps(table | {"collective=allreduce": allreduce}, indent=1) + "\n"
+
+
+def read(data: bytes, ranks: int) -> list[Rule]:
+    """The rules for an allreduce on some ranks, each on a node of its own.
+
+    Raises:
+        ValueError: what is no such table, or has a key that MPICH does not know of an allreduce.
+    """
+    tree = _table(data)["collective=allreduce"]
+    bounds: list[tuple[str, int]] = []
+    _walk(tree, bounds)
+    firsts = {0}
+    for word, bound in bounds:
+        if word.startswith("avg"):
+            firsts.add(bound)
+        elif word.startswith("total"):
+            firsts.add(-(-bound // ranks))
+    rules: list[Rule] = []
+    for first in sorted(firsts):
+        algorithm = _search(tree, ranks, first)
+        if not rules or rules[-1].algorithm != algorithm:
+            rules.append(Rule(first, algorithm))
+    check(rules)
+    return rules
+
+
+def inside(library: bytes) -> bytes:
+    """The table that a libmpi.so has inside.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for found in re.finditer(rb'\{"collective=[ -~]{1000,1000000}', library):
+        if b'"algorithm=MPIR_Allreduce_intra_' in found[0]:
+            return found[0]
+    raise ValueError("there is no table of MPICH in that library")
+
+
+def _table(data: bytes) -> dict[str, Any]:
+    """A table of all collectives, allreduce among them."""
+    table = limits.parse_json(inside(data) if data[:4] == b"\x7fELF" else data)
+    if not isinstance(table, dict) or not isinstance(table.get("collective=allreduce"), dict):
+        raise ValueError('it is no table of MPICH: it has no "collective=allreduce"')
+    return table
+
+
+def _leaf(algorithm: str) -> dict[str, Any]:
+    return {f"algorithm={_PREFIX}{algorithm}": {}}
+
+
+def _walk(tree: Any, bounds: list[tuple[str, int]], nodes: int = 0) -> int:
+    """Note the bounds in a tree; refuse what MPICH does not know. Returns the nodes so far."""
+    if not isinstance(tree, dict) or not tree:
+        raise ValueError("a branch of the table has no key")
+    for key, below in tree.items():
+        nodes += 1
+        if nodes > MOST_NODES:
+            raise ValueError(f"the table has more than {MOST_NODES} keys: too many")
+        word = key.replace(" ", "")
+        if word.startswith(("algorithm=", "composition=")):
+            return nodes
+        bound = _BOUND.fullmatch(word)
+        if bound:
+            number = limits.whole(bound[3], f"the bound in {limits.short(key)}", 0, LARGEST)
+            bounds.append((bound[1], number + (bound[2] == "<=")))
+        elif word not in _FLAGS and word != "comm_size=pow2" and not word.endswith("=any"):
+            raise ValueError(f"the table has an unknown key {limits.short(key)}")
+        nodes = _walk(below, bounds, nodes)
+    return nodes
+
+
+def _search(tree: dict[str, Any], ranks: int, nbytes: int) -> str:
+    """The algorithm that MPICH finds: the first key that holds leads on."""
+    value = {"comm_size": ranks, "avg_msg_size": nbytes, "total_msg_size": nbytes * ranks}
+    value |= {"comm_avg_ppn": 1, "count": LARGEST + 1}
+    holds: dict[str, Callable[[int, int], bool]] = {"<": int.__lt__, "<=": int.__le__}
+    for key, below in tree.items():
+        word = key.replace(" ", "")
+        if word.startswith(("algorithm=", "composition=")):
+            return limits.name(word.partition("=")[2].removeprefix(_PREFIX), "an algorithm")
+        if bound := _BOUND.fullmatch(word):
+            on = holds[bound[2]](value[bound[1]], int(bound[3]))
+        else:
+            pow2 = word == "comm_size=pow2" and ranks & (ranks - 1) == 0
+            on = pow2 or _FLAGS.get(word, word.endswith("=any"))
+        if on:
+            return _search(below, ranks, nbytes)
+    raise ValueError(f"the table has nothing for an allreduce of {nbytes} bytes on {ranks} ranks")

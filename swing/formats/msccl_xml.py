@@ -1,0 +1,208 @@
+"""The elements and attributes of MSCCL XML, read strictly: a program for every rank."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+from xml.parsers import expat
+
+from swing.formats import limits
+from swing.schedules.step import Op
+
+MOST_CHUNKS = 2**15 - 1
+MOST_TAGS = 2**20
+MOST_CELLS = 2**22  # chunks in all operations together
+SENDS = {"s", "rcs", "rrcs"}
+RECEIVES = {"r": Op.COPY, "rcs": Op.COPY, "rrc": Op.REDUCE, "rrcs": Op.REDUCE}
+LOCAL = {"re": Op.REDUCE, "cpy": Op.COPY}
+_KNOWN = {
+    "algo": "name proto nchannels nchunksperloop ngpus coll inplace outofplace minBytes maxBytes",
+    "gpu": "id i_chunks o_chunks s_chunks",
+    "tb": "id send recv chan",
+    "step": "s type srcbuf srcoff dstbuf dstoff cnt depid deps hasdep",
+}
+_WORDS = {"name", "proto", "coll", "type", "srcbuf", "dstbuf"}
+_OPTIONAL = {"outofplace", "minBytes", "maxBytes"}  # msccl-tools leaves them out
+
+
+@dataclass(eq=False)
+class Node:
+    """A step of a thread block of a rank."""
+
+    rank: int
+    tag: dict[str, str]
+    block: dict[str, str]
+
+    def number(self, key: str) -> int:
+        """A number of the step."""
+        return int(self.tag[key])
+
+    @property
+    def kind(self) -> str:
+        """Its type."""
+        return self.tag["type"]
+
+    def chunks(self, side: str) -> range:
+        """The chunks at its source or destination."""
+        first = self.number(f"{side}off")
+        return range(first, first + self.number("cnt"))
+
+
+class Program(NamedTuple):
+    """What a document says.
+
+    Args:
+        name: of the algorithm.
+        ranks: number of ranks.
+        nblocks: chunks of the vector.
+        nodes: all steps of all thread blocks.
+        after: for each of them those of the same rank that come before it.
+    """
+
+    name: str
+    ranks: int
+    nblocks: int
+    nodes: list[Node]
+    after: list[list[int]]
+
+
+def parse(data: bytes) -> Program:
+    """The program of a document.
+
+    Raises:
+        ValueError: what is no such document, or not of an allreduce.
+    """
+    tags = _tags(data)
+    head = next(tags)[1]
+    if head["coll"] != "allreduce":
+        raise ValueError(f"only an allreduce can be read, not {limits.short(head['coll'])}")
+    p, nblocks = int(head["ngpus"]), int(head["nchunksperloop"])
+    if not (1 <= nblocks <= MOST_CHUNKS and p >= 1):
+        raise ValueError(f"it has {p} ranks and {nblocks} chunks: 1 to {MOST_CHUNKS} are allowed")
+    limits.check_ranks(p, nblocks)
+    return Program(head["name"], p, nblocks, *_program(tags, p, nblocks))
+
+
+def _tags(data: bytes) -> Iterator[tuple[str, dict[str, str]]]:
+    """The elements and their attributes, in order, checked against what is known."""
+    if re.search(rb"<![^-]|<!-[^-]|<\?", data):
+        raise ValueError("a document type, an entity or an instruction is in it: not allowed")
+    if data.count(b"<") > 2 * MOST_TAGS:
+        raise ValueError(f"it has more than {MOST_TAGS} elements: too many")
+    found: list[tuple[str, dict[str, str]]] = []
+    depth = 0
+    parser = expat.ParserCreate()
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        where = f"line {parser.CurrentLineNumber}"
+        if depth > 4 or name != list(_KNOWN)[depth - 1]:
+            raise ValueError(f"{where}: {limits.short(name)} is out of place")
+        found.append((name, _checked(name, attributes, where)))
+
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    def characters(text: str) -> None:
+        if text.strip():
+            raise ValueError(f"line {parser.CurrentLineNumber}: there is text between elements")
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = characters
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError as error:
+        raise ValueError(f"it is no XML: {error}") from None
+    return iter(found)
+
+
+def _checked(name: str, attributes: dict[str, str], where: str) -> dict[str, str]:
+    known = _KNOWN[name].split()
+    for key in attributes:
+        if key not in known:
+            raise ValueError(f"{where}: {name} has an unknown attribute {limits.short(key)}")
+    for key in known:
+        if key in attributes:
+            if key in _WORDS:
+                limits.name(attributes[key], f"{where}: {key}")
+            else:
+                most = limits.LARGEST if key.endswith("Bytes") else 2**16
+                limits.whole(attributes[key], f"{where}: {key}", -1, most)
+        elif key not in _OPTIONAL:
+            raise ValueError(f"{where}: {name} has no attribute {key}")
+    return attributes
+
+
+def _program(
+    tags: Iterator[tuple[str, dict[str, str]]], p: int, nblocks: int
+) -> tuple[list[Node], list[list[int]]]:
+    """All steps, and for each those of the same rank that come before it."""
+    nodes: list[Node] = []
+    places: dict[tuple[int, int, int], int] = {}
+    after: list[list[int]] = []
+    ranks: set[int] = set()
+    taken: set[tuple[int, str, str, str]] = set()
+    gpu: dict[str, str] = {}
+    block: dict[str, str] = {}
+    count = cells = 0
+    for name, tag in tags:
+        if name == "gpu":
+            gpu, rank = tag, int(tag["id"])
+            if rank in ranks or not 0 <= rank < p or int(tag["i_chunks"]) != nblocks:
+                raise ValueError(
+                    f"gpu {rank}: there twice, none of {p}, or not of {nblocks} chunks"
+                )
+            ranks.add(rank)
+        elif name == "tb":
+            block, count = tag, 0
+            for way in ("send", "recv"):
+                peer = int(tag[way])
+                key = rank, way, tag[way], tag["chan"]
+                if not -1 <= peer < p or peer == rank or (peer >= 0 and key in taken):
+                    what = f"gpu {rank}: a thread block has the peer {peer}, which is itself, none"
+                    raise ValueError(f"{what} of {p}, or another one's on this channel")
+                taken.add(key)
+        else:
+            node = Node(rank, tag, block)
+            if int(tag["s"]) != count:
+                raise ValueError(f"gpu {rank}: step {tag['s']} of a thread block is its {count}th")
+            _check_step(node, nblocks, int(gpu["s_chunks"]))
+            cells += max(0, node.number("cnt"))
+            if (rank, int(block["id"]), count) in places or cells > MOST_CELLS:
+                raise ValueError(f"gpu {rank}: two thread blocks {block['id']}, or too many chunks")
+            places[rank, int(block["id"]), count] = len(nodes)
+            after.append([len(nodes) - 1] if count else [])
+            nodes.append(node)
+            count += 1
+    if len(ranks) < p:
+        raise ValueError(f"it has {len(ranks)} of {p} gpus")
+    for i, node in enumerate(nodes):
+        other = node.number("depid")
+        if other >= 0:
+            key2 = node.rank, other, node.number("deps")
+            if key2 not in places:
+                raise ValueError(f"gpu {node.rank}: thread block {other} has no step {key2[2]}")
+            after[i].append(places[key2])
+    return nodes, after
+
+
+def _check_step(node: Node, nblocks: int, scratch: int) -> None:
+    where, kind = f"gpu {node.rank}", node.kind
+    if kind not in SENDS | RECEIVES.keys() | LOCAL.keys() | {"nop"}:
+        raise ValueError(f"{where}: steps of type {limits.short(kind)} can not be read")
+    if kind != "nop" and node.number("cnt") < 1:
+        raise ValueError(f"{where}: a step has no chunk")
+    sides = {"dst"} if kind == "r" else {"src"} if kind == "s" else {"src", "dst"}
+    for side in sides if kind != "nop" else ():
+        size = {"i": nblocks, "s": scratch}.get(node.tag[f"{side}buf"])
+        chunks = node.chunks(side)
+        if size is None or chunks.start < 0 or chunks.stop > size:
+            raise ValueError(f"{where}: a step has no such chunks of buffer i or s: {chunks}")
+    if kind in SENDS and int(node.block["send"]) < 0:
+        raise ValueError(f"{where}: a thread block without a peer sends")
+    if kind in RECEIVES and int(node.block["recv"]) < 0:
+        raise ValueError(f"{where}: a thread block without a peer receives")

@@ -1,0 +1,253 @@
+"""Our own format, JSON: the hub that holds any schedule completely.
+
+``schema.json`` beside this file describes it. A step is a row of columns, as in `swing.Step`;
+where messages carry ranges of blocks it has ``start`` and ``count``, else ``blocks``: for every
+message the starts and lengths of its ranges, one after the other.
+
+Loses: nothing. What makes huge schedules cheap (steps that are functions, `Step.line`) is not
+kept: a file has at most `MOST_ROWS` messages. Patterns and phases are numbered as they come.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
+
+import numpy as np
+
+from swing.formats import limits
+from swing.schedules.blocks import BlockRange, Blocks, BlockSets
+from swing.schedules.schedule import Schedule
+from swing.schedules.step import Op, Step
+from swing.torus import Array, Torus
+
+FORMAT = "torus-swing schedule"
+VERSION = 1
+COLLECTIVES = ("allreduce", "reduce_scatter", "allgather", "traffic")
+_OPS = {op.value: op for op in Op}
+_HEAD = ("format", "version", "name", "collective", "variant", "torus", "nblocks", "parts")
+_TORUS = {"dims": True, "wrap": True, "coords": False}
+_STEP = dict.fromkeys(("op", "src", "dst", "part", "phase", "pattern"), True)
+_STEP |= dict.fromkeys(("start", "count", "blocks"), False)
+
+
+def write(schedule: Schedule) -> Iterator[str]:
+    """The document, a step a line.
+
+    Raises:
+        ValueError: more than `MOST_ROWS` messages.
+    """
+    torus = schedule.torus
+    place: dict[str, Any] = {"dims": torus.dims, "wrap": torus.wrap}
+    if (torus.node_of != torus.ranks).any():
+        place["coords"] = torus.coords.tolist()
+    head = {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": limits.name(schedule.name, "the name"),
+        "collective": schedule.collective,
+        "variant": limits.name(schedule.variant, "the variant"),
+        "torus": place,
+        "nblocks": schedule.nblocks,
+        "parts": schedule.parts,
+    }
+    if schedule.shares is not None:
+        head["shares"] = schedule.shares.tolist()
+    if schedule.owner is not None:
+        head["owner"] = schedule.owner.tolist()
+    yield json.dumps(head)[:-1] + ',\n"steps": ['
+    phase, pattern = _Numbers(schedule.phase), _Numbers(schedule.pattern)
+    rows = 0
+    for s, step in enumerate(schedule):
+        rows += len(step)
+        if rows > limits.MOST_ROWS:
+            raise ValueError(f"{schedule!r} has more than {limits.MOST_ROWS} messages: too many")
+        row = _columns(step) | {"phase": phase(s), "pattern": pattern(s)}
+        yield (",\n" if s else "\n") + json.dumps(row, separators=(",", ":"))
+    yield "\n]}\n"
+
+
+def read(data: bytes) -> Schedule:
+    """The schedule of a document.
+
+    Raises:
+        ValueError: what is no such document, or of another version.
+    """
+    found = limits.parse_json(data)
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise ValueError(f'it is no schedule: "format" is not "{FORMAT}"')
+    if found.get("version") != VERSION:
+        version = limits.short(found.get("version"))
+        raise ValueError(f"it is of version {version}, and this library reads version {VERSION}")
+    known = dict.fromkeys((*_HEAD, "steps"), True) | {"shares": False, "owner": False}
+    head = limits.fields(found, "the schedule", known)
+    collective = head["collective"]
+    if collective not in COLLECTIVES:
+        raise ValueError(f"collective is one of {', '.join(COLLECTIVES)}")
+    torus = _torus(head["torus"])
+    nblocks = limits.number(head["nblocks"], "nblocks", 1)
+    whole = collective != "traffic"  # in traffic a block is a byte: there are many
+    if whole:
+        limits.check_ranks(torus.size, nblocks)
+    parts = [limits.number(n, "a part", 0, nblocks) for n in limits.array(head["parts"], "parts")]
+    if sum(parts) != nblocks:
+        raise ValueError(f"parts have {sum(parts)} blocks together, and nblocks is {nblocks}")
+    shares = _shares(head["shares"], nblocks) if "shares" in head else None
+    owner = None
+    if "owner" in head:
+        owner = _column(head["owner"], "owner", nblocks, torus.size)
+    elif collective in ("reduce_scatter", "allgather"):
+        raise ValueError(f"a {collective} needs an owner of every block")
+    steps, phases, patterns = [], [], []
+    rows = 0
+    for s, row in enumerate(limits.array(head["steps"], "steps")):
+        step, phase, pattern = _step(row, f"step {s}", torus.size, nblocks, len(parts))
+        rows += len(step)
+        if rows > limits.MOST_ROWS:
+            raise ValueError(f"there are more than {limits.MOST_ROWS} messages: too many")
+        listed = isinstance(step.blocks, BlockSets)
+        most = limits.MOST_BLOCKS if listed else limits.MOST_SENT
+        if (whole or listed) and sum(step.blocks.count.tolist()) > most:
+            raise ValueError(f"step {s}: its messages carry more than {most} blocks: too many")
+        steps.append(step)
+        phases.append(phase)
+        patterns.append(pattern)
+    return Schedule(
+        limits.name(head["name"], "name"),
+        torus,
+        nblocks,
+        len(steps),
+        steps.__getitem__,
+        collective=collective,
+        variant=limits.name(head["variant"], "variant"),
+        find_owner=None if owner is None else lambda: owner,
+        parts=tuple(parts),
+        shares=shares,
+        pattern=patterns.__getitem__,
+        phase=phases.__getitem__,
+    )
+
+
+class _Numbers:
+    """Numbers for hashable values, in the order in which they come."""
+
+    def __init__(self, value: Callable[[int], Hashable]) -> None:
+        self.value = value
+        self.known: dict[Hashable, int] = {}
+
+    def __call__(self, s: int) -> int:
+        return self.known.setdefault(self.value(s), len(self.known))
+
+
+def _columns(step: Step) -> dict[str, Any]:
+    src, dst, blocks, part = step.rows
+    op: Any = step.op.value if isinstance(step.op, Op) else [Op(o).value for o in step.op]
+    row: dict[str, Any] = {"op": op, "src": src.tolist(), "dst": dst.tolist()}
+    row["part"] = part.tolist()
+    if isinstance(blocks, BlockRange):
+        return row | {"start": blocks.start.tolist(), "count": blocks.count.tolist()}
+    return row | {"blocks": [ranges(blocks[i]) for i in range(len(blocks))]}
+
+
+def ranges(blocks: slice | Array) -> list[int]:
+    """Starts and lengths of the ranges that blocks fall into.
+
+    >>> ranges(np.array([1, 2, 3, 7]))
+    [1, 3, 7, 1]
+    """
+    if isinstance(blocks, slice):
+        return [blocks.start, blocks.stop - blocks.start]
+    cut = np.flatnonzero(np.diff(blocks) != 1) + 1
+    first, end = np.append(0, cut), np.append(cut, len(blocks))
+    return np.stack([blocks[first], end - first], axis=1).ravel().tolist()
+
+
+def members(found: list[int]) -> Array:
+    """The blocks of ranges.
+
+    >>> members([1, 3, 7, 1]).tolist()
+    [1, 2, 3, 7]
+    """
+    pairs = zip(found[::2], found[1::2], strict=True)
+    return np.concatenate([np.arange(start, start + count) for start, count in pairs])
+
+
+def _torus(found: Any) -> Torus:
+    place = limits.fields(found, "torus", _TORUS)
+    dims = [limits.number(d, "a dimension", 1) for d in limits.array(place["dims"], "dims")]
+    wrap = limits.array(place["wrap"], "wrap", len(dims))
+    if len(dims) > 32 or not all(isinstance(w, bool) for w in wrap):
+        raise ValueError("a torus has up to 32 dimensions, and wrap says true or false for each")
+    size = 1
+    for d in dims:
+        size *= d
+        limits.check_ranks(size)
+    coords = None
+    if place.get("coords") is not None:
+        rows = limits.array(place["coords"], "coords", size)
+        coords = np.array(
+            [_column(row, "coords", len(dims), limits.MOST_RANKS) for row in rows], dtype=np.int64
+        )
+    return Torus(dims, wrap, coords)
+
+
+def _shares(found: Any, nblocks: int) -> np.ndarray:
+    values = limits.array(found, "shares", nblocks)
+    if not all(type(v) in (int, float) and 0 <= v <= 1 for v in values):
+        raise ValueError("shares are fractions from 0 to 1")
+    shares = np.array(values, dtype=float)
+    if abs(shares.sum() - 1) > 1e-9:
+        raise ValueError(f"shares add up to {shares.sum()} instead of 1")
+    return shares
+
+
+def _column(found: Any, what: str, length: int | None, end: int, least: int = 0) -> Array:
+    values = limits.array(found, what, length)
+    if not all(type(v) is int and least <= v < end for v in values):
+        raise ValueError(f"{what} has whole numbers from {least} to {end - 1} only")
+    return np.array(values, dtype=np.int64)
+
+
+def _step(row: Any, where: str, p: int, nblocks: int, nparts: int) -> tuple[Step, int, int]:
+    fields = limits.fields(row, where, _STEP)
+    src = _column(fields["src"], f"{where}: src", None, p)
+    m = len(src)
+    dst = _column(fields["dst"], f"{where}: dst", m, p)
+    part = _column(fields["part"], f"{where}: part", m, nparts)
+    op: Op | np.ndarray
+    if isinstance(fields["op"], list):
+        names = limits.array(fields["op"], f"{where}: op", m)
+        if not all(isinstance(n, str) and n in _OPS for n in names):
+            raise ValueError(f'{where}: op is "+" or "="')
+        op = np.array([_OPS[n] for n in names], dtype=object)
+    elif isinstance(fields["op"], str) and fields["op"] in _OPS:
+        op = _OPS[fields["op"]]
+    else:
+        raise ValueError(f'{where}: op is "+" or "="')
+    phase, pattern = (limits.number(fields[k], f"{where}: {k}") for k in ("phase", "pattern"))
+    return Step(op, src, dst, _blocks(fields, where, m, nblocks), part), phase, pattern
+
+
+def _blocks(fields: dict[str, Any], where: str, m: int, nblocks: int) -> Blocks:
+    if "blocks" not in fields:
+        if "start" not in fields or "count" not in fields:
+            raise ValueError(f"{where} has neither start and count nor blocks")
+        start = _column(fields["start"], f"{where}: start", m, nblocks)
+        count = _column(fields["count"], f"{where}: count", m, nblocks + 1, 1)
+        if (start + count > nblocks).any():
+            raise ValueError(f"{where}: blocks go from 0 to {nblocks - 1}")
+        return BlockRange(start, count)
+    if "start" in fields or "count" in fields:
+        raise ValueError(f"{where} has blocks, and start or count as well")
+    counts, kept = [], []
+    for found in limits.array(fields["blocks"], f"{where}: blocks", m):
+        row = _column(found, f"{where}: blocks", None, nblocks + 1)
+        first, count = row[::2], row[1::2]
+        if not len(row) or len(row) % 2 or (count < 1).any() or first[-1] + count[-1] > nblocks:
+            raise ValueError(f"{where}: blocks are starts and lengths of ranges, in pairs")
+        if (first[1:] <= first[:-1] + count[:-1]).any():
+            raise ValueError(f"{where}: the ranges of a message ascend, with gaps between them")
+        counts.append(int(count.sum()))
+        kept.append(row.tolist())
+    return BlockSets(np.array(counts, dtype=np.int64), lambda i: members(kept[i]))

@@ -1,0 +1,100 @@
+"""Rules for Open MPI's ``tuned`` collectives, in the file format that all its versions read.
+
+    mpirun --mca coll_tuned_use_dynamic_rules 1 --mca coll_tuned_dynamic_rules_filename FILE
+
+It takes the rules of the largest communicator size that is not above the actual one, so a second
+size gives larger communicators their defaults back. On one node another component of Open MPI
+may come before ``tuned``.
+
+Loses: Swing itself: it names Open MPI's best algorithm of the same kind, by number.
+
+>>> from swing.formats.rules import Rule
+>>> print("".join(write([Rule(0, "swing latency"), Rule(4096, "bucket")], 16)), end="")
+# Allreduce on 16 ranks, by torus-swing: bytes, algorithm, fanout, segment size
+1 # collective
+2 # allreduce
+2 # communicator sizes
+16
+2 # rules
+0 3 0 0 # recursive_doubling
+4096 4 0 0 # ring
+17
+1 # rules
+0 0 0 0 # default
+
+Source: Open MPI, docs/tuning-apps/collectives/tuned.rst.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from swing.formats import limits
+from swing.formats.rules import HALVES, MOST_RULES, RING, WHOLE, Rule, built_in, check
+
+ALGORITHMS = (
+    "default", "basic_linear", "nonoverlapping", "recursive_doubling", "ring", "segmented_ring",
+    "rabenseifner", "allgather_reduce",
+)  # fmt: skip
+KINDS = {WHOLE: "recursive_doubling", HALVES: "rabenseifner", RING: "ring"}
+ALLREDUCE = 2
+
+
+def write(rules: Sequence[Rule], ranks: int) -> Iterator[str]:
+    """The rules for communicators of some ranks; names are ours, or those of `ALGORITHMS`."""
+    rows = built_in(rules, KINDS, ALGORITHMS)
+    yield (
+        f"# Allreduce on {ranks} ranks, by torus-swing: bytes, algorithm, fanout, segment size\n"
+        f"1 # collective\n{ALLREDUCE} # allreduce\n2 # communicator sizes\n"
+    )
+    for size, some in ((ranks, rows), (ranks + 1, [Rule(0, "default")])):
+        yield f"{size}\n{len(some)} # rules\n"
+        yield "".join(
+            f"{r.first} {ALGORITHMS.index(r.algorithm)} 0 0 # {r.algorithm}\n" for r in some
+        )
+
+
+def read(data: bytes, ranks: int) -> list[Rule]:
+    """The rules for an allreduce on some ranks; none if the file has none for them.
+
+    Raises:
+        ValueError: what is no such file.
+    """
+    numbers = _numbers(data)
+
+    def next_number(what: str, most: int = limits.LARGEST) -> int:
+        where, word = next(numbers, (0, ""))
+        if not word:
+            raise ValueError(f"it ends where {what} should be")
+        return limits.whole(word, f"line {where}: {what}", 0, most)
+
+    found: dict[int, list[Rule]] = {}
+    for _ in range(next_number("the number of collectives", 100)):
+        collective = next_number("a collective", 100)
+        sizes: dict[int, list[Rule]] = {}
+        for _ in range(next_number("the number of communicator sizes", MOST_RULES)):
+            size = next_number("a communicator size")
+            if size <= max(sizes, default=-1):
+                raise ValueError(f"communicator sizes ascend: {size} does not")
+            sizes[size] = []
+            for _ in range(next_number("the number of rules", MOST_RULES)):
+                first = next_number("bytes")
+                algorithm = next_number("an algorithm", 100)
+                next_number("a fanout"), next_number("a segment size")
+                known = collective == ALLREDUCE
+                if known and algorithm >= len(ALGORITHMS):
+                    raise ValueError(f"allreduce has no algorithm {algorithm}")
+                sizes[size].append(Rule(first, ALGORITHMS[algorithm] if known else str(algorithm)))
+            if sizes[size]:
+                check(sizes[size])
+        if collective == ALLREDUCE:
+            found = sizes
+    for _ in numbers:
+        raise ValueError("there is more behind its end")
+    return found.get(max((s for s in found if s <= ranks), default=-1), [])
+
+
+def _numbers(data: bytes) -> Iterator[tuple[int, str]]:
+    for number, line in limits.lines(limits.text(data)):
+        for word in line.partition("#")[0].split():
+            yield number, word

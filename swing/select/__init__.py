@@ -1,0 +1,1 @@
+"""Which schedule for which torus, size and machine."""

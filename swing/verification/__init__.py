@@ -1,0 +1,1 @@
+"""Proofs about schedules, and about programs of messages."""

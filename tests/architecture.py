@@ -1,0 +1,147 @@
+"""The rooms of the house, from the top down, and who imports whom; a script prints figures.
+
+``python -m tests.architecture`` prints them. Each line of `ROOMS` is a line of the picture in
+docs/architecture.md. A file imports from its own room or from lower ones.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import tokenize
+from collections.abc import Iterator
+from functools import cache
+from itertools import chain
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("swing", "netsim", "mpi_bench")
+
+ROOMS: dict[str, tuple[str, ...]] = {
+    "mpi_bench/emulate": ("mpi_bench/emulate",),
+    "mpi_bench": ("mpi_bench",),
+    "netsim": ("netsim/__init__", "netsim/__main__"),
+    "netsim/cli": ("netsim/cli",),
+    "netsim/report": ("netsim/report",),
+    "netsim/search": ("netsim/search",),
+    "netsim/display": ("netsim/display", "netsim/plot"),
+    "netsim/run": ("netsim/run",),
+    "netsim/models": ("netsim/models",),
+    "netsim/traffic": ("netsim/traffic",),
+    "netsim/network": ("netsim/bounds", "netsim/network"),
+    "netsim/topologies": ("netsim/topologies",),
+    "netsim/rows": ("netsim/rows", "netsim/checks", "netsim/sizes"),
+    "swing": (
+        "swing/__init__", "swing/__main__", "swing/compose", "swing/export", "swing/line",
+        "swing/machines", "swing/deprecated",
+    ),
+    "swing/cli": ("swing/cli", "swing/display", "swing/integrations"),
+    "swing/executor": ("swing/executor/__init__", "swing/executor/comm", "swing/executor/requests"),
+    "swing/executor/dispatch": (
+        "swing/executor/dispatch", "swing/executor/collectives", "swing/executor/explanation",
+    ),
+    "swing/executor/session": ("swing/executor/session",),
+    "swing/executor/engines": ("swing/executor/engines",),
+    "swing/executor/gpu": ("swing/executor/gpu",),
+    "swing/executor/plan": ("swing/executor/plan",),
+    "swing/executor/buffers": ("swing/executor/buffers",),
+    "swing/executor/mpi_abi": ("swing/executor/mpi_abi",),
+    "swing/formats": ("swing/formats",),
+    "swing/select": ("swing/select",),
+    "swing/algorithms": ("swing/algorithms",),
+    "swing/verification": ("swing/verification",),
+    "swing/build": ("swing/build",),
+    "swing/schedules": ("swing/schedules",),
+    "swing/torus": ("swing/torus", "swing/placement", "swing/compilation"),
+}  # fmt: skip
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module by its dotted name; a package is its ``__init__``."""
+    paths = chain.from_iterable(sorted((ROOT / p).rglob("*.py")) for p in PACKAGES)
+    found = {}
+    for path in paths:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def room_of(path: Path) -> str:
+    """The room that a file is in: the one that names it, or its folder, most closely."""
+    name = path.relative_to(ROOT).with_suffix("").as_posix()
+    fits = [
+        (len(place), room)
+        for room, places in ROOMS.items()
+        for place in places
+        if name == place or name.startswith(place + "/")
+    ]
+    return max(fits)[1]
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """The modules of ours that a module imports anywhere: in functions and for types as well."""
+    found = set()
+    for node in ast.walk(ast.parse(modules()[module].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in modules() else node.module)
+    return frozenset(found & modules().keys())
+
+
+def circles() -> list[list[str]]:
+    """Groups of modules that import each other, directly or not."""
+    import networkx as nx
+
+    graph: nx.DiGraph[str] = nx.DiGraph((a, b) for a in modules() for b in imports(a))
+    return [sorted(group) for group in nx.strongly_connected_components(graph) if len(group) > 1]
+
+
+def arrows() -> set[tuple[str, str]]:
+    """Pairs of rooms of which the first imports from the second."""
+    pairs = {(room_of(modules()[a]), room_of(modules()[b])) for a in modules() for b in imports(a)}
+    return {(a, b) for a, b in pairs if a != b}
+
+
+def figures() -> Iterator[tuple[str, object]]:
+    """Figures of the whole house."""
+    texts = {path: path.read_text() for path in modules().values()}
+    tests = [path.read_text() for path in (ROOT / "tests").rglob("*.py")]
+    lines = sum(len(text.splitlines()) for text in texts.values())
+    yield "lines of product", lines
+    yield "lines of tests", sum(len(text.splitlines()) for text in tests)
+    yield "files", len(texts)
+    rooms: dict[str, int] = {}
+    for path in texts:
+        rooms[room_of(path)] = rooms.get(room_of(path), 0) + 1
+    yield "rooms", len(rooms)
+    yield "largest rooms", ", ".join(f"{room} {n}" for room, n in sorted(
+        rooms.items(), key=lambda pair: -pair[1])[:4])  # fmt: skip
+    yield "arrows between rooms", len(arrows())
+    yield "circles", len(circles())
+    long, comments, tested = 0, 0, 0
+    for text in texts.values():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno:
+                long += node.end_lineno - node.lineno >= 60
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+                tested += any(
+                    name in ast.unparse(node.args[1])
+                    for name in ("Grid", "Graph", "Ring", "Row", "Table")
+                )
+        comments += sum(
+            token.type == tokenize.COMMENT and "fmt:" not in token.string
+            for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        )
+    yield "functions over 60 lines", long
+    yield "lines with a comment", f"{comments} ({100 * comments / lines:.1f} %)"
+    yield "isinstance tests on topologies", tested
+
+
+if __name__ == "__main__":
+    for name, value in figures():
+        print(f"{name:32} {value}")
