@@ -34,7 +34,7 @@ def chosen(torus: Torus, machine: str | Machine | Table = "paper") -> list[Rule]
     """What `swing.choose` says at powers of two up to 1 TiB, such as ``swing latency``.
 
     >>> chosen(Torus((8, 8)))[-1]
-    Rule(first=8388608, algorithm='bucket')
+    Rule(first=4194304, algorithm='bucket')
     """
     found: list[Rule] = []
     nbytes = 1
