@@ -22,7 +22,7 @@ from mpi_bench.measure import SECONDS, measure
 from mpi_bench.methods import methods
 from mpi_bench.options import counts, fit, use_gpu
 from mpi_bench.problem import DTYPES, REDUCTIONS, Problem
-from mpi_bench.report import HEAD, Row, line, more
+from mpi_bench.report import HEAD, MeasuredRow, line, more
 from netsim.rows import CsvFile
 from netsim.sizes import parse_sizes
 from swing import Torus
@@ -84,7 +84,7 @@ def main(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     problem = Problem(comm.rank, comm.size, dtype, op)
-    wrong, done = 0, list[Row]()
+    wrong, done = 0, list[MeasuredRow]()
     file = CsvFile(path) if path and comm.rank == 0 else None
     with _progress(comm) as progress:
         if not as_json:
@@ -97,7 +97,9 @@ def main(
             samples = measure(comm, todo, problem, count, iterations=iterations, warmup=warmup,
                               inplace=inplace, check=check, cuda=cuda, alloc=alloc)  # fmt: skip
             rows = [
-                Row.of(method, sample, here, nbytes, topology=torus.name, dtype=dtype, op=op)
+                MeasuredRow.of(
+                    method, sample, here, nbytes, topology=torus.name, dtype=dtype, op=op
+                )
                 for method, sample in zip(todo, samples, strict=True)
             ]
             for row in rows:

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mpi_bench.report import Row, more
+from mpi_bench.report import MeasuredRow, more
 
 STYLES = ("table", "osu", "nccl")
 
 
-def osu(rows: Iterable[Row]) -> str:
+def osu(rows: Iterable[MeasuredRow]) -> str:
     """As ``osu_allreduce -f -c``: microseconds of each size, and whether answers were right."""
     lines = []
     for name, some in _tables(rows):
@@ -29,7 +29,7 @@ def osu(rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
-def nccl(rows: Iterable[Row]) -> str:
+def nccl(rows: Iterable[MeasuredRow]) -> str:
     """As ``all_reduce_perf``: time in microseconds, bandwidths in GB/s, wrong elements."""
     lines = []
     for name, some in _tables(rows):
@@ -53,9 +53,9 @@ def nccl(rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
-def _tables(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
+def _tables(rows: Iterable[MeasuredRow]) -> list[tuple[str, list[MeasuredRow]]]:
     """The rows of each method."""
-    tables: dict[str, list[Row]] = {}
+    tables: dict[str, list[MeasuredRow]] = {}
     for row in rows:
         ports = f"{row.ports} ports" if row.ports else ""
         words = [row.algorithm, row.variant, ports, more(row, "variant", "ports")]
@@ -63,5 +63,5 @@ def _tables(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
     return list(tables.items())
 
 
-def _verdict(row: Row, good: str, bad: str) -> str:
+def _verdict(row: MeasuredRow, good: str, bad: str) -> str:
     return "-" if row.wrong is None else bad if row.wrong else good

@@ -12,7 +12,7 @@ from mpi4py import MPI
 
 
 @dataclass(frozen=True)
-class Machine:
+class MachineInfo:
     """The ranks of a communicator and what they run on.
 
     Args:
@@ -36,13 +36,13 @@ class Machine:
         return f"{where}, {self.mpi}, {self.software}"
 
 
-def machine(comm: MPI.Intracomm) -> Machine:
+def machine(comm: MPI.Intracomm) -> MachineInfo:
     """What the ranks of a communicator run on; all of them must ask."""
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     cores = len(set().union(*node.allgather(_my_cores())))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // node.size
     name, version = MPI.get_vendor()
-    found = Machine(
+    found = MachineInfo(
         ranks=comm.size,
         cores=comm.allreduce(cores if node.rank == 0 else 0),
         shared=comm.allreduce(node.size > cores, MPI.LOR),

@@ -15,7 +15,7 @@ from mpi_bench.problem import Problem
 from swing.executor.gpu import device
 
 # Rounds, where their number is not given: for so many seconds, within these limits.
-SECONDS, FEWEST, MOST = 1.0, 3, 200
+SECONDS, MIN_ROUNDS, MAX_ROUNDS = 1.0, 3, 200
 
 
 class Sample(NamedTuple):
@@ -95,7 +95,7 @@ def _rounds(
 ) -> Iterator[bool]:
     """Whether to time each round, the same on all ranks: rank 0's clock decides."""
     yield from [False] * warmup
-    fewest, most = (iterations, iterations) if iterations else (FEWEST, MOST)
+    fewest, most = (iterations, iterations) if iterations else (MIN_ROUNDS, MAX_ROUNDS)
     start = MPI.Wtime()
     for k in range(most):
         if not comm.bcast(k < fewest or MPI.Wtime() - start < SECONDS):

@@ -17,7 +17,7 @@ from swing.select.candidates import family
 from swing.select.table import Options
 
 GROUPS = ("all", "family", "auto", "mpi")
-Run = Callable[[MPI.Intracomm, Vector | None, Vector, MPI.Op], object]
+Runner = Callable[[MPI.Intracomm, Vector | None, Vector, MPI.Op], object]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Method:
     algorithm: str
     variant: str
     ports: int | None
-    run: Run = field(compare=False)
+    run: Runner = field(compare=False)
     options: Options = ()
 
 
@@ -79,7 +79,7 @@ def _named(algorithm: str, torus: swing.Torus, options: dict[str, Any]) -> Metho
     return Method(algorithm, variant, len(parts), run, tuple(options.items()))
 
 
-def _ours(name: str, torus: swing.Torus, options: dict[str, Any]) -> Run:
+def _ours(name: str, torus: swing.Torus, options: dict[str, Any]) -> Runner:
     def run(comm: MPI.Intracomm, sendbuf: Vector | None, recvbuf: Vector, op: MPI.Op) -> object:
         first, second = (recvbuf, None) if sendbuf is None else (sendbuf, recvbuf)
         return allreduce(comm, first, second, op, algorithm=name, torus=torus, **options)

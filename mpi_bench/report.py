@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpi_bench.machine import Machine
+from mpi_bench.machine import MachineInfo
 from mpi_bench.measure import Sample
 from mpi_bench.methods import Method
 from netsim.sizes import format_size
 
 
 @dataclass(frozen=True)
-class Row:
+class MeasuredRow:
     """One method on one size. ``algbw`` and ``busbw`` are in GB/s, as nccl-tests has them.
 
     ``options`` is what `swing.schedule` was told, as JSON.
@@ -44,7 +44,9 @@ class Row:
     software: str
 
     @classmethod
-    def of(cls, method: Method, sample: Sample, machine: Machine, nbytes: int, **given: str) -> Row:
+    def of(
+        cls, method: Method, sample: Sample, machine: MachineInfo, nbytes: int, **given: str
+    ) -> MeasuredRow:
         """The row of a sample; ``given`` are topology, dtype and op."""
         p, median = machine.ranks, float(np.median(sample.seconds))
         algbw = nbytes / median / 1e9
@@ -79,12 +81,12 @@ HEAD = (
 )
 
 
-def more(row: Row, *known: str) -> str:
+def more(row: MeasuredRow, *known: str) -> str:
     """What else than the options ``known`` the schedule was told, in words."""
     return " ".join(f"{k}={v}" for k, v in json.loads(row.options).items() if k not in known)
 
 
-def line(row: Row) -> str:
+def line(row: MeasuredRow) -> str:
     """The row under `HEAD`."""
     times = (row.time_us_min, row.time_us_median, row.time_us_max)
     return (

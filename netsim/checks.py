@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from netsim.sizes import LARGEST
+from netsim.sizes import MAX_BYTES
 
 TINY = 1e-100  # what is above 0 can be divided by
 
 
-class Blocked(ValueError):
+class DeadlockError(ValueError):
     """Packets that wait for each other for ever."""
 
 
@@ -26,12 +26,12 @@ def check_number(name: str, value: object, positive: bool = False) -> None:
 
 
 def check_size(nbytes: object) -> None:
-    """Say so if a vector has no whole number of bytes, or more than `netsim.sizes.LARGEST`.
+    """Say so if a vector has no whole number of bytes, or more than `netsim.sizes.MAX_BYTES`.
 
     Raises:
         ValueError: it has not.
     """
     if not isinstance(nbytes, (int, np.integer)) or isinstance(nbytes, bool) or nbytes < 0:
         raise ValueError(f"nbytes must be a whole number of bytes from 0 up, not {nbytes!r}")
-    if nbytes > LARGEST:
-        raise ValueError(f"nbytes must be at most {LARGEST} (1024 TiB), not {nbytes}")
+    if nbytes > MAX_BYTES:
+        raise ValueError(f"nbytes must be at most {MAX_BYTES} (1024 TiB), not {nbytes}")

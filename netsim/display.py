@@ -14,7 +14,7 @@ from netsim.topologies.graph import GraphTopology
 from netsim.topologies.grid import Grid
 from netsim.topologies.names import Topology
 
-MOST_NODES = 256
+MAX_NODES = 256
 CELL = 44
 SLANT = ((1.0, 0.0), (0.0, 1.0), (0.3, -0.22), (0.14, 0.2))
 """Where the axes point, the last one first: right, down, and into the page."""
@@ -24,7 +24,7 @@ RAMP = ("#d9d6cf", "#f8d8bc", "#f6a47c", "#f16a4c", "#d52c47", "#981b5d", "#511e
 
 def topology_svg(place: Topology, link_bytes: np.ndarray | None = None) -> str:
     """The links of a topology, each direction on its right-hand side, coloured by their bytes."""
-    if place.size > MOST_NODES:
+    if place.size > MAX_NODES:
         return _picture((300, 24), f'<text x="4" y="16">{escape(place.name)}</text>', place.name)
     at = places(place)
     nodes, low = at[: place.size], at.min(axis=0) - 1.0
@@ -81,7 +81,7 @@ def run_html(run: Run) -> str:
             f"link {src}→{dst} in step {found.step}, messages: {len(found.messages)}"
         )
     table = _table(f"{name} on {place.name}", figures)
-    if place.size > MOST_NODES:
+    if place.size > MAX_NODES:
         return f"<div>{table}</div>"
     most = float(run.link_bytes.max(initial=0))
     key = (

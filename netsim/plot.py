@@ -14,7 +14,7 @@ from matplotlib.path import Path as Curve
 from matplotlib.ticker import FuncFormatter
 
 from netsim.display import circle, lane, lanes_of, places
-from netsim.rows import Row, fastest, read_csv, swing_gain
+from netsim.rows import ResultRow, fastest, read_csv, swing_gain
 from netsim.sizes import format_size
 from netsim.topologies.names import KINDS as TOPOLOGIES
 from netsim.topologies.names import topology
@@ -30,7 +30,7 @@ STYLES = {
     "ring": ("#E69F00", "x"),
 }
 OTHERS = ("#555555", ".")
-MOST_VECTORS = 5000
+MAX_VECTORS = 5000
 """Links that are drawn one by one in an SVG; more of them are a picture in it."""
 COLORS = [color for color, _ in STYLES.values()]
 CONDITIONS = {
@@ -77,17 +77,17 @@ def plot(paths: Sequence[Path], out: Path, kind: str = "", name: str = "") -> li
     return figures
 
 
-def goodput(rows: list[Row]) -> Figure:
+def goodput(rows: list[ResultRow]) -> Figure:
     """Goodput against size, one panel a topology; variants of an algorithm merged, best first."""
     return _curves(rows, "goodput, Gb/s", lambda n, seconds: n * 8 / seconds / 1e9)
 
 
-def runtime(rows: list[Row]) -> Figure:
+def runtime(rows: list[ResultRow]) -> Figure:
     """Runtime against size, one panel a topology; variants of an algorithm merged, best first."""
     return _curves(rows, "time, us", lambda n, seconds: seconds * 1e6)
 
 
-def gain(rows: list[Row]) -> Figure:
+def gain(rows: list[ResultRow]) -> Figure:
     """Swing's gain over the best of the others, mirrored ones aside, against size.
 
     The paper's points, hollow, have a column ``gain_percent``.
@@ -126,7 +126,7 @@ def gain(rows: list[Row]) -> Figure:
     return figure
 
 
-def _curves(rows: list[Row], label: str, value: Callable[[int, float], float]) -> Figure:
+def _curves(rows: list[ResultRow], label: str, value: Callable[[int, float], float]) -> Figure:
     places = list(dict.fromkeys(r["topology"] for r in rows))
     figure = Figure(figsize=(6.4 * len(places), 4.4), layout="constrained")
     for place, axes in zip(places, np.atleast_1d(figure.subplots(1, len(places))), strict=True):
@@ -156,7 +156,7 @@ def _curves(rows: list[Row], label: str, value: Callable[[int, float], float]) -
     return figure
 
 
-def _by_conditions(rows: list[Row]) -> dict[str, list[Row]]:
+def _by_conditions(rows: list[ResultRow]) -> dict[str, list[ResultRow]]:
     """The rows of each curve, all of one place and source, by what tells the curves apart.
 
     Models that share no size continue each other: packets for small vectors, flows for large.
@@ -170,7 +170,7 @@ def _by_conditions(rows: list[Row]) -> dict[str, list[Row]]:
             models.setdefault(key, set()).add(r["model"])
         if all(len(some) == 1 for some in models.values()):
             differ = rest
-    series: dict[str, list[Row]] = {}
+    series: dict[str, list[ResultRow]] = {}
     for r in rows:
         words = [CONDITIONS[c].format(_short(r[c])) for c in differ if r.get(c)]
         series.setdefault(", ".join(words), []).append(r)
@@ -185,20 +185,20 @@ def _short(text: str) -> str:
         return text
 
 
-def _takes_time(r: Row) -> bool:
+def _takes_time(r: ResultRow) -> bool:
     """Whether a row, if it says how long it takes, takes longer than nothing."""
     return "seconds" not in r or not r["seconds"] or float(r["seconds"]) > 0
 
 
-def _place(r: Row) -> tuple[str, float]:
+def _place(r: ResultRow) -> tuple[str, float]:
     return r["topology"], _rate(r)
 
 
-def _rate(r: Row) -> float:
+def _rate(r: ResultRow) -> float:
     return float(r.get("bandwidth_gbps") or 0)
 
 
-def _source(r: Row) -> str:
+def _source(r: ResultRow) -> str:
     """Where a row comes from: all models of the simulator are one source."""
     return r["model"] if r.get("model") in ("paper", "measured") else "simulated"
 
@@ -210,7 +210,7 @@ def _size_axis(axes: Axes, sizes: list[int]) -> None:
     axes.grid(alpha=0.3)
 
 
-def links(rows: list[Row]) -> Figure:
+def links(rows: list[ResultRow]) -> Figure:
     """Bytes on every directed link, each on its right-hand side; rings end in stubs."""
     first = rows[0]
     at, size, lanes = _drawing(rows)
@@ -223,7 +223,7 @@ def links(rows: list[Row]) -> Figure:
     drawn = PathCollection(curves, facecolors="none", cmap="viridis_r", capstyle="round",
                            array=[float(rows[link]["bytes"]) for link, _ in lanes],
                            linewidths=max(0.6, 3 - size / 100), clim=(0, None),
-                           rasterized=len(rows) > MOST_VECTORS)  # fmt: skip
+                           rasterized=len(rows) > MAX_VECTORS)  # fmt: skip
     axes.add_collection(drawn)
     dots = max(1.0, 5 - size / 100)
     axes.plot(*at[:size].T, "o", color="#333333", markersize=dots)
@@ -237,7 +237,7 @@ def links(rows: list[Row]) -> Figure:
     return figure
 
 
-def _drawing(rows: list[Row]) -> tuple[np.ndarray, int, list[tuple[int, np.ndarray]]]:
+def _drawing(rows: list[ResultRow]) -> tuple[np.ndarray, int, list[tuple[int, np.ndarray]]]:
     """Where vertices are, how many of them are nodes, and how to draw the links, by row.
 
     A topology that has no name of its own, such as one with failed links, is drawn as a circle.

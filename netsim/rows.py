@@ -11,7 +11,7 @@ from typing import Any
 
 from swing.formats.files import is_stream, store
 
-Row = dict[str, Any]
+ResultRow = dict[str, Any]
 MIRRORED = "mirrored_recursive_doubling"
 
 
@@ -22,7 +22,7 @@ KEY = (
 """The columns that tell simulated rows apart."""
 
 
-def in_order(rows: Iterable[Row]) -> list[Row]:
+def in_order(rows: Iterable[ResultRow]) -> list[ResultRow]:
     """Rows by topology, algorithm, variant, bandwidth and size, however they came."""
     by = ("topology", "algorithm", "variant")
     return sorted(
@@ -30,7 +30,7 @@ def in_order(rows: Iterable[Row]) -> list[Row]:
     )
 
 
-def fastest(rows: Iterable[Row]) -> dict[tuple[str, int], float]:
+def fastest(rows: Iterable[ResultRow]) -> dict[tuple[str, int], float]:
     """Seconds of every algorithm at every size, the best of its variants."""
     best: dict[tuple[str, int], float] = {}
     for r in rows:
@@ -54,9 +54,9 @@ def swing_gain(best: dict[tuple[str, int], float]) -> dict[int, float]:
     return gains
 
 
-def winners(rows: Iterable[Row]) -> dict[int, Row]:
+def winners(rows: Iterable[ResultRow]) -> dict[int, ResultRow]:
     """For each size the fastest row."""
-    best: dict[int, Row] = {}
+    best: dict[int, ResultRow] = {}
     for r in rows:
         n = int(r["nbytes"])
         if n not in best or float(r["seconds"]) < float(best[n]["seconds"]):
@@ -64,7 +64,7 @@ def winners(rows: Iterable[Row]) -> dict[int, Row]:
     return dict(sorted(best.items()))
 
 
-def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
+def write_csv(path: str | Path, rows: Sequence[ResultRow]) -> None:
     """Write rows as CSV, all or nothing.
 
     Raises:
@@ -83,9 +83,9 @@ class CsvFile:
 
     def __init__(self, path: str | Path) -> None:
         self._path = path
-        self._rows: list[Row] = []
+        self._rows: list[ResultRow] = []
 
-    def add(self, rows: Sequence[Row]) -> None:
+    def add(self, rows: Sequence[ResultRow]) -> None:
         """Add rows with the columns of the first ones.
 
         Raises:
@@ -99,7 +99,7 @@ class CsvFile:
             store([(self._path, [_csv_text(rows).partition("\n")[2]])])
 
 
-def _csv_text(rows: Sequence[Row]) -> str:
+def _csv_text(rows: Sequence[ResultRow]) -> str:
     text = io.StringIO()
     table = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     table.writeheader()
@@ -107,7 +107,7 @@ def _csv_text(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def read_csv(path: str | Path, needs: Iterable[str]) -> list[Row]:
+def read_csv(path: str | Path, needs: Iterable[str]) -> list[ResultRow]:
     """Rows of a CSV file, all values as texts.
 
     Raises:
@@ -128,7 +128,7 @@ def read_csv(path: str | Path, needs: Iterable[str]) -> list[Row]:
     return rows
 
 
-def typed(r: Row) -> Row:
+def typed(r: ResultRow) -> ResultRow:
     """A row of texts with its numbers as numbers, as `netsim.run.row` has them."""
     texts = ("topology", "algorithm", "variant", "collective", "model", "ties", "sync", "parts")
     return {k: v if k in texts else json.loads(v) if v else None for k, v in r.items()}

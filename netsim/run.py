@@ -13,7 +13,7 @@ from netsim.checks import check_size
 from netsim.models import MODELS
 from netsim.network import Network
 from netsim.traffic.load import check_dims, congestion, link_load, traffic
-from netsim.traffic.message_graph import Conditions
+from netsim.traffic.message_graph import RunOptions
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Message
 
@@ -44,7 +44,7 @@ class Run:
     network: Network
     nbytes: int
     model: str
-    conditions: Conditions
+    options: RunOptions
     seconds: float
     step_seconds: np.ndarray
 
@@ -56,7 +56,7 @@ class Run:
     @property
     def congestion(self) -> float:
         """Σ over steps of the busiest directed link's bytes ÷ (n/D)."""
-        return congestion(self.schedule, self.network, self.conditions.seed)
+        return congestion(self.schedule, self.network, self.options.seed)
 
     @cached_property
     def link_bytes(self) -> np.ndarray:
@@ -68,7 +68,7 @@ class Run:
 
     def step_bytes(self, s: int) -> np.ndarray:
         """(nlinks,) bytes over every directed link in step s."""
-        return self.nbytes * link_load(self.schedule, s, self.network, self.conditions.seed)
+        return self.nbytes * link_load(self.schedule, s, self.network, self.options.seed)
 
     @cached_property
     def bottleneck(self) -> Bottleneck | None:
@@ -79,11 +79,11 @@ class Run:
         s = int(self.step_seconds.argmax())
         step = self.schedule.step(s)
         flow = traffic(self.schedule, step)
-        ways = place.ways(flow.src, flow.dst, net.ties, (self.conditions.seed, s))
+        ways = place.ways(flow.src, flow.dst, net.ties, (self.options.seed, s))
         message = ways.message[ways.per_link()]
-        slow = self.conditions.delays(place.size)[step.dst]
+        slow = self.options.delays(place.size)[step.dst]
         if not s:
-            slow += self.conditions.starts(place.size)[step.src]
+            slow += self.options.starts(place.size)[step.src]
         waited = np.zeros(place.nlinks)
         np.maximum.at(waited, ways.links, slow[message])
         link = int((self.step_bytes(s) / net.bandwidths + waited).argmax())
@@ -146,10 +146,10 @@ def simulate(
     if model not in MODELS:
         raise ValueError(f"no model {model!r}: choose from {', '.join(MODELS)}")
     check_dims(schedule, network.topology)
-    conditions = Conditions(seed, sync, parts, skew, dict(delay or {}), fold)
-    seconds = MODELS[model](schedule, network, int(nbytes), conditions)
+    options = RunOptions(seed, sync, parts, skew, dict(delay or {}), fold)
+    seconds = MODELS[model](schedule, network, int(nbytes), options)
     total = float(np.sum(seconds))
-    return Run(schedule, network, int(nbytes), model, conditions, total, seconds)
+    return Run(schedule, network, int(nbytes), model, options, total, seconds)
 
 
 def row(run: Run) -> dict[str, object]:
@@ -167,7 +167,7 @@ def row(run: Run) -> dict[str, object]:
         "model": run.model,
         "bandwidth_gbps": run.network.bandwidth * 8 / 1e9,
         "ties": run.network.ties,
-        "sync": run.conditions.sync,
-        "parts": run.conditions.parts,
-        "seed": run.conditions.seed,
+        "sync": run.options.sync,
+        "parts": run.options.parts,
+        "seed": run.options.seed,
     }

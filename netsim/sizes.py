@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-LARGEST = 2**50
+MAX_BYTES = 2**50
 _UNIT = {unit.lower(): scale for unit, scale in UNITS.items()} | {"": 1}
 _SIZE = re.compile(r"([0-9]{1,18})\s*([a-z]*)", re.IGNORECASE)
 _FACTOR = re.compile(r"x([0-9]{1,18})", re.IGNORECASE)
@@ -26,8 +26,8 @@ def parse_size(text: str) -> int:
             f"{text!r} is not a size: write a whole number and B, KiB, MiB, GiB or TiB, as in 2MiB"
         )
     nbytes = int(found[1]) * _UNIT[found[2].lower()]
-    if not 1 <= nbytes <= LARGEST:
-        raise ValueError(f"{text!r} is out of range: sizes go from 1B to {LARGEST >> 40}TiB")
+    if not 1 <= nbytes <= MAX_BYTES:
+        raise ValueError(f"{text!r} is out of range: sizes go from 1B to {MAX_BYTES >> 40}TiB")
     return nbytes
 
 

@@ -26,7 +26,7 @@ from netsim.rows import read_csv  # noqa: E402
 from netsim.sizes import format_size  # noqa: E402
 from swing import Torus  # noqa: E402
 from swing.select.candidates import published  # noqa: E402
-from swing.select.table import Entry, Table  # noqa: E402
+from swing.select.table import Entry, SelectionTable  # noqa: E402
 
 TABLE = HERE.parent / "swing" / "select" / "tables" / "paper.json"
 PAPER = ["8x8", "16x16", "32x32", "8x8x8", "64x16", "128x8", "256x4", "64x64", "8x8x8x8",
@@ -44,11 +44,11 @@ def main() -> None:
         print(f"python -m netsim {line}", flush=True)
         subprocess.run([sys.executable, "-m", "netsim", *line.split()], check=True)
     overhead.main()
-    table = Table.read(TABLE.read_text())
+    table = SelectionTable.read(TABLE.read_text())
     (HERE / "BEST.md").write_text(page(table))
 
 
-def page(table: Table) -> str:
+def page(table: SelectionTable) -> str:
     """BEST.md; draws the figures on the way."""
     text = (HERE / "best.txt").read_text()
     lines = ["| torus | published ÷ ours | with Trivance | worst | ours ÷ bound, 32 B | 512 B "

@@ -142,9 +142,9 @@ above. Nodes that are alike are followed once (`netsim.traffic.symmetry`). Parts
 other; a rank begins its next step when it has received what it should and has sent what it should.
 Packets count with their heads, and messages have a header, as in the paper's simulator. Variants of
 an algorithm are merged, the better one counts; of a run of equal steps the first 16 are followed
-(`netsim.traffic.message_graph.KEEP`). No constant is fitted but the two of HammingMesh, from three
-runtimes of 32 B (`netsim/topologies/hamming_mesh.py`). How long simulating takes: SPEED.md. Real
-allreduces beside MPI's own: EXECUTOR.md.
+(`netsim.traffic.message_graph.FOLLOWED_STEPS`). No constant is fitted but the two of HammingMesh,
+from three runtimes of 32 B (`netsim/topologies/hamming_mesh.py`). How long simulating takes:
+SPEED.md. Real allreduces beside MPI's own: EXECUTOR.md.
 
 """
 

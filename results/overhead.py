@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from netsim import paper_network, simulate  # noqa: E402  all found beside this folder
-from netsim.rows import Row, write_csv  # noqa: E402
+from netsim.rows import ResultRow, write_csv  # noqa: E402
 from swing import Torus, schedule  # noqa: E402
 from swing.select.candidates import Named, family  # noqa: E402
 
@@ -29,7 +29,7 @@ def main() -> None:
         write_csv(OUT, [row(Torus(dims), o) for dims in PLACES for o in OVERHEADS])
 
 
-def row(torus: Torus, overhead: float) -> Row:
+def row(torus: Torus, overhead: float) -> ResultRow:
     """The best of Swing, latency-optimal, and of recursive multiplying, dimension by dimension."""
     network = replace(paper_network(torus.name), message_overhead=overhead)
     swing: list[Named] = [("swing", (("variant", "latency"), ("ports", n))) for n in (1, 4)]

@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from netsim import Network, paper_network, simulate, topology  # noqa: E402  found beside this
-from netsim.rows import Row, read_csv, write_csv  # noqa: E402
+from netsim.rows import ResultRow, read_csv, write_csv  # noqa: E402
 from swing import Torus, schedule  # noqa: E402
 
 OUT = HERE / "data" / "speed.csv"
@@ -90,15 +90,15 @@ def main(names: list[str]) -> None:
     (HERE / "SPEED.md").write_text(page(rows))
 
 
-def measured(name: str) -> Row:
+def measured(name: str) -> ResultRow:
     """A case in a process of its own."""
     command = [sys.executable, __file__, "--one", name]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: Row = json.loads(done.stdout)
+    found: ResultRow = json.loads(done.stdout)
     return found
 
 
-def one(name: str) -> Row:
+def one(name: str) -> ResultRow:
     """Build and simulate; seconds are wall seconds."""
     model, dims, ports, size, fold = CASES[name]
     network = replace(paper_network(f"torus:{dims}"), packet_bytes=size)
@@ -114,7 +114,7 @@ def one(name: str) -> Row:
     return row(statistics.median(seconds[1:]), held, run.seconds)
 
 
-def row(seconds: float, mib: float, simulated: float) -> Row:
+def row(seconds: float, mib: float, simulated: float) -> ResultRow:
     """The columns of a case."""
     return {
         "seconds": f"{seconds:.3g}",
@@ -123,7 +123,7 @@ def row(seconds: float, mib: float, simulated: float) -> Row:
     }
 
 
-def peer(d: int) -> Row | None:
+def peer(d: int) -> ResultRow | None:
     """SimGrid on d x d nodes; None if it is not installed."""
     if not shutil.which("g++") or not Path("/usr/include/simgrid/s4u.hpp").exists():
         print("no g++ or no libsimgrid-dev: SimGrid is left out", file=sys.stderr)
@@ -158,7 +158,7 @@ def messages(d: int) -> Iterator[str]:
             yield f"{s} {line[0]} {line[1]} {line[2]}"
 
 
-def page(rows: list[Row]) -> str:
+def page(rows: list[ResultRow]) -> str:
     """SPEED.md."""
     table = "| case | wall s | MiB | simulated us |\n|---|---|---|---|\n"
     for r in rows:

@@ -11,7 +11,7 @@ from swing.schedules.schedule import Schedule
 from swing.schedules.step import Step
 from swing.torus import Torus
 
-MOST_RANKS, MOST_STEPS, MOST_MESSAGES = 64, 8, 800
+MAX_RANKS, MAX_STEPS, MAX_MESSAGES = 64, 8, 800
 """What is drawn, one step at least; beyond, words must do."""
 CELL = 26
 SLANT = ((1.0, 0.0), (0.0, 1.0), (0.3, -0.22), (0.14, 0.2))
@@ -27,10 +27,10 @@ def schedule_html(schedule: Schedule) -> str:
         f"{title} {escape(schedule.collective)} on {schedule.torus}: {schedule.nsteps} steps, "
         f"{schedule.nblocks} blocks, {len(schedule.parts)} parts"
     )
-    if schedule.torus.size > MOST_RANKS or not schedule.nsteps:
+    if schedule.torus.size > MAX_RANKS or not schedule.nsteps:
         return f"<div>{words}</div>"
-    first = [schedule.step(s) for s in range(min(schedule.nsteps, MOST_STEPS))]
-    shown = max(1, int((np.cumsum([len(step) for step in first]) <= MOST_MESSAGES).sum()))
+    first = [schedule.step(s) for s in range(min(schedule.nsteps, MAX_STEPS))]
+    shown = max(1, int((np.cumsum([len(step) for step in first]) <= MAX_MESSAGES).sum()))
     key = (
         f'<span style="color:{COLOR["+"]}">+ reduce</span>, '
         f'<span style="color:{COLOR["="]}">= copy</span>'
@@ -61,7 +61,7 @@ def _steps(schedule: Schedule, shown: int) -> str:
 def step_svg(step: Step) -> str:
     """The ranks in a row, an arc for each message: above to higher ranks, below to lower."""
     ranks = np.unique(np.concatenate([step.src, step.dst])).tolist()
-    if not ranks or len(ranks) > MOST_RANKS or len(step) > 16 * MOST_RANKS:
+    if not ranks or len(ranks) > MAX_RANKS or len(step) > 16 * MAX_RANKS:
         return _picture((240, 24), f'<text x="4" y="16">{len(step)} messages</text>', "a step")
     x = {rank: CELL * (i + 0.7) for i, rank in enumerate(ranks)}
     far = max(abs(x[a] - x[b]) for a, b in zip(step.src.tolist(), step.dst.tolist(), strict=True))

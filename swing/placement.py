@@ -34,7 +34,7 @@ class Ranks(Protocol):
         """What each rank gives."""
 
 
-_MOST = 3  # dimensions of that torus
+_MAX_DIMS = 3  # dimensions of that torus
 
 
 def gathered(
@@ -98,8 +98,8 @@ def fugaku(comm: Ranks, library: Any = None, logical: int = 0) -> Torus:
         )
     size = ctypes.c_int()
     _ask(mpi.FJMPI_Topology_get_dimension, ctypes.byref(size))
-    shape = (ctypes.c_int * _MOST)(1, 1, 1)
-    _ask(mpi.FJMPI_Topology_get_shape, *(ctypes.byref(shape, 4 * i) for i in range(_MOST)))
+    shape = (ctypes.c_int * _MAX_DIMS)(1, 1, 1)
+    _ask(mpi.FJMPI_Topology_get_shape, *(ctypes.byref(shape, 4 * i) for i in range(_MAX_DIMS)))
     dims = list(shape)[: size.value]
     coords = (ctypes.c_int * size.value)()
     handle = _handle(comm)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.int64]
-MOST = 2**31 - 1
-MOST_DIMS = 60  # numpy has room for 64
+MAX_RANKS = 2**31 - 1
+MAX_DIMS = 60  # numpy has room for 64
 """Ranks that MPI can number."""
 
 
@@ -47,8 +47,8 @@ class Torus:
         coords: ArrayLike | None = None,
     ) -> None:
         sizes = (dims,) if isinstance(dims, (int, np.integer)) else tuple(dims)
-        if len(sizes) > MOST_DIMS:
-            raise ValueError(f"a torus has at most {MOST_DIMS} dimensions, not {len(sizes)}")
+        if len(sizes) > MAX_DIMS:
+            raise ValueError(f"a torus has at most {MAX_DIMS} dimensions, not {len(sizes)}")
         if not sizes or not all(isinstance(d, (int, np.integer)) and d >= 1 for d in sizes):
             raise ValueError(f"torus dimensions must be whole numbers from 1 up, not {dims!r}")
         if isinstance(wrap, (bool, np.bool_)):
@@ -56,8 +56,8 @@ class Torus:
         if len(wrap) != len(sizes):
             raise ValueError(f"wrap needs {len(sizes)} values, one a dimension, not {wrap!r}")
         object.__setattr__(self, "dims", tuple(int(d) for d in sizes))
-        if self.size > MOST:
-            raise ValueError(f"a torus of {self.size} ranks is too large: {MOST} is the most")
+        if self.size > MAX_RANKS:
+            raise ValueError(f"a torus of {self.size} ranks is too large: {MAX_RANKS} is the most")
         object.__setattr__(self, "wrap", tuple(bool(w) for w in wrap))
         object.__setattr__(self, "_nodes", None if coords is None else self._map(coords))
 

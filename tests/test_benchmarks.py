@@ -45,14 +45,14 @@ def test_verify(benchmark, variant, dims):
 @pytest.mark.benchmark(group="plan")
 def test_plan_of_one_rank(benchmark, name, dims, nbytes):
     pytest.importorskip("mpi4py.MPI", exc_type=(ImportError, RuntimeError))
-    from swing.executor.plan.order import view
+    from swing.executor.plan.order import rank_order
     from swing.executor.plan.plan import compile_plan
 
     torus, given = swing.Torus.parse(dims), {"nbytes": nbytes} if name == "auto" else {}
 
     def first_call():
         made = swing.schedule(name, torus, **given)
-        return compile_plan(view(made, 0), nbytes // 4, in_place=False, piece=2**16)
+        return compile_plan(rank_order(made, 0), nbytes // 4, in_place=False, piece=2**16)
 
     assert len(benchmark(first_call).code)
 

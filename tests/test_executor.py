@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import swing
 from swing.build.combine import parallel
-from swing.executor.plan.instruction import RECV, SCRATCH, SEND, Do
-from swing.executor.plan.order import view
+from swing.executor.plan.instruction import RECV, SCRATCH, SEND, Opcode
+from swing.executor.plan.order import rank_order
 from swing.executor.plan.plan import compile_plan
 from swing.schedules.blocks import one_block
 from swing.schedules.schedule import Schedule
@@ -32,12 +32,12 @@ SMALL = [dims for dims in SHAPES if math.prod(dims) <= 8]
 shapes = st.lists(st.integers(1, 5), min_size=1, max_size=3).filter(lambda d: math.prod(d) <= 30)
 
 
-def views(schedule):
-    return [view(schedule, rank) for rank in range(schedule.torus.size)]
+def orders(schedule):
+    return [rank_order(schedule, rank) for rank in range(schedule.torus.size)]
 
 
-def plans(views, count, in_place, piece=10**9):
-    return [compile_plan(view, count, in_place, piece) for view in views]
+def plans(orders, count, in_place, piece=10**9):
+    return [compile_plan(order, count, in_place, piece) for order in orders]
 
 
 class Rank:
@@ -58,7 +58,7 @@ class Rank:
         return found
 
     def begin(self, i, slot, wire, rank):
-        data, sent = self.at(i.a, i.length), i.do != Do.IRECV
+        data, sent = self.at(i.a, i.length), i.do != Opcode.IRECV
         assert slot not in self.under_way
         for other_sent, other, _ in self.under_way.values():
             assert (sent and other_sent) or not np.shares_memory(data, other)
@@ -68,17 +68,17 @@ class Rank:
     def go_on(self, wire, rank):
         """Until messages have to be awaited."""
         for i in self.rows:
-            if i.do == Do.SWAP:
+            if i.do == Opcode.SENDRECV:
                 self.begin(next(self.rows), 0, wire, rank)
                 self.begin(i, 1, wire, rank)
                 self.awaited = {0, 1}
                 return
-            if i.do in (Do.ISEND, Do.IRECV):
+            if i.do in (Opcode.ISEND, Opcode.IRECV):
                 self.begin(i, i.slot, wire, rank)
-            elif i.do == Do.WAIT:
+            elif i.do == Opcode.WAIT:
                 self.awaited = set(range(i.slot, i.slot + i.length)) & set(self.under_way)
                 return
-            elif i.do == Do.COPY:
+            elif i.do == Opcode.COPY:
                 self.at(i.out, i.length)[:] = self.at(i.a, i.length)
             else:  # as MPI does it, into the right operand
                 right = i.b if i.out == i.a else i.out
@@ -123,7 +123,7 @@ def play(plans, vectors, in_place):
 
 
 def check(schedule, counts, in_place, piece=10**9):
-    ranks = views(schedule)
+    ranks = orders(schedule)
     for count in counts:
         mine = [np.arange(count) + 1000 * rank for rank in range(len(ranks))]
         for result in play(plans(ranks, count, in_place, piece), mine, in_place):
@@ -189,7 +189,7 @@ def test_all_ranks_add_the_same_operands_in_the_same_order(dims, in_place):
         count = min(schedule.nblocks, 40) + 2
         mine = [np.array([Sum(str(r))] * count, object) for r in torus.ranks]
         for piece in (count, 1):
-            results = play(plans(views(schedule), count, in_place, piece), mine, in_place)
+            results = play(plans(orders(schedule), count, in_place, piece), mine, in_place)
             texts = [[term.text for term in result] for result in results]
             assert all(text == texts[0] for text in texts), schedule
 
@@ -199,12 +199,12 @@ def test_powers_of_two_pack_nothing_and_need_half_the_vector(dims):
     torus = swing.Torus(dims)
     for schedule in (swing.schedule("swing", torus), swing.schedule("recursive_doubling", torus)):
         count = 4 * schedule.nblocks
-        for plan in plans(views(schedule), count, in_place=True):
-            assert not any(i.do == Do.COPY for i in plan)
+        for plan in plans(orders(schedule), count, in_place=True):
+            assert not any(i.do == Opcode.COPY for i in plan)
             assert plan.scratch == count // 2
-        for plan in plans(views(schedule), count, in_place=False):
+        for plan in plans(orders(schedule), count, in_place=False):
             assert plan.scratch <= count // 2
-            sent = sum(i.length for i in plan if i.do in (Do.ISEND, Do.SWAP))
+            sent = sum(i.length for i in plan if i.do in (Opcode.ISEND, Opcode.SENDRECV))
             assert sent == 2 * count * (torus.size - 1) // torus.size
 
 
@@ -214,13 +214,13 @@ def test_two_pieces_of_every_message_are_all_the_scratch_memory_there_is(dims):
     for name in ("ring", "swing", "recursive_doubling", "bucket"):
         schedule = swing.schedule(name, torus)
         ports = swing.verify(schedule).ports
-        for plan in plans(views(schedule), 100 * schedule.nblocks, in_place=False, piece=10):
+        for plan in plans(orders(schedule), 100 * schedule.nblocks, in_place=False, piece=10):
             assert plan.scratch <= 2 * 10 * sum(ports)
 
 
 def test_one_rank_copies():
-    plan = compile_plan(view(swing.schedule("swing", swing.Torus(1)), 0), 5, in_place=False)
-    assert [(i.do, i.a.buffer, i.out.buffer) for i in plan] == [(Do.COPY, SEND, RECV)]
+    plan = compile_plan(rank_order(swing.schedule("swing", swing.Torus(1)), 0), 5, in_place=False)
+    assert [(i.do, i.a.buffer, i.out.buffer) for i in plan] == [(Opcode.COPY, SEND, RECV)]
     source = np.arange(5.0)
     assert (allreduce(MPI.COMM_SELF, source, np.empty(5)) == source).all()
 
@@ -299,11 +299,11 @@ UNFIT = [
 
 
 @pytest.mark.parametrize("op", [MPI.SUM, IN_ORDER], ids=["scheduled", "delegated"])
-@pytest.mark.parametrize(("wanted", "error", "words"), UNFIT)
-def test_what_is_wanted_must_fit_whoever_does_it(op, wanted, error, words):
+@pytest.mark.parametrize(("spec", "error", "words"), UNFIT)
+def test_what_is_wanted_must_fit_whoever_does_it(op, spec, error, words):
     for call in (allreduce, explain):
         with pytest.raises(error, match=words):
-            call(MPI.COMM_SELF, np.ones(3), op=op, **wanted)
+            call(MPI.COMM_SELF, np.ones(3), op=op, **spec)
 
 
 @pytest.mark.parametrize(

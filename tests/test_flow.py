@@ -31,29 +31,29 @@ class Sent(NamedTuple):
     ways: list[Way]
     ready: float = 0
     cost: float = 0
-    gate: int = -1
-    feeds: tuple[int, int] = (-1, -1)
+    waits_for: int = -1
+    signals: tuple[int, int] = (-1, -1)
 
 
-def table(sent: list[Sent], follows: list[int] = ()) -> Messages:
+def table(sent: list[Sent], successor: list[int] = ()) -> Messages:
     """Messages with their groups; group g comes before group follows[g]."""
     ways = [way for message in sent for way in message.ways]
-    feeds = np.array([m.feeds for m in sent], dtype=np.int64)
-    ngroups = max([len(follows), *(feeds.ravel() + 1), *(m.gate + 1 for m in sent)])
-    after = np.array([*follows, *[-1] * (ngroups - len(follows))], dtype=np.int64)
-    need = np.bincount(feeds[feeds >= 0], minlength=ngroups)
-    need[after[after >= 0]] += 1
+    signals = np.array([m.signals for m in sent], dtype=np.int64)
+    ngroups = max([len(successor), *(signals.ravel() + 1), *(m.waits_for + 1 for m in sent)])
+    after = np.array([*successor, *[-1] * (ngroups - len(successor))], dtype=np.int64)
+    pending_count = np.bincount(signals[signals >= 0], minlength=ngroups)
+    pending_count[after[after >= 0]] += 1
     none = np.zeros(len(sent), dtype=np.int64)
     return Messages(
         src=none,
         dst=none,
         nbytes=np.array([m.nbytes for m in sent], dtype=float),
         step=none,
-        gate=np.array([m.gate for m in sent], dtype=np.int64),
+        waits_for=np.array([m.waits_for for m in sent], dtype=np.int64),
         ready=np.array([m.ready for m in sent], dtype=float),
-        feeds=feeds,
-        need=need,
-        follows=after,
+        signals=signals,
+        pending_count=pending_count,
+        successor=after,
         way_ptr=np.cumsum([0, *(len(m.ways) for m in sent)]),
         share=np.array([w.share for w in ways], dtype=float),
         link_ptr=np.cumsum([0, *(len(w.links) for w in ways)]),
@@ -63,8 +63,8 @@ def table(sent: list[Sent], follows: list[int] = ()) -> Messages:
     )
 
 
-def times(sent: list[Sent], bandwidth: list[float], follows: list[int] = ()) -> list[float]:
-    return flow_times(table(sent, follows), np.array(bandwidth, dtype=float)).tolist()
+def times(sent: list[Sent], bandwidth: list[float], successor: list[int] = ()) -> list[float]:
+    return flow_times(table(sent, successor), np.array(bandwidth, dtype=float)).tolist()
 
 
 def close(expected):
@@ -107,33 +107,35 @@ def test_a_part_that_is_given_back_is_found_links_away():
 
 
 def test_a_chain_adds_up():
-    chain = [Sent(6, [Way([i], 0.25)], cost=0.5, gate=i - 1, feeds=(i, -1)) for i in range(4)]
+    chain = [
+        Sent(6, [Way([i], 0.25)], cost=0.5, waits_for=i - 1, signals=(i, -1)) for i in range(4)
+    ]
     assert times(chain, [2, 3, 6, 1]) == close([3.25, 6, 7.75, 14.5])
 
 
 def test_a_group_waits_for_the_one_before():
     sent = [
-        Sent(8, [Way([0])], feeds=(0, -1)),
-        Sent(1, [Way([1])], feeds=(1, -1)),
-        Sent(1, [Way([2])], gate=1),
+        Sent(8, [Way([0])], signals=(0, -1)),
+        Sent(1, [Way([1])], signals=(1, -1)),
+        Sent(1, [Way([2])], waits_for=1),
     ]
-    assert times(sent, [1, 1, 1], follows=[1]) == close([8, 1, 9])
+    assert times(sent, [1, 1, 1], successor=[1]) == close([8, 1, 9])
     assert times(sent, [1, 1, 1]) == close([8, 1, 2])
 
 
 def test_a_message_counts_for_both_of_its_groups_and_empty_groups_are_done():
     sent = [
-        Sent(3, [Way([0])], gate=0, feeds=(1, 2)),
-        *(Sent(1, [Way([0])], gate=g) for g in (1, 2)),
+        Sent(3, [Way([0])], waits_for=0, signals=(1, 2)),
+        *(Sent(1, [Way([0])], waits_for=g) for g in (1, 2)),
     ]
     assert times(sent, [1]) == close([3, 5, 5])
 
 
 def test_nothing_to_carry_arrives_after_its_latency():
     sent = [
-        Sent(0, [Way([0], 2)], feeds=(0, -1)),
-        Sent(5, [Way([], 1)], gate=0, feeds=(1, -1)),
-        Sent(0, [Way([0])], gate=1),
+        Sent(0, [Way([0], 2)], signals=(0, -1)),
+        Sent(5, [Way([], 1)], waits_for=0, signals=(1, -1)),
+        Sent(0, [Way([0])], waits_for=1),
     ]
     assert times(sent, [1]) == close([2, 3, 3])
 
@@ -147,7 +149,7 @@ def test_what_can_never_be_sent_is_an_error():
     with pytest.raises(ValueError, match="link 1 is used"):
         times([Sent(1, [Way([0, 1])])], [1, 0])
     assert times([Sent(1, [Way([0])])], [1, 0]) == [1]
-    circle = [Sent(1, [Way([0])], gate=i, feeds=(1 - i, -1)) for i in (0, 1)]
+    circle = [Sent(1, [Way([0])], waits_for=i, signals=(1 - i, -1)) for i in (0, 1)]
     with pytest.raises(ValueError, match="wait for each other"):
         times(circle, [1])
 
@@ -167,15 +169,15 @@ def networks(draw, most=12):
         ),
         ready=latency,
         cost=latency,
-        gate=st.integers(-1, ngroups - 1),
+        waits_for=st.integers(-1, ngroups - 1),
     )
     sent = [
-        m._replace(feeds=tuple(draw(st.integers(m.gate + 1, ngroups)) for _ in range(2)))
+        m._replace(signals=tuple(draw(st.integers(m.waits_for + 1, ngroups)) for _ in range(2)))
         for m in draw(st.lists(message, min_size=1, max_size=most))
     ]
     stride = draw(st.integers(1, ngroups + 1))
-    follows = [g + stride if g + stride <= ngroups else -1 for g in range(ngroups + 1)]
-    return sent, draw(st.lists(st.integers(1, 5), min_size=nlinks, max_size=nlinks)), follows
+    successor = [g + stride if g + stride <= ngroups else -1 for g in range(ngroups + 1)]
+    return sent, draw(st.lists(st.integers(1, 5), min_size=nlinks, max_size=nlinks)), successor
 
 
 def fair(routes: dict[object, list[int]], bandwidth: list[float]) -> dict[object, Fraction]:
@@ -196,7 +198,7 @@ def fair(routes: dict[object, list[int]], bandwidth: list[float]) -> dict[object
     return rates
 
 
-def slow_times(sent: list[Sent], bandwidth: list[float], follows: list[int]) -> list[float]:
+def slow_times(sent: list[Sent], bandwidth: list[float], successor: list[int]) -> list[float]:
     """The same model written for reading only, in exact fractions."""
     bandwidth = [Fraction(b) for b in bandwidth]
     ways = [[(i, j) for j in range(len(m.ways))] for i, m in enumerate(sent)]
@@ -204,8 +206,8 @@ def slow_times(sent: list[Sent], bandwidth: list[float], follows: list[int]) -> 
     arrived, counted = {}, {}  # of every message
 
     def done(group: int, now: Fraction) -> bool:
-        mine = [i for i, m in enumerate(sent) if group in m.feeds]
-        before = [g for g, after in enumerate(follows) if after == group]
+        mine = [i for i, m in enumerate(sent) if group in m.signals]
+        before = [g for g, after in enumerate(successor) if after == group]
         return all(counted.get(i, math.inf) <= now for i in mine) and all(
             done(g, now) for g in before
         )
@@ -214,7 +216,7 @@ def slow_times(sent: list[Sent], bandwidth: list[float], follows: list[int]) -> 
     while len(arrived) < len(sent):
         more = False  # may happen at this moment
         for i, m in enumerate(sent):
-            if not flows.keys() & ways[i] and (m.gate < 0 or done(m.gate, now)):
+            if not flows.keys() & ways[i] and (m.waits_for < 0 or done(m.waits_for, now)):
                 more = True
                 for f, way in zip(ways[i], m.ways, strict=True):
                     flows[f] = max(now, Fraction(m.ready)) + Fraction(way.latency)
@@ -242,7 +244,7 @@ def test_a_slow_simulator_in_fractions_agrees(network):
 
 @given(networks(), st.randoms())
 def test_the_order_of_messages_and_links_does_not_matter(network, random):
-    sent, bandwidth, follows = network
+    sent, bandwidth, successor = network
     order, name = list(range(len(sent))), list(range(len(bandwidth)))
     random.shuffle(order)
     random.shuffle(name)
@@ -251,31 +253,31 @@ def test_the_order_of_messages_and_links_does_not_matter(network, random):
         for i in order
     ]
     again = [bandwidth[name.index(k)] for k in range(len(bandwidth))]
-    found = times(sent, bandwidth, follows)
-    assert times(other, again, follows) == close([found[i] for i in order])
+    found = times(sent, bandwidth, successor)
+    assert times(other, again, successor) == close([found[i] for i in order])
 
 
 @given(networks(), st.floats(1e-3, 1e12))
 def test_only_the_ratio_of_bytes_and_bandwidth_matters(network, k):
-    sent, bandwidth, follows = network
+    sent, bandwidth, successor = network
     scaled = times(
-        [m._replace(nbytes=k * m.nbytes) for m in sent], [k * b for b in bandwidth], follows
+        [m._replace(nbytes=k * m.nbytes) for m in sent], [k * b for b in bandwidth], successor
     )
-    assert scaled == close(times(sent, bandwidth, follows))
+    assert scaled == close(times(sent, bandwidth, successor))
 
 
 @given(networks(), st.floats(1e-3, 1e3))
 def test_if_nothing_else_takes_time_it_is_inverse_to_bandwidth(network, k):
-    sent, bandwidth, follows = network
+    sent, bandwidth, successor = network
     sent = [m._replace(ready=0, cost=0, ways=[w._replace(latency=0) for w in m.ways]) for m in sent]
-    found = times(sent, bandwidth, follows)
-    assert times(sent, [k * b for b in bandwidth], follows) == close([t / k for t in found])
+    found = times(sent, bandwidth, successor)
+    assert times(sent, [k * b for b in bandwidth], successor) == close([t / k for t in found])
 
 
 @given(networks())
 def test_no_message_beats_itself_alone_and_no_link_its_bandwidth(network):
-    sent, bandwidth, follows = network
-    found = times(sent, bandwidth, follows)
+    sent, bandwidth, successor = network
+    found = times(sent, bandwidth, successor)
     carried = np.zeros(len(bandwidth))
     for m, t in zip(sent, found, strict=True):
         for way in m.ways:
@@ -359,8 +361,8 @@ def test_simgrid_agrees_on_a_step(row):
 
 
 def test_what_has_left_may_count_before_it_arrives():
-    first = Sent(4, [Way([0], 3)], feeds=[-1, 0])
-    after = Sent(2, [Way([1], 1)], gate=0)
+    first = Sent(4, [Way([0], 3)], signals=[-1, 0])
+    after = Sent(2, [Way([1], 1)], waits_for=0)
     rows = table([first, after]), np.array([2.0, 1.0])
     assert flow_times(*rows).tolist() == close([5, 8])
     assert flow_times(*rows, local=True).tolist() == close([5, 5])

@@ -111,7 +111,10 @@ def same(a, b):
         return found.name, found.collective, found.variant, found.torus, found.parts, lists
 
     def steps(found):
-        phase, pattern = native_json._Numbers(found.phase), native_json._Numbers(found.pattern)
+        phase, pattern = (
+            native_json._Numbers(found.sync_phase),
+            native_json._Numbers(found.signature),
+        )
         return [(messages_of(step), phase(s), pattern(s)) for s, step in enumerate(found)]
 
     return head(a) == head(b) and steps(a) == steps(b)

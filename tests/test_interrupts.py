@@ -16,7 +16,7 @@ from mpi_bench.launcher import command
 from netsim.__main__ import main
 from netsim.rows import CsvFile, read_csv
 from swing.cli import invoke
-from swing.select.table import Table
+from swing.select.table import SelectionTable
 
 
 def interrupted(argv, path, whole_group):
@@ -84,10 +84,10 @@ def test_tune_keeps_the_times_it_has_found(tmp_path, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert "the same command goes on" in error
     assert len(error.splitlines()) == 1
-    partial = Table.read(out.read_text()).entries["torus:2x2"]
+    partial = SelectionTable.read(out.read_text()).entries["torus:2x2"]
     monkeypatch.setattr(netsim.cli.tune_command, "tune", search)
     assert invoke(main, "netsim", words) == 0
-    whole = Table.read(out.read_text()).entries["torus:2x2"]
+    whole = SelectionTable.read(out.read_text()).entries["torus:2x2"]
     assert {c.algorithm for c in partial.candidates} < {c.algorithm for c in whole.candidates}
 
 

@@ -174,19 +174,21 @@ def test_what_waits_is_what_is_counted():
     for sync in SYNC:
         for parts in PARTS:
             schedule, network = on("torus:4x6", "bucket")
-            conditions = netsim.traffic.message_graph.Conditions(sync=sync, parts=parts)
-            messages, _ = messages_of(schedule, network, 1000, conditions)
-            fed = np.bincount(messages.feeds[messages.feeds >= 0], minlength=len(messages.need))
-            after = messages.follows[messages.follows >= 0]
-            assert (fed + np.bincount(after, minlength=len(fed)) == messages.need).all()
+            run_options = netsim.traffic.message_graph.RunOptions(sync=sync, parts=parts)
+            messages, _ = messages_of(schedule, network, 1000, run_options)
+            fed = np.bincount(
+                messages.signals[messages.signals >= 0], minlength=len(messages.pending_count)
+            )
+            after = messages.successor[messages.successor >= 0]
+            assert (fed + np.bincount(after, minlength=len(fed)) == messages.pending_count).all()
 
 
 def test_equal_steps_take_what_the_first_of_them_take():
     schedule, network = on("torus:40", "ring", ports=2)
     short = netsim.simulate(schedule, network, 2**20, "packet").seconds
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("netsim.traffic.message_graph.KEEP", 10**6)
-        patch.setattr("netsim.models.KEEP", 10**6)
+        patch.setattr("netsim.traffic.message_graph.FOLLOWED_STEPS", 10**6)
+        patch.setattr("netsim.models.FOLLOWED_STEPS", 10**6)
         schedule, network = on("torus:40", "ring", ports=2)  # not what is remembered
         assert short == pytest.approx(netsim.simulate(schedule, network, 2**20, "packet").seconds)
 

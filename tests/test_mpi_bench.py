@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mpi_bench.launcher import SHARED_CORES, command, sweep
 from netsim.search.measured import measured_table
-from netsim.sizes import LARGEST, format_size, parse_size, parse_sizes
+from netsim.sizes import MAX_BYTES, format_size, parse_size, parse_sizes
 
 BENCH = ["-m", "mpi_bench"]
 QUICK = ["--iterations", "2", "--warmup", "1"]
@@ -67,7 +67,7 @@ def mpirun_each(n, *lines):
     return mpirun(n, "-c", script, json.dumps(lines))
 
 
-@given(st.integers(1, LARGEST))
+@given(st.integers(1, MAX_BYTES))
 def test_a_size_reads_back(nbytes):
     assert parse_size(format_size(nbytes)) == nbytes
     assert parse_size(str(nbytes)) == nbytes
@@ -82,7 +82,7 @@ def test_a_range_goes_from_first_to_last_by_its_factor(first, more, factor):
     assert sizes[-1] <= last < sizes[-1] * factor
 
 
-@given(st.lists(st.integers(1, LARGEST), min_size=1))
+@given(st.lists(st.integers(1, MAX_BYTES), min_size=1))
 def test_a_list_is_ascending_and_has_each_size_once(sizes):
     assert parse_sizes(", ".join(map(format_size, sizes))) == sorted(set(sizes))
 

@@ -21,19 +21,27 @@ from netsim.traffic.messages import Messages
 seeds = st.integers(0, 2**32)
 
 
-def table(*rows, follows=(), shares=None):
+def table(*rows, successor=(), shares=None):
     """Messages from rows of keywords: the ways, and what is not as usual."""
     ways = [way for row in rows for way in row["ways"]]
     number = np.array([len(row["ways"]) for row in rows])
-    feeds = np.array([(*row.get("feeds", ()), -1, -1)[:2] for row in rows])
-    groups = 1 + max(feeds.max(), len(follows) - 1, *(row.get("gate", -1) for row in rows))
-    after = np.array([*follows, *[-1] * (groups - len(follows))], dtype=np.int64)
-    numbers = {"src": 0, "dst": 0, "nbytes": 0.0, "step": 0, "gate": -1, "ready": 0.0, "cost": 0.0}
+    signals = np.array([(*row.get("signals", ()), -1, -1)[:2] for row in rows])
+    groups = 1 + max(signals.max(), len(successor) - 1, *(row.get("waits_for", -1) for row in rows))
+    after = np.array([*successor, *[-1] * (groups - len(successor))], dtype=np.int64)
+    numbers = {
+        "src": 0,
+        "dst": 0,
+        "nbytes": 0.0,
+        "step": 0,
+        "waits_for": -1,
+        "ready": 0.0,
+        "cost": 0.0,
+    }
     return Messages(
         **{k: np.array([row.get(k, usual) for row in rows]) for k, usual in numbers.items()},
-        feeds=feeds,
-        need=sum(np.bincount(x[x >= 0], minlength=groups) for x in (feeds, after)),
-        follows=after,
+        signals=signals,
+        pending_count=sum(np.bincount(x[x >= 0], minlength=groups) for x in (signals, after)),
+        successor=after,
         way_ptr=np.append(0, np.cumsum(number)),
         share=np.repeat(1 / number, number) if shares is None else np.array(shares),
         link_ptr=np.append(0, np.cumsum([len(way) for way in ways])),
@@ -63,7 +71,7 @@ def slow_times(
     works = np.zeros(1 + m.src.max())
     free, queues = np.zeros(len(bandwidth)), [[] for _ in bandwidth]
     room = [np.inf if buffer_bytes is None else buffer_bytes // flit_bytes for _ in bandwidth]
-    waits, done, events, stock = m.need.copy(), np.zeros(len(m.need)), [], {}
+    waits, done, events, stock = m.pending_count.copy(), np.zeros(len(m.pending_count)), [], {}
     for i, n in enumerate(inside):
         ways = range(m.way_ptr[i], m.way_ptr[i + 1])
         sizes = [packet_bytes] * (n - 1) + [m.nbytes[i] - (n - 1) * packet_bytes]
@@ -80,7 +88,7 @@ def slow_times(
             heappush(events, (time, comes, 0, w, rank, 0, size, i))
 
     def start(group, time):
-        for i in np.flatnonzero(m.gate == group):
+        for i in np.flatnonzero(m.waits_for == group):
             if message_overhead:
                 heappush(events, (max(time, m.ready[i]), asks, i))
             else:
@@ -97,7 +105,7 @@ def slow_times(
         waits[group] -= 1
         if waits[group] <= 0:
             start(group, done[group])
-            count_down(m.follows[group], done[group])
+            count_down(m.successor[group], done[group])
 
     def links_of(w):
         return m.links[m.link_ptr[w] : m.link_ptr[w + 1]].tolist()
@@ -133,7 +141,7 @@ def slow_times(
             sent[i] = max(sent[i], end)
             before[i] -= 1
             if local and not before[i]:
-                count_down(m.feeds[i, 1], sent[i])
+                count_down(m.signals[i, 1], sent[i])
         if hop + 1 < len(links):
             room[here] -= flits(size)
             slack = max(0.0, service - size / bandwidth[links[hop + 1]])
@@ -145,11 +153,11 @@ def slow_times(
         arrival[i] = max(arrival[i], out)
         inside[i] -= 1
         if not inside[i]:
-            for group in m.feeds[i, : 1 if local else 2]:
+            for group in m.signals[i, : 1 if local else 2]:
                 count_down(group, arrival[i] + m.cost[i])
 
     start(-1, 0.0)
-    for group in np.flatnonzero(m.need == 0):
+    for group in np.flatnonzero(m.pending_count == 0):
         waits[group] = 1
         count_down(group, 0.0)
     while events:
@@ -176,24 +184,24 @@ def crowd(rng, groups=4, nlinks=6, most=2):
     """Random messages on few links, in whole numbers so that much happens at the same time."""
     rows = []
     for _ in range(rng.integers(1, 25)):
-        gate = int(rng.integers(-1, groups))
+        waits_for = int(rng.integers(-1, groups))
         rows.append(
             {
                 "src": rng.integers(3),
                 "nbytes": float(rng.integers(0, 20)),
-                "gate": gate,
+                "waits_for": waits_for,
                 "ready": float(rng.integers(0, 5)),
                 "cost": float(rng.integers(0, 2)),
-                "feeds": rng.permutation(np.arange(gate + 1, groups))[: rng.integers(0, 3)],
+                "signals": rng.permutation(np.arange(waits_for + 1, groups))[: rng.integers(0, 3)],
                 "ways": [
                     rng.permutation(nlinks)[: rng.integers(1, nlinks)]
                     for _ in range(rng.integers(1, most + 1))
                 ],
             }
         )
-    follows = [int(rng.choice([-1, *range(g + 1, groups)])) for g in range(groups)]
+    successor = [int(rng.choice([-1, *range(g + 1, groups)])) for g in range(groups)]
     bandwidth, latency = rng.integers(1, 3, nlinks), rng.integers(1, 4, nlinks)
-    return table(*rows, follows=follows), bandwidth.astype(float), latency.astype(float)
+    return table(*rows, successor=successor), bandwidth.astype(float), latency.astype(float)
 
 
 @settings(max_examples=100)
@@ -299,11 +307,11 @@ def test_a_token_bucket_lets_a_packet_go_before_its_time_is_over():
 
 def test_what_is_waited_for():
     ways = [[0]]
-    first = {"nbytes": 4.0, "cost": 2.0, "feeds": [0], "ways": ways}
-    other = {"nbytes": 1.0, "ready": 20.0, "feeds": [1], "ways": [[1]]}
-    after = {"nbytes": 4.0, "gate": 0, "ways": ways}
-    last = {"nbytes": 4.0, "gate": 1, "ways": ways}
-    assert times(table(first, other, after, last, follows=[1])) == [5, 22, 12, 27]
+    first = {"nbytes": 4.0, "cost": 2.0, "signals": [0], "ways": ways}
+    other = {"nbytes": 1.0, "ready": 20.0, "signals": [1], "ways": [[1]]}
+    after = {"nbytes": 4.0, "waits_for": 0, "ways": ways}
+    last = {"nbytes": 4.0, "waits_for": 1, "ways": ways}
+    assert times(table(first, other, after, last, successor=[1])) == [5, 22, 12, 27]
     assert times(table(first, after)) == [5, 12]
     twice = [{"nbytes": 1.0, "ways": [[k]]} for k in range(3)]
     assert times(table(*twice), message_overhead=0.5) == [2.5, 3, 3.5]
@@ -363,8 +371,8 @@ def test_tangled_ways_may_block_each_other():
 
 
 def test_the_next_step_may_wait_for_the_first_link_only():
-    first = {"nbytes": 8.0, "ways": [[0, 1, 2]], "feeds": [-1, 0]}
-    after = {"nbytes": 4.0, "ways": [[3]], "gate": 0}
+    first = {"nbytes": 8.0, "ways": [[0, 1, 2]], "signals": [-1, 0]}
+    after = {"nbytes": 4.0, "ways": [[3]], "waits_for": 0}
     assert times(table(first, after)) == [11, 16]
     assert times(table(first, after), local=True) == [11, 13]
 
@@ -400,5 +408,5 @@ def test_what_cannot_be_simulated_says_why():
     with pytest.raises(ValueError, match="way needs a link"):
         times(table(one, {"ways": [[]]}))
     with pytest.raises(ValueError, match="wait for each other"):
-        times(table(one | {"gate": 0, "feeds": [0]}))
+        times(table(one | {"waits_for": 0, "signals": [0]}))
     assert times(table(one), bandwidth=np.array([1.0])) == [5]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import netsim
 import swing
 from swing.algorithms.recursive_multiplying import Radices, even, family
-from swing.build.partition import class_line, digits_of
+from swing.build.partition import digits_of, partition_pattern
 from swing.torus import Torus
 
 NAME = "recursive_multiplying"
@@ -44,7 +44,7 @@ def tilings(draw, most=40):
 def test_a_node_deals_with_the_nearest_member_of_each_other_class(tiling, wrap, mirrored):
     d, radices = tiling
     digits = np.stack(digits_of(d, radices))
-    line = class_line(list(digits), wrap, mirrored)
+    line = partition_pattern(list(digits), wrap, mirrored)
 
     def hops(x, y):
         return min((x - y) % d, (y - x) % d) if wrap else abs(x - y)
@@ -83,7 +83,7 @@ def test_an_exchange_covers_hardly_more_than_the_diameter(tiling):
     d, radices = tiling
     if math.prod(radices) != d:
         return
-    line = class_line(digits_of(d, radices))
+    line = partition_pattern(digits_of(d, radices))
     steps = [line.step(s) for s in range(line.nsteps)]
     far = [int(np.minimum((b - a) % d, (a - b) % d).max()) for a, b, _ in steps]
     places = np.cumprod([1, *radices])[:-1]

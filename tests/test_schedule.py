@@ -16,7 +16,7 @@ from swing.algorithms.hamiltonian import cycles
 from swing.algorithms.swing import rho
 from swing.build.combine import parallel
 from swing.schedules.blocks import BlockRange
-from swing.schedules.rank import Steps, filtered, own
+from swing.schedules.rank import Steps, filtered, rank_messages
 from swing.schedules.step import Op
 from tests.cases import SHAPES, schedules
 
@@ -69,7 +69,9 @@ def test_what_a_rank_knows_of_itself_is_what_the_table_says(dims):
     for schedule in [*schedules(torus), *hybrids, segments]:
         assert isinstance(schedule.step, Steps)
         for rank in {0, p // 2, p - 1}:
-            for known, found in zip(own(schedule, rank), filtered(schedule, rank), strict=True):
+            for known, found in zip(
+                rank_messages(schedule, rank), filtered(schedule, rank), strict=True
+            ):
                 assert own_rows(known) == own_rows(found), schedule
 
 
@@ -81,7 +83,7 @@ def test_equal_patterns_move_the_same_bytes_between_the_same_ranks(dims):
             order = np.lexsort((step.part, step.dst, step.src))
             flow = [step.src, step.dst, step.part, step.blocks.count]
             flow = np.stack([column[order] for column in flow])
-            assert (known.setdefault(schedule.pattern(s), flow) == flow).all()
+            assert (known.setdefault(schedule.signature(s), flow) == flow).all()
 
 
 @given(shapes)
@@ -93,10 +95,10 @@ def test_lines_stand_for_all_rows(dims):
                 continue
             rows = 0
             for line in step.line:
-                held = [np.asarray(h) for h in line.held]
-                held[line.dim] = line.sent
-                counts = held[0]
-                for h in held[1:]:
+                pending = [np.asarray(h) for h in line.pending]
+                pending[line.dim] = line.sent
+                counts = pending[0]
+                for h in pending[1:]:
                     counts = np.multiply.outer(counts, h)
                 here = np.flatnonzero(step.part == line.part)
                 nonzero = counts[counts > 0]

@@ -5,17 +5,17 @@ import pytest
 import netsim
 import swing
 from netsim.__main__ import main
-from netsim.cli.tune_command import CONDITIONS
+from netsim.cli.tune_command import RUN_OPTIONS
 from netsim.rows import write_csv
 from netsim.search.sweep import Case
 from netsim.search.tune import Search, tune
 from swing.cli import invoke
 from swing.select.candidates import family, published, shortlist
 from swing.select.estimate import figures, seconds
-from swing.select.table import Candidate, Entry, Table, shipped
+from swing.select.table import Candidate, Entry, SelectionTable, shipped
 
 TEXT = str(
-    Table(
+    SelectionTable(
         {"machine": "none"},
         {
             "torus:2x3": Entry(
@@ -52,8 +52,10 @@ def test_an_estimate_is_near_the_analytic_model_elsewhere(dims):
 
 
 def test_a_table_reads_what_it_writes():
-    assert str(Table.read(TEXT)) == TEXT
-    assert Table.read(TEXT).entries["torus:2x3"].candidates[1].options == (("ways", (1, (2, 3))),)
+    assert str(SelectionTable.read(TEXT)) == TEXT
+    assert SelectionTable.read(TEXT).entries["torus:2x3"].candidates[1].options == (
+        ("ways", (1, (2, 3))),
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_a_table_reads_what_it_writes():
 def test_a_table_that_is_none_is_refused_in_one_line(old, new):
     assert old in TEXT
     with pytest.raises(ValueError, match=r"^no selection table: [^\n]*$"):
-        Table.read(TEXT.replace(old, new))
+        SelectionTable.read(TEXT.replace(old, new))
 
 
 def test_tables_obey_the_schema():
@@ -114,7 +116,7 @@ def test_a_sample_of_the_shipped_times_is_what_a_simulation_says_today(name):
     for n in sizes:
         seconds, winner = entry.ranked(n)[0]
         model = "packet" if n <= 2**23 else "flow"
-        fresh = Case(name, winner.algorithm, winner.options, conditions=CONDITIONS).run(n, model)
+        fresh = Case(name, winner.algorithm, winner.options, run_options=RUN_OPTIONS).run(n, model)
         assert fresh["seconds"] == pytest.approx(seconds, rel=1e-9), (n, winner)
 
 
@@ -163,7 +165,7 @@ def test_every_schedule_of_the_family_is_correct(name):
 
 def test_tune_finds_the_fastest_of_all():
     place, sizes = "torus:2x3", [32, 2**20]
-    cases = [Case(place, *named, conditions=CONDITIONS) for named in family(swing.Torus((2, 3)))]
+    cases = [Case(place, *named, run_options=RUN_OPTIONS) for named in family(swing.Torus((2, 3)))]
     found = tune(cases, sizes, Search(keep=4))
     for n in sizes:
         best = min(case.run(n, "packet")["seconds"] for case in cases)
@@ -192,7 +194,7 @@ def test_retime_simulates_what_a_table_holds_and_nothing_else(tmp_path, capsys):
     words = ["tune", "--out", str(out)]
     place = ["--topology", "torus:2x4", "--sizes", "32B,64KiB"]
     assert invoke(main, "netsim", [*words, *place]) == 0
-    right = Table.read(out.read_text())
+    right = SelectionTable.read(out.read_text())
     stale = Entry(
         right.entries["torus:2x4"].sizes,
         tuple(
@@ -200,7 +202,7 @@ def test_retime_simulates_what_a_table_holds_and_nothing_else(tmp_path, capsys):
             for i, c in enumerate(right.entries["torus:2x4"].candidates)
         ),
     )
-    out.write_text(str(Table(right.made, {"torus:2x4": stale})))
+    out.write_text(str(SelectionTable(right.made, {"torus:2x4": stale})))
     assert invoke(main, "netsim", [*words, "--retime"]) == 0
     assert out.read_text() == str(right)
     assert invoke(main, "netsim", [*words, "--retime", "--topology", "torus:5"]) == 2

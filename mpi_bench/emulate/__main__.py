@@ -13,7 +13,7 @@ from rich.table import Table
 
 from mpi_bench.emulate.compare import agreement, summary, table
 from mpi_bench.emulate.namespaces import destroy, emulated, leftovers, requirements
-from mpi_bench.emulate.study import NATIVE, Row, Study, cases, measure
+from mpi_bench.emulate.study import NATIVE, ResultRow, Study, cases, measure
 from mpi_bench.emulate.wiring import check
 from netsim.cli.options import Number
 from netsim.rows import CsvFile, read_csv
@@ -25,7 +25,7 @@ from swing.cli import Parsed, invoke
 from swing.formats.files import check_writable
 
 RATES = (1.0, 1000.0)
-MOST_BYTES = 2**26
+MAX_BYTES = 2**26
 OURS = ("swing", "recursive_doubling", "ring", "bucket", "hamiltonian")
 
 
@@ -89,9 +89,9 @@ def _study(
                 f"no algorithm {name!r}: choose from {', '.join([*ALGORITHMS, 'auto'])}"
             )
     for size in sizes:
-        if size % 4 or not 0 < size <= MOST_BYTES:
+        if size % 4 or not 0 < size <= MAX_BYTES:
             raise ValueError(
-                f"--sizes are whole float32 numbers up to {format_size(MOST_BYTES)}, "
+                f"--sizes are whole float32 numbers up to {format_size(MAX_BYTES)}, "
                 f"not {format_size(size)}"
             )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -104,8 +104,10 @@ def _study(
     return Study(tuple(ours), tuple(sizes), chosen, tuple(auto), *limits)
 
 
-def _run(torus: Torus, rate: float, study: Study, as_json: bool, file: CsvFile | None) -> list[Row]:
-    rows: list[Row] = []
+def _run(
+    torus: Torus, rate: float, study: Study, as_json: bool, file: CsvFile | None
+) -> list[ResultRow]:
+    rows: list[ResultRow] = []
     place = topology(torus.name)
     assert isinstance(place, Grid)
     with emulated(place, rate * 1e6) as emulation:
@@ -124,7 +126,7 @@ def _tell(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _line(row: Row) -> str:
+def _line(row: ResultRow) -> str:
     name = " ".join(filter(None, (row["algorithm"], row["variant"])))
     ports = f", {row['ports']} ports" if row["ports"] else ""
     against = f", {row['ratio']:.3f} of the prediction" if row["ratio"] else ""

@@ -22,11 +22,11 @@ LINKS = 0.75
 BANDS = {"one port": (0.95, 1.10), "several ports": (0.95, 1.15)}
 """Measured over predicted where the two agree."""
 
-Row = dict[str, Any]
+ResultRow = dict[str, Any]
 Point = tuple[str, str, str, str, int]
 
 
-def table(rows: Sequence[Row]) -> Table:
+def table(rows: Sequence[ResultRow]) -> Table:
     """A line a method and size: time, prediction, their ratio, bytes counted over expected."""
     shown = Table()
     for title in ("topology", "Mbit/s", "size", "algorithm", "ports", "ms", "predicted", "ratio",
@@ -45,13 +45,13 @@ def table(rows: Sequence[Row]) -> Table:
     return shown
 
 
-def name(row: Row) -> str:
+def name(row: ResultRow) -> str:
     """Algorithm and variant, in words."""
     who = "MPICH" if row["algorithm"] == "mpi" else row["algorithm"]
     return f"{who} {row['variant']}".strip().replace("_", " ")
 
 
-def shares(rows: Iterable[Row]) -> dict[tuple[Point, float], float]:
+def shares(rows: Iterable[ResultRow]) -> dict[tuple[Point, float], float]:
     """The share of link time, of all points that were measured at two rates or more.
 
     >>> slow, fast = ({"topology": "torus:4x4", "algorithm": "ring", "variant": "", "ports": 1,
@@ -80,14 +80,14 @@ def _line(seconds: dict[float, float]) -> tuple[float, float]:
     return float(a), max(float(b), 0.0)
 
 
-def point(row: Row) -> Point:
+def point(row: ResultRow) -> Point:
     """What is measured at several rates."""
     return (
         row["topology"], row["algorithm"], row["variant"], str(row["ports"]), int(row["nbytes"])
     )  # fmt: skip
 
 
-def agreement(rows: Sequence[Row], least: float = LINKS) -> list[Row]:
+def agreement(rows: Sequence[ResultRow], least: float = LINKS) -> list[ResultRow]:
     """By topology, rate and number of ports: how many points agree, bound by links and by cores.
 
     Args:
@@ -117,7 +117,7 @@ def agreement(rows: Sequence[Row], least: float = LINKS) -> list[Row]:
     return found
 
 
-def summary(found: Sequence[Row]) -> Table:
+def summary(found: Sequence[ResultRow]) -> Table:
     """The groups of `agreement` as a table."""
     bands = "; ".join(f"{many} {low:g}-{high:g}" for many, (low, high) in BANDS.items())
     shown = Table(title=f"measured over predicted ({bands})")

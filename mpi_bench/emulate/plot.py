@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from mpi_bench.emulate.compare import BANDS, LINKS, Row, shares
+from mpi_bench.emulate.compare import BANDS, LINKS, ResultRow, shares
 from mpi_bench.emulate.compare import point as point_of
 from netsim.plot import OTHERS, STYLES
 from netsim.sizes import format_size
 
 
-def plot(rows: Sequence[Row], out: Path) -> list[Path]:
+def plot(rows: Sequence[ResultRow], out: Path) -> list[Path]:
     """For each topology one SVG of times and one of agreement; their paths."""
     out.mkdir(parents=True, exist_ok=True)
     written = []
@@ -32,7 +32,8 @@ def plot(rows: Sequence[Row], out: Path) -> list[Path]:
 
 
 def _panels(
-    rows: Sequence[Row], draw: Callable[[Axes, Sequence[Row], Sequence[Row]], None]
+    rows: Sequence[ResultRow],
+    draw: Callable[[Axes, Sequence[ResultRow], Sequence[ResultRow]], None],
 ) -> Figure:
     rates = sorted({float(r["rate_mbps"]) for r in rows})
     figure = Figure(figsize=(5.2 * len(rates), 4.6), layout="constrained")
@@ -49,7 +50,7 @@ def _panels(
     return figure
 
 
-def _times(axes: Axes, rows: Sequence[Row], _: Sequence[Row]) -> None:
+def _times(axes: Axes, rows: Sequence[ResultRow], _: Sequence[ResultRow]) -> None:
     """Markers measured, lines predicted; of an algorithm's variants the fastest at each size."""
     ours = [r for r in rows if r["predicted"] not in (None, "")]
     handles = []
@@ -85,7 +86,7 @@ def _times(axes: Axes, rows: Sequence[Row], _: Sequence[Row]) -> None:
     axes.legend(handles=handles, frameon=False, fontsize=7)
 
 
-def _best(rows: Sequence[Row], column: str) -> dict[int, float]:
+def _best(rows: Sequence[ResultRow], column: str) -> dict[int, float]:
     """The least of every size."""
     best: dict[int, float] = {}
     for r in rows:
@@ -94,7 +95,7 @@ def _best(rows: Sequence[Row], column: str) -> dict[int, float]:
     return dict(sorted(best.items()))
 
 
-def _agreement(axes: Axes, rows: Sequence[Row], every: Sequence[Row]) -> None:
+def _agreement(axes: Axes, rows: Sequence[ResultRow], every: Sequence[ResultRow]) -> None:
     """Measured over predicted: filled where links are the bottleneck, hollow where cores are."""
     share = shares(every)
     axes.axhspan(*BANDS["several ports"], color="#009E73", alpha=0.12)

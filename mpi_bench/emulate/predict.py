@@ -24,7 +24,7 @@ from mpi_bench.emulate.namespaces import saved
 from netsim.models import step_seconds
 from netsim.models.packet import packet_times
 from netsim.network import Network
-from netsim.traffic.message_graph import Conditions, messages_of
+from netsim.traffic.message_graph import RunOptions, messages_of
 from netsim.traffic.messages import Messages
 from swing.schedules.schedule import Schedule
 from swing.torus import Array
@@ -43,8 +43,8 @@ def predict(schedule: Schedule, network: Network, nbytes: int) -> float:
         nbytes: of the vector on each rank.
     """
     # The executor waits for all of a step, whichever part it belongs to.
-    schedule = replace(schedule, phase=lambda s: s)
-    data, links = messages_of(schedule, network, nbytes, Conditions(sync="rank", fold=False))
+    schedule = replace(schedule, sync_phase=lambda s: s)
+    data, links = messages_of(schedule, network, nbytes, RunOptions(sync="rank", fold=False))
     both = _acknowledged(data, network)
     times = packet_times(
         both, links.bandwidth, links.latency,
@@ -56,7 +56,7 @@ def predict(schedule: Schedule, network: Network, nbytes: int) -> float:
 
 def _acknowledged(data: Messages, network: Network) -> Messages:
     """The same, and for every message one back, which its sender waits for in its stead."""
-    m, ngroups = len(data), len(data.need)
+    m, ngroups = len(data), len(data.pending_count)
     arrived = ngroups + np.arange(m)  # a group for each message, which gates its acknowledgement
     none = np.full(m, -1)
     place = network.topology
@@ -68,13 +68,13 @@ def _acknowledged(data: Messages, network: Network) -> Messages:
         dst=_both(data.dst, data.src),
         nbytes=np.concatenate([data.nbytes + MESSAGE, np.full(m, float(ACKNOWLEDGEMENT))]),
         step=_both(data.step, data.step),
-        gate=_both(data.gate, arrived),
+        waits_for=_both(data.waits_for, arrived),
         ready=np.concatenate([data.ready, zeros]),
-        feeds=np.concatenate(
-            [np.stack([data.feeds[:, 0], arrived], 1), np.stack([data.feeds[:, 1], none], 1)]
+        signals=np.concatenate(
+            [np.stack([data.signals[:, 0], arrived], 1), np.stack([data.signals[:, 1], none], 1)]
         ),
-        need=_both(data.need, np.ones(m, dtype=np.int64)),
-        follows=_both(data.follows, none),
+        pending_count=_both(data.pending_count, np.ones(m, dtype=np.int64)),
+        successor=_both(data.successor, none),
         way_ptr=np.append(data.way_ptr, nways + np.cumsum(np.bincount(back.message, minlength=m))),
         share=np.concatenate([data.share, back.share]),
         link_ptr=np.append(data.link_ptr, nlinks + back.ptr[1:]),

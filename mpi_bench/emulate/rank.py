@@ -22,7 +22,7 @@ from mpi_bench.machine import machine
 from mpi_bench.measure import Sample, measure
 from mpi_bench.methods import Method, methods
 from mpi_bench.problem import Problem
-from mpi_bench.report import Row
+from mpi_bench.report import MeasuredRow
 from swing import Torus, explain
 
 Planned: TypeAlias = tuple[Method, dict[str, Any]]
@@ -30,7 +30,7 @@ Planned: TypeAlias = tuple[Method, dict[str, Any]]
 SETTLE = 0.06
 """Seconds until the last acknowledgement has been sent: TCP delays it by 40 ms."""
 
-FEWEST = 3
+MIN_ROUNDS = 3
 """Rounds that are timed, unless fewer are asked for: one alone may meet a rank that was late."""
 
 
@@ -47,11 +47,11 @@ def main(spec: dict[str, Any]) -> None:
         count = nbytes // problem.dtype.itemsize
         firsts = [_once(comm, torus, method, problem, count) for method in todo]
         spent = comm.bcast(sum(seconds for seconds, _, _ in firsts))
-        k = min(spec["most"], max(FEWEST, math.ceil(spec["seconds"] / spent)))
+        k = min(spec["most"], max(MIN_ROUNDS, math.ceil(spec["seconds"] / spent)))
         samples = measure(comm, [m for m, _ in todo], problem, count, iterations=k, warmup=0,
                           check=False, begin=together)  # fmt: skip
         for (method, _), sample, (_, wrong, sent) in zip(todo, samples, firsts, strict=True):
-            row = Row.of(method, Sample(sample.seconds, wrong), here, nbytes,
+            row = MeasuredRow.of(method, Sample(sample.seconds, wrong), here, nbytes,
                          topology=spec["topology"], dtype="float32", op="sum")  # fmt: skip
             _say(comm, sent=sent, **asdict(row))
 

@@ -21,7 +21,7 @@ from netsim.topologies.grid import Grid
 from swing import Torus
 from swing.algorithms import make, variants
 from swing.schedules.schedule import Schedule
-from swing.select.table import Candidate, Entry, Table
+from swing.select.table import Candidate, Entry, SelectionTable
 
 NATIVE = (
     "auto", "recursive_doubling", "recursive_multiplying", "reduce_scatter_allgather",
@@ -36,8 +36,8 @@ counted over expected bytes of a link that is used, and the most on one that is 
 ABOUT = 3.0
 """Seconds that MPICH's own takes, about, for one that the vector takes over a link."""
 
-Row = dict[str, Any]
-Wanted = tuple[str, str, int | None]
+ResultRow = dict[str, Any]
+Measured = tuple[str, str, int | None]
 Tell = Callable[[str], None]
 
 
@@ -56,7 +56,7 @@ class Case:
         return given if fixed else given | {"ports": self.ports}
 
     @property
-    def wanted(self) -> Wanted:
+    def wanted(self) -> Measured:
         """Algorithm, variant and ports; None where the algorithm has but one number of them."""
         return self.algorithm, self.variant, self.options().get("ports")
 
@@ -107,7 +107,7 @@ def cases(names: Iterable[str], torus: Torus) -> list[Case]:
     return list(dict.fromkeys(found))
 
 
-def measure(emulation: Emulation, study: Study, tell: Tell) -> Iterator[Row]:
+def measure(emulation: Emulation, study: Study, tell: Tell) -> Iterator[ResultRow]:
     """The rows of a study, one a method and size; ``tell`` is called with what happens."""
     place, rate = emulation.place, emulation.rate
     tell("calibrating")
@@ -120,9 +120,9 @@ def measure(emulation: Emulation, study: Study, tell: Tell) -> Iterator[Row]:
     seconds = {"start_us": calibration.start, "step_us": calibration.near,
                "overhead_us": calibration.overhead, "hop_us": calibration.hop}  # fmt: skip
     base = {"rate_mbps": rate / 1e6} | {k: round(t * 1e6, 1) for k, t in seconds.items()}
-    auto: list[Wanted] = [("auto", "", None)] if study.auto else []
+    auto: list[Measured] = [("auto", "", None)] if study.auto else []
     spec = {"calibrate": False, "most": study.most, "seconds": study.seconds}
-    points: list[tuple[int, list[Wanted]]] = [
+    points: list[tuple[int, list[Measured]]] = [
         (n, [c.wanted for c in study.cases if times[c][n] <= study.longest] + auto)
         for n in study.sizes
     ]
@@ -161,13 +161,13 @@ def _calibrate(emulation: Emulation) -> Calibration:
     return Calibration(**found)
 
 
-def _judged(found: Row, times: dict[Case, dict[int, float]], network: Network) -> Row:
+def _judged(found: ResultRow, times: dict[Case, dict[int, float]], network: Network) -> ResultRow:
     """A measured row with the prediction and the extremes of counted over expected bytes."""
     sent = found.pop("sent")
     place, n = network.topology, found["nbytes"]
     assert isinstance(place, Grid)
     # Ranks believe that each has a machine of its own.
-    row: Row = found | {"cores": len(os.sched_getaffinity(0))} | dict.fromkeys(FIGURES)
+    row: ResultRow = found | {"cores": len(os.sched_getaffinity(0))} | dict.fromkeys(FIGURES)
     case = Case(found["algorithm"], found["variant"], found["ports"])
     if case in times:
         row["predicted"] = times[case][n]
@@ -189,7 +189,9 @@ def _table(
         Candidate(c.algorithm, tuple(c.options().items()), tuple(found[n] for n in sizes))
         for c, found in times.items()
     ]
-    table = Table({"machine": "emulated torus"}, {torus.name: Entry(tuple(sizes), tuple(rows))})
+    table = SelectionTable(
+        {"machine": "emulated torus"}, {torus.name: Entry(tuple(sizes), tuple(rows))}
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.json"
         path.write_text(str(table))

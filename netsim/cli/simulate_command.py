@@ -19,7 +19,7 @@ from netsim.cli.options import (
     TIE_RULE,
     network_of,
 )
-from netsim.rows import Row, write_csv
+from netsim.rows import ResultRow, write_csv
 from netsim.run import Run, row, simulate
 from netsim.sizes import format_size, parse_size
 from netsim.topologies.names import Topology, topology
@@ -90,7 +90,7 @@ def simulate_command(
         )
 
 
-def _link_rows(run: Run, step: int | None) -> list[Row]:
+def _link_rows(run: Run, step: int | None) -> list[ResultRow]:
     if step is not None and not 0 <= step < run.schedule.nsteps:
         raise ValueError(f"--step goes from 0 to {run.schedule.nsteps - 1}, not {step}")
     place = run.network.topology

@@ -27,7 +27,7 @@ from netsim.cli.options import (
     processes,
     with_progress,
 )
-from netsim.rows import KEY, Row, in_order, read_csv, typed, winners, write_csv
+from netsim.rows import KEY, ResultRow, in_order, read_csv, typed, winners, write_csv
 from netsim.search.sweep import Case, sweep
 from netsim.search.sweep import prune as pruned
 from netsim.sizes import format_size, parse_sizes
@@ -65,9 +65,9 @@ def sweep_command(
     prune: float | None, jobs: int | None, path: str | None, resume: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Simulate many schedules and sizes; print which algorithm wins where."""
-    conditions = (("seed", seed), ("sync", sync), ("parts", parts))
+    run_options = (("seed", seed), ("sync", sync), ("parts", parts))
     cases = [
-        Case(place.name, name, tuple(options.items()), rate, ties, model, conditions)
+        Case(place.name, name, tuple(options.items()), rate, ties, model, run_options)
         for place in places
         for rate in rates
         if network_of(place, rate, ties)
@@ -79,7 +79,7 @@ def sweep_command(
         check_writable(path)
     todo = pruned(cases, sizes, prune) if prune else {case: sizes for case in cases}
     had = read_csv(path, KEY) if path and resume and Path(path).exists() else []
-    rows: list[Row] = [typed(r) for r in had]
+    rows: list[ResultRow] = [typed(r) for r in had]
     known = {tuple(str(r[k]) for k in KEY) for r in rows}
     todo = {c: [n for n in some if c.key(n) not in known] for c, some in todo.items()}
     jobs = jobs or (1 if model == "analytic" else processes(None))
@@ -118,7 +118,7 @@ def sweep_command(
         raise ValueError(f"interrupted after {done} of {total} rows{kept}")
 
 
-def _print_winners(rows: Sequence[Row], title: str) -> None:
+def _print_winners(rows: Sequence[ResultRow], title: str) -> None:
     names = list(dict.fromkeys(r["algorithm"] for r in rows))
     table = Table(title=title)
     for title in ["size", *names, "winner"]:

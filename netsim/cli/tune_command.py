@@ -25,9 +25,9 @@ from netsim.topologies.names import Topology, topology
 from swing.cli import Parsed
 from swing.formats.files import check_writable, store
 from swing.select.candidates import Named, family, published
-from swing.select.table import Candidate, Entry, Table, shipped
+from swing.select.table import Candidate, Entry, SelectionTable, shipped
 
-CONDITIONS = (("sync", "local"), ("parts", "free"))
+RUN_OPTIONS = (("sync", "local"), ("parts", "free"))
 """As in results/: parts run free of each other, sends are over when they have left the node."""
 
 PLACES = click.option("--topology", "places", type=PLACE, multiple=True,
@@ -36,9 +36,9 @@ SIZES = click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:
                      show_default=True)  # fmt: skip
 PACKETS = click.option("--packets", type=Parsed("size", parse_size), default="8MiB",
                        show_default=True, help="Packets up to here, flows above.")  # fmt: skip
-MOST = click.option("--most", type=click.IntRange(1), default=16, show_default=True,
+MAX_CANDIDATES = click.option("--most", type=click.IntRange(1), default=16, show_default=True,
                     help="Candidates that are simulated at a size, at most.")  # fmt: skip
-KEEP = click.option("--keep", type=Number(1), default=2.0, show_default=True,
+MAX_RATIO = click.option("--keep", type=Number(1), default=2.0, show_default=True,
                     help="Simulate what the analytic model finds so many times slower than the "
                     "best, at most.")  # fmt: skip
 
@@ -48,8 +48,8 @@ KEEP = click.option("--keep", type=Number(1), default=2.0, show_default=True,
 @SIZES
 @BANDWIDTH
 @PACKETS
-@MOST
-@KEEP
+@MAX_CANDIDATES
+@MAX_RATIO
 @JOBS
 @click.option(
     "--measured",
@@ -81,12 +81,16 @@ def tune_command(
             click.echo(f"wrote {out}")
         return
     search = Search(keep, most, packets=packets, jobs=processes(jobs))
-    table = Table.read(Path(out).read_text()) if Path(out).is_file() else Table({}, {})
+    table = (
+        SelectionTable.read(Path(out).read_text())
+        if Path(out).is_file()
+        else SelectionTable({}, {})
+    )
     entries = dict(table.entries)
     made = {
         "machine": f"the Swing paper's network, {bandwidth:g} Gb/s a link",
         "model": f"packet up to {format_size(packets)}, flow above; "
-        + ", ".join(f"{k} {v}" for k, v in CONDITIONS),
+        + ", ".join(f"{k} {v}" for k, v in RUN_OPTIONS),
         "command": "python -m netsim tune",
     }
     if entries and dict(table.made) != made:
@@ -113,18 +117,18 @@ def tune_command(
             except KeyboardInterrupt:
                 if not found:
                     raise
-                _store(out, Table(made, entries | {place.name: _entry(wanted, found)}))
+                _store(out, SelectionTable(made, entries | {place.name: _entry(wanted, found)}))
                 raise ValueError(
                     f"interrupted: {out} keeps what was found, and the same command goes on"
                 ) from None
         entries[place.name] = _entry(wanted, found)
-        _store(out, Table(made, entries))
+        _store(out, SelectionTable(made, entries))
         _tell(place.name, entries[place.name], wanted, as_json)
     if not as_json:
         click.echo(f"wrote {out}")
 
 
-def _store(out: str, table: Table) -> None:
+def _store(out: str, table: SelectionTable) -> None:
     store([(out, [str(table)])])
 
 
@@ -142,8 +146,8 @@ def _tell(name: str, entry: Entry, sizes: Iterable[int], as_json: bool) -> None:
 @SIZES
 @BANDWIDTH
 @PACKETS
-@MOST
-@KEEP
+@MAX_CANDIDATES
+@MAX_RATIO
 @JOBS
 @JSON
 def compare_command(
@@ -203,7 +207,7 @@ def _time_again(
 
 
 def _case(place: Topology, bandwidth: float, named: Named) -> Case:
-    return Case(place.name, *named, bandwidth, conditions=CONDITIONS)
+    return Case(place.name, *named, bandwidth, run_options=RUN_OPTIONS)
 
 
 def _progress_of(place: Topology) -> Callable[[str], None]:

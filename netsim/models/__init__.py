@@ -10,33 +10,35 @@ import numpy as np
 
 from netsim.models import analytic
 from netsim.network import Network
-from netsim.traffic.message_graph import KEEP, Conditions, kept_steps, messages_of, with_ends
+from netsim.traffic.message_graph import (
+    FOLLOWED_STEPS,
+    RunOptions,
+    kept_steps,
+    messages_of,
+    with_ends,
+)
 from netsim.traffic.messages import Messages
 from swing.schedules.schedule import Schedule
 
-Model = Callable[[Schedule, Network, int, Conditions], np.ndarray]
+Model = Callable[[Schedule, Network, int, RunOptions], np.ndarray]
 
 
-def by_flow(
-    schedule: Schedule, network: Network, nbytes: int, conditions: Conditions
-) -> np.ndarray:
+def by_flow(schedule: Schedule, network: Network, nbytes: int, options: RunOptions) -> np.ndarray:
     """(nsteps,) seconds by `netsim.models.flow`."""
     from netsim.models.flow import flow_times
 
-    messages, links = messages_of(schedule, network, nbytes, conditions)
+    messages, links = messages_of(schedule, network, nbytes, options)
     messages, links = with_ends(messages, links, network)
-    local = conditions.sync == "local"
+    local = options.sync == "local"
     times = flow_times(messages, links.bandwidth, network.message_overhead, local)
     return step_seconds(schedule, messages, times)
 
 
-def by_packet(
-    schedule: Schedule, network: Network, nbytes: int, conditions: Conditions
-) -> np.ndarray:
+def by_packet(schedule: Schedule, network: Network, nbytes: int, options: RunOptions) -> np.ndarray:
     """(nsteps,) seconds by `netsim.models.packet`."""
     from netsim.models.packet import packet_times
 
-    messages, links = messages_of(schedule, network, nbytes, conditions)
+    messages, links = messages_of(schedule, network, nbytes, options)
     messages = replace(
         messages,
         cost=messages.cost + network.end_latency,
@@ -51,7 +53,7 @@ def by_packet(
         flit_bytes=network.flit_bytes,
         message_overhead=network.message_overhead,
         adaptive=network.ties == "adaptive",
-        local=conditions.sync == "local",
+        local=options.sync == "local",
         buffer_bytes=network.buffer_bytes,
         credit_latency=links.credit,
         bucket=0.0 if network.arrival == "head" else None,
@@ -71,7 +73,7 @@ def step_seconds(schedule: Schedule, messages: Messages, arrival: np.ndarray) ->
     left_out = follow != np.arange(schedule.nsteps)
     last = follow[left_out]
     if len(last):
-        recent = last[:, None] - np.arange(KEEP // 2)
+        recent = last[:, None] - np.arange(FOLLOWED_STEPS // 2)
         added[left_out] = added[recent].mean(axis=1)
     return added
 

@@ -8,8 +8,8 @@ one rank in every term, from `netsim.traffic.load.StepLoad`. Steps that repeat a
 computed once and lines of a torus that carry the same are computed once, so that a million ranks
 take seconds.
 
-A phase of several steps, in which parts do not run in lockstep (`Schedule.phase`), lasts as long
-as its slowest part, and longer where the parts together put more on some link, or on the nodes
+A phase of several steps, in which parts do not run in lockstep (`Schedule.sync_phase`), lasts as
+long as its slowest part, and longer where the parts together put more on some link, or on the nodes
 that send them. Skew adds the latest start, slow ranks the largest delay to every step.
 
 Left out: messages that reach a shared link at different times and do not meet. For symmetric
@@ -23,19 +23,17 @@ import numpy as np
 
 from netsim.network import Network
 from netsim.traffic.load import StepLoad, phase_loads
-from netsim.traffic.message_graph import Conditions
+from netsim.traffic.message_graph import RunOptions
 from swing.schedules.schedule import Schedule
 
 
-def analytic(
-    schedule: Schedule, network: Network, nbytes: int, conditions: Conditions
-) -> np.ndarray:
+def analytic(schedule: Schedule, network: Network, nbytes: int, options: RunOptions) -> np.ndarray:
     """(nsteps,) seconds of every step; all wait for the rank that starts or works last."""
     p = schedule.torus.size
-    delay = float(conditions.delays(p).max()) if conditions.delay else 0.0
+    delay = float(options.delays(p).max()) if options.delay else 0.0
     seconds = np.zeros(schedule.nsteps)
     known: dict[int, float] = {}  # steps of one pattern have one load
-    for steps, groups, _, drain in phase_loads(schedule, network, conditions.seed):
+    for steps, groups, _, drain in phase_loads(schedule, network, options.seed):
         if len(steps) == 1:
             load = groups[0][0]
             if id(load) not in known:
@@ -55,8 +53,8 @@ def analytic(
         seconds[here] += max(0.0, missing) * nbytes / len(steps)
         work = network.message_overhead * sum(load.sends for load in every)
         seconds[here] += max(0.0, work - seconds[here].sum()) / len(steps)
-    if conditions.skew and schedule.nsteps:
-        seconds[0] += conditions.starts(p).max()
+    if options.skew and schedule.nsteps:
+        seconds[0] += options.starts(p).max()
     return seconds
 
 

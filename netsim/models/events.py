@@ -43,7 +43,7 @@ MESSAGE = np.dtype(
         ("sent", "f8"),
         ("inside", "i8"),  # packets that are not out yet
         ("before", "i8"),  # packets that have not passed their first link
-        ("feeds", "i4", 2),
+        ("signals", "i4", 2),
         ("way", "i4"),  # the first one
         ("ways", "i4"),
         ("node", "i8"),  # the link that stands for its sender's work
@@ -52,7 +52,7 @@ MESSAGE = np.dtype(
 WAY = np.dtype([("message", "i4"), ("first", "i4"), ("last", "i4"), ("stock", "i4")])
 STOCK = np.dtype([("packets", "i8"), ("rest", "f8")])  # not sent yet; bytes of the last one
 GROUP = np.dtype(
-    [("done", "f8"), ("waits", "i8"), ("follows", "i8"), ("first", "i8"), ("last", "i8")]
+    [("done", "f8"), ("waits", "i8"), ("successor", "i8"), ("first", "i8"), ("last", "i8")]
 )
 
 
@@ -67,7 +67,7 @@ class Net(NamedTuple):
     hops: Array
     stocks: np.ndarray
     groups: np.ndarray
-    gated: Array
+    waiting: Array
     packet_bytes: float
     flit_bytes: float
     flit: float  # what buffers count in, in bytes
@@ -165,16 +165,16 @@ def run(net: Net) -> bool:
                 message.arrival = max(message.arrival, out)
                 message.inside -= 1
                 if message.inside == 0:
-                    settle(net, message.feeds[0], message.arrival + message.cost)
+                    settle(net, message.signals[0], message.arrival + message.cost)
                     if not net.local:
-                        settle(net, message.feeds[1], message.arrival + message.cost)
+                        settle(net, message.signals[1], message.arrival + message.cost)
             if hop == way.first:
                 passed = max(link.free, time)
                 _launch(net, w, passed)
                 message.sent = max(message.sent, passed)
                 message.before -= 1
                 if net.local and message.before == 0:
-                    settle(net, message.feeds[1], message.sent)
+                    settle(net, message.signals[1], message.sent)
             time = max(link.free, packets[queue.next].time)
         _due(tree, j, time)
     return True
@@ -209,7 +209,7 @@ def settle(net: Net, g: int, time: float) -> None:
             return
         time = group.done
         for k in range(group.first, group.last):
-            i = net.gated[k]
+            i = net.waiting[k]
             message = net.messages[i]
             begin = max(time, message.ready)
             if net.overhead:
@@ -220,7 +220,7 @@ def settle(net: Net, g: int, time: float) -> None:
                 continue
             for w in range(message.way, message.way + message.ways):
                 _launch(net, w, begin)
-        g = group.follows
+        g = group.successor
 
 
 @njit(error_model="numpy")

@@ -92,17 +92,20 @@ def flow_times(
         queued=np.zeros(1, np.int64),
     )
     # Messages that nothing gates are gated by one more group, to which none belongs.
-    need, follows = np.append(messages.need, 0), np.append(messages.follows, -1)
-    gate = messages.gate % len(need)
+    pending_count, successor = (
+        np.append(messages.pending_count, 0),
+        np.append(messages.successor, -1),
+    )
+    waits_for = messages.waits_for % len(pending_count)
     message = np.repeat(np.arange(len(messages)), ways)
     order = _Order(
-        gated=np.argsort(gate, kind="stable"),
-        gated_ptr=_starts(np.bincount(gate, minlength=len(need))),
+        waiting=np.argsort(waits_for, kind="stable"),
+        waiting_ptr=_starts(np.bincount(waits_for, minlength=len(pending_count))),
         ready=messages.ready,
-        feeds=messages.feeds,
-        need=need,
-        follows=follows,
-        begin=np.flatnonzero(need == 0),
+        signals=messages.signals,
+        pending_count=pending_count,
+        successor=successor,
+        begin=np.flatnonzero(pending_count == 0),
         way_ptr=messages.way_ptr,
         src=messages.src,
         free=np.zeros(1 + int(messages.src.max(initial=0))),
@@ -279,15 +282,15 @@ def _share(net: _Net, events: _Heap, fair: _Heap, now: float) -> None:
 
 
 class _Order(NamedTuple):
-    """What waits for what: messages ``gated[gated_ptr[g]] …`` start when group g is done."""
+    """What waits for what: messages ``waiting[gated_ptr[g]] …`` start when group g is done."""
 
-    gated: Array
-    gated_ptr: Array
-    need: Array  # of every group, like follows: what it still waits for
-    follows: Array
+    waiting: Array
+    waiting_ptr: Array
+    pending_count: Array  # of every group, like follows: what it still waits for
+    successor: Array
     begin: Array  # the groups that wait for nothing
     ready: np.ndarray  # of every message, like feeds, way_ptr, unsent, missing and cost
-    feeds: Array
+    signals: Array
     way_ptr: Array
     unsent: Array  # ways that it has not left on
     missing: Array  # ways on which it has not arrived
@@ -303,17 +306,17 @@ class _Order(NamedTuple):
 def _count(order: _Order, events: _Heap, group: int, now: float) -> None:
     """A group waits for one thing less; when it is done its messages start."""
     while group >= 0:
-        order.need[group] -= 1
-        if order.need[group] > 0:
+        order.pending_count[group] -= 1
+        if order.pending_count[group] > 0:
             break
-        for message in order.gated[order.gated_ptr[group] : order.gated_ptr[group + 1]]:
+        for message in order.waiting[order.waiting_ptr[group] : order.waiting_ptr[group + 1]]:
             start = max(now, order.ready[message])
             if order.overhead[0]:
                 start = max(start, order.free[order.src[message]]) + order.overhead[0]
                 order.free[order.src[message]] = start
             for way in range(order.way_ptr[message], order.way_ptr[message + 1]):
                 _put(events, way, start + order.before[way])
-        group = order.follows[group]
+        group = order.successor[group]
 
 
 @njit()
@@ -341,7 +344,7 @@ def _run(
                     _change(net, way)
                 order.unsent[message] -= 1
                 if local and order.unsent[message] == 0:
-                    _count(order, events, order.feeds[message, 1], now)
+                    _count(order, events, order.signals[message, 1], now)
                 if order.after[way]:
                     _put(events, way, now + order.after[way])
                     continue
@@ -355,5 +358,5 @@ def _run(
                     _put(events, way, now + order.cost[message])
                     continue
             for k in range(1 if local else 2):
-                _count(order, events, order.feeds[message, k], now)
+                _count(order, events, order.signals[message, k], now)
         _share(net, events, fair, now)

@@ -57,7 +57,7 @@ from __future__ import annotations
 import networkx as nx
 import numpy as np
 
-from netsim.checks import Blocked
+from netsim.checks import DeadlockError
 from netsim.models.events import (
     GROUP,
     LINK,
@@ -74,7 +74,7 @@ from netsim.models.events import (
 from netsim.traffic.messages import Messages
 from swing.torus import Array
 
-MOST = 10**10
+MAX_VISITS = 10**10
 """Links that packets pass, all together; ten million take a few seconds."""
 
 
@@ -115,8 +115,8 @@ def packet_times(
 
     Raises:
         ValueError: a packet size or bandwidth that is not above 0, a negative latency, a way
-            without links, a buffer for less than two packets, more than `MOST` packets on links,
-            messages or full buffers that wait for each other.
+            without links, a buffer for less than two packets, more than `MAX_VISITS` packets on
+            links, messages or full buffers that wait for each other.
     """
     if not packet_bytes > 0:
         raise ValueError(f"packet_bytes must be above 0, not {packet_bytes}")
@@ -133,7 +133,7 @@ def packet_times(
     if not np.diff(messages.link_ptr).all():
         raise ValueError("every way needs a link: a node sends nothing to itself")
     _check_visits(messages, packet_bytes)
-    groups, gated = _groups(messages)
+    groups, waiting = _groups(messages)
     table, ways, stocks = _stocks(messages, packet_bytes, adaptive)
     table["node"] = len(bandwidth) + messages.src
     nlinks = len(bandwidth) + (1 + int(messages.src.max(initial=0)) if message_overhead else 0)
@@ -156,7 +156,7 @@ def packet_times(
         hops=messages.links,
         stocks=stocks,
         groups=groups,
-        gated=gated,
+        waiting=waiting,
         packet_bytes=float(packet_bytes),
         flit_bytes=float(flit_bytes),
         flit=flit,
@@ -174,7 +174,7 @@ def packet_times(
     while not run(net):
         net = with_room(net)
     if (net.packets["next"][:nlinks] != np.arange(nlinks)).any():
-        raise Blocked(
+        raise DeadlockError(
             "full buffers wait for each other for ever: raise buffer_bytes, or use another model"
         )
     if table["inside"].any():
@@ -188,9 +188,9 @@ def _check_visits(messages: Messages, packet_bytes: float) -> None:
     """Refuse what would take hours."""
     packets = np.repeat(np.maximum(messages.nbytes / packet_bytes, 1), np.diff(messages.way_ptr))
     visits = float((packets * messages.share) @ np.diff(messages.link_ptr))
-    if visits > MOST:
+    if visits > MAX_VISITS:
         raise ValueError(
-            f"packets would pass about {visits:.0e} links, more than {MOST:.0e}: raise "
+            f"packets would pass about {visits:.0e} links, more than {MAX_VISITS:.0e}: raise "
             "packet_bytes or use model='flow'"
         )
 
@@ -200,13 +200,16 @@ def _groups(messages: Messages) -> tuple[np.ndarray, Array]:
 
     There is one more group, done at time 0, for messages that wait for none.
     """
-    n = len(messages.need)
-    gate = np.where(messages.gate < 0, n, messages.gate)
-    ends = np.append(0, np.cumsum(np.bincount(gate, minlength=n + 1)))
+    n = len(messages.pending_count)
+    waits_for = np.where(messages.waits_for < 0, n, messages.waits_for)
+    ends = np.append(0, np.cumsum(np.bincount(waits_for, minlength=n + 1)))
     groups = np.zeros(n + 1, dtype=GROUP)
-    groups["waits"][:n], groups["follows"] = messages.need, np.append(messages.follows, -1)
+    groups["waits"][:n], groups["successor"] = (
+        messages.pending_count,
+        np.append(messages.successor, -1),
+    )
     groups["first"], groups["last"] = ends[:-1], ends[1:]
-    return groups, np.argsort(gate, kind="stable")
+    return groups, np.argsort(waits_for, kind="stable")
 
 
 def _stocks(
@@ -222,7 +225,7 @@ def _stocks(
     count = np.maximum(np.ceil(messages.nbytes / packet_bytes - 1e-9), 1).astype(np.int64)
     rest = messages.nbytes - (count - 1) * packet_bytes
     table = np.zeros(m, dtype=MESSAGE)
-    for name in ("ready", "cost", "feeds"):
+    for name in ("ready", "cost", "signals"):
         table[name] = getattr(messages, name)
     table["inside"] = table["before"] = count
     table["way"], table["ways"] = start, np.diff(messages.way_ptr)

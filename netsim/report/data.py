@@ -24,8 +24,8 @@ from swing.torus import Array
 
 Data = dict[str, Any]
 
-MOST_RANKS = 2**16
-MOST_MESSAGES = 10**6
+MAX_RANKS = 2**16
+MAX_MESSAGES = 10**6
 """Messages that may be listed one by one, of all patterns of a schedule."""
 SPELT = 40_000
 """Messages of a schedule up to which the blocks of each are told."""
@@ -49,8 +49,8 @@ def describe(runs: Sequence[Run], sizes: Sequence[int]) -> Data:
     network, nbytes, model = runs[0].network, runs[0].nbytes, runs[0].model
     if any((run.network, run.nbytes, run.model) != (network, nbytes, model) for run in runs):
         raise ValueError("the runs of a report have one network, one size and one model")
-    if network.topology.size > MOST_RANKS:
-        raise ValueError(f"a report shows {MOST_RANKS} ranks at most: choose a smaller topology")
+    if network.topology.size > MAX_RANKS:
+        raise ValueError(f"a report shows {MAX_RANKS} ranks at most: choose a smaller topology")
     if network.ties == "random":
         raise ValueError("a report needs ties that do not change: choose adaptive or split")
     pairs: Pairs = [set() for _ in network.topology.dims]
@@ -81,14 +81,14 @@ def _run(run: Run, pairs: Pairs) -> Data:
     steps: list[Data] = []
     listed = told = 0
     for s, step in enumerate(schedule):
-        key = schedule.pattern(s)
+        key = schedule.signature(s)
         if key not in number:
             number[key] = len(patterns)
             patterns.append(_pattern(schedule, step, pairs))
             listed += len(step) if "src" in patterns[-1] else 0
-            if listed > MOST_MESSAGES:
+            if listed > MAX_MESSAGES:
                 raise ValueError(
-                    f"{schedule.name} on {schedule.torus} has more than {MOST_MESSAGES} different "
+                    f"{schedule.name} on {schedule.torus} has more than {MAX_MESSAGES} different "
                     "messages, too many for a page: choose a smaller topology"
                 )
         told += len(step) if told <= SPELT else 0
@@ -149,7 +149,7 @@ def _line(line: LineRows, unit: float) -> Data:
         "src": line.src.tolist(),
         "dst": line.dst.tolist(),
         "sent": _short(line.sent),
-        "held": [_short(h) if j != line.dim else 1 for j, h in enumerate(line.held)],
+        "held": [_short(h) if j != line.dim else 1 for j, h in enumerate(line.pending)],
         "unit": unit,
     }
 

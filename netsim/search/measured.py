@@ -10,9 +10,9 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from netsim.rows import Row, read_csv
+from netsim.rows import ResultRow, read_csv
 from swing.algorithms import make
-from swing.select.table import Candidate, Entry, Options, Table, frozen
+from swing.select.table import Candidate, Entry, Options, SelectionTable, frozen
 from swing.torus import Torus
 
 NEEDS = ("topology", "algorithm", "nbytes", "seconds", "options", "wrong", "dtype", "op", "mpi",
@@ -21,7 +21,7 @@ NO_SCHEDULE = ("mpi", "auto")
 """Methods that leave the choice to others: a table can not name them."""
 
 
-def measured_table(paths: Sequence[str]) -> Table:
+def measured_table(paths: Sequence[str]) -> SelectionTable:
     """The table of all that was measured; the median where something was measured twice.
 
     Args:
@@ -49,10 +49,10 @@ def measured_table(paths: Sequence[str]) -> Table:
         "model": f"measured, {said['dtype']} {said['op']}",
         "command": "python -m netsim tune --measured",
     }
-    return Table(made, {place: _entry(cases) for place, cases in times.items()})
+    return SelectionTable(made, {place: _entry(cases) for place, cases in times.items()})
 
 
-def _read(r: Row) -> tuple[str, tuple[str, Options], int, float]:
+def _read(r: ResultRow) -> tuple[str, tuple[str, Options], int, float]:
     """Torus, algorithm and options, size and seconds of a row."""
     what = f"{r['from']}: {r['algorithm']} on {r['topology']}"
     if r["wrong"] not in ("", "0"):

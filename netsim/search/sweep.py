@@ -17,12 +17,12 @@ from itertools import starmap
 from signal import SIG_IGN, SIGINT, signal
 from typing import Any
 
-from netsim.checks import Blocked
+from netsim.checks import DeadlockError
 from netsim.models import load
 from netsim.network import Network, paper_network
-from netsim.rows import Row
+from netsim.rows import ResultRow
 from netsim.run import row, simulate
-from netsim.traffic.message_graph import Conditions
+from netsim.traffic.message_graph import RunOptions
 from swing.algorithms import make
 from swing.compilation import quiet
 from swing.schedules.schedule import Schedule
@@ -48,11 +48,11 @@ class Case:
     bandwidth: float = 400.0
     ties: str = "adaptive"
     model: str = "analytic"
-    conditions: tuple[tuple[str, Any], ...] = ()
+    run_options: tuple[tuple[str, Any], ...] = ()
 
     def key(self, nbytes: int) -> tuple[str, ...]:
         """What the columns `netsim.rows.KEY` of the row of one size say."""
-        more = Conditions(**dict(self.conditions))
+        more = RunOptions(**dict(self.run_options))
         variant = dict(self.options).get("variant", "")
         cells = (self.topology, self.algorithm, variant, nbytes, self.model, self.bandwidth)
         return tuple(map(str, (*cells, self.ties, more.sync, more.parts, more.seed)))
@@ -62,11 +62,11 @@ class Case:
         """The network it runs on."""
         return _build(self)[1]
 
-    def run(self, nbytes: int, model: str | None = None) -> Row:
+    def run(self, nbytes: int, model: str | None = None) -> ResultRow:
         """The row of one size."""
         schedule, network = _build(self)
         how = model or self.model
-        return row(simulate(schedule, network, nbytes, how, **dict(self.conditions)))
+        return row(simulate(schedule, network, nbytes, how, **dict(self.run_options)))
 
 
 @lru_cache(maxsize=4)  # its tables of ways serve all algorithms
@@ -99,7 +99,9 @@ def prune(cases: Sequence[Case], sizes: Sequence[int], most: float) -> dict[Case
     return found
 
 
-def sweep(todo: dict[Case, list[int]], jobs: int, tell: Callable[[str], object]) -> Generator[Row]:
+def sweep(
+    todo: dict[Case, list[int]], jobs: int, tell: Callable[[str], object]
+) -> Generator[ResultRow]:
     """The rows of every case and size, as they come.
 
     Args:
@@ -114,7 +116,7 @@ def sweep(todo: dict[Case, list[int]], jobs: int, tell: Callable[[str], object])
             yield found
 
 
-def _rows(todo: dict[Case, list[int]], jobs: int) -> Iterator[Row | str]:
+def _rows(todo: dict[Case, list[int]], jobs: int) -> Iterator[ResultRow | str]:
     pairs = [(case, n) for case, sizes in todo.items() for n in sizes]
     compiled = {case.model for case in todo} - {"analytic"}
     if jobs == 1 and not compiled:
@@ -127,10 +129,10 @@ def _rows(todo: dict[Case, list[int]], jobs: int) -> Iterator[Row | str]:
             yield done.result()
 
 
-def _run(case: Case, nbytes: int) -> Row | str:
+def _run(case: Case, nbytes: int) -> ResultRow | str:
     try:
         return case.run(nbytes)
-    except Blocked as error:
+    except DeadlockError as error:
         options = " ".join(str(v) for _, v in case.options)
         name = f"{case.algorithm} {options}".strip()
         return f"{name} on {case.topology}, {nbytes} bytes: {error}"

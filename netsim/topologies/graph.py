@@ -12,7 +12,7 @@ import numpy as np
 
 from netsim.checks import check_number
 from netsim.topologies.grid import Grid
-from netsim.topologies.lookup import Table
+from netsim.topologies.lookup import LookupTable
 from netsim.topologies.routes import Seed, Ways
 from netsim.topologies.row import Path, Traffic
 from swing.torus import Array, Torus
@@ -35,7 +35,7 @@ class GraphTopology:
 
     name: str
     torus: Torus
-    table: Table
+    table: LookupTable
     bandwidth: np.ndarray
     latency: np.ndarray
 
@@ -159,7 +159,9 @@ def graph(
     ends = np.array([(a, b) for a, b, _ in edges], dtype=np.int64).reshape(-1, 2)
     ones = np.ones(len(edges))
     given = [[data.get(key, np.nan) for _, _, data in edges] for key in ("bandwidth", "latency")]
-    return GraphTopology(name, torus, Table(size, ends, routes, ones, ones), *map(np.array, given))
+    return GraphTopology(
+        name, torus, LookupTable(size, ends, routes, ones, ones), *map(np.array, given)
+    )
 
 
 def without(topology: Grid | GraphTopology, failed: Iterable[tuple[int, int]]) -> GraphTopology:

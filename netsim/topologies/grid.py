@@ -181,7 +181,7 @@ class Grid:
             combos = np.ones((len(along), 1))
             for i in range(len(self.dims)):
                 if i != j:
-                    kinds = np.unique(np.stack([line.held[i] for line, _ in along]), axis=1)
+                    kinds = np.unique(np.stack([line.pending[i] for line, _ in along]), axis=1)
                     combos = (combos[:, :, None] * kinds[:, None, :]).reshape(len(along), -1)
             peak = max(peak, float((np.unique(combos, axis=1).T @ one).max(initial=0)))
         return peak
@@ -193,9 +193,9 @@ class Grid:
         total = np.zeros(self.nlinks)
         for line, unit in zip(lines, units, strict=True):
             others = np.ones(1)
-            for i, held in enumerate(line.held):
+            for i, pending in enumerate(line.pending):
                 if i != line.dim:
-                    others = np.multiply.outer(others, held).ravel()
+                    others = np.multiply.outer(others, pending).ravel()
             here = slice(self.first_links[line.dim], self.first_links[line.dim + 1])
             total[here] += np.outer(others, self._line(line, unit, ties, seed)).ravel()
         return total

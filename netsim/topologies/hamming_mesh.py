@@ -21,7 +21,7 @@ from itertools import pairwise
 import numpy as np
 
 from netsim.topologies.grid import Grid
-from netsim.topologies.lookup import Table
+from netsim.topologies.lookup import LookupTable
 from swing.torus import Torus
 
 TRACE = 0.08
@@ -40,7 +40,7 @@ def hamming_mesh(where: Torus, board: int) -> Grid:
     return Grid(f"hx{board}mesh", where, tuple(boards(d, board) for d in where.dims), 0.0)
 
 
-def boards(d: int, board: int) -> Table:
+def boards(d: int, board: int) -> LookupTable:
     """A row of boards and its tree, which is vertex d."""
     links: dict[tuple[int, int], int] = {}
     wire: list[float] = []
@@ -68,4 +68,4 @@ def boards(d: int, board: int) -> Table:
     ends = np.array(list(links), dtype=np.int64).reshape(-1, 2)
     routes = [route(a, b) for a in range(d) for b in range(d)]
     router = np.where(ends[:, 1] == d, TREE, 0.0)
-    return Table(d, ends, routes, np.array(wire), router)
+    return LookupTable(d, ends, routes, np.array(wire), router)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from netsim.topologies.grid import Grid
-from netsim.topologies.lookup import Table
+from netsim.topologies.lookup import LookupTable
 from swing.torus import Torus
 
 
@@ -14,10 +14,10 @@ def hyperx(where: Torus) -> Grid:
     return Grid("hyperx", where, tuple(map(everyone, where.dims)))
 
 
-def everyone(d: int) -> Table:
+def everyone(d: int) -> LookupTable:
     """A row in which each node has a link to each other one."""
     pairs = [(a, b) for a in range(d) for b in range(d) if a != b]
     number = {pair: i for i, pair in enumerate(pairs)}
     routes = [[number[a, b]] if a != b else [] for a in range(d) for b in range(d)]
     ones = np.ones(len(pairs))
-    return Table(d, np.array(pairs, dtype=np.int64).reshape(-1, 2), routes, ones, ones)
+    return LookupTable(d, np.array(pairs, dtype=np.int64).reshape(-1, 2), routes, ones, ones)

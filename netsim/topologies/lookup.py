@@ -14,7 +14,7 @@ from swing.torus import Array
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class LookupTable:
     """Links, and for every pair of nodes the links between them.
 
     Args:

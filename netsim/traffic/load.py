@@ -69,7 +69,7 @@ def phase_loads(schedule: Schedule, network: Network, seed: int = 0) -> list[Pha
     known: dict[Hashable, StepLoad] = {}
 
     def pattern(s: int) -> Hashable:
-        return s if network.ties == "random" else schedule.pattern(s)
+        return s if network.ties == "random" else schedule.signature(s)
 
     def measure(s: int, part: int | None) -> StepLoad:
         key = pattern(s), part
@@ -79,7 +79,7 @@ def phase_loads(schedule: Schedule, network: Network, seed: int = 0) -> list[Pha
         return known[key]
 
     phases = []
-    for _, group in groupby(range(schedule.nsteps), key=schedule.phase):
+    for _, group in groupby(range(schedule.nsteps), key=schedule.sync_phase):
         steps = list(group)
         if len(steps) == 1:
             load = measure(steps[0], None)
@@ -208,7 +208,7 @@ def _per_node(
         node = np.zeros((4, d))
         for line, unit in zip(lines, units, strict=True):
             if line.dim == j:
-                others = [h.max() for i, h in enumerate(line.held) if i != j]
+                others = [h.max() for i, h in enumerate(line.pending) if i != j]
                 share = line.sent * unit * np.prod(others, dtype=float)
                 node[0] += np.bincount(line.src, line.sent > 0, d)
                 node[1] += np.bincount(line.dst, line.sent > 0, d)

@@ -37,16 +37,16 @@ PARTS = ("schedule", "free")
 - free: only between phases of several steps; lockstep is not kept.
 """
 
-KEEP = 16
+FOLLOWED_STEPS = 16
 """Steps that are followed of a run of equal ones; the others take the mean of their second half."""
 
 
-MOST = 10**8
+MAX_MESSAGES = 10**8
 """Messages that are followed one by one; ten million take about a gigabyte."""
 
 
 @dataclass(frozen=True)
-class Conditions:
+class RunOptions:
     """How a collective is run, apart from schedule, network and size.
 
     Args:
@@ -91,29 +91,30 @@ class Conditions:
 def kept_steps(schedule: Schedule) -> Array:
     """(nsteps,) for every step the one that is followed in its stead.
 
-    Of a run of equal steps the first `KEEP` are followed. Steps in lockstep are equal if they
-    have the same pattern; a phase in which parts run on their own is a run if all its steps have.
+    Of a run of equal steps the first `FOLLOWED_STEPS` are followed. Steps in lockstep are equal if
+    they have the same pattern; a phase in which parts run on their own is a run if all its steps
+    have.
     """
     phases: dict[Hashable, set[Hashable]] = {}
-    length = Counter(map(schedule.phase, range(schedule.nsteps)))
+    length = Counter(map(schedule.sync_phase, range(schedule.nsteps)))
     for s in range(schedule.nsteps):
-        phases.setdefault(schedule.phase(s), set()).add(schedule.pattern(s))
+        phases.setdefault(schedule.sync_phase(s), set()).add(schedule.signature(s))
 
     def alike(s: int) -> Hashable:
-        phase = schedule.phase(s)
+        phase = schedule.sync_phase(s)
         if length[phase] == 1:
-            return "lockstep", schedule.pattern(s)
+            return "lockstep", schedule.signature(s)
         return ("phase", phase) if len(phases[phase]) == 1 else s
 
     follow = np.arange(schedule.nsteps)
     for _, run in groupby(range(schedule.nsteps), key=alike):
         steps = list(run)
-        follow[steps[KEEP:]] = steps[KEEP - 1 : KEEP]
+        follow[steps[FOLLOWED_STEPS:]] = steps[FOLLOWED_STEPS - 1 : FOLLOWED_STEPS]
     return follow
 
 
 def messages_of(
-    schedule: Schedule, network: Network, nbytes: int, conditions: Conditions = Conditions()
+    schedule: Schedule, network: Network, nbytes: int, options: RunOptions = RunOptions()
 ) -> tuple[Messages, Links]:
     """The messages of the steps of a schedule that `kept_steps` follows, and their links.
 
@@ -123,27 +124,27 @@ def messages_of(
         ValueError: a schedule for other dimensions than the topology's, or with too many messages.
     """
     check_dims(schedule, network.topology)
-    messages, links, late = _messages(schedule, network, conditions)
+    messages, links, late = _messages(schedule, network, options)
     cost = messages.cost * nbytes + late
     return replace(messages, nbytes=messages.nbytes * nbytes, cost=cost), links
 
 
 @lru_cache(maxsize=1)  # a sweep asks for one schedule at many sizes
 def _messages(
-    schedule: Schedule, network: Network, conditions: Conditions
+    schedule: Schedule, network: Network, options: RunOptions
 ) -> tuple[Messages, Links, np.ndarray]:
     """As `messages_of` for one byte; and the part of the cost that no byte adds to."""
-    _check_count(schedule, schedule.torus.size if schedule.torus.size > MOST else 1, 1)
+    _check_count(schedule, schedule.torus.size if schedule.torus.size > MAX_MESSAGES else 1, 1)
     kept = np.unique(kept_steps(schedule)).tolist()
-    alike = conditions.fold and not conditions.skew and not conditions.delay
+    alike = options.fold and not options.skew and not options.delay
     where = fold(schedule, network, kept) if alike else Whole(schedule, network)
     _check_count(schedule, where.links.nodes, len(kept))
-    table = _Table(where, conditions)
-    length = Counter(map(schedule.phase, range(schedule.nsteps)))
+    table = _Table(where, options)
+    length = Counter(map(schedule.sync_phase, range(schedule.nsteps)))
 
     def phase(s: int) -> Hashable:
-        found = schedule.phase(s)
-        return None if conditions.parts == "free" and length[found] == 1 else (found,)
+        found = schedule.sync_phase(s)
+        return None if options.parts == "free" and length[found] == 1 else (found,)
 
     for _, steps in groupby(kept, key=phase):
         table.add_phase(list(steps))
@@ -152,10 +153,10 @@ def _messages(
 
 def _check_count(schedule: Schedule, nodes: int, nsteps: int) -> None:
     count = nsteps * nodes * len(schedule.parts)
-    if count > MOST:
+    if count > MAX_MESSAGES:
         raise ValueError(
             f"{schedule.name} on {schedule.torus} has about {count} messages to follow, "
-            f"more than {MOST}: use model='analytic'"
+            f"more than {MAX_MESSAGES}: use model='analytic'"
         )
 
 
@@ -189,48 +190,48 @@ def with_ends(messages: Messages, links: Links, network: Network) -> tuple[Messa
 
 
 class _Table:
-    """Messages in the making, phase by phase; ``gate`` is what each rank waits for next."""
+    """Messages in the making, phase by phase; ``waits_for`` is what each rank waits for next."""
 
-    def __init__(self, where: Whole | Folded, conditions: Conditions) -> None:
-        self.where, self.conditions = where, conditions
+    def __init__(self, where: Whole | Folded, options: RunOptions) -> None:
+        self.where, self.options = where, options
         self.schedule, self.network = where.schedule, where.network
         ranks, p = self.schedule.torus.rank_of, self.schedule.torus.size
-        self.start, self.delay = conditions.starts(p)[ranks], conditions.delays(p)[ranks]
+        self.start, self.delay = options.starts(p)[ranks], options.delays(p)[ranks]
         self.columns: list[list[np.ndarray]] = []
         self.ways: list[Ways] = []
         nodes = where.links.nodes
         most = nodes * (self.schedule.nsteps + 1) * (len(self.schedule.parts) + 1)
-        self.need = np.zeros(most, dtype=np.int64)
-        self.follows = np.full(most, -1)
+        self.pending_count = np.zeros(most, dtype=np.int64)
+        self.successor = np.full(most, -1)
         self.ngroups = 0
-        self.gate = np.full(nodes, -1)
+        self.waits_for = np.full(nodes, -1)
 
     def add_phase(self, steps: list[int]) -> None:
         """Its steps, one after the other; where there are several, each part for itself."""
         if len(steps) == 1:
-            self.gate = self.add_step(steps[0], self.schedule.step(steps[0]), self.gate)
+            self.waits_for = self.add_step(steps[0], self.schedule.step(steps[0]), self.waits_for)
             return
         ends = []
         made = {s: self.schedule.step(s) for s in steps}
         for part in range(len(self.schedule.parts)):
-            gate = self.gate
+            waits_for = self.waits_for
             for s in steps:
-                gate = self.add_step(s, made[s].only(part), gate)
-            ends.append(gate)
+                waits_for = self.add_step(s, made[s].only(part), waits_for)
+            ends.append(waits_for)
         # Where the ranks' parts meet again: a group that only waits for the last ones of them.
-        moved = [gate != self.gate for gate in ends]
-        meet = self._open(np.sum(moved, axis=0), np.full_like(self.gate, -1))
-        for gate, some in zip(ends, moved, strict=True):
-            self.follows[gate[some]] = meet[some]
-        self.gate = np.where(meet >= 0, meet, self.gate)
+        moved = [waits_for != self.waits_for for waits_for in ends]
+        meet = self._open(np.sum(moved, axis=0), np.full_like(self.waits_for, -1))
+        for waits_for, some in zip(ends, moved, strict=True):
+            self.successor[waits_for[some]] = meet[some]
+        self.waits_for = np.where(meet >= 0, meet, self.waits_for)
 
-    def add_step(self, s: int, step: Step, gate: Array) -> Array:
+    def add_step(self, s: int, step: Step, waits_for: Array) -> Array:
         """Its messages and their groups; what each node waits for afterwards."""
-        (src, dst, share), ways = self.where.rows(step, (self.conditions.seed, s))
+        (src, dst, share), ways = self.where.rows(step, (self.options.seed, s))
         if not len(src):
-            return gate
+            return waits_for
         # With a barrier all nodes wait for what node 0 waits for.
-        sync, p = self.conditions.sync, len(gate)
+        sync, p = self.options.sync, len(waits_for)
         sender, receiver = (
             np.zeros_like(nodes) if sync == "step" else nodes for nodes in (src, dst)
         )
@@ -238,7 +239,7 @@ class _Table:
         both = sync in ("rank", "local")
         if both:
             waits += np.bincount(sender, minlength=p)
-        group = self._open(waits, gate)
+        group = self._open(waits, waits_for)
         own = group[sender] if both else np.full_like(sender, -1)
         cost = np.zeros_like(share)
         if self.network.gamma:
@@ -249,34 +250,34 @@ class _Table:
         ready, steps = self.start[src], np.full_like(src, s)
         late = self.delay[dst] + self.network.receive_overhead * np.bincount(dst, minlength=p)[dst]
         self.columns.append(
-            [src, dst, share, steps, gate[sender], ready, group[receiver], own, cost, late]
+            [src, dst, share, steps, waits_for[sender], ready, group[receiver], own, cost, late]
         )
         self.ways.append(ways)
-        return np.where(group >= 0, group, gate)
+        return np.where(group >= 0, group, waits_for)
 
-    def _open(self, waits: Array, gate: Array) -> Array:
+    def _open(self, waits: Array, waits_for: Array) -> Array:
         """(p,) a new group for each rank that waits for something, -1 for the others.
 
         It also waits for the rank's group before it, unless another one follows that already:
         then the parts of a phase begin, and their messages wait for it themselves.
         """
-        group = np.full_like(gate, -1)
+        group = np.full_like(waits_for, -1)
         ranks = np.flatnonzero(waits)
         new = self.ngroups + np.arange(len(ranks))
         self.ngroups += len(ranks)
         group[ranks] = new
-        before = gate[ranks]
-        linked = (before >= 0) & (self.follows[before] < 0)
-        self.need[new] = waits[ranks] + linked
-        self.follows[before[linked]] = new[linked]
+        before = waits_for[ranks]
+        linked = (before >= 0) & (self.successor[before] < 0)
+        self.pending_count[new] = waits[ranks] + linked
+        self.successor[before[linked]] = new[linked]
         return group
 
     def messages(self) -> tuple[Messages, Links, np.ndarray]:
         """All that was added; seconds that do not depend on bytes until each counts."""
-        src, dst, share, step, gate, ready, feeds, own, cost, late = (
+        src, dst, share, step, waits_for, ready, signals, own, cost, late = (
             np.concatenate([np.zeros(0), *c]) for c in zip(*self.columns, strict=True)
         ) if self.columns else [np.zeros(0)] * 10  # fmt: skip
-        whole = [a.astype(np.int64) for a in (src, dst, step, gate, feeds, own)]
+        whole = [a.astype(np.int64) for a in (src, dst, step, waits_for, signals, own)]
         count = [np.bincount(w.message) for w in self.ways]
         hops = np.concatenate([np.zeros(0, dtype=np.int64), *(np.diff(w.ptr) for w in self.ways)])
         passed = np.concatenate([np.zeros(0, dtype=np.int64), *(w.links for w in self.ways)])
@@ -286,7 +287,7 @@ class _Table:
         messages = Messages(
             whole[0], whole[1], share, whole[2], whole[3], ready,
             np.stack([whole[4], whole[5]], axis=1),
-            self.need[: self.ngroups], self.follows[: self.ngroups],
+            self.pending_count[: self.ngroups], self.successor[: self.ngroups],
             np.append(0, np.cumsum(np.concatenate([np.zeros(0, dtype=np.int64), *count]))),
             np.concatenate([np.zeros(0), *(w.share for w in self.ways)]),
             np.append(0, np.cumsum(hops)), passed, latency + self.network.end_latency, cost,

@@ -22,11 +22,12 @@ class Messages:
         src, dst: (m,) nodes.
         nbytes: (m,) bytes, fractions allowed.
         step: (m,) step of the schedule.
-        gate: (m,) the group that must be done before it starts; -1: it starts at ``ready``.
+        waits_for: (m,) the group that must be done before it starts; -1: it starts at ``ready``.
         ready: (m,) seconds, the earliest start.
-        feeds: (m, 2) the groups that it belongs to; -1 for none.
-        need: (g,) what a group waits for: its messages, and one more if a group is before it.
-        follows: (g,) the group that comes after; -1 for none.
+        signals: (m, 2) the groups that it belongs to; -1 for none.
+        pending_count: (g,) what a group waits for: its messages, and one more if a group is before
+        it.
+        successor: (g,) the group that comes after; -1 for none.
         way_ptr: (m + 1,) ways of message i are way_ptr[i] … way_ptr[i + 1] - 1; at least one.
             Two where a tie at half a ring is left open.
         share: (w,) the fraction that takes each way where ties are split.
@@ -41,11 +42,11 @@ class Messages:
     dst: Array
     nbytes: np.ndarray
     step: Array
-    gate: Array
+    waits_for: Array
     ready: np.ndarray
-    feeds: Array
-    need: Array
-    follows: Array
+    signals: Array
+    pending_count: Array
+    successor: Array
     way_ptr: Array
     share: np.ndarray
     link_ptr: Array

@@ -130,9 +130,11 @@ class Folded:
     def _line(self, line: LineRows, unit: float, seed: Seed) -> tuple[Traffic, Ways]:
         j, orbits = line.dim, self.orbits[line.dim]
         mine = np.flatnonzero(np.isin(line.src, orbits.nodes))
-        held = [h[o.nodes] if i != j else line.sent[mine]
-                for i, (h, o) in enumerate(zip(line.held, self.orbits, strict=True))]  # fmt: skip
-        count = reduce(np.multiply.outer, held)
+        pending = [
+            h[o.nodes] if i != j else line.sent[mine]
+            for i, (h, o) in enumerate(zip(line.pending, self.orbits, strict=True))
+        ]
+        count = reduce(np.multiply.outer, pending)
         some = np.flatnonzero(count)
         nodes = np.arange(int(np.prod(self._shape))).reshape(self._shape)
         src, dst = (
@@ -157,7 +159,7 @@ def fold(schedule: Schedule, network: Network, steps: Iterable[int]) -> Whole | 
         return whole
     known: dict[Hashable, tuple[LineRows, ...]] = {}
     for s in steps:
-        if (pattern := schedule.pattern(s)) in known:
+        if (pattern := schedule.signature(s)) in known:
             continue
         step = schedule.step(s)
         if line_units(schedule, step, network.ties) is None and len(step):
@@ -169,8 +171,8 @@ def fold(schedule: Schedule, network: Network, steps: Iterable[int]) -> Whole | 
     orbits = []
     for j, row in enumerate(place.rows):
         along = [(line.src, line.dst, line.sent) for line in lines if line.dim == j]
-        held = [(line.held[j],) for line in lines if line.dim != j]
-        orbits.append(_orbits(row, _different(along), _different(held), network.ties))
+        pending = [(line.pending[j],) for line in lines if line.dim != j]
+        orbits.append(_orbits(row, _different(along), _different(pending), network.ties))
     folded = Folded(schedule, network, tuple(orbits))
     return folded if folded.links.nodes < place.size else whole
 
@@ -181,13 +183,15 @@ def _different(columns: Iterable[tuple[Array, ...]]) -> list[np.ndarray]:
     return list({table.tobytes(): table for table in tables}.values())
 
 
-def _orbits(row: Row, along: Sequence[np.ndarray], held: Sequence[np.ndarray], ties: str) -> Orbits:
+def _orbits(
+    row: Row, along: Sequence[np.ndarray], pending: Sequence[np.ndarray], ties: str
+) -> Orbits:
     """The fewest orbits of a dimension that its messages, and what its nodes hold, allow.
 
     Args:
         row: the network of the dimension.
         along: (3, m) src, dst and blocks of the messages of every step along it.
-        held: (1, d) what the nodes hold in steps along other dimensions.
+        pending: (1, d) what the nodes hold in steps along other dimensions.
         ties: the rule at half a ring.
     """
     d, nodes = row.d, np.arange(row.d)
@@ -199,16 +203,16 @@ def _orbits(row: Row, along: Sequence[np.ndarray], held: Sequence[np.ndarray], t
     found = []
     for group in groups:
         moves = [(to, over) for to, over in group if over is not None]
-        found.append(Orbits(row, [m for m in moves if _same(row, along, held, ties, *m)]))
+        found.append(Orbits(row, [m for m in moves if _same(row, along, pending, ties, *m)]))
     return min(found, key=lambda orbits: len(orbits.nodes))
 
 
 def _same(
-    row: Row, along: Sequence[np.ndarray], held: Sequence[np.ndarray], ties: str, to: Array,
+    row: Row, along: Sequence[np.ndarray], pending: Sequence[np.ndarray], ties: str, to: Array,
     over: Array,
 ) -> bool:  # fmt: skip
     """Whether the same happens if nodes and links are permuted."""
-    if any((h[:, to] != h).any() for h in held):
+    if any((h[:, to] != h).any() for h in pending):
         return False
     for table in along:
         src, dst, sent = table

@@ -72,7 +72,9 @@ def bucket(
             dim = (start + i) % ndim
             order += [dim] * (torus.dims[dim] - 1) + [None] * (longest - torus.dims[dim])
             phase += [i] * (longest - 1)
-        return collect(replace(product(torus, lines, order), phase=phase.__getitem__), collective)
+        return collect(
+            replace(product(torus, lines, order), sync_phase=phase.__getitem__), collective
+        )
 
     return by_ports("bucket", torus, part, "", ports)
 

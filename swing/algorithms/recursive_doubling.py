@@ -31,9 +31,9 @@ from typing import Any
 
 import numpy as np
 
-from swing.build.combine import Variant, by_ports, halves, in_turn, realise
-from swing.build.partition import class_line, digits_of
-from swing.build.pattern import Line, fold, halving
+from swing.build.combine import Variant, by_ports, halving_options, in_turn, make_variant
+from swing.build.partition import digits_of, partition_pattern
+from swing.build.pattern import RingPattern, fold_to_power_of_two, halving
 from swing.schedules.schedule import Schedule
 from swing.torus import Array, Torus
 
@@ -69,7 +69,7 @@ def recursive_doubling(
             ]
         else:
             lines = [xor_line(d, mirrored, deliver) for d in torus.dims]
-        return realise(torus, lines, list(in_turn(lines, start)), variant, k, collective)
+        return make_variant(torus, lines, list(in_turn(lines, start)), variant, k, collective)
 
     return by_ports("recursive_doubling", torus, part, variant, ports)
 
@@ -92,7 +92,7 @@ def family(torus: Torus) -> list[dict[str, Any]]:
     >>> len(family(Torus((8, 8))))
     14
     """
-    return halves(torus, (1, torus.ports))
+    return halving_options(torus, (1, torus.ports))
 
 
 def peers(d: int, mirrored: bool = False) -> list[Array]:
@@ -102,14 +102,14 @@ def peers(d: int, mirrored: bool = False) -> list[Array]:
     return [(2 * x - (x ^ 2**s)) % d if mirrored else x ^ 2**s for s in steps]
 
 
-def xor_line(d: int, mirrored: bool = False, deliver: bool = False) -> Line:
+def xor_line(d: int, mirrored: bool = False, deliver: bool = False) -> RingPattern:
     """The reduce-scatter on one ring of any size, folded to a power of two."""
-    return fold(halving(peers(2 ** (d.bit_length() - 1), mirrored)), d, deliver)
+    return fold_to_power_of_two(halving(peers(2 ** (d.bit_length() - 1), mirrored)), d, deliver)
 
 
 @lru_cache(maxsize=64)  # parts and hybrids share them
-def nested_line(d: int, wrap: bool = True, mirrored: bool = False) -> Line:
+def nested_line(d: int, wrap: bool = True, mirrored: bool = False) -> RingPattern:
     """The reduce-scatter of a power of two, or one that is cut to d nodes."""
     if d & (d - 1) == 0:
         return halving(peers(d, mirrored))
-    return class_line(digits_of(d, (2,) * d.bit_length()), wrap, mirrored)
+    return partition_pattern(digits_of(d, (2,) * d.bit_length()), wrap, mirrored)

@@ -32,17 +32,17 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from swing.build.combine import Variant, by_ports, realise
-from swing.build.partition import class_line, digits_of
+from swing.build.combine import Variant, by_ports, make_variant
+from swing.build.partition import digits_of, partition_pattern
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
 Radices = tuple[tuple[int, ...], ...]
-WIDEST = 16
+MAX_RADIX = 16
 """By default no more nodes of a ring than these exchange in one step: each costs to inject."""
 AT_ONCE = 128
 """Nodes that exchange in one step along several dimensions, at most."""
-MOST = 2**18
+MAX_PATTERN_PEERS = 2**18
 """Messages of such a step, at most: it is no product of lines, so others have to look at each."""
 
 
@@ -77,11 +77,13 @@ def recursive_multiplying(
 
     def part(start: int, mirrored: bool) -> Schedule:
         lines = [
-            class_line(digits_of(d, [step[j] for step in steps if step[j] > 1]), wrap, mirrored)
+            partition_pattern(
+                digits_of(d, [step[j] for step in steps if step[j] > 1]), wrap, mirrored
+            )
             for j, (d, wrap) in enumerate(zip(torus.dims, torus.wrap, strict=True))
         ]
         first = next((i for i, dims in enumerate(acts) if start in dims), 0)
-        return realise(torus, lines, acts[first:] + acts[:first], variant, k, collective)
+        return make_variant(torus, lines, acts[first:] + acts[:first], variant, k, collective)
 
     return by_ports("recursive_multiplying", torus, part, variant, ports)
 
@@ -108,8 +110,8 @@ def trivance(
 
 
 def default(torus: Torus) -> Radices:
-    """Dimensions in turn, each in as few steps as need no radix above `WIDEST`."""
-    return steps_in_turn([even(d, _steps(d, WIDEST)) for d in torus.dims])
+    """Dimensions in turn, each in as few steps as need no radix above `MAX_RADIX`."""
+    return steps_in_turn([even(d, _steps(d, MAX_RADIX)) for d in torus.dims])
 
 
 def steps_in_turn(radices: Sequence[Sequence[int]]) -> Radices:
@@ -192,10 +194,10 @@ def family(torus: Torus) -> list[dict[str, Any]]:
             continue
         messages = torus.size * max(map(math.prod, steps))
         alone = all(math.prod(step) == max(step) for step in steps)
-        if alone or messages <= MOST:
+        if alone or messages <= MAX_PATTERN_PEERS:
             ports = sorted({1, ndim if alone else 1})
             found += [{"radices": steps, "variant": "latency", "ports": n} for n in ports]
-        if alone or messages <= MOST // 16:
+        if alone or messages <= MAX_PATTERN_PEERS // 16:
             rounds = range(ndim, len(steps), ndim) if alone else range(1, len(steps))
             found += [{"radices": steps, "variant": "hybrid", "k": k} for k in rounds]
             found += [{"radices": steps, "variant": "bandwidth"}]

@@ -29,7 +29,7 @@ import numpy as np
 
 from swing.build.combine import collect, parallel, segmented
 from swing.schedules.blocks import one_block
-from swing.schedules.rank import Messages, Own, Steps
+from swing.schedules.rank import MessageTable, RankMessages, Steps
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Op, Step
 from swing.torus import Array, Torus
@@ -86,14 +86,14 @@ def _reduce_scatter(torus: Torus, cycle: Array) -> Schedule:
     def step(s: int) -> Step:
         return Step(Op.REDUCE, src=cycle, dst=right, blocks=one_block((i - s - 1) % p))
 
-    def own(rank: int) -> Own:
+    def own(rank: int) -> RankMessages:
         at, when = int(np.flatnonzero(cycle == rank)[0]), np.arange(p - 1)
 
-        def messages(peer: Array, sender: int) -> Messages:
+        def messages(peer: Array, sender: int) -> MessageTable:
             peers, blocks = np.full(p - 1, peer), one_block((sender - when - 1) % p)
-            return Messages.to_reduce(when, peers, blocks, np.full(p - 1, rank), peers)
+            return MessageTable.to_reduce(when, peers, blocks, np.full(p - 1, rank), peers)
 
-        return Own(messages(right[at], at), messages(cycle[at - 1], at - 1))
+        return RankMessages(messages(right[at], at), messages(cycle[at - 1], at - 1))
 
     return Schedule(
         "ring",
@@ -103,5 +103,5 @@ def _reduce_scatter(torus: Torus, cycle: Array) -> Schedule:
         step=Steps(step, own),
         collective="reduce_scatter",
         find_owner=lambda: cycle,
-        pattern=lambda s: 0,
+        signature=lambda s: 0,
     )

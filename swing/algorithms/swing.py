@@ -31,13 +31,20 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from swing.build.combine import Variant, by_ports, halves, in_turn, realise
-from swing.build.partition import bits_of, class_line
-from swing.build.pattern import Line, LineStep, Sets, by_offsets, halving, tree_order
+from swing.build.combine import Variant, by_ports, halving_options, in_turn, make_variant
+from swing.build.partition import bits_of, partition_pattern
+from swing.build.pattern import (
+    PatternStep,
+    RingPattern,
+    Sets,
+    circulant_pattern,
+    halving,
+    tree_order,
+)
 from swing.schedules.schedule import Schedule
 from swing.torus import Array, Torus
 
-Blocks = Literal["last", "early"]
+BlockRule = Literal["last", "early"]
 
 
 def swing(
@@ -46,7 +53,7 @@ def swing(
     variant: Variant = "bandwidth",
     k: int | None = None,
     ports: int | None = None,
-    blocks: Blocks = "last",
+    blocks: BlockRule = "last",
     collective: str = "allreduce",
 ) -> Schedule:
     """Swing on any torus.
@@ -64,8 +71,8 @@ def swing(
     Raises:
         ValueError: an option out of range, with the range.
     """
-    if blocks not in get_args(Blocks):
-        raise ValueError(f"blocks must be one of {', '.join(get_args(Blocks))}, not {blocks!r}")
+    if blocks not in get_args(BlockRule):
+        raise ValueError(f"blocks must be one of {', '.join(get_args(BlockRule))}, not {blocks!r}")
 
     def part(start: int, mirrored: bool) -> Schedule:
         if variant == "bandwidth":
@@ -75,7 +82,7 @@ def swing(
                 nested_line(d, wrap, mirrored)
                 for d, wrap in zip(torus.dims, torus.wrap, strict=True)
             ]
-        return realise(torus, lines, list(in_turn(lines, start)), variant, k, collective)
+        return make_variant(torus, lines, list(in_turn(lines, start)), variant, k, collective)
 
     return by_ports("swing", torus, part, variant, ports)
 
@@ -86,7 +93,7 @@ def family(torus: Torus) -> list[dict[str, Any]]:
     >>> len(family(Torus((8, 8))))
     14
     """
-    found = halves(torus, (torus.ports, 1))
+    found = halving_options(torus, (torus.ports, 1))
     if any(d % 2 == 0 and d & (d - 1) for d in torus.dims):
         found.append({"variant": "bandwidth", "blocks": "early"})
     return found
@@ -104,7 +111,7 @@ def peers(d: int, mirrored: bool = False) -> list[Array]:
     return [(ranks + sign * rho(s)) % d for s in range((d - 1).bit_length())]
 
 
-def swing_line(d: int, mirrored: bool = False, blocks: Blocks = "last") -> Line:
+def swing_line(d: int, mirrored: bool = False, blocks: BlockRule = "last") -> RingPattern:
     """The reduce-scatter on one ring of any size."""
     if d & (d - 1) == 0:
         return halving(peers(d, mirrored))
@@ -112,7 +119,7 @@ def swing_line(d: int, mirrored: bool = False, blocks: Blocks = "last") -> Line:
 
 
 @lru_cache(maxsize=64)  # parts and hybrids share them
-def nested_line(d: int, wrap: bool = True, mirrored: bool = False) -> Line:
+def nested_line(d: int, wrap: bool = True, mirrored: bool = False) -> RingPattern:
     """The reduce-scatter whose blocks stay together in halves of halves, whatever the size.
 
     The halves are those of the next power of two. Nodes that are left out of it leave others
@@ -123,16 +130,18 @@ def nested_line(d: int, wrap: bool = True, mirrored: bool = False) -> Line:
     nsteps = d.bit_length()
     label = np.argsort(tree_order(peers(2**nsteps)))
     nodes = np.arange(d)
-    return class_line(bits_of(label[-nodes % d if mirrored else nodes], nsteps), wrap, mirrored)
+    return partition_pattern(
+        bits_of(label[-nodes % d if mirrored else nodes], nsteps), wrap, mirrored
+    )
 
 
-def _even(d: int, mirrored: bool, blocks: Blocks) -> Line:
+def _even(d: int, mirrored: bool, blocks: BlockRule) -> RingPattern:
     peer = peers(d, mirrored)
     sign = np.where(np.arange(d) % 2 == mirrored, 1, -1)
     kept = _kept_last(d) if blocks == "last" else _kept_least(d)
     order = tree_order(peer)
     owner = order[np.sort(np.unique(order, return_index=True)[1])]
-    return by_offsets(
+    return circulant_pattern(
         owner, sign, [[(rho(s), np.setdiff1d(kept[s], kept[s + 1]))] for s in range(len(peer))]
     )
 
@@ -172,7 +181,7 @@ def _kept_least(d: int) -> list[Array]:
     return kept
 
 
-def _odd(d: int, mirrored: bool, blocks: Blocks) -> Line:
+def _odd(d: int, mirrored: bool, blocks: BlockRule) -> RingPattern:
     # All nodes but the last run the even scheme. In each step the last node swaps blocks with
     # half of the nodes that it has not met yet (Fig. 3 of the paper).
     inner = swing_line(d - 1, mirrored, blocks)
@@ -183,9 +192,9 @@ def _odd(d: int, mirrored: bool, blocks: Blocks) -> Line:
     nsteps = len(met) - 1
     label = np.argsort(inner.owner)
 
-    def step(s: int) -> LineStep:
+    def step(s: int) -> PatternStep:
         some = np.arange(met[s], met[s + 1])
-        direct = LineStep(
+        direct = PatternStep(
             np.concatenate([some, np.full_like(some, last)]),
             np.concatenate([np.full_like(some, last), some]),
             Sets.ranges(np.concatenate([np.full_like(some, last), label[some]]), 1),
@@ -193,14 +202,14 @@ def _odd(d: int, mirrored: bool, blocks: Blocks) -> Line:
         if s >= inner.nsteps:
             return direct
         swing = inner.step(s)
-        return LineStep(
+        return PatternStep(
             np.concatenate([swing.src, direct.src]),
             np.concatenate([swing.dst, direct.dst]),
             Sets.joined([swing.sent, direct.sent]),
         )
 
-    def held(s: int) -> Sets:
-        inside = inner.held(min(s, inner.nsteps))
+    def pending(s: int) -> Sets:
+        inside = inner.pending(min(s, inner.nsteps))
         waits = np.arange(last) >= met[s]  # these still answer for the last node's block
 
         def members(x: int) -> Array:
@@ -211,4 +220,4 @@ def _odd(d: int, mirrored: bool, blocks: Blocks) -> Line:
 
         return Sets(np.append(inside.count + waits, 1 + last - met[s]), members)
 
-    return Line(d, (d,) + (1,) * (nsteps - 1), np.append(inner.owner, last), step, held)
+    return RingPattern(d, (d,) + (1,) * (nsteps - 1), np.append(inner.owner, last), step, pending)

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from swing.build.combine import by_ports, collect, product
-from swing.build.pattern import Line, by_offsets
+from swing.build.pattern import RingPattern, circulant_pattern
 from swing.schedules.schedule import Schedule
 from swing.torus import Array, Torus
 
@@ -71,7 +71,7 @@ def windows(
 
     every = by_ports("windows", torus, part, "", ports)
     alike = len({torus.dims[j] for j in torus.active}) < 2
-    return every if alike else replace(every, phase=lambda s: 0)
+    return every if alike else replace(every, sync_phase=lambda s: 0)
 
 
 def family(torus: Torus) -> list[dict[str, Any]]:
@@ -91,7 +91,7 @@ def _distances(levels: list[tuple[int, int]]) -> list[int]:
     return [int(unit) for (q, _), unit in zip(levels, units, strict=False) for _ in range(q)]
 
 
-def windows_line(d: int, levels: list[tuple[int, int]], mirrored: bool = False) -> Line:
+def windows_line(d: int, levels: list[tuple[int, int]], mirrored: bool = False) -> RingPattern:
     """The reduce-scatter on one ring of any size, in levels of q steps and windows r apart."""
     kept = np.arange(d) - (d - 1) // 2  # the offset d/2 of even sizes counts on one side only
     unit, moves = 1, []
@@ -101,7 +101,7 @@ def windows_line(d: int, levels: list[tuple[int, int]], mirrored: bool = False) 
             sent = [(way * unit, kept[away == way * far]) for way in (1, -1)]
             moves.append([(delta, offsets) for delta, offsets in sent if len(offsets)])
         kept, unit = kept[away == 0], unit * r
-    return by_offsets(np.arange(d), np.full(d, -1 if mirrored else 1), moves)
+    return circulant_pattern(np.arange(d), np.full(d, -1 if mirrored else 1), moves)
 
 
 def _away(offsets: Array, q: int, r: int) -> Array:

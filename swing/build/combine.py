@@ -16,10 +16,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from swing.build.pattern import Line, LineStep, Sets
-from swing.build.product import Seat, outer
+from swing.build.pattern import PatternStep, RingPattern, Sets
+from swing.build.product import RankProduct, outer
 from swing.schedules.blocks import BlockRange, BlockSets, join
-from swing.schedules.rank import Own, Steps, knowing, stack
+from swing.schedules.rank import RankMessages, Steps, stack, with_rank_view
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import LineRows, Op, Rows, Step
 from swing.torus import Array, Torus
@@ -28,7 +28,7 @@ Order = Sequence[int | tuple[int, ...] | None]
 Variant = Literal["bandwidth", "latency", "hybrid"]
 
 
-def in_turn(lines: Sequence[Line], start: int = 0) -> Iterator[int]:
+def in_turn(lines: Sequence[RingPattern], start: int = 0) -> Iterator[int]:
     """Dimensions in turn from ``start`` on, one step each; a finished one is skipped.
 
     Steps that fold a dimension to a power of two come before all others.
@@ -42,7 +42,9 @@ def in_turn(lines: Sequence[Line], start: int = 0) -> Iterator[int]:
                 yield j
 
 
-def product(torus: Torus, lines: Sequence[Line], order: Order, k: int | None = None) -> Schedule:
+def product(
+    torus: Torus, lines: Sequence[RingPattern], order: Order, k: int | None = None
+) -> Schedule:
     """A part: reduce-scatter k steps, exchange the rest whole, allgather k steps.
 
     Args:
@@ -68,24 +70,24 @@ def product(torus: Torus, lines: Sequence[Line], order: Order, k: int | None = N
     place = _places(lines, steps)
 
     def scatter(s: int) -> Step:
-        held = [line.held(t) for line, t in zip(lines, taken[s], strict=True)]
+        pending = [line.pending(t) for line, t in zip(lines, taken[s], strict=True)]
         moves = {j: lines[j].step(taken[s][j]) for j in steps[s]}
-        kept = {j: lines[j].held(taken[s + 1][j]) for j in steps[s]}
-        return _along(torus, moves, kept, held, place)
+        kept = {j: lines[j].pending(taken[s + 1][j]) for j in steps[s]}
+        return _along(torus, moves, kept, pending, place)
 
     def swap(s: int) -> Step:
         t = nsteps - 1 - s
-        held = [line.held(u) for line, u in zip(lines, taken[split], strict=True)]
+        pending = [line.pending(u) for line, u in zip(lines, taken[split], strict=True)]
         moves = {}
         for j in steps[t]:  # whoever a node would send its blocks to is heard by it
             dst, src, _ = lines[j].step(taken[t][j])
             by_sender = np.argsort(src, kind="stable")
             src, dst = src[by_sender], dst[by_sender]
-            moves[j] = LineStep(src, dst, held[j].take(src))
-        return _along(torus, moves, dict(enumerate(held)), held, place)
+            moves[j] = PatternStep(src, dst, pending[j].take(src))
+        return _along(torus, moves, dict(enumerate(pending)), pending, place)
 
     def pattern(s: int) -> Hashable:
-        now = [(j, lines[j].pattern(taken[s][j])) for j in steps[s]]
+        now = [(j, lines[j].signature(taken[s][j])) for j in steps[s]]
         return (*now, *np.delete(taken[s], list(steps[s])).tolist()) if now else None
 
     def owner() -> Array:
@@ -96,7 +98,7 @@ def product(torus: Torus, lines: Sequence[Line], order: Order, k: int | None = N
 
     nblocks = int(np.prod([line.nblocks for line in lines]))
     alone = all(len(dims) < 2 for dims in steps)
-    seat = Seat(torus, lines, [dims[0] if dims else None for dims in steps], place)
+    seat = RankProduct(torus, lines, [dims[0] if dims else None for dims in steps], place)
     rs = Schedule(
         "product",
         torus,
@@ -105,7 +107,7 @@ def product(torus: Torus, lines: Sequence[Line], order: Order, k: int | None = N
         Steps(scatter, lambda rank: seat.scatter(rank, split)) if alone else scatter,
         collective="reduce_scatter",
         find_owner=owner,
-        pattern=pattern,
+        signature=pattern,
     )
     if k is None:
         return rs
@@ -124,9 +126,9 @@ def backwards(reduce_scatter: Schedule) -> Schedule:
     return replace(
         reduce_scatter,
         collective="allgather",
-        step=knowing(step, [reduce_scatter], lambda own: own[0].reversed(last + 1)),
-        pattern=lambda s: ("back", reduce_scatter.pattern(last - s)),
-        phase=lambda s: ("back", reduce_scatter.phase(last - s)),
+        step=with_rank_view(step, [reduce_scatter], lambda own: own[0].reversed(last + 1)),
+        signature=lambda s: ("back", reduce_scatter.signature(last - s)),
+        sync_phase=lambda s: ("back", reduce_scatter.sync_phase(last - s)),
     )
 
 
@@ -140,24 +142,26 @@ def chain(*schedules: Schedule) -> Schedule:
 
     def pattern(s: int) -> Hashable:
         i, t = find[s]
-        return schedules[i].pattern(t)
+        return schedules[i].signature(t)
 
     def phase(s: int) -> Hashable:
         i, t = find[s]
-        return i, schedules[i].phase(t)
+        return i, schedules[i].sync_phase(t)
 
-    def own(every: Sequence[Own]) -> Own:
+    def own(every: Sequence[RankMessages]) -> RankMessages:
         before = np.cumsum([0] + [schedule.nsteps for schedule in schedules]).tolist()
         sides = zip(*every, strict=True)
-        return Own(*(stack([m.later(n) for m, n in zip(s, before, strict=False)]) for s in sides))
+        return RankMessages(
+            *(stack([m.later(n) for m, n in zip(s, before, strict=False)]) for s in sides)
+        )
 
     return replace(
         schedules[0],
         collective="allreduce",
         nsteps=len(find),
-        step=knowing(step, schedules, own),
-        pattern=pattern,
-        phase=phase,
+        step=with_rank_view(step, schedules, own),
+        signature=pattern,
+        sync_phase=phase,
     )
 
 
@@ -179,9 +183,9 @@ def collect(reduce_scatter: Schedule, collective: str) -> Schedule:
     )
 
 
-def realise(
+def make_variant(
     torus: Torus,
-    lines: Sequence[Line],
+    lines: Sequence[RingPattern],
     order: Order,
     variant: Variant,
     k: int | None,
@@ -205,7 +209,7 @@ def realise(
     return product(torus, lines, order, folds + k)
 
 
-def halves(torus: Torus, ports: Iterable[int]) -> list[dict[str, Any]]:
+def halving_options(torus: Torus, ports: Iterable[int]) -> list[dict[str, Any]]:
     """Options of an algorithm that halves: every variant, every k, with each number of ports."""
     steps = sum((d - 1).bit_length() for d in torus.dims)
     every = list(dict.fromkeys(max(1, n) for n in ports))
@@ -276,9 +280,11 @@ def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) 
         known = all(step.line or not len(step) for step in steps.values())
         return Step.lazy(op, rows, line if known else (), only)
 
-    def own(every: Sequence[Own]) -> Own:
+    def own(every: Sequence[RankMessages]) -> RankMessages:
         sides = zip(*every, strict=True)
-        return Own(*(stack([m.shift(n) for m, n in zip(s, offsets, strict=False)]) for s in sides))
+        return RankMessages(
+            *(stack([m.shift(n) for m, n in zip(s, offsets, strict=False)]) for s in sides)
+        )
 
     def owner() -> Array:
         return np.concatenate([part.owner for part in parts if part.owner is not None])
@@ -293,11 +299,11 @@ def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) 
         first,
         nblocks=offsets[-1],
         nsteps=nsteps,
-        step=knowing(step, parts, own),
+        step=with_rank_view(step, parts, own),
         find_owner=None if first.find_owner is None else owner,
         parts=tuple(part.nblocks for part in parts),
         shares=shares,
-        pattern=lambda s: tuple(part.pattern(s) for part in parts if s < part.nsteps),
+        signature=lambda s: tuple(part.signature(s) for part in parts if s < part.nsteps),
     )
 
 
@@ -332,10 +338,10 @@ def segmented(
         sizes = GROWTH ** np.arange(counts[i % len(counts)])
         every += [part] * len(sizes)
         shares += (weight * sizes / sizes.sum()).tolist()
-    return replace(parallel(every, shares), phase=lambda s: 0)
+    return replace(parallel(every, shares), sync_phase=lambda s: 0)
 
 
-def _places(lines: Sequence[Line], steps: Sequence[tuple[int, ...]]) -> list[Array]:
+def _places(lines: Sequence[RingPattern], steps: Sequence[tuple[int, ...]]) -> list[Array]:
     """For each dimension the amount every label adds to a block's number.
 
     The number of a block is a mixed-radix number with a digit for every step, the first step's
@@ -356,21 +362,21 @@ def _places(lines: Sequence[Line], steps: Sequence[tuple[int, ...]]) -> list[Arr
 
 def _along(
     torus: Torus,
-    moves: dict[int, LineStep],
+    moves: dict[int, PatternStep],
     kept: dict[int, Sets],
-    held: Sequence[Sets],
+    pending: Sequence[Sets],
     place: Sequence[Array],
 ) -> Step:
     """The step that sends along some dimensions the products of one set of every dimension.
 
     ``moves`` is the step of the line of each of these dimensions, ``kept`` what coordinates keep
     in it: of several dimensions a message moves along some and stays where it is in the others.
-    ``held`` is what coordinates hold along all other dimensions.
+    ``pending`` is what coordinates hold along all other dimensions.
     """
     if not moves:
         return _rest()
     src = [np.arange(d) for d in torus.dims]
-    dst, sets = list(src), list(held)
+    dst, sets = list(src), list(pending)
     for j, (tail, head, sent) in moves.items():
         src[j], dst[j], sets[j] = tail, head, sent
         if len(moves) > 1:

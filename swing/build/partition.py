@@ -19,7 +19,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from swing.build.pattern import Line, LineStep, Sets
+from swing.build.pattern import PatternStep, RingPattern, Sets
 from swing.torus import Array
 
 
@@ -42,7 +42,9 @@ def bits_of(labels: Array, nbits: int) -> list[Array]:
     return [labels >> bit & 1 for bit in reversed(range(nbits))]
 
 
-def class_line(digits: Sequence[Array], wrap: bool = True, mirrored: bool = False) -> Line:
+def partition_pattern(
+    digits: Sequence[Array], wrap: bool = True, mirrored: bool = False
+) -> RingPattern:
     """The line of a chain of partitions.
 
     Args:
@@ -51,7 +53,7 @@ def class_line(digits: Sequence[Array], wrap: bool = True, mirrored: bool = Fals
         mirrored: of two members at the same distance, even nodes take the one below them and not
             the one above; odd nodes the other one.
 
-    >>> line = class_line(digits_of(9, (3, 3)))
+    >>> line = partition_pattern(digits_of(9, (3, 3)))
     >>> [[(int(x), int(y)) for x, y in zip(*line.step(s)[:2]) if x == 4] for s in (0, 1)]
     [[(4, 3), (4, 5)], [(4, 1), (4, 7)]]
     """
@@ -70,7 +72,7 @@ def class_line(digits: Sequence[Array], wrap: bool = True, mirrored: bool = Fals
     def blocks(s: int, of: Array) -> Sets:
         return Sets.ranges(first[s][of], size[s][of])
 
-    def step(s: int) -> LineStep:
+    def step(s: int) -> PatternStep:
         mine, below = classes[s], classes[s + 1]
         parent = mine[owner[first[s + 1]]]  # of every class after this step
         count = np.bincount(parent)[mine]
@@ -81,9 +83,9 @@ def class_line(digits: Sequence[Array], wrap: bool = True, mirrored: bool = Fals
         src, to = src[other], to[other]
         dst, hops = _nearest(below, src, to, wrap, mirrored)
         far = np.argsort(-hops, kind="stable")  # injected in this order
-        return LineStep(src[far], dst[far], blocks(s + 1, to[far]))
+        return PatternStep(src[far], dst[far], blocks(s + 1, to[far]))
 
-    return Line(
+    return RingPattern(
         d,
         tuple(radices) if all(even) else (d,) + (1,) * (len(digits) - 1),
         owner,

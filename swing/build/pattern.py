@@ -60,7 +60,7 @@ class Sets:
         return cls(count, members)
 
 
-class LineStep(NamedTuple):
+class PatternStep(NamedTuple):
     """One step of a line: coordinate ``src[i]`` sends the labels ``sent`` i to ``dst[i]``."""
 
     src: Array
@@ -68,7 +68,7 @@ class LineStep(NamedTuple):
     sent: Sets
 
 
-class Walk(NamedTuple):
+class NodeMessages(NamedTuple):
     """What one coordinate sends, or receives: in step ``step[i]`` the labels ``sent`` i.
 
     ``peer[i]`` is the coordinate that they go to, or come from.
@@ -80,7 +80,7 @@ class Walk(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Line:
+class RingPattern:
     """A reduce-scatter on one ring.
 
     Args:
@@ -88,22 +88,22 @@ class Line:
         radices: a digit of the label for every step; labels count to their product. A step
             that halves the labels has radix 2; a line whose sets are no ranges has one digit.
         owner: (nblocks,) the coordinate every label belongs to.
-        step: the LineStep of an index in ``range(nsteps)``.
-        held: for s in ``range(nsteps + 1)``, the labels every coordinate still answers for
+        step: the PatternStep of an index in ``range(nsteps)``.
+        pending: for s in ``range(nsteps + 1)``, the labels every coordinate still answers for
             before step s.
         folds: leading steps that only bring the ring to a power of two.
-        pattern: steps with equal patterns move as many blocks between the same nodes.
+        signature: steps with equal signatures move as many blocks between the same nodes.
         walks: what `walk` finds in all steps, where that is less work than to look for it.
     """
 
     d: int
     radices: tuple[int, ...]
     owner: Array
-    step: Callable[[int], LineStep]
-    held: Callable[[int], Sets]
+    step: Callable[[int], PatternStep]
+    pending: Callable[[int], Sets]
     folds: int = 0
-    pattern: Callable[[int], Hashable] = field(default=lambda s: s)
-    walks: Callable[[int], tuple[Walk, Walk]] | None = None
+    signature: Callable[[int], Hashable] = field(default=lambda s: s)
+    walks: Callable[[int], tuple[NodeMessages, NodeMessages]] | None = None
 
     @property
     def nsteps(self) -> int:
@@ -115,16 +115,16 @@ class Line:
         """Number of labels."""
         return len(self.owner)
 
-    def walk(self, x: int, nsteps: int) -> tuple[Walk, Walk]:
+    def walk(self, x: int, nsteps: int) -> tuple[NodeMessages, NodeMessages]:
         """What coordinate x sends, and receives, in the first so many steps."""
         if self.walks is not None and nsteps == self.nsteps:
             return self.walks(x)
         steps = [self.step(s) for s in range(nsteps)]
 
-        def find(ends: Sequence[Array], peers: Sequence[Array]) -> Walk:
+        def find(ends: Sequence[Array], peers: Sequence[Array]) -> NodeMessages:
             rows = [np.flatnonzero(end == x) for end in ends]
             none = [np.zeros(0, dtype=np.int64)]
-            return Walk(
+            return NodeMessages(
                 np.repeat(np.arange(nsteps), [len(some) for some in rows]),
                 np.concatenate([peer[some] for peer, some in zip(peers, rows, strict=True)] + none),
                 Sets.joined([step.sent.take(r) for step, r in zip(steps, rows, strict=True)]),
@@ -133,12 +133,12 @@ class Line:
         src, dst = [step.src for step in steps], [step.dst for step in steps]
         return find(src, dst), find(dst, src)
 
-    def coarse(self, k: int) -> Line:
+    def coarse(self, k: int) -> RingPattern:
         """The same line with only the blocks that its first k steps tell apart.
 
         Labels that are held together before step k become one. The sets must be ranges.
         """
-        start = self.held(k).start
+        start = self.pending(k).start
         assert start is not None
         cuts = np.unique(start)
 
@@ -147,19 +147,19 @@ class Line:
             lo = np.searchsorted(cuts, sets.start, side="right") - 1
             return Sets.ranges(lo, np.searchsorted(cuts, sets.start + sets.count) - lo)
 
-        def step(s: int) -> LineStep:
+        def step(s: int) -> PatternStep:
             src, dst, sent = self.step(s)
-            return LineStep(src, dst, merge(sent))
+            return PatternStep(src, dst, merge(sent))
 
         radices = self.radices[:k]
         if int(np.prod(radices, dtype=np.int64)) != len(cuts):
             radices = (len(cuts),) + (1,) * (k - 1)
-        return Line(
+        return RingPattern(
             self.d,
             radices + (1,) * (self.nsteps - k),
             self.owner[cuts],
             step,
-            lambda s: merge(self.held(s)),
+            lambda s: merge(self.pending(s)),
             self.folds,
         )
 
@@ -176,7 +176,7 @@ def tree_order(peers: Sequence[Array]) -> Array:
     return owner
 
 
-def halving(peers: Sequence[Array]) -> Line:
+def halving(peers: Sequence[Array]) -> RingPattern:
     """A power of two of nodes: in step s, x sends its partner the half that x's side lacks.
 
     >>> line = halving([np.array([1, 0, 3, 2]), np.array([3, 2, 1, 0])])
@@ -188,18 +188,18 @@ def halving(peers: Sequence[Array]) -> Line:
     label = np.argsort(owner)
     nodes = np.arange(d)
 
-    def step(s: int) -> LineStep:
+    def step(s: int) -> PatternStep:
         half = d >> (s + 1)
-        return LineStep(nodes, peers[s], Sets.ranges((label // half ^ 1) * half, half))
+        return PatternStep(nodes, peers[s], Sets.ranges((label // half ^ 1) * half, half))
 
-    def held(s: int) -> Sets:
+    def pending(s: int) -> Sets:
         size = d >> s
         return Sets.ranges(label // size * size, size)
 
-    return Line(d, (2,) * len(peers), owner, step, held)
+    return RingPattern(d, (2,) * len(peers), owner, step, pending)
 
 
-def fold(core: Line, d: int, deliver: bool = False) -> Line:
+def fold_to_power_of_two(core: RingPattern, d: int, deliver: bool = False) -> RingPattern:
     """A line on the next lower power of two, made to serve d nodes.
 
     The first nodes pair up, and the even one of each pair hands everything to its neighbour
@@ -219,24 +219,24 @@ def fold(core: Line, d: int, deliver: bool = False) -> Line:
     rank = np.full(d, -1)
     rank[home] = np.arange(core.d)
 
-    def step(s: int) -> LineStep:
+    def step(s: int) -> PatternStep:
         if s == 0:
             everything = Sets.ranges(np.zeros_like(idle), core.nblocks)
-            return LineStep(idle, idle + 1, everything)
+            return PatternStep(idle, idle + 1, everything)
         src, dst, sent = core.step(s - 1)
-        return LineStep(home[src], home[dst], sent)
+        return PatternStep(home[src], home[dst], sent)
 
-    def held(s: int) -> Sets:
+    def pending(s: int) -> Sets:
         if s == 0:
             return Sets.ranges(np.zeros(d, dtype=np.int64), core.nblocks)
-        inner = core.held(s - 1)
+        inner = core.pending(s - 1)
         assert inner.start is not None
         return Sets.ranges(inner.start[rank], np.where(rank < 0, 0, inner.count[rank]))
 
-    return Line(d, (1, *core.radices), home[core.owner], step, held, folds=1)
+    return RingPattern(d, (1, *core.radices), home[core.owner], step, pending, folds=1)
 
 
-def _fold_and_deliver(core: Line, d: int, idle: Array, home: Array) -> Line:
+def _fold_and_deliver(core: RingPattern, d: int, idle: Array, home: Array) -> RingPattern:
     # A core node answers for its own block and for that of the node it stands in for; the
     # labels of both are neighbours, so ranges stay ranges.
     owners = [[home[x] - 1, home[x]] if home[x] - 1 in idle else [home[x]] for x in core.owner]
@@ -252,33 +252,35 @@ def _fold_and_deliver(core: Line, d: int, idle: Array, home: Array) -> Line:
         start = first[sets.start]
         return Sets.ranges(start, first[sets.start + sets.count] - start)
 
-    def step(s: int) -> LineStep:
+    def step(s: int) -> PatternStep:
         if s == 0:
             others = Sets(
                 np.full(len(idle), d - 1), lambda i: np.delete(np.arange(d), label[idle[i]])
             )
-            return LineStep(idle, idle + 1, others)
+            return PatternStep(idle, idle + 1, others)
         if s == last:
-            return LineStep(idle + 1, idle, Sets.ranges(label[idle], 1))
+            return PatternStep(idle + 1, idle, Sets.ranges(label[idle], 1))
         src, dst, sent = core.step(s - 1)
-        return LineStep(home[src], home[dst], widen(sent))
+        return PatternStep(home[src], home[dst], widen(sent))
 
-    def held(s: int) -> Sets:
+    def pending(s: int) -> Sets:
         if s == 0:
             return Sets.ranges(np.zeros(d, dtype=np.int64), d)
         if s > last:
             return Sets.ranges(label, 1)
-        inner = widen(core.held(s - 1))
+        inner = widen(core.pending(s - 1))
         assert inner.start is not None
         own = rank < 0
         return Sets.ranges(
             np.where(own, label, inner.start[rank]), np.where(own, 1, inner.count[rank])
         )
 
-    return Line(d, (d, *(1,) * last), owner, step, held, folds=1)
+    return RingPattern(d, (d, *(1,) * last), owner, step, pending, folds=1)
 
 
-def by_offsets(owner: Array, sign: Array, moves: Sequence[Sequence[tuple[int, Array]]]) -> Line:
+def circulant_pattern(
+    owner: Array, sign: Array, moves: Sequence[Sequence[tuple[int, Array]]]
+) -> RingPattern:
     """A line that looks the same from every node, up to its direction.
 
     Args:
@@ -299,39 +301,39 @@ def by_offsets(owner: Array, sign: Array, moves: Sequence[Sequence[tuple[int, Ar
         sent = np.concatenate([offsets for _, offsets in step])
         kept.append(np.setdiff1d(kept[-1], sent % d))
 
-    def line_step(s: int) -> LineStep:
+    def line_step(s: int) -> PatternStep:
         sets = [around(offsets) for _, offsets in moves[s]]
-        return LineStep(
+        return PatternStep(
             np.tile(nodes, len(sets)),
             np.concatenate([(nodes + sign * delta) % d for delta, _ in moves[s]]),
             Sets.joined(sets),
         )
 
     radices = (d, *(1,) * (len(moves) - 1)) if moves else ()
-    return Line(d, radices, owner, line_step, lambda s: around(kept[s]))
+    return RingPattern(d, radices, owner, line_step, lambda s: around(kept[s]))
 
 
-def ring_line(d: int, direction: int = 1) -> Line:
+def ring_line(d: int, direction: int = 1) -> RingPattern:
     """A ring: in step s, x sends block x - s - 1 to its neighbour (mirrored if direction is -1)."""
     nodes = np.arange(d)
     right = (nodes + direction) % d
 
-    def step(s: int) -> LineStep:
-        return LineStep(nodes, right, Sets.ranges((nodes - direction * (s + 1)) % d, 1))
+    def step(s: int) -> PatternStep:
+        return PatternStep(nodes, right, Sets.ranges((nodes - direction * (s + 1)) % d, 1))
 
-    def held(s: int) -> Sets:
+    def pending(s: int) -> Sets:
         if s in (0, d - 1):  # everything, or one's own block
             return Sets.ranges(nodes * (s > 0), d - s)
         offsets = direction * np.arange(d - s)
         return Sets(np.full(d, d - s), lambda x: np.sort((x + offsets) % d))
 
-    def walks(x: int) -> tuple[Walk, Walk]:
+    def walks(x: int) -> tuple[NodeMessages, NodeMessages]:
         when, left = np.arange(d - 1), (x - direction) % d
         sent, come = (Sets.ranges((y - direction * (when + 1)) % d, 1) for y in (x, left))
         return (
-            Walk(when, np.full(d - 1, right[x]), sent),
-            Walk(when, np.full(d - 1, left), come),
+            NodeMessages(when, np.full(d - 1, right[x]), sent),
+            NodeMessages(when, np.full(d - 1, left), come),
         )
 
     radices = (d,) + (1,) * (d - 2) if d > 1 else ()
-    return Line(d, radices, nodes, step, held, pattern=lambda s: 0, walks=walks)
+    return RingPattern(d, radices, nodes, step, pending, signature=lambda s: 0, walks=walks)

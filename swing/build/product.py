@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from swing.build.pattern import Line, Sets, Walk
+from swing.build.pattern import NodeMessages, RingPattern, Sets
 from swing.schedules.blocks import BlockRange, Blocks, BlockSets
-from swing.schedules.rank import Messages, Own, stack
+from swing.schedules.rank import MessageTable, RankMessages, stack
 from swing.torus import Array, Torus
 
 
-class Seat(NamedTuple):
+class RankProduct(NamedTuple):
     """A product in which every step is along one dimension.
 
     Args:
@@ -29,23 +29,23 @@ class Seat(NamedTuple):
     """
 
     torus: Torus
-    lines: Sequence[Line]
+    lines: Sequence[RingPattern]
     order: Sequence[int | None]
     place: Sequence[Array]
 
-    def scatter(self, rank: int, split: int) -> Own:
+    def scatter(self, rank: int, split: int) -> RankMessages:
         """A rank's messages in the first steps, ``split`` of them: a reduce-scatter."""
         taken = self._taken(split)
         at = self.torus.coords[rank].tolist()
-        sides: tuple[list[Messages], list[Messages]] = [], []
+        sides: tuple[list[MessageTable], list[MessageTable]] = [], []
         for j, line in enumerate(self.lines):
             when = np.flatnonzero(np.diff(taken[:, j]))
             for side, walk in zip(sides, line.walk(at[j], len(when)), strict=True):
                 step = when[walk.step]
                 side.append(self._messages(rank, j, walk._replace(step=step), taken[step]))
-        return Own(*map(stack, sides))
+        return RankMessages(*map(stack, sides))
 
-    def exchange(self, rank: int, split: int) -> Own:
+    def exchange(self, rank: int, split: int) -> RankMessages:
         """A rank's messages in the steps after these, from the last to the first: all it holds.
 
         A rank adds up what others had when the exchange began. So that all add in the same order
@@ -53,9 +53,9 @@ class Seat(NamedTuple):
         """
         taken, last = self._taken(len(self.order)), len(self.order) - 1
         at = self.torus.coords[rank].tolist()
-        sides: tuple[list[Messages], list[Messages]] = [], []
+        sides: tuple[list[MessageTable], list[MessageTable]] = [], []
         for j, line in enumerate(self.lines):
-            whole, lowest = line.held(int(taken[split, j])), np.arange(line.d)
+            whole, lowest = line.pending(int(taken[split, j])), np.arange(line.d)
             columns: tuple[list[Array], list[Array]] = [], []
             for t in reversed(np.flatnonzero(np.diff(taken[:, j]))[taken[split, j] :].tolist()):
                 dst, src, _ = line.step(int(taken[t, j]))  # it is sent back
@@ -71,21 +71,26 @@ class Seat(NamedTuple):
                 lowest = low
             for side, found in zip(sides, columns, strict=True):
                 step, peer, sender, *lead = np.concatenate([*found, np.zeros((5, 0), int)], axis=1)
-                held = np.broadcast_to(taken[split], (len(step), len(at)))
-                walk = Walk(step, peer, whole.take(sender))
-                side.append(self._messages(rank, j, walk, held, lead))
-        return Own(*map(stack, sides))
+                pending = np.broadcast_to(taken[split], (len(step), len(at)))
+                walk = NodeMessages(step, peer, whole.take(sender))
+                side.append(self._messages(rank, j, walk, pending, lead))
+        return RankMessages(*map(stack, sides))
 
     def _messages(
-        self, rank: int, dim: int, walk: Walk, held: Array, lead: Sequence[Array] | None = None
-    ) -> Messages:
+        self,
+        rank: int,
+        dim: int,
+        walk: NodeMessages,
+        pending: Array,
+        lead: Sequence[Array] | None = None,
+    ) -> MessageTable:
         """Messages along a dimension.
 
         Args:
             rank: whose they are.
             dim: the dimension.
             walk: what the rank's coordinate does, and in which steps of the product.
-            held: (m, dimensions) which of each line's sets the other coordinates hold.
+            pending: (m, dimensions) which of each line's sets the other coordinates hold.
             lead: mine and theirs, if the messages are not to go by ranks.
         """
         at = self.torus.coords[rank].tolist()
@@ -94,15 +99,17 @@ class Seat(NamedTuple):
             if i == dim:
                 sets.append(walk.sent)
             else:
-                which, of = np.unique(held[:, i], return_inverse=True)
+                which, of = np.unique(pending[:, i], return_inverse=True)
                 here = np.array([at[i]])
-                sets.append(Sets.joined([line.held(u).take(here) for u in which.tolist()]).take(of))
+                sets.append(
+                    Sets.joined([line.pending(u).take(here) for u in which.tolist()]).take(of)
+                )
         count = np.prod([each.count for each in sets], axis=0, dtype=np.int64)
         peer = self.torus.grid[tuple(walk.peer if i == dim else x for i, x in enumerate(at))]
         some = np.flatnonzero((count > 0) & (peer != rank))
         blocks = blocks_of([each.take(some) for each in sets], self.place, count[some])
         mine, theirs = lead or (np.full(len(peer), rank), peer)
-        return Messages.to_reduce(walk.step[some], peer[some], blocks, mine[some], theirs[some])
+        return MessageTable.to_reduce(walk.step[some], peer[some], blocks, mine[some], theirs[some])
 
     def _taken(self, nsteps: int) -> Array:
         """(nsteps + 1, dimensions) steps along each dimension before each step."""

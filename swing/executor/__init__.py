@@ -67,10 +67,10 @@ def allreduce(
         RuntimeError: this call or an earlier one on this communicator failed half-way.
         ImportError: mpi4py or an MPI library is missing.
     """
-    wanted = algorithm, torus, consistent, tuple(options.items()) if options else ()
-    if timeout is None and load("dispatch").again(comm, sendbuf, recvbuf, op, wanted):
+    spec = algorithm, torus, consistent, tuple(options.items()) if options else ()
+    if timeout is None and load("dispatch").again(comm, sendbuf, recvbuf, op, spec):
         return sendbuf if recvbuf is None else recvbuf
-    return load("dispatch").allreduce(comm, sendbuf, recvbuf, op, wanted, timeout)
+    return load("dispatch").allreduce(comm, sendbuf, recvbuf, op, spec, timeout)
 
 
 def alloc(
@@ -118,8 +118,8 @@ def explain(
     Like `allreduce`, it is called by every rank. Nothing is sent but what the first call on a
     communicator needs.
     """
-    wanted = algorithm, torus, consistent, tuple(options.items())
-    explanation: Explanation = load("dispatch").explain(comm, sendbuf, recvbuf, op, wanted)
+    spec = algorithm, torus, consistent, tuple(options.items())
+    explanation: Explanation = load("dispatch").explain(comm, sendbuf, recvbuf, op, spec)
     return explanation
 
 

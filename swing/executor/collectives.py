@@ -31,7 +31,7 @@ from swing.executor.gpu import device
 from swing.executor.session import argument_check
 from swing.executor.session.context import Context
 from swing.executor.session.layouts import Layout
-from swing.executor.session.planner import Wanted
+from swing.executor.session.planner import AlgorithmSpec
 from swing.schedules.schedule import Schedule
 
 
@@ -74,7 +74,7 @@ Make = Callable[..., Made]
 
 def allreduce(
     comm: MPI.Comm,
-    wanted: Wanted,
+    spec: AlgorithmSpec,
     sendbuf: Any,
     recvbuf: Any,
     op: MPI.Op,
@@ -89,23 +89,23 @@ def allreduce(
     """
     reason = delegated(comm, sendbuf if recvbuf is None else recvbuf, op)
     if reason:
-        leave_to_mpi(comm, sendbuf, recvbuf, op, wanted, reason, deadline)
+        leave_to_mpi(comm, sendbuf, recvbuf, op, spec, reason, deadline)
         return Delegated(reason)
     assert isinstance(comm, MPI.Intracomm)
     send, recv, datatype = vectors(sendbuf, recvbuf)
     reduce = reduction(op, recv.dtype, datatype)
     in_place = is_same(send, recv)
     shape = len(recv), recv.dtype, datatype
-    context = argument_check.context(comm, "Allreduce", *shape, op, wanted, deadline)
+    context = argument_check.context(comm, "Allreduce", *shape, op, spec, deadline)
     planner = context.planner
-    chosen, why = planner.choose(wanted, recv.nbytes)
-    plan = planner.plan(chosen, len(recv), recv.itemsize, in_place)
+    resolved, why = planner.choose(spec, recv.nbytes)
+    plan = planner.plan(resolved, len(recv), recv.itemsize, in_place)
     scratch = np.empty(plan.scratch, recv.dtype)
     reason = why_plain(recv.dtype, reduce)
     return Task(
         context,
         lambda tag: play(plan, (send, recv, scratch), reduce, context.comm, tag),
-        planner.view(chosen).schedule,
+        planner.order(resolved).schedule,
         why,
         scratch.nbytes,
         (send, recv, scratch),
@@ -115,7 +115,7 @@ def allreduce(
 
 def reduce_scatter_block(
     comm: MPI.Comm,
-    wanted: Wanted,
+    spec: AlgorithmSpec,
     sendbuf: Any,
     recvbuf: Any,
     op: MPI.Op,
@@ -126,7 +126,7 @@ def reduce_scatter_block(
 
     Args:
         comm: the communicator.
-        wanted: what is to be run.
+        spec: what is to be run.
         sendbuf: the pieces of all ranks; a count, if it has one, is that of a single piece.
         recvbuf: where this rank's piece goes; if in place, all pieces, and then the first.
         op: the operation.
@@ -141,7 +141,7 @@ def reduce_scatter_block(
         n, rest = divmod(len(recv), p)
         if rest:
             raise ValueError(f"{len(recv)} elements are not {p} equal pieces: use Reduce_scatter")
-        return _reduce_scatter(comm, wanted, recv, recv[:n], datatype, [n] * p, op, deadline)
+        return _reduce_scatter(comm, spec, recv, recv[:n], datatype, [n] * p, op, deadline)
     recv, datatype = vector(recvbuf, "recvbuf")
     send, expected = vector(sendbuf, "sendbuf", p)
     check_types((send, expected), (recv, datatype))
@@ -151,12 +151,12 @@ def reduce_scatter_block(
             f"sendbuf has {len(send)} elements, not {p} times the {len(recv)} of recvbuf: "
             "make it a piece for every rank"
         )
-    return _reduce_scatter(comm, wanted, send, recv, datatype, [len(recv)] * p, op, deadline)
+    return _reduce_scatter(comm, spec, send, recv, datatype, [len(recv)] * p, op, deadline)
 
 
 def reduce_scatter(
     comm: MPI.Comm,
-    wanted: Wanted,
+    spec: AlgorithmSpec,
     sendbuf: Any,
     recvbuf: Any,
     recvcounts: Sequence[int] | None,
@@ -168,7 +168,7 @@ def reduce_scatter(
 
     Args:
         comm: the communicator.
-        wanted: what is to be run.
+        spec: what is to be run.
         sendbuf: the pieces of all ranks.
         recvbuf: where this rank's piece goes; if in place, all pieces, and then this rank's first.
         recvcounts: the length of each piece; None to ask all ranks for that of their ``recvbuf``.
@@ -202,12 +202,12 @@ def reduce_scatter(
     if len(send) != sum(counts):
         name = "the buffer" if in_place else "sendbuf"
         raise ValueError(f"{name} has {len(send)} elements, not the {sum(counts)} of recvcounts")
-    return _reduce_scatter(comm, wanted, send, recv, datatype, counts, op, deadline)
+    return _reduce_scatter(comm, spec, send, recv, datatype, counts, op, deadline)
 
 
 def allgather(
     comm: MPI.Comm,
-    wanted: Wanted,
+    spec: AlgorithmSpec,
     sendbuf: Any,
     recvbuf: Any,
     *,
@@ -217,7 +217,7 @@ def allgather(
 
     Args:
         comm: the communicator.
-        wanted: what is to be run.
+        spec: what is to be run.
         sendbuf: this rank's piece; in place, it is in ``recvbuf`` where it belongs.
         recvbuf: for the pieces of all ranks; a count, if it has one, is that of a single piece.
         deadline: for other ranks to come, if this call has to wait for them.
@@ -235,12 +235,12 @@ def allgather(
     n *= elements.itemsize
     starts = [r * n for r in range(comm.size)]
     recv = elements.view(np.uint8)
-    return _allgather(comm, wanted, sendbuf, recv, [n] * comm.size, starts, deadline)
+    return _allgather(comm, spec, sendbuf, recv, [n] * comm.size, starts, deadline)
 
 
 def allgatherv(
     comm: MPI.Comm,
-    wanted: Wanted,
+    spec: AlgorithmSpec,
     sendbuf: Any,
     recvbuf: Any,
     *,
@@ -250,7 +250,7 @@ def allgatherv(
 
     Args:
         comm: the communicator.
-        wanted: what is to be run.
+        spec: what is to be run.
         sendbuf: this rank's piece; in place, it is in ``recvbuf`` where it belongs.
         recvbuf: for the pieces of all ranks, ``[buf, counts, displacements, datatype]``.
         deadline: for other ranks to come, if this call has to wait for them.
@@ -259,13 +259,13 @@ def allgatherv(
     if reason:
         return _left(comm, "Allgather", reason, None, deadline)
     recv, counts, starts = pieces(recvbuf, "recvbuf", comm.size)
-    return _allgather(comm, wanted, sendbuf, recv, counts, starts, deadline)
+    return _allgather(comm, spec, sendbuf, recv, counts, starts, deadline)
 
 
 def staged(
     make: Make,
     comm: MPI.Comm,
-    wanted: Wanted,
+    spec: AlgorithmSpec,
     sendbuf: Any,
     recvbuf: Any,
     *rest: Any,
@@ -273,10 +273,10 @@ def staged(
 ) -> Made:
     """What ``make`` makes, of device buffers too: they go through host memory."""
     if not (device.is_on_device(sendbuf) or device.is_on_device(recvbuf)):
-        return make(comm, wanted, sendbuf, recvbuf, *rest, deadline=deadline)
+        return make(comm, spec, sendbuf, recvbuf, *rest, deadline=deadline)
     device.check_writable(recvbuf)
     send, recv = device.host_for(sendbuf), device.host_for(recvbuf)
-    task = make(comm, wanted, send, recv, *rest, deadline=deadline)
+    task = make(comm, spec, send, recv, *rest, deadline=deadline)
     if isinstance(task, Delegated):
         raise TypeError(f"device memory can not be left to MPI: {task.why}")
     inner = task.rounds
@@ -306,7 +306,7 @@ def leave_to_mpi(
     sendbuf: Any,
     recvbuf: Any,
     op: MPI.Op,
-    wanted: Wanted,
+    spec: AlgorithmSpec,
     why: str,
     deadline: Deadline | None = None,
 ) -> bool:
@@ -323,7 +323,7 @@ def leave_to_mpi(
         in_place = is_same(send, recv)
     argument_check.leave(comm, "Allreduce", why, op, deadline)
     if isinstance(comm, MPI.Intracomm):
-        Context.of(comm, deadline).planner.check(wanted)
+        Context.of(comm, deadline).planner.check(spec)
     return in_place
 
 
@@ -353,7 +353,7 @@ _given_up: list[object] = []
 
 def _reduce_scatter(
     comm: MPI.Comm,
-    wanted: Wanted,
+    spec: AlgorithmSpec,
     send: np.ndarray,
     recv: np.ndarray,
     datatype: MPI.Datatype | None,
@@ -365,8 +365,8 @@ def _reduce_scatter(
     check_writable(recv)
     reduce = reduction(op, recv.dtype, datatype)
     shape = counts, recv.dtype, datatype
-    context = argument_check.context(comm, "Reduce_scatter", *shape, op, wanted, deadline)
-    why, layout = _layout(context, "reduce_scatter", wanted, counts, None, send.itemsize)
+    context = argument_check.context(comm, "Reduce_scatter", *shape, op, spec, deadline)
+    why, layout = _layout(context, "reduce_scatter", spec, counts, None, send.itemsize)
     work = np.empty(len(send), send.dtype)
     scratch = np.empty(layout.plan.scratch, send.dtype)
     own = layout.pieces[comm.rank]
@@ -386,7 +386,7 @@ def _reduce_scatter(
 
 def _allgather(
     comm: MPI.Comm,
-    wanted: Wanted,
+    spec: AlgorithmSpec,
     sendbuf: Any,
     recv: np.ndarray,
     counts: Sequence[int],
@@ -407,8 +407,8 @@ def _allgather(
             "make them equal"
         )
     shape = counts, np.dtype(np.uint8), None
-    context = argument_check.context(comm, "Allgather", *shape, None, wanted, deadline)
-    why, layout = _layout(context, "allgather", wanted, counts, starts, 1)
+    context = argument_check.context(comm, "Allgather", *shape, None, spec, deadline)
+    why, layout = _layout(context, "allgather", spec, counts, starts, 1)
     moves = [move for piece in layout.pieces for move in piece]
     direct = all(user == ours for user, ours in moves)
     work = recv if direct else np.empty(layout.plan.count, np.uint8)
@@ -429,7 +429,7 @@ def _allgather(
 def _layout(
     context: Context,
     collective: str,
-    wanted: Wanted,
+    spec: AlgorithmSpec,
     counts: Sequence[int],
     starts: Sequence[int] | None,
     itemsize: int,
@@ -437,6 +437,6 @@ def _layout(
     total = sum(counts)
     if starts is None:
         starts = np.append(0, np.cumsum(counts)[:-1]).tolist()
-    chosen, why = context.blocks.choose(collective, wanted, total * itemsize)
-    given = collective, chosen, tuple(counts), tuple(starts), itemsize
+    resolved, why = context.blocks.choose(collective, spec, total * itemsize)
+    given = collective, resolved, tuple(counts), tuple(starts), itemsize
     return why, context.blocks.layout(*given)

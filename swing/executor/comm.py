@@ -21,7 +21,7 @@ from swing.executor.engines.progress import wait_for
 from swing.executor.explanation import Explanation, explain
 from swing.executor.requests import Prequest, Request
 from swing.executor.session import argument_check
-from swing.executor.session.planner import Wanted, check_types
+from swing.executor.session.planner import AlgorithmSpec, check_types
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 else:
     Base = object  # the kind of communicator comes from the one that is wrapped: see `_kind`
 
-AUTO: Wanted = "auto", None, True, ()
+AUTO: AlgorithmSpec = "auto", None, True, ()
 
 
 class Comm(Base):
@@ -57,7 +57,7 @@ class Comm(Base):
         TimeoutError: not all ranks have come within ``timeout``.
     """
 
-    _wanted: Wanted = AUTO
+    _spec: AlgorithmSpec = AUTO
     _timeout: float | None = None
 
     def __new__(
@@ -78,8 +78,8 @@ class Comm(Base):
             given: Any = cls
             cls = given if issubclass(given, base) else _kind(given, base)
         self = super().__new__(cls, comm)
-        self._wanted = algorithm, torus, consistent, tuple(options.items())
-        check_types(self._wanted)
+        self._spec = algorithm, torus, consistent, tuple(options.items())
+        check_types(self._spec)
         if timeout is not None:
             Deadline(timeout)
         self._timeout = timeout
@@ -88,13 +88,13 @@ class Comm(Base):
     def __init__(self, comm: MPI.Comm | None = None, **given: Any) -> None:
         """Meet the other ranks."""
         if comm is not None and isinstance(self, MPI.Intracomm) and self:
-            dispatch.meet(self, self._wanted, self._deadline())
+            dispatch.meet(self, self._spec, self._deadline())
 
     # Allreduce
 
     def Allreduce(self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM) -> None:
         """Reduce a vector over all ranks and give every rank the result."""
-        given = self, *_pair(sendbuf, recvbuf), op, self._wanted
+        given = self, *_pair(sendbuf, recvbuf), op, self._spec
         if self._timeout is not None or not dispatch.again(*given):
             dispatch.allreduce(*given, self._timeout)
 
@@ -216,12 +216,12 @@ class Comm(Base):
         if name not in _MAKE:
             raise ValueError(f"{name} is MPI's own; ours are {', '.join(_MAKE)}")
         if name == "Allreduce":
-            return dispatch.explain(self, *_pair(sendbuf, recvbuf), op, self._wanted)
+            return dispatch.explain(self, *_pair(sendbuf, recvbuf), op, self._spec)
         few: dict[str, tuple[Any, ...]] = {
             "Reduce_scatter": (recvcounts, op), "Allgather": (), "Allgatherv": ()
         }  # fmt: skip
         rest = few.get(name, (op,))
-        return explain(_MAKE[name], name, self, self._wanted, *_pair(sendbuf, recvbuf), *rest)
+        return explain(_MAKE[name], name, self, self._spec, *_pair(sendbuf, recvbuf), *rest)
 
     def _run(self, make: collectives.Make, name: str, *args: Any) -> None:
         deadline = self._deadline()
@@ -262,23 +262,23 @@ class Comm(Base):
         operation(self, rest[-1] if rest else None)
         given = *_pair(sendbuf, recvbuf), *rest
         try:
-            return collectives.staged(make, self, self._wanted, *given, deadline=deadline)
+            return collectives.staged(make, self, self._spec, *given, deadline=deadline)
         except (TypeError, ValueError) as error:
             argument_check.refuse(self, error)
             raise
 
-    def _heir(self, made: Any, same_ranks: bool) -> Any:
+    def _derived(self, made: Any, same_ranks: bool) -> Any:
         """A communicator that mpi4py has made of this one, with what is asked of this one."""
         if isinstance(made, tuple):  # with a request
-            return self._heir(made[0], same_ranks), *made[1:]
-        heir = made if isinstance(made, Comm) else Comm.__new__(Comm, made)
-        algorithm, torus, consistent, options = self._wanted
+            return self._derived(made[0], same_ranks), *made[1:]
+        derived = made if isinstance(made, Comm) else Comm.__new__(Comm, made)
+        algorithm, torus, consistent, options = self._spec
         if not same_ranks:
             torus = None
             if isinstance(algorithm, Schedule):
                 algorithm = "auto"
-        heir._wanted, heir._timeout = (algorithm, torus, consistent, options), self._timeout
-        return heir
+        derived._spec, derived._timeout = (algorithm, torus, consistent, options), self._timeout
+        return derived
 
 
 _MAKE: dict[str, collectives.Make] = {
@@ -314,7 +314,7 @@ def _deriving(name: str, same_ranks: bool) -> Callable[..., Any]:
     """A method of mpi4py's that makes a communicator, and ours of it."""
 
     def method(self: Comm, *args: Any, **kwargs: Any) -> Any:
-        return self._heir(getattr(super(Comm, self), name)(*args, **kwargs), same_ranks)
+        return self._derived(getattr(super(Comm, self), name)(*args, **kwargs), same_ranks)
 
     method.__name__ = name
     method.__doc__ = "As mpi4py's; the new communicator is a `Comm` too."

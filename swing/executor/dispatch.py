@@ -26,9 +26,9 @@ from swing.executor.gpu.nccl import NCCL, is_wanted
 from swing.executor.plan.shared import PIECE, Shared
 from swing.executor.session.argument_check import ON, refuse
 from swing.executor.session.argument_check import context as agree
-from swing.executor.session.call_cache import Call, place_of, table
+from swing.executor.session.call_cache import Call, known_calls, place_of
 from swing.executor.session.context import Context, contexts
-from swing.executor.session.planner import Wanted, check_types
+from swing.executor.session.planner import AlgorithmSpec, check_types
 
 
 def allreduce(
@@ -36,24 +36,24 @@ def allreduce(
     sendbuf: Any,
     recvbuf: Any,
     op: MPI.Op | None,
-    wanted: Wanted,
+    spec: AlgorithmSpec,
     timeout: float | None,
 ) -> Any:
     """See `swing.executor.allreduce`."""
     if not (device.is_on_device(sendbuf) or device.is_on_device(recvbuf)):
-        return _allreduce(comm, sendbuf, recvbuf, op, wanted, timeout)
+        return _allreduce(comm, sendbuf, recvbuf, op, spec, timeout)
     result = sendbuf if recvbuf is None else recvbuf
     in_place = recvbuf is None or sendbuf is MPI.IN_PLACE
     source = result if in_place else sendbuf
     try:
-        copies = on_device(comm, source, result, op, wanted, timeout)
+        copies = on_device(comm, source, result, op, spec, timeout)
     except (TypeError, ValueError) as error:
         refuse(comm, error)
         raise
     try:
         given = copies.source, None if in_place else copies.target
         with copies.gpu() if isinstance(copies, Direct) else nullcontext():
-            _allreduce(comm, *given, op, wanted, timeout, copies)
+            _allreduce(comm, *given, op, spec, timeout, copies)
     finally:
         if isinstance(copies, Copies):
             copies.finish()
@@ -65,7 +65,7 @@ def on_device(
     source: Any,
     target: Any,
     op: MPI.Op | None,
-    wanted: Wanted,
+    spec: AlgorithmSpec,
     timeout: float | None = None,
 ) -> Direct | Copies:
     """How to reduce buffers of which one or both are GPU memory.
@@ -85,7 +85,7 @@ def on_device(
         with suppress(TypeError, ValueError):  # told when it is reduced
             send, recv, datatype = vectors(sent, direct.target)
             if Direct.can(reduction(operation(comm, op), recv.dtype, datatype), recv.dtype):
-                if opened and opened.holds(wanted, send, recv):
+                if opened and opened.holds(spec, send, recv):
                     direct.way = IPC
                 elif by_nccl:
                     direct.way = NCCL
@@ -99,20 +99,20 @@ def _allreduce(
     sendbuf: Any,
     recvbuf: Any,
     op: MPI.Op | None,
-    wanted: Wanted,
+    spec: AlgorithmSpec,
     timeout: float | None,
     copies: Copies | Direct | None = None,
 ) -> Any:
     """The same for buffers in host memory, which may stand for others."""
-    asked = Call(comm, sendbuf, recvbuf, op, *wanted)
+    asked = Call(comm, sendbuf, recvbuf, op, *spec)
     op = operation(comm, op)
-    check_types(wanted)
+    check_types(spec)
     result = sendbuf if recvbuf is None else recvbuf
     deadline = None if timeout is None else Deadline(timeout)
     try:
         reason = delegated(comm, result, op)
         if reason:
-            in_place = leave_to_mpi(comm, sendbuf, recvbuf, op, wanted, reason, deadline)
+            in_place = leave_to_mpi(comm, sendbuf, recvbuf, op, spec, reason, deadline)
             if in_place and comm.is_inter:
                 raise ValueError("an intercommunicator reduces nothing in place: pass recvbuf too")
         else:
@@ -139,20 +139,20 @@ def _allreduce(
     assert isinstance(comm, MPI.Intracomm)
     shape = len(recv), recv.dtype, datatype
     shared = deadline is None and copies is None and _are_shared(sendbuf, result)
-    memory = _memory(comm, wanted, send, recv, reduce, shared, copies) if ON else ""
-    context = agree(comm, "Allreduce", *shape, op, wanted, deadline, memory)
+    memory = _memory(comm, spec, send, recv, reduce, shared, copies) if ON else ""
+    context = agree(comm, "Allreduce", *shape, op, spec, deadline, memory)
     if isinstance(copies, Copies):
         copies.start()
-    program = context.program(wanted, send, recv, reduce, deadline, shared, copies)
+    program = context.program(spec, send, recv, reduce, deadline, shared, copies)
     if deadline is None and op.is_predefined and not ON and copies is None:
-        table.note(asked, program, context)
+        known_calls.note(asked, program, context)
     context.run(program, sendbuf, result, copies)
     return result
 
 
 def _memory(
     comm: MPI.Intracomm,
-    wanted: Wanted,
+    spec: AlgorithmSpec,
     send: np.ndarray,
     recv: np.ndarray,
     reduce: Reduction,
@@ -165,24 +165,24 @@ def _memory(
     if way == NCCL:
         return "a GPU's, by NCCL"
     if context is not None and (
-        way == IPC or (shared and context.in_window(wanted, send, recv, reduce) is not None)
+        way == IPC or (shared and context.in_window(spec, send, recv, reduce) is not None)
     ):
         return context.places(send, recv)
     return "its own"
 
 
 def explain(
-    comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, wanted: Wanted
+    comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, spec: AlgorithmSpec
 ) -> Explanation:
     """See `swing.executor.explain`."""
     op = operation(comm, op)
     found = explanation.explain(
-        collectives.allreduce, "Allreduce", comm, wanted, sendbuf, recvbuf, op
+        collectives.allreduce, "Allreduce", comm, spec, sendbuf, recvbuf, op
     )
     if found.staging and found.engine:
         result = sendbuf if recvbuf is None else recvbuf
         source = result if sendbuf is MPI.IN_PLACE else sendbuf
-        direct = on_device(comm, source, result, op, wanted)
+        direct = on_device(comm, source, result, op, spec)
         if isinstance(direct, Direct):
             found = replace(found, staging=direct.way, engine="plain: kernels of CuPy's")
             if direct.way == IPC:
@@ -192,7 +192,7 @@ def explain(
     elif found.engine and _are_shared(sendbuf, sendbuf if recvbuf is None else recvbuf):
         assert isinstance(comm, MPI.Intracomm)
         send, recv, datatype = vectors(sendbuf, recvbuf)
-        given = wanted, send, recv, reduction(op, recv.dtype, datatype)
+        given = spec, send, recv, reduction(op, recv.dtype, datatype)
         if Context.of(comm).in_window(*given) is not None:
             return replace(found, **_in_window(PIECE))
     return found
@@ -209,10 +209,10 @@ def _are_shared(sendbuf: Any, result: Any) -> bool:
     return all(isinstance(b, Shared) for b in (sendbuf, result) if b is not MPI.IN_PLACE)
 
 
-def meet(comm: MPI.Intracomm, wanted: Wanted, deadline: Deadline | None) -> None:
+def meet(comm: MPI.Intracomm, spec: AlgorithmSpec, deadline: Deadline | None) -> None:
     """Have all ranks do together what a first call has to wait for."""
     context = Context.of(comm, deadline)
-    if wanted[0] == "auto":
+    if spec[0] == "auto":
         context.planner.machine  # noqa: B018  found out once
 
 
@@ -221,19 +221,21 @@ def alloc(comm: MPI.Intracomm, shape: Any, dtype: Any, gpu: bool) -> Any:
     return Context.of(comm).alloc(shape, np.dtype(dtype), gpu)
 
 
-def again(comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, wanted: Wanted) -> bool:
+def again(
+    comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, spec: AlgorithmSpec
+) -> bool:
     """Make a call again that is like an earlier one; false if there was none."""
-    algorithm, torus, consistent, options = wanted
-    if table.look is not None and not options:
-        error = table.look(comm, sendbuf, recvbuf, op, algorithm, torus, consistent)
+    algorithm, torus, consistent, options = spec
+    if known_calls.look is not None and not options:
+        error = known_calls.look(comm, sendbuf, recvbuf, op, algorithm, torus, consistent)
         if not error:
             return True
         if error > 0:
             # Another thread's call may have taken this one's place in the table meanwhile.
             context = contexts[MPI._handleof(comm)]
-            entry = context.noted[place_of(Call(comm, sendbuf, recvbuf, op, *wanted))]
+            entry = context.noted[place_of(Call(comm, sendbuf, recvbuf, op, *spec))]
             context.run([partial(entry.program.fail, error)], sendbuf, recvbuf)
-    found = table.find(comm, sendbuf, recvbuf, op, wanted)
+    found = known_calls.find(comm, sendbuf, recvbuf, op, spec)
     if found is None:
         return False
     found.context.run(found.program, sendbuf, recvbuf)

@@ -9,7 +9,7 @@ from mpi4py import MPI
 
 from swing.executor.collectives import Delegated, Make
 from swing.executor.gpu import device
-from swing.executor.session.planner import Wanted, check_types
+from swing.executor.session.planner import AlgorithmSpec, check_types
 from swing.torus import Torus
 
 
@@ -51,27 +51,27 @@ class Explanation:
         return "\n".join([*lines, f"scratch memory: {self.scratch} bytes"])
 
 
-def explain(make: Make, name: str, comm: MPI.Comm, wanted: Wanted, *args: Any) -> Explanation:
+def explain(make: Make, name: str, comm: MPI.Comm, spec: AlgorithmSpec, *args: Any) -> Explanation:
     """What a call would do.
 
     Args:
         make: what makes its task.
         name: what MPI calls it.
         comm: the communicator.
-        wanted: what is asked for.
+        spec: what is asked for.
         args: those of ``make``.
     """
-    check_types(wanted)
+    check_types(spec)
     staging = ""
     if any(map(device.is_on_device, args[:2])):
         staging = device.STAGING
         args = (*map(device.host_for, args[:2]), *args[2:])
-    made = make(comm, wanted, *args)
+    made = make(comm, spec, *args)
     if isinstance(made, Delegated):
         return Explanation(f"MPI_{name}", "", 0, None, "", made.why, staging, 0)
     schedule = made.schedule
-    ours = getattr(wanted[0], "collective", "") == schedule.collective
-    given = "the schedule" if ours else wanted[1] and "torus="
+    ours = getattr(spec[0], "collective", "") == schedule.collective
+    given = "the schedule" if ours else spec[1] and "torus="
     return Explanation(
         schedule.name,
         schedule.variant,

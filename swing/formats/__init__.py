@@ -174,7 +174,7 @@ def read(path: str | Path, format: str = "", torus: Torus | None = None) -> Sche
 
 
 def _size(nbytes: int | None) -> int:
-    if nbytes is None or not 0 < nbytes <= limits.LARGEST:
+    if nbytes is None or not 0 < nbytes <= limits.MAX_INTEGER:
         raise ValueError("this format has bytes: say how many, as in nbytes=2**20")
     return int(nbytes)
 
@@ -201,6 +201,6 @@ def _rank_files(path: str | Path) -> list[bytes]:
     while Path(name := f"{_prefix(path)}.{len(files)}.et").exists() or not files:
         files.append(limits.contents(name))
         total += len(files[-1])
-        if total > limits.MOST_BYTES:
-            raise ValueError(f"its files have more than {limits.MOST_BYTES >> 20} MiB: too large")
+        if total > limits.MAX_BYTES:
+            raise ValueError(f"its files have more than {limits.MAX_BYTES >> 20} MiB: too large")
     return files

@@ -21,7 +21,7 @@ from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
 SCHEMA = "1.0.2-chakra.0.0.4"
-MOST_NODE = 2**20  # bytes of one
+MAX_NODE_BYTES = 2**20  # bytes of one
 _METADATA, _COMP, _SEND, _RECV = 1, 4, 5, 6
 _ID, _NAME, _TYPE, _CTRL_DEPS, _DATA_DEPS, _ATTR = 1, 2, 3, 4, 5, 10
 _INT32, _INT64, _UINT64, _BOOL, _STRING = 7, 9, 13, 27, 29  # which field of an attribute
@@ -70,8 +70,8 @@ def read(files: Sequence[bytes], torus: Torus | None = None) -> Schedule:
         head, *frames = _frames(data)
         about = about or _about(head)
         total += len(frames)
-        if total > limits.MOST_EVENTS:
-            raise ValueError(f"there are more than {limits.MOST_EVENTS} nodes: too many")
+        if total > limits.MAX_EVENTS:
+            raise ValueError(f"there are more than {limits.MAX_EVENTS} nodes: too many")
         nodes = [_node(frame, f"rank {rank}, node {i}") for i, frame in enumerate(frames)]
         programs.append(_events(nodes, rank))
         steps.append([node.step for node in nodes])
@@ -104,7 +104,7 @@ def _events(nodes: list[_Node], rank: int) -> list[Event]:
             raise ValueError(f"{what}: only messages between two ranks can be read")
         src, dst, size = (node.numbers.get(k, 0) for k in ("comm_src", "comm_dst", "comm_size"))
         own, peer = (src, dst) if node.kind == _SEND else (dst, src)
-        if own != rank or not 0 < size <= limits.LARGEST:
+        if own != rank or not 0 < size <= limits.MAX_INTEGER:
             raise ValueError(f"rank {rank}: node {node.ident} is another rank's, or has no bytes")
         tag = node.numbers.get("comm_tag", 0)
         events.append(Event(SEND if node.kind == _SEND else RECV, peer, size, tag, after))
@@ -114,10 +114,10 @@ def _events(nodes: list[_Node], rank: int) -> list[Event]:
 def _frames(data: bytes) -> Iterator[bytes]:
     at = count = 0
     while at < len(data) or not count:
-        if count > limits.MOST_EVENTS:
-            raise ValueError(f"there are more than {limits.MOST_EVENTS} nodes: too many")
+        if count > limits.MAX_EVENTS:
+            raise ValueError(f"there are more than {limits.MAX_EVENTS} nodes: too many")
         length, at = protobuf.read_varint(data, at)
-        if length > min(len(data) - at, MOST_NODE):
+        if length > min(len(data) - at, MAX_NODE_BYTES):
             raise ValueError(f"a message of {length} bytes, at {at}: it is cut off or too long")
         yield data[at : at + length]
         at += length
@@ -137,7 +137,7 @@ def _node(data: bytes, where: str) -> _Node:
             name, number, _ = _read_attribute(value, where)
             found[name] = number
     step = found.get("step")
-    if step is not None and not 0 <= step <= limits.MOST_ROWS:
+    if step is not None and not 0 <= step <= limits.MAX_ROWS:
         raise ValueError(f"{where}: step is a number from 0 up, not {step}")
     return _Node(ident, kind, after, found, step)
 

@@ -104,7 +104,7 @@ def messages(schedule: Schedule, nbytes: int) -> Iterator[list[Sent]]:
     """The messages of every step that have a byte to carry, by source and destination.
 
     Raises:
-        ValueError: more than `safe.MOST_ROWS` of them.
+        ValueError: more than `safe.MAX_ROWS` of them.
     """
     traffic = schedule.collective == "traffic" and schedule.nblocks == nbytes
     ends = None if traffic else schedule.ends(nbytes)
@@ -126,8 +126,8 @@ def messages(schedule: Schedule, nbytes: int) -> Iterator[list[Sent]]:
                 sent.append(Sent(s, a, b, n, j, copies[a, b]))
                 copies[a, b] += 1
         rows += len(sent)
-        if rows > limits.MOST_ROWS:
-            raise ValueError(f"{schedule!r} has more than {limits.MOST_ROWS} messages: too many")
+        if rows > limits.MAX_ROWS:
+            raise ValueError(f"{schedule!r} has more than {limits.MAX_ROWS} messages: too many")
         yield sent
 
 

@@ -54,7 +54,7 @@ from swing.formats.event_trace import JOIN, RECV, SEND, About, Event, messages, 
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
-MOST_NICS = 256  # LogGOPSim keeps the number in a byte
+MAX_NICS = 256  # LogGOPSim keeps the number in a byte
 
 _RANKS = re.compile(r"num_ranks\s+([0-9]+)")
 _RANK = re.compile(r"rank\s+([0-9]+)\s*\{")
@@ -71,10 +71,8 @@ _NEEDS = re.compile(rf"{_LABEL}\s+(i?requires)\s+{_LABEL}")
 def write(schedule: Schedule, nbytes: int) -> Iterator[str]:
     """The program of every rank for a vector of some bytes."""
     p, nparts = schedule.torus.size, len(schedule.parts)
-    if nparts > MOST_NICS:
-        raise ValueError(
-            f"GOAL numbers up to {MOST_NICS} network cards, not one for {nparts} parts"
-        )
+    if nparts > MAX_NICS:
+        raise ValueError(f"GOAL numbers up to {MAX_NICS} network cards, not one for {nparts} parts")
     steps = list(messages(schedule, nbytes))
     copies = 1 + max((m.copy for sent in steps for m in sent), default=0)
     ranks: list[list[str]] = [[] for _ in range(p)]
@@ -121,7 +119,7 @@ def parse(data: bytes) -> list[list[Event]]:
     events: list[Event] | None = None
     for count, (number, line) in enumerate(limits.lines(_uncommented(limits.text(data)))):
         where = f"line {number}"
-        if count > 2 * limits.MOST_EVENTS:
+        if count > 2 * limits.MAX_EVENTS:
             raise ValueError(f"it has more than {count} lines: too many")
         if not line:
             continue

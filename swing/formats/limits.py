@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-MOST_BYTES = 2**26  # of a file
-MOST_JSON = 2**25  # of a JSON document, which grows twenty-fold in memory
-MOST_ROWS = 2_000_000  # messages of a schedule
-MOST_EVENTS = 1_500_000  # sends, receives and what joins them, on all ranks together
-MOST_RANKS = 2**16
-MOST_BLOCKS = 2**24
-MOST_VALUES = 2**32  # ranks times blocks, which is what `verify` looks at
-MOST_SENT = 2**26  # blocks in all messages of a step
-LARGEST = 2**53  # whole numbers up to here survive every reader of JSON
+MAX_BYTES = 2**26  # of a file
+MAX_JSON_BYTES = 2**25  # of a JSON document, which grows twenty-fold in memory
+MAX_ROWS = 2_000_000  # messages of a schedule
+MAX_EVENTS = 1_500_000  # sends, receives and what joins them, on all ranks together
+MAX_RANKS = 2**16
+MAX_BLOCKS = 2**24
+MAX_VALUES = 2**32  # ranks times blocks, which is what `verify` looks at
+MAX_SENT_BLOCKS = 2**26  # blocks in all messages of a step
+MAX_INTEGER = 2**53  # whole numbers up to here survive every reader of JSON
 DEPTH = 64
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
@@ -37,13 +37,13 @@ def contents(path: str | Path) -> bytes:
     """The bytes of a file.
 
     Raises:
-        ValueError: more than `MOST_BYTES`.
+        ValueError: more than `MAX_BYTES`.
         OSError: no such file, or no file.
     """
     with open(path, "rb") as file:
-        data = file.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise ValueError(f"{path} is larger than {MOST_BYTES >> 20} MiB: too large to read")
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"{path} is larger than {MAX_BYTES >> 20} MiB: too large to read")
     return data
 
 
@@ -65,14 +65,14 @@ def lines(found: str) -> Iterator[tuple[int, str]]:
         yield number, line.strip()
 
 
-def whole(word: str, what: str, least: int = 0, most: int = LARGEST) -> int:
+def whole(word: str, what: str, least: int = 0, most: int = MAX_INTEGER) -> int:
     """A whole number within bounds, written in decimal without a leading zero or plus."""
     if not _WHOLE.fullmatch(word) or not least <= int(word) <= most:
         raise ValueError(f"{what} is a whole number from {least} to {most}, not {word[:40]!r}")
     return int(word)
 
 
-def number(value: Any, what: str, least: int = 0, most: int = LARGEST) -> int:
+def number(value: Any, what: str, least: int = 0, most: int = MAX_INTEGER) -> int:
     """A whole number of JSON within bounds."""
     if type(value) is not int or not least <= value <= most:
         raise ValueError(f"{what} is a whole number from {least} to {most}, not {short(value)}")
@@ -94,8 +94,8 @@ def short(value: Any) -> str:
 
 def parse_json(data: bytes) -> Any:
     """A JSON document; its numbers are finite, its keys distinct, its nesting bounded."""
-    if len(data) > MOST_JSON:
-        raise ValueError(f"it has more than {MOST_JSON >> 20} MiB: too large")
+    if len(data) > MAX_JSON_BYTES:
+        raise ValueError(f"it has more than {MAX_JSON_BYTES >> 20} MiB: too large")
     found = text(data)
     signs = np.frombuffer(_STRING.sub(b"", data), dtype=np.uint8)
     depth = np.cumsum(_BRACKETS[signs], dtype=np.int32)
@@ -138,10 +138,10 @@ def array(value: Any, what: str, length: int | None = None) -> list[Any]:
 
 def check_ranks(ranks: int, nblocks: int = 1) -> None:
     """Refuse schedules that are too large to look at."""
-    if ranks > MOST_RANKS or nblocks > MOST_BLOCKS or ranks * nblocks > MOST_VALUES:
+    if ranks > MAX_RANKS or nblocks > MAX_BLOCKS or ranks * nblocks > MAX_VALUES:
         raise ValueError(
-            f"{ranks} ranks and {nblocks} blocks are too many for a file: at most {MOST_RANKS} "
-            f"ranks, {MOST_BLOCKS} blocks, and {MOST_VALUES} for ranks times blocks"
+            f"{ranks} ranks and {nblocks} blocks are too many for a file: at most {MAX_RANKS} "
+            f"ranks, {MAX_BLOCKS} blocks, and {MAX_VALUES} for ranks times blocks"
         )
 
 
@@ -159,7 +159,7 @@ def _no_constant(word: str) -> Any:
 
 
 def _bounded(word: str) -> int:
-    if len(word) > 20 or abs(int(word)) > LARGEST:
+    if len(word) > 20 or abs(int(word)) > MAX_INTEGER:
         raise ValueError(f"the number {word[:40]} is out of bounds")
     return int(word)
 

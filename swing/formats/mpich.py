@@ -28,8 +28,8 @@ ALGORITHMS = (
     "recexch", "ring", "k_reduce_scatter_allgather", "ccl",
 )  # fmt: skip
 KINDS = {WHOLE: "recursive_doubling", HALVES: "reduce_scatter_allgather", RING: "ring"}
-LARGEST = 2**31 - 1
-MOST_NODES = 100_000
+MAX_BYTES = 2**31 - 1
+MAX_NODES = 100_000
 _BOUND = re.compile(
     r"(comm_size|avg_msg_size|total_msg_size|comm_avg_ppn|count)(<=|<)([0-9]{1,10})"
 )
@@ -69,8 +69,8 @@ def write(rules: Sequence[Rule], ranks: int, base: bytes) -> Iterator[str]:
         raise ValueError("MPICH's own table has no allreduce of the usual kind")
     sizes: dict[str, Any] = {}
     for first, last, algorithm in spans(built_in(rules, KINDS, ALGORITHMS)):
-        end = last is None or last >= LARGEST
-        if first <= LARGEST:
+        end = last is None or last >= MAX_BYTES
+        if first <= MAX_BYTES:
             sizes["avg_msg_size=any" if end else f"avg_msg_size<={last}"] = _leaf(algorithm)
     ours = {
         "is_op_built_in=no": default,
@@ -135,14 +135,14 @@ def _walk(tree: Any, bounds: list[tuple[str, int]], nodes: int = 0) -> int:
         raise ValueError("a branch of the table has no key")
     for key, below in tree.items():
         nodes += 1
-        if nodes > MOST_NODES:
-            raise ValueError(f"the table has more than {MOST_NODES} keys: too many")
+        if nodes > MAX_NODES:
+            raise ValueError(f"the table has more than {MAX_NODES} keys: too many")
         word = key.replace(" ", "")
         if word.startswith(("algorithm=", "composition=")):
             return nodes
         bound = _BOUND.fullmatch(word)
         if bound:
-            number = limits.whole(bound[3], f"the bound in {limits.short(key)}", 0, LARGEST)
+            number = limits.whole(bound[3], f"the bound in {limits.short(key)}", 0, MAX_BYTES)
             bounds.append((bound[1], number + (bound[2] == "<=")))
         elif word not in _FLAGS and word != "comm_size=pow2" and not word.endswith("=any"):
             raise ValueError(f"the table has an unknown key {limits.short(key)}")
@@ -153,7 +153,7 @@ def _walk(tree: Any, bounds: list[tuple[str, int]], nodes: int = 0) -> int:
 def _search(tree: dict[str, Any], ranks: int, nbytes: int) -> str:
     """The algorithm that MPICH finds: the first key that holds leads on."""
     value = {"comm_size": ranks, "avg_msg_size": nbytes, "total_msg_size": nbytes * ranks}
-    value |= {"comm_avg_ppn": 1, "count": LARGEST + 1}
+    value |= {"comm_avg_ppn": 1, "count": MAX_BYTES + 1}
     holds: dict[str, Callable[[int, int], bool]] = {"<": int.__lt__, "<=": int.__le__}
     for key, below in tree.items():
         word = key.replace(" ", "")

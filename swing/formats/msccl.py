@@ -25,16 +25,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from swing.formats.msccl_xml import MOST_CHUNKS
+from swing.formats.msccl_xml import MAX_CHUNKS
 from swing.formats.native_json import ranges
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Message, Op
 
-MOST_STEPS = 256
-MOST_COUNT = 71
-MOST_PEERS = 32
-MOST_CHANNELS = 32
-MOST_NAME = 31
+MAX_STEPS = 256
+MAX_COUNT = 71
+MAX_PEERS = 32
+MAX_CHANNELS = 32
+MAX_NAME = 31
 INPUT, SCRATCH = "i", "s"
 
 
@@ -128,8 +128,8 @@ def write(schedule: Schedule, least: int = 0, most: int = 2**40) -> Iterator[str
         raise ValueError(f"MSCCL XML is written of an allreduce, not of {schedule.collective}")
     if schedule.shares is not None and np.ptp(schedule.shares) > 0:
         raise ValueError("MSCCL's chunks are of equal size, and the blocks here are not")
-    _check(len(schedule.parts), MOST_CHANNELS, "channels, one a part")
-    _check(schedule.nblocks, MOST_CHUNKS, "chunks")
+    _check(len(schedule.parts), MAX_CHANNELS, "channels, one a part")
+    _check(schedule.nblocks, MAX_CHUNKS, "chunks")
     ranks = [Rank() for _ in schedule.torus.ranks]
     scratch = False
     for step in schedule:
@@ -148,7 +148,7 @@ def write(schedule: Schedule, least: int = 0, most: int = 2**40) -> Iterator[str
     full = "_".join(filter(None, (schedule.name, schedule.variant)))
     name = re.sub(r"[^\w.+-]", "_", full, flags=re.ASCII)
     yield (
-        f'<algo name="{name[:MOST_NAME]}" proto="Simple" nchannels="{len(schedule.parts)}" '
+        f'<algo name="{name[:MAX_NAME]}" proto="Simple" nchannels="{len(schedule.parts)}" '
         f'nchunksperloop="{schedule.nblocks}" ngpus="{len(ranks)}" coll="allreduce" '
         f'inplace="1" outofplace="0" minBytes="{least}" maxBytes="{most}">\n'
     )
@@ -173,12 +173,12 @@ def _turns(messages: Iterable[Message]) -> Iterator[tuple[int, str, Message, Cel
 
 
 def _cells(message: Message) -> list[Cells]:
-    """The chunks of a message in ranges of up to `MOST_COUNT`."""
+    """The chunks of a message in ranges of up to `MAX_COUNT`."""
     pairs = ranges(message.blocks)
     return [
-        Cells(INPUT, at, min(MOST_COUNT, first + count - at))
+        Cells(INPUT, at, min(MAX_COUNT, first + count - at))
         for first, count in zip(pairs[::2], pairs[1::2], strict=True)
-        for at in range(first, first + count, MOST_COUNT)
+        for at in range(first, first + count, MAX_COUNT)
     ]
 
 
@@ -193,8 +193,8 @@ def _thread_blocks(rank: Rank) -> str:
     lines = []
     for number, (where, steps) in enumerate(rank.blocks.items()):
         peers[where.channel, where.sends] += 1
-        _check(peers[where.channel, where.sends], MOST_PEERS, "peers a channel")
-        _check(len(steps), MOST_STEPS, "steps in a thread block")
+        _check(peers[where.channel, where.sends], MAX_PEERS, "peers a channel")
+        _check(len(steps), MAX_STEPS, "steps in a thread block")
         send, recv = (where.peer, -1) if where.sends else (-1, where.peer)
         lines.append(f'  <tb id="{number}" send="{send}" recv="{recv}" chan="{where.channel}">\n')
         lines += [_step(operation) for operation in steps]

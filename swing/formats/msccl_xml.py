@@ -11,9 +11,9 @@ from xml.parsers import expat
 from swing.formats import limits
 from swing.schedules.step import Op
 
-MOST_CHUNKS = 2**15 - 1
-MOST_TAGS = 2**20
-MOST_CELLS = 2**22  # chunks in all operations together
+MAX_CHUNKS = 2**15 - 1
+MAX_TAGS = 2**20
+MAX_CELLS = 2**22  # chunks in all operations together
 SENDS = {"s", "rcs", "rrcs"}
 RECEIVES = {"r": Op.COPY, "rcs": Op.COPY, "rrc": Op.REDUCE, "rrcs": Op.REDUCE}
 LOCAL = {"re": Op.REDUCE, "cpy": Op.COPY}
@@ -79,8 +79,8 @@ def parse(data: bytes) -> Program:
     if head["coll"] != "allreduce":
         raise ValueError(f"only an allreduce can be read, not {limits.short(head['coll'])}")
     p, nblocks = int(head["ngpus"]), int(head["nchunksperloop"])
-    if not (1 <= nblocks <= MOST_CHUNKS and p >= 1):
-        raise ValueError(f"it has {p} ranks and {nblocks} chunks: 1 to {MOST_CHUNKS} are allowed")
+    if not (1 <= nblocks <= MAX_CHUNKS and p >= 1):
+        raise ValueError(f"it has {p} ranks and {nblocks} chunks: 1 to {MAX_CHUNKS} are allowed")
     limits.check_ranks(p, nblocks)
     return Program(head["name"], p, nblocks, *_program(tags, p, nblocks))
 
@@ -89,8 +89,8 @@ def _tags(data: bytes) -> Iterator[tuple[str, dict[str, str]]]:
     """The elements and their attributes, in order, checked against what is known."""
     if re.search(rb"<![^-]|<!-[^-]|<\?", data):
         raise ValueError("a document type, an entity or an instruction is in it: not allowed")
-    if data.count(b"<") > 2 * MOST_TAGS:
-        raise ValueError(f"it has more than {MOST_TAGS} elements: too many")
+    if data.count(b"<") > 2 * MAX_TAGS:
+        raise ValueError(f"it has more than {MAX_TAGS} elements: too many")
     found: list[tuple[str, dict[str, str]]] = []
     depth = 0
     parser = expat.ParserCreate()
@@ -130,7 +130,7 @@ def _checked(name: str, attributes: dict[str, str], where: str) -> dict[str, str
             if key in _WORDS:
                 limits.name(attributes[key], f"{where}: {key}")
             else:
-                most = limits.LARGEST if key.endswith("Bytes") else 2**16
+                most = limits.MAX_INTEGER if key.endswith("Bytes") else 2**16
                 limits.whole(attributes[key], f"{where}: {key}", -1, most)
         elif key not in _OPTIONAL:
             raise ValueError(f"{where}: {name} has no attribute {key}")
@@ -172,7 +172,7 @@ def _program(
                 raise ValueError(f"gpu {rank}: step {tag['s']} of a thread block is its {count}th")
             _check_step(node, nblocks, int(gpu["s_chunks"]))
             cells += max(0, node.number("cnt"))
-            if (rank, int(block["id"]), count) in places or cells > MOST_CELLS:
+            if (rank, int(block["id"]), count) in places or cells > MAX_CELLS:
                 raise ValueError(f"gpu {rank}: two thread blocks {block['id']}, or too many chunks")
             places[rank, int(block["id"]), count] = len(nodes)
             after.append([len(nodes) - 1] if count else [])

@@ -5,7 +5,7 @@ where messages carry ranges of blocks it has ``start`` and ``count``, else ``blo
 message the starts and lengths of its ranges, one after the other.
 
 Loses: nothing. What makes huge schedules cheap (steps that are functions, `Step.line`) is not
-kept: a file has at most `MOST_ROWS` messages. Patterns and phases are numbered as they come.
+kept: a file has at most `MAX_ROWS` messages. Patterns and phases are numbered as they come.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def write(schedule: Schedule) -> Iterator[str]:
     """The document, a step a line.
 
     Raises:
-        ValueError: more than `MOST_ROWS` messages.
+        ValueError: more than `MAX_ROWS` messages.
     """
     torus = schedule.torus
     place: dict[str, Any] = {"dims": torus.dims, "wrap": torus.wrap}
@@ -57,12 +57,12 @@ def write(schedule: Schedule) -> Iterator[str]:
     if schedule.owner is not None:
         head["owner"] = schedule.owner.tolist()
     yield json.dumps(head)[:-1] + ',\n"steps": ['
-    phase, pattern = _Numbers(schedule.phase), _Numbers(schedule.pattern)
+    phase, pattern = _Numbers(schedule.sync_phase), _Numbers(schedule.signature)
     rows = 0
     for s, step in enumerate(schedule):
         rows += len(step)
-        if rows > limits.MOST_ROWS:
-            raise ValueError(f"{schedule!r} has more than {limits.MOST_ROWS} messages: too many")
+        if rows > limits.MAX_ROWS:
+            raise ValueError(f"{schedule!r} has more than {limits.MAX_ROWS} messages: too many")
         row = _columns(step) | {"phase": phase(s), "pattern": pattern(s)}
         yield (",\n" if s else "\n") + json.dumps(row, separators=(",", ":"))
     yield "\n]}\n"
@@ -104,10 +104,10 @@ def read(data: bytes) -> Schedule:
     for s, row in enumerate(limits.array(head["steps"], "steps")):
         step, phase, pattern = _step(row, f"step {s}", torus.size, nblocks, len(parts))
         rows += len(step)
-        if rows > limits.MOST_ROWS:
-            raise ValueError(f"there are more than {limits.MOST_ROWS} messages: too many")
+        if rows > limits.MAX_ROWS:
+            raise ValueError(f"there are more than {limits.MAX_ROWS} messages: too many")
         listed = isinstance(step.blocks, BlockSets)
-        most = limits.MOST_BLOCKS if listed else limits.MOST_SENT
+        most = limits.MAX_BLOCKS if listed else limits.MAX_SENT_BLOCKS
         if (whole or listed) and sum(step.blocks.count.tolist()) > most:
             raise ValueError(f"step {s}: its messages carry more than {most} blocks: too many")
         steps.append(step)
@@ -124,8 +124,8 @@ def read(data: bytes) -> Schedule:
         find_owner=None if owner is None else lambda: owner,
         parts=tuple(parts),
         shares=shares,
-        pattern=patterns.__getitem__,
-        phase=phases.__getitem__,
+        signature=patterns.__getitem__,
+        sync_phase=phases.__getitem__,
     )
 
 
@@ -187,7 +187,7 @@ def _torus(found: Any) -> Torus:
     if place.get("coords") is not None:
         rows = limits.array(place["coords"], "coords", size)
         coords = np.array(
-            [_column(row, "coords", len(dims), limits.MOST_RANKS) for row in rows], dtype=np.int64
+            [_column(row, "coords", len(dims), limits.MAX_RANKS) for row in rows], dtype=np.int64
         )
     return Torus(dims, wrap, coords)
 

@@ -19,14 +19,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from swing.formats import limits
-from swing.formats.rules import HALVES, MOST_RULES, RING, WHOLE, Rule, built_in, check, spans
+from swing.formats.rules import HALVES, MAX_RULES, RING, WHOLE, Rule, built_in, check, spans
 
 COLLECTIVES = ("broadcast", "reduce", "allgather", "reducescatter", "allreduce")
 ALGORITHMS = ("tree", "ring", "collnet_direct", "collnet_chain", "nvls", "nvls_tree", "pat")
 PROTOCOLS = ("ll", "ll128", "simple")
 KINDS = {WHOLE: "tree", HALVES: "ring", RING: "ring"}
 LAST = 2**64 - 1
-MOST_LINE = 255  # its reader cuts longer lines
+MAX_LINE = 255  # its reader cuts longer lines
 
 
 def write(rules: Sequence[Rule], ranks: int) -> Iterator[str]:
@@ -51,8 +51,8 @@ def read(data: bytes, ranks: int) -> list[Rule]:
         if not line or line.startswith("#"):
             continue
         where, words = f"line {number}", [word.strip() for word in line.split(",")]
-        if not 8 <= len(words) <= 10 or len(line) > MOST_LINE or count > MOST_RULES:
-            raise ValueError(f"{where}: 8 to 10 fields, {MOST_LINE} characters, {MOST_RULES} lines")
+        if not 8 <= len(words) <= 10 or len(line) > MAX_LINE or count > MAX_RULES:
+            raise ValueError(f"{where}: 8 to 10 fields, {MAX_LINE} characters, {MAX_RULES} lines")
         for word, known in zip(
             (words[0], *words[3:5]), (COLLECTIVES, ALGORITHMS, PROTOCOLS), strict=True
         ):

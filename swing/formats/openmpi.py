@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from swing.formats import limits
-from swing.formats.rules import HALVES, MOST_RULES, RING, WHOLE, Rule, built_in, check
+from swing.formats.rules import HALVES, MAX_RULES, RING, WHOLE, Rule, built_in, check
 
 ALGORITHMS = (
     "default", "basic_linear", "nonoverlapping", "recursive_doubling", "ring", "segmented_ring",
@@ -62,7 +62,7 @@ def read(data: bytes, ranks: int) -> list[Rule]:
     """
     numbers = _numbers(data)
 
-    def next_number(what: str, most: int = limits.LARGEST) -> int:
+    def next_number(what: str, most: int = limits.MAX_INTEGER) -> int:
         where, word = next(numbers, (0, ""))
         if not word:
             raise ValueError(f"it ends where {what} should be")
@@ -72,12 +72,12 @@ def read(data: bytes, ranks: int) -> list[Rule]:
     for _ in range(next_number("the number of collectives", 100)):
         collective = next_number("a collective", 100)
         sizes: dict[int, list[Rule]] = {}
-        for _ in range(next_number("the number of communicator sizes", MOST_RULES)):
+        for _ in range(next_number("the number of communicator sizes", MAX_RULES)):
             size = next_number("a communicator size")
             if size <= max(sizes, default=-1):
                 raise ValueError(f"communicator sizes ascend: {size} does not")
             sizes[size] = []
-            for _ in range(next_number("the number of rules", MOST_RULES)):
+            for _ in range(next_number("the number of rules", MAX_RULES)):
                 first = next_number("bytes")
                 algorithm = next_number("an algorithm", 100)
                 next_number("a fanout"), next_number("a segment size")

@@ -12,11 +12,11 @@ from typing import NamedTuple
 from swing.algorithms import ALGORITHMS
 from swing.formats import limits
 from swing.select.choose import choose
-from swing.select.estimate import Machine
-from swing.select.table import Table
+from swing.select.estimate import CostModel
+from swing.select.table import SelectionTable
 from swing.torus import Torus
 
-MOST_RULES = 10_000
+MAX_RULES = 10_000
 WHOLE, HALVES, RING = "whole", "halves", "ring"
 """Kinds: whole vectors in log p steps; halves, quarters …, and back; neighbours only."""
 
@@ -30,7 +30,7 @@ class Rule(NamedTuple):
     algorithm: str
 
 
-def chosen(torus: Torus, machine: str | Machine | Table = "paper") -> list[Rule]:
+def chosen(torus: Torus, machine: str | CostModel | SelectionTable = "paper") -> list[Rule]:
     """What `swing.choose` says at powers of two up to 1 TiB, such as ``swing latency``.
 
     >>> chosen(Torus((8, 8)))[-1]
@@ -79,8 +79,10 @@ def check(rules: Sequence[Rule]) -> None:
     firsts = [rule.first for rule in rules]
     if not firsts or firsts[0] != 0 or sorted(set(firsts)) != firsts:
         raise ValueError("rules begin with 0 bytes and ascend, each size once")
-    if len(rules) > MOST_RULES or firsts[-1] > limits.LARGEST:
-        raise ValueError(f"there are more than {MOST_RULES} rules, or sizes above {limits.LARGEST}")
+    if len(rules) > MAX_RULES or firsts[-1] > limits.MAX_INTEGER:
+        raise ValueError(
+            f"there are more than {MAX_RULES} rules, or sizes above {limits.MAX_INTEGER}"
+        )
 
 
 def spans(rules: Sequence[Rule]) -> Iterator[tuple[int, int | None, str]]:

@@ -66,13 +66,13 @@ def read(data: bytes, torus: Torus | None = None) -> Schedule:
     ranks: dict[int, _Rank] = {}
     for count, (number, line) in enumerate(limits.lines(limits.text(data))):
         where = f"line {number}"
-        if count > limits.MOST_EVENTS:
+        if count > limits.MAX_EVENTS:
             raise ValueError(f"it has more than {count} lines: too many")
         if line.startswith("#"):
             about = about or About.parse(line)
         elif line:
             first, *words = line.split()
-            rank = limits.whole(first, f"{where}: a rank", 0, limits.MOST_RANKS - 1)
+            rank = limits.whole(first, f"{where}: a rank", 0, limits.MAX_RANKS - 1)
             ranks.setdefault(rank, _Rank()).act(words, where)
     for rank, program in ranks.items():
         if not program.over:
@@ -115,8 +115,8 @@ class _Rank:
             raise ValueError(f"{where} is not: rank send|recv peer tag count [datatype]")
         peer, tag, count = (limits.whole(a, f"{where}: a number") for a in args[:3])
         size = _SIZES[args[3]] if args[3:] else 1
-        if not 0 < count * size <= limits.LARGEST:
-            raise ValueError(f"{where}: a message has bytes, up to {limits.LARGEST}")
+        if not 0 < count * size <= limits.MAX_INTEGER:
+            raise ValueError(f"{where}: a message has bytes, up to {limits.MAX_INTEGER}")
         self.events.append(Event(kind, peer, count * size, tag, self._after()))
         if later:
             self.open.setdefault((kind, peer, tag), []).append(len(self.events) - 1)

@@ -43,7 +43,7 @@ def read(data: bytes, torus: Torus | None = None) -> Schedule:
                 raise ValueError(f"line {number} is not: step src dst bytes")
             step, src, dst, nbytes = (limits.whole(w, f"line {number}: a number") for w in words)
             count += 1
-            if step > len(rows) + 1000 or count > limits.MOST_ROWS:
+            if step > len(rows) + 1000 or count > limits.MAX_ROWS:
                 raise ValueError(f"line {number}: steps jump, or are too many")
             if src == dst or not nbytes:
                 raise ValueError(f"line {number}: a message goes to another rank, and has bytes")

@@ -37,8 +37,8 @@ class Schedule(Sequence[Step]):
         find_owner: makes ``owner``; None where no rank owns a block alone.
         parts: blocks of each part, in order; part j owns the j-th range of blocks.
         shares: (nblocks,) fraction of the vector each block is; equal if None.
-        pattern: steps with equal patterns move the same bytes between the same ranks.
-        phase: the parts meet where the phase changes. By default that is every step: lockstep.
+        signature: steps with equal signatures move the same bytes between the same ranks.
+        sync_phase: the parts meet where the phase changes. By default that is every step: lockstep.
     """
 
     name: str
@@ -51,8 +51,8 @@ class Schedule(Sequence[Step]):
     find_owner: Callable[[], Array] | None = None
     parts: tuple[int, ...] = ()
     shares: np.ndarray | None = None
-    pattern: Callable[[int], Hashable] = field(default=lambda s: s)
-    phase: Callable[[int], Hashable] = field(default=lambda s: s)
+    signature: Callable[[int], Hashable] = field(default=lambda s: s)
+    sync_phase: Callable[[int], Hashable] = field(default=lambda s: s)
 
     def __post_init__(self) -> None:
         if not self.parts:

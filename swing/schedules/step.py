@@ -35,7 +35,7 @@ class LineRows(NamedTuple):
     """What one part does in a step along one dimension, the same on all its lines.
 
     A message goes from coordinate ``src[i]`` to ``dst[i]`` of dimension ``dim`` on every
-    line, with ``sent[i]`` blocks along that dimension times ``held[j][x_j]`` along every
+    line, with ``sent[i]`` blocks along that dimension times ``pending[j][x_j]`` along every
     other dimension j. This is Σ d_i numbers where the table has p rows.
     """
 
@@ -44,7 +44,7 @@ class LineRows(NamedTuple):
     src: Array
     dst: Array
     sent: Array
-    held: tuple[Array, ...]
+    pending: tuple[Array, ...]
 
 
 class Step:

@@ -18,9 +18,8 @@ from typing import Any
 from swing.algorithms import ALGORITHMS, make
 from swing.schedules.schedule import Schedule
 from swing.select.candidates import shortlist
-from swing.select.estimate import Machine as Network
-from swing.select.estimate import Phase, figures, seconds
-from swing.select.table import Candidate, Entry, Options, Table, shipped
+from swing.select.estimate import CostModel, Phase, figures, seconds
+from swing.select.table import Candidate, Entry, Options, SelectionTable, shipped
 from swing.torus import Torus
 
 NODE_LATENCY_BYTES = 32 * 1024
@@ -28,7 +27,7 @@ NODE_LATENCY_BYTES = 32 * 1024
 
 
 @dataclass(frozen=True)
-class Machine:
+class MachineModel:
     """Costs in seconds: of a step, of a hop, and bytes per second of a link."""
 
     step: float
@@ -40,12 +39,12 @@ class Machine:
         return self.step + hops * self.hop
 
 
-PAPER = Machine(0.5102e-6, 0.4051e-6, 50e9)
+PAPER = MachineModel(0.5102e-6, 0.4051e-6, 50e9)
 """§5 of the Swing paper; the table that is shipped was made for it."""
 
-MACHINES: dict[str, Network] = {
+MACHINES: dict[str, CostModel] = {
     "paper": PAPER,
-    "cluster": Machine(2e-6, 0.1e-6, 10e9),  # MPI over a torus of today, by rule of thumb
+    "cluster": MachineModel(2e-6, 0.1e-6, 10e9),  # MPI over a torus of today, by rule of thumb
 }
 
 
@@ -68,7 +67,9 @@ class Choice:
         return f"{name}: {self.why}"
 
 
-def choose(torus: Torus, nbytes: int, machine: str | Network | Table = "paper") -> Choice:
+def choose(
+    torus: Torus, nbytes: int, machine: str | CostModel | SelectionTable = "paper"
+) -> Choice:
     """The algorithm to run.
 
     Args:
@@ -109,7 +110,7 @@ def schedule(
     torus: Torus,
     *,
     nbytes: int | None = None,
-    machine: str | Network | Table = "paper",
+    machine: str | CostModel | SelectionTable = "paper",
     **options: Any,
 ) -> Schedule:
     """The schedule an algorithm makes for a torus.
@@ -136,11 +137,11 @@ def schedule(
     return choose(torus, nbytes, machine).schedule(torus)
 
 
-def _entry(torus: Torus, machine: str | Network | Table) -> Entry | Network:
+def _entry(torus: Torus, machine: str | CostModel | SelectionTable) -> Entry | CostModel:
     """What a table says of a torus, or the network to estimate for."""
     if isinstance(machine, str) and machine.endswith(".json"):
         machine = _read(machine)
-    if isinstance(machine, Table):
+    if isinstance(machine, SelectionTable):
         if torus.name not in machine.entries:
             known = ", ".join(machine.entries)
             raise ValueError(f"the table has no {torus.name}, only {known}")
@@ -155,7 +156,7 @@ def _entry(torus: Torus, machine: str | Network | Table) -> Entry | Network:
     return machine
 
 
-def _like_paper(network: Network) -> bool:
+def _like_paper(network: CostModel) -> bool:
     """Whether messages without bytes take as long as on the network of the table."""
     return all(math.isclose(network.latency(h), PAPER.latency(h), rel_tol=0.05) for h in (0, 1, 16))
 
@@ -183,8 +184,8 @@ def _figures(torus: Torus) -> dict[tuple[str, Options], tuple[Phase, ...]]:
 
 
 @lru_cache(maxsize=8)
-def _read(path: str) -> Table:
-    return Table.read(Path(path).read_text())
+def _read(path: str) -> SelectionTable:
+    return SelectionTable.read(Path(path).read_text())
 
 
-__all__ = ["ALGORITHMS", "MACHINES", "Choice", "Machine", "choose", "schedule"]
+__all__ = ["ALGORITHMS", "MACHINES", "Choice", "MachineModel", "choose", "schedule"]

@@ -20,7 +20,7 @@ from swing.schedules.step import LineRows, Step
 from swing.torus import Torus
 
 
-class Machine(Protocol):
+class CostModel(Protocol):
     """What an estimate needs of a network; `netsim.Network` is one."""
 
     @property
@@ -66,7 +66,7 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
 
     def costs(s: int, lockstep: bool) -> list[_Cost]:
         """Of all parts together, or of each one."""
-        key = schedule.pattern(s), lockstep
+        key = schedule.signature(s), lockstep
         if key not in known:
             step = schedule.step(s)
             known[key] = [
@@ -75,7 +75,7 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
         return known[key]
 
     phases = []
-    for _, group in groupby(range(schedule.nsteps), key=schedule.phase):
+    for _, group in groupby(range(schedule.nsteps), key=schedule.sync_phase):
         steps = list(group)
         table = [costs(s, len(steps) == 1) for s in steps]
         runs = [[c for c in run if c.hops] for run in zip(*table, strict=True)]
@@ -95,7 +95,7 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
     return tuple(phases)
 
 
-def seconds(phases: Sequence[Phase], machine: Machine, nbytes: int) -> float:
+def seconds(phases: Sequence[Phase], machine: CostModel, nbytes: int) -> float:
     """The time of a vector of some bytes on each rank."""
     step, hop = machine.latency(0), machine.latency(1) - machine.latency(0)
     byte = nbytes / machine.bandwidth
@@ -111,7 +111,7 @@ def _cost(schedule: Schedule, step: Step) -> _Cost:
     loads, hops = [np.zeros((2, d)) for d in torus.dims], 0
     for line in step.line:
         unit = schedule.unit(line.part)
-        others = np.prod([h.max() for j, h in enumerate(line.held) if j != line.dim])
+        others = np.prod([h.max() for j, h in enumerate(line.pending) if j != line.dim])
         weight = line.sent * float(others) * (1 / schedule.nblocks if unit is None else unit)
         farthest, load = _ring(torus, line.dim, line, weight)
         loads[line.dim] += load

@@ -4,7 +4,7 @@ A table holds, for every torus that was tuned, some sizes and some candidates: a
 options and its seconds at each size, measured or simulated. Between two sizes a candidate's time
 is taken to be linear, above the last one in proportion to the size, below the first one constant,
 so that a table answers for every size and names the runner-up as well. `tables/schema.json` is the
-format; `Table.read` checks it, and trusts no file.
+format; `SelectionTable.read` checks it, and trusts no file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 VERSION = 1
-MOST_BYTES = 2**24  # of a file
+MAX_BYTES = 2**24  # of a file
 SHIPPED = "paper"
 
 Options = tuple[tuple[str, Any], ...]
@@ -73,21 +73,21 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Table:
+class SelectionTable:
     """Entries by the name of their torus, such as ``torus:8x8``, and how they were made."""
 
     made: Mapping[str, str]
     entries: Mapping[str, Entry]
 
     @classmethod
-    def read(cls, text: str) -> Table:
+    def read(cls, text: str) -> SelectionTable:
         """The table in a JSON text.
 
         Raises:
             ValueError: what is wrong with it, in one line.
         """
-        if len(text) > MOST_BYTES:
-            raise ValueError(f"a selection table has at most {MOST_BYTES} bytes")
+        if len(text) > MAX_BYTES:
+            raise ValueError(f"a selection table has at most {MAX_BYTES} bytes")
         try:
             data = json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique)
         except RecursionError:
@@ -124,9 +124,11 @@ class Table:
 
 
 @cache
-def shipped() -> Table:
+def shipped() -> SelectionTable:
     """The table that comes with the library: the Swing paper's network."""
-    return Table.read((resources.files("swing.select") / "tables" / f"{SHIPPED}.json").read_text())
+    return SelectionTable.read(
+        (resources.files("swing.select") / "tables" / f"{SHIPPED}.json").read_text()
+    )
 
 
 def _entry(name: str, data: Any) -> Entry:

@@ -330,7 +330,7 @@ def _prove_by_sets(schedule: Schedule, lo: int, hi: int) -> bool:
                 for i in np.flatnonzero(both.any(axis=1))[:1]:
                     raise fault(f"receives {contributor(both[i])} a second time", s, cells[i])
                 sets[cells] |= given[rows]
-            sums = _fold(sums, trees, lowest, target, terms, first, p)
+            sums = _reduce_in_order(sums, trees, lowest, target, terms, first, p)
 
     ends = _ends(schedule, lo, hi)
     wrong = (held[ends] != full).any(axis=2)
@@ -358,7 +358,7 @@ def _one_by_one(target: Array) -> Iterator[Array]:
         rest = np.delete(rest, first)
 
 
-def _fold(
+def _reduce_in_order(
     sums: Array, trees: Array, lowest: Array, target: Array, terms: Array, first: Array, p: int
 ) -> Array:
     """Reduce what every cell receives in a step into its tree; the table of sums with the new ones.

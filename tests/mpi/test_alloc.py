@@ -10,9 +10,9 @@ from mpi4py import MPI
 
 import swing
 from swing.executor import dispatch
-from swing.executor.plan.plan import shared
+from swing.executor.plan import shared
 from swing.executor.session import argument_check
-from swing.executor.session.call_cache import table
+from swing.executor.session.call_cache import known_calls
 from swing.executor.session.context import Context
 from tests.mpi.world import RANK, SIZE, mixed, same_bytes
 
@@ -21,7 +21,7 @@ COUNTS = [1, SIZE - 1, 1000, 70_001]
 
 @pytest.fixture(autouse=True)
 def always(monkeypatch):
-    monkeypatch.setattr("swing.executor.session.context.LEAST", 0)
+    monkeypatch.setattr("swing.executor.session.context.MIN_PIECE", 0)
 
 
 @pytest.mark.parametrize("engine", ["plain", "compiled"])
@@ -71,7 +71,7 @@ def test_what_can_not_be_reduced_there_goes_as_usual(comm):
 
 
 def test_small_vectors_go_by_message(comm, monkeypatch):
-    monkeypatch.setattr("swing.executor.session.context.LEAST", shared.LEAST)
+    monkeypatch.setattr("swing.executor.session.context.MIN_PIECE", shared.MIN_PIECE)
     send = swing.alloc(comm, 5)
     for _ in range(3):
         send[:] = 1
@@ -95,7 +95,7 @@ def test_what_is_known_of_memory_ends_where_a_window_begins(comm):
     assert context.shared.cache_info().currsize
     swing.alloc(comm, 300)
     assert not context.shared.cache_info().currsize
-    assert table.find(comm, send, None, None, ("auto", None, True, ())) is None
+    assert known_calls.find(comm, send, None, None, ("auto", None, True, ())) is None
 
 
 def test_memory_that_is_still_in_use_outlives_its_communicator(comm):

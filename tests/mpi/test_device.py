@@ -19,7 +19,7 @@ from tests.mpi.world import RANK, SIZE, choices, mixed, tori
 @pytest.fixture(autouse=True)
 def cupy(monkeypatch):
     for module in (device, context):
-        monkeypatch.setattr(module, "PART", 256)
+        monkeypatch.setattr(module, "STAGED_BYTES", 256)
     return install(monkeypatch)
 
 

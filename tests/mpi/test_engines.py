@@ -118,7 +118,7 @@ def test_what_has_no_compiled_loop_is_refused_or_left_to_the_plain_engine(comm, 
 def found(comm, *args):
     """Whether the table knows a call."""
     sendbuf, recvbuf, op = (*args, None, None)[:3]
-    return call_cache.table.look(comm, sendbuf, recvbuf, op, "auto", None, True) == 0
+    return call_cache.known_calls.look(comm, sendbuf, recvbuf, op, "auto", None, True) == 0
 
 
 def test_a_call_that_differs_from_all_earlier_ones_is_looked_at(comm):
@@ -159,7 +159,7 @@ def test_the_table_knows_no_communicator_that_is_gone(comm):
         mine.Free()
         assert gone
         assert not any(
-            entry.context.comm == MPI.COMM_NULL for entry in call_cache.table._kept.values()
+            entry.context.comm == MPI.COMM_NULL for entry in call_cache.known_calls._kept.values()
         )
 
 

@@ -107,12 +107,12 @@ def test_pairs(comm, datatype, dtype):
     ops = list(zip([MPI.MINLOC, MPI.MAXLOC], expected, strict=True))
     for op, result in ops:
         comm.Allreduce([mine, datatype], [result, datatype], op)
-    for choice, (op, wanted), sendbuf in itertools.product(
+    for choice, (op, spec), sendbuf in itertools.product(
         choices(tori()[0]), ops, ([mine, 37, datatype], MPI.IN_PLACE)
     ):
         result = mine.copy()
         allreduce(comm, sendbuf, [result, datatype], op, **choice)
-        assert (result == wanted).all(), choice
+        assert (result == spec).all(), choice
         assert (mine == kept).all(), choice
 
 

@@ -23,7 +23,7 @@ from swing.executor.engines import abi_layout as word
 from swing.executor.engines.plain import Memory, Message, abandon, undelivered
 from swing.executor.engines.ufunc_loops import loop_of
 from swing.executor.mpi_abi import library
-from swing.executor.plan.instruction import Do
+from swing.executor.plan.instruction import Opcode
 from swing.executor.plan.plan import Plan
 
 _MOVE = ctypes.cast(ctypes.memmove, ctypes.c_void_p).value or 0
@@ -48,13 +48,13 @@ def why_plain(dtype: np.dtype[Any], reduce: Reduction) -> str:
     Raises:
         ValueError: SWING_ENGINE is neither, or it is "compiled" and that can not be.
     """
-    wanted = os.environ.get("SWING_ENGINE", "")
-    if wanted not in ("", "plain", "compiled"):
-        raise ValueError(f"SWING_ENGINE is {wanted!r}: set it to plain or compiled, or not at all")
-    if wanted == "plain":
+    spec = os.environ.get("SWING_ENGINE", "")
+    if spec not in ("", "plain", "compiled"):
+        raise ValueError(f"SWING_ENGINE is {spec!r}: set it to plain or compiled, or not at all")
+    if spec == "plain":
         return "SWING_ENGINE says so"
     reason = _why_not(dtype, reduce)
-    if reason and wanted:
+    if reason and spec:
         raise ValueError(f"SWING_ENGINE=compiled, but {reason}: unset SWING_ENGINE")
     return reason
 
@@ -94,7 +94,7 @@ class Compiled:
         self._code = plan.code.copy()
         bytes_ = self._code[:, 6::2]  # where elements are
         bytes_ *= dtype.itemsize
-        self._code[self._code[:, 0] != Do.WAIT, 4] *= dtype.itemsize
+        self._code[self._code[:, 0] != Opcode.WAIT, 4] *= dtype.itemsize
         self._work = np.full(8, dtype.itemsize)
         kind = np.int32 if found.handle == 4 else np.int64
         self._requests = np.full(plan.slots, _handle(MPI.REQUEST_NULL), kind)
@@ -142,15 +142,15 @@ class Compiled:
         """Leave no request behind, and raise what went wrong."""
         row = int(self._state[word.FAILED]) // self._code.strides[0]
         do, step, _, slot, length = self._code[row, :5].tolist()
-        if do == Do.SWAP:
+        if do == Opcode.SENDRECV:
             blamed = self._code[row + 1 : row + 2]
-        elif do == Do.WAIT:
+        elif do == Opcode.WAIT:
             before = self._code[:row]
-            some = (before[:, 1] == step) & (before[:, 0] == Do.IRECV)
+            some = (before[:, 1] == step) & (before[:, 0] == Opcode.IRECV)
             some &= (before[:, 3] >= slot) & (before[:, 3] < slot + length)
             blamed = before[some][-length:]
         else:
-            blamed = self._code[row : row + (do == Do.IRECV)]
+            blamed = self._code[row : row + (do == Opcode.IRECV)]
         self._abandon(row)
         nothing = np.empty(0, np.uint8)
         recvs = [Message((nothing, n, MPI.BYTE), peer) for _, _, peer, _, n, *_ in blamed.tolist()]
@@ -158,13 +158,13 @@ class Compiled:
 
     def _abandon(self, row: int) -> None:
         """Leave no request behind, after an error in some row."""
-        under_way: dict[int, list[MPI.Request]] = {Do.IRECV: [], Do.ISEND: []}
+        under_way: dict[int, list[MPI.Request]] = {Opcode.IRECV: [], Opcode.ISEND: []}
         last = {
             slot: do for do, _, _, slot, *_ in self._code[: row + 1].tolist() if do in under_way
         }
         for slot, do in last.items():
             under_way[do].append(MPI.Request.fromhandle(int(self._requests[slot])))
-        abandon([*under_way[Do.IRECV], *under_way[Do.ISEND]], len(under_way[Do.IRECV]))
+        abandon([*under_way[Opcode.IRECV], *under_way[Opcode.ISEND]], len(under_way[Opcode.IRECV]))
         self._requests[:] = _handle(MPI.REQUEST_NULL)
 
 

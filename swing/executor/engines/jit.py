@@ -56,12 +56,12 @@ from swing.executor.engines.abi_layout import (
     WAITALL,
     WORK,
 )
-from swing.executor.plan.instruction import Do
+from swing.executor.plan.instruction import Opcode
 
-MOST = 2**30  # elements that MPI reduces in one call
+MAX_REDUCED = 2**30  # elements that MPI reduces in one call
 HEAD = object.__basicsize__  # bytes in front of an object's own
 DO_ISEND, DO_IRECV, DO_SWAP, DO_WAIT, DO_COPY = map(
-    int, (Do.ISEND, Do.IRECV, Do.SWAP, Do.WAIT, Do.COPY)
+    int, (Opcode.ISEND, Opcode.IRECV, Opcode.SENDRECV, Opcode.WAIT, Opcode.COPY)
 )
 
 # To a type checker it would be a function of Python, with its typing context.
@@ -167,8 +167,8 @@ def reduce(state: int, left: int, right: int, out: int, row: int, like: Any) -> 
     size, error = load(work + 32), int32(0)
     datatype = cast(load(state + 8 * DATATYPE), like)
     operation = cast(load(state + 8 * OPERATION), like)
-    for at in range(0, nbytes, MOST * size):  # a count is an int
-        count = min(nbytes - at, MOST * size) // size
+    for at in range(0, nbytes, MAX_REDUCED * size):  # a count is an int
+        count = min(nbytes - at, MAX_REDUCED * size) // size
         if not error:
             error = call(local, (left + at, target + at, int32(count), datatype, operation))
     if out != target:

@@ -16,7 +16,7 @@ from swing.executor.buffers.reductions import Reduction
 from swing.executor.gpu.device import Copies
 from swing.executor.gpu.gpu_aware import Direct
 from swing.executor.gpu.nccl import Nccl
-from swing.executor.plan.instruction import Do, Instruction, Place
+from swing.executor.plan.instruction import Instruction, Opcode, Place
 from swing.executor.plan.plan import Plan
 
 Memory: TypeAlias = Sequence[np.ndarray]
@@ -25,7 +25,7 @@ Memory: TypeAlias = Sequence[np.ndarray]
 Program: TypeAlias = list[Callable[[], Any]]
 """Functions to be called one after the other."""
 
-MOST = 32
+MAX_PENDING = 32
 """Vectors that one kernel reduces; it takes no more than 4 KiB of arguments."""
 
 _TAG = 0  # messages between two ranks never overtake each other: their order tells them apart
@@ -164,9 +164,9 @@ def _actions(
     rows, by_mpi = deque(plan), isinstance(traffic, _Traffic)
     while rows:
         i = rows.popleft()
-        if direct is not None and by_mpi and i.do in (Do.ISEND, Do.IRECV, Do.SWAP):
+        if direct is not None and by_mpi and i.do in (Opcode.ISEND, Opcode.IRECV, Opcode.SENDRECV):
             yield False, direct.ready
-        if i.do == Do.SWAP:
+        if i.do == Opcode.SENDRECV:
             recv = rows.popleft()
             if swap and isinstance(traffic, _Traffic):
                 yield False, traffic.swap(i.step, message(recv), message(i))
@@ -174,21 +174,21 @@ def _actions(
                 yield False, partial(traffic.irecv, i.step, 0, message(recv))
                 yield False, partial(traffic.isend, i.step, 1, message(i))
                 yield by_mpi, partial(traffic.take, i.step, range(2))
-        elif i.do == Do.IRECV:
+        elif i.do == Opcode.IRECV:
             yield False, partial(traffic.irecv, i.step, i.slot, message(i))
-        elif i.do == Do.ISEND:
+        elif i.do == Opcode.ISEND:
             yield False, partial(traffic.isend, i.step, i.slot, message(i))
-        elif i.do == Do.WAIT:
+        elif i.do == Opcode.WAIT:
             yield by_mpi, partial(traffic.take, i.step, range(i.slot, i.slot + i.length))
-        elif i.do == Do.COPY:
+        elif i.do == Opcode.COPY:
             yield False, partial(copy, at(i.out, i.length), at(i.a, i.length))
-        elif i.do in (Do.FETCH, Do.PUT):
+        elif i.do in (Opcode.COPY_TO_HOST, Opcode.COPY_TO_DEVICE):
             assert isinstance(copies, Copies)
-            move = copies.fetch if i.do == Do.FETCH else copies.put
+            move = copies.fetch if i.do == Opcode.COPY_TO_HOST else copies.put
             yield False, partial(move, at(i.a, i.length))
         else:
             operands = [i.a, i.b]
-            while chains and rows and len(operands) < MOST and _goes_on(i, rows[0]):
+            while chains and rows and len(operands) < MAX_PENDING and _goes_on(i, rows[0]):
                 i = rows.popleft()
                 operands.append(i.b)
             *values, out = (at(place, i.length) for place in (*operands, i.out))

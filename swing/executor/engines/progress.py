@@ -143,7 +143,7 @@ def advance() -> None:
 _lock = threading.Lock()
 _under_way: list[Operation] = []
 _last = 0.0  # when somebody last tested
-_wanted = threading.Event()
+_spec = threading.Event()
 _helper: list[threading.Thread] = []
 
 
@@ -160,13 +160,13 @@ def _call_helper() -> None:
     if not _helper and MPI.Query_thread() == MPI.THREAD_MULTIPLE:
         _helper.append(threading.Thread(target=_help, name="swing", daemon=True))
         _helper[0].start()
-    _wanted.set()
+    _spec.set()
 
 
 def _help() -> Any:
     while True:
-        _wanted.wait()
-        _wanted.clear()
+        _spec.wait()
+        _spec.clear()
         while _under_way:
             time.sleep(PATIENCE)
             if time.monotonic() - _last > PATIENCE:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 STAGING = "through pinned host memory, in parts and in order with CuPy's current stream"
-PART = 2**22
+STAGED_BYTES = 2**22
 """Bytes of a part: copying it takes long beside what it takes to begin."""
 
 _NO_CUPY = 'GPU arrays need CuPy: pip install "torus-swing[cuda12]"'
@@ -161,15 +161,17 @@ class Copies:
 
         self._stream = cupy.cuda.get_current_stream()
         there, here = self._from
-        for start in range(0, len(there), PART):
-            some = slice(start, start + PART)
+        for start in range(0, len(there), STAGED_BYTES):
+            some = slice(start, start + STAGED_BYTES)
             there[some].get(out=here[some], stream=self._stream, blocking=False)
             self._came.append(self._stream.record())
 
     def fetch(self, part: np.ndarray) -> None:
         """Wait until a part of the source's stand-in is there; at once if it is no stand-in."""
         start = part.ctypes.data - self._from[1].ctypes.data
-        for event in self._came[max(start, 0) // PART : -(-(start + part.nbytes) // PART)]:
+        for event in self._came[
+            max(start, 0) // STAGED_BYTES : -(-(start + part.nbytes) // STAGED_BYTES)
+        ]:
             event.synchronize()
 
     def put(self, part: np.ndarray) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from swing.executor.plan.instruction import RECV, SCRATCH, SEND, Do, Instruction, Place
+from swing.executor.plan.instruction import RECV, SCRATCH, SEND, Instruction, Opcode, Place
 
 
 def stage(plan: Iterable[Instruction], part: int, in_place: bool) -> list[Instruction]:
@@ -34,9 +34,9 @@ def stage(plan: Iterable[Instruction], part: int, in_place: bool) -> list[Instru
                     for k in _parts(place, i.length, part):
                         first.setdefault(k, g)
             done = [i]
-            if i.do == Do.IRECV and len(group) == 1:
+            if i.do == Opcode.IRECV and len(group) == 1:
                 under_way[i.slot], done = i, []
-            elif i.do == Do.WAIT:
+            elif i.do == Opcode.WAIT:
                 slots = range(i.slot, i.slot + i.length)
                 done = [under_way.pop(slot) for slot in slots if slot in under_way]
             for each in done:
@@ -47,29 +47,33 @@ def stage(plan: Iterable[Instruction], part: int, in_place: bool) -> list[Instru
     copies = []
     for g, group in enumerate(groups):
         copies += [
-            Instruction(Do.FETCH, 0, length=part, a=Place(SEND, k * part)) for k in fetched[g]
+            Instruction(Opcode.COPY_TO_HOST, 0, length=part, a=Place(SEND, k * part))
+            for k in fetched[g]
         ]
         copies += group
-        copies += [Instruction(Do.PUT, 0, length=part, a=Place(RECV, k * part)) for k in put[g]]
+        copies += [
+            Instruction(Opcode.COPY_TO_DEVICE, 0, length=part, a=Place(RECV, k * part))
+            for k in put[g]
+        ]
     return copies
 
 
 def _groups(plan: Iterable[Instruction]) -> Iterator[list[Instruction]]:
-    """Instructions that can not be taken apart: SWAP goes with the IRECV that follows it."""
+    """Instructions that can not be taken apart: SENDRECV goes with the IRECV that follows it."""
     rows = iter(plan)
     for i in rows:
-        yield [i, next(rows)] if i.do == Do.SWAP else [i]
+        yield [i, next(rows)] if i.do == Opcode.SENDRECV else [i]
 
 
 def _memory(i: Instruction) -> tuple[Sequence[Place], Sequence[Place]]:
     """What an instruction reads and what it writes."""
-    if i.do in (Do.ISEND, Do.SWAP):
+    if i.do in (Opcode.ISEND, Opcode.SENDRECV):
         return [i.a], []
-    if i.do == Do.IRECV:
+    if i.do == Opcode.IRECV:
         return [], [i.a]
-    if i.do == Do.WAIT:
+    if i.do == Opcode.WAIT:
         return [], []
-    return [i.a] if i.do == Do.COPY else [i.a, i.b], [i.out]
+    return [i.a] if i.do == Opcode.COPY else [i.a, i.b], [i.out]
 
 
 def _parts(place: Place, length: int, part: int) -> range:

@@ -48,7 +48,7 @@ class Cells(NamedTuple):
         return cls(row[kept], block[kept], offset[kept], total[last] - total[first], kept)
 
 
-class Runs(NamedTuple):
+class Extents(NamedTuple):
     """Elements of the vector in a row.
 
     Args:
@@ -62,7 +62,7 @@ class Runs(NamedTuple):
     length: Array
 
 
-def runs(block: Array, ends: Array, *alike: Array | Flags) -> Runs:
+def extents(block: Array, ends: Array, *alike: Array | Flags) -> Extents:
     """Cells that lie in a row and agree in some columns, together."""
     start, stop = ends[block], ends[block + 1]
     cut = start[1:] != stop[:-1]
@@ -70,7 +70,7 @@ def runs(block: Array, ends: Array, *alike: Array | Flags) -> Runs:
         cut |= column[1:] != column[:-1]
     first = np.flatnonzero(np.append(True, cut))[: len(block)]
     last = np.append(first[1:], len(block))[: len(first)] - 1
-    return Runs(first, start[first], stop[last] - start[first])
+    return Extents(first, start[first], stop[last] - start[first])
 
 
 class Pieces(NamedTuple):

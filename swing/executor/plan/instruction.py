@@ -8,13 +8,13 @@ from typing import NamedTuple
 SEND, RECV, SCRATCH = range(3)
 
 
-class Do(IntEnum):
+class Opcode(IntEnum):
     """What an instruction does.
 
     ========  =================================================================================
     ISEND     begin to send ``length`` elements of ``a`` to ``peer``; ``slot`` names the request
     IRECV     begin to receive ``length`` elements into ``a`` from ``peer``; as above
-    SWAP      send as in ISEND and receive as in the IRECV that follows it, and wait for both
+    SENDRECV      send as in ISEND and receive as in the IRECV that follows it, and wait for both
     WAIT      wait for ``length`` requests, from ``slot`` on
     COPY      out = a
     REDUCE    out = a ⊕ b; out may be either of them
@@ -23,7 +23,7 @@ class Do(IntEnum):
     ========  =================================================================================
     """
 
-    ISEND, IRECV, SWAP, WAIT, COPY, REDUCE, FETCH, PUT = range(8)
+    ISEND, IRECV, SENDRECV, WAIT, COPY, REDUCE, COPY_TO_HOST, COPY_TO_DEVICE = range(8)
 
 
 class Place(NamedTuple):
@@ -37,7 +37,7 @@ NOWHERE = Place(0, 0)
 
 
 class Instruction(NamedTuple):
-    """One row of a plan: see `Do`."""
+    """One row of a plan: see `Opcode`."""
 
     do: int
     step: int

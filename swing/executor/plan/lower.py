@@ -1,7 +1,7 @@
 """Draft: the instructions of one rank, worked out for all steps and messages at once.
 
-Each kind of instruction is a table; `Draft.code` puts the rows of all of them in order. In a step
-the first piece of each message is begun; then the next one is, and the one before finished:
+Each kind of instruction is a table; `Lowering.code` puts the rows of all of them in order. In a
+step the first piece of each message is begun; then the next one is, and the one before finished:
 
     pack k, begin k, wait for k - 1, reduce k - 1, pack k + 1, …
 """
@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from swing.executor.plan.extents import Cells, Flags, Pieces, cut, repeated, runs
-from swing.executor.plan.instruction import RECV, SCRATCH, SEND, Do
-from swing.executor.plan.order import View
+from swing.executor.plan.extents import Cells, Flags, Pieces, cut, extents, repeated
+from swing.executor.plan.instruction import RECV, SCRATCH, SEND, Opcode
+from swing.executor.plan.order import RankOrder
 from swing.torus import Array
 
 WHOLE = 2**61
@@ -56,7 +56,7 @@ class Flows(NamedTuple):
         return Places(self.buffer[flow], self.at[flow] + offset % self.ring[flow])
 
 
-class Draft:
+class Lowering:
     """What a rank does for a vector of ``count`` elements; for the arguments see `compile_plan`.
 
     All that is received comes first in the columns of messages, then all that is sent.
@@ -66,21 +66,21 @@ class Draft:
         slots: requests that are under way at the same time, at most.
     """
 
-    def __init__(self, view: View, count: int, in_place: bool, piece: int) -> None:
-        recvs, sends = view.own.recvs, view.own.sends
-        self._view, self._piece, self._nsteps = view, piece, view.schedule.nsteps
-        self._ends = view.schedule.ends(count)
+    def __init__(self, order: RankOrder, count: int, in_place: bool, piece: int) -> None:
+        recvs, sends = order.messages.recvs, order.messages.sends
+        self._order, self._piece, self._nsteps = order, piece, order.schedule.nsteps
+        self._ends = order.schedule.ends(count)
         self._into, self._out = (Cells.of(each.blocks, self._ends) for each in (recvs, sends))
         self._step = np.concatenate([recvs.step, sends.step])
         self._length = np.concatenate([self._into.length, self._out.length])
         self._apart = self._are_pieces_apart()
         # A block is in the send buffer until it is received for the first time.
-        self._first = np.full(view.schedule.nblocks, -1 if in_place else self._nsteps)
+        self._first = np.full(order.schedule.nblocks, -1 if in_place else self._nsteps)
         if not in_place:
             self._first[self._into.block[::-1]] = recvs.step[self._into.row][::-1]
         self._fresh = self._first[self._out.block] >= sends.step[self._out.row]
-        self._sent = runs(self._out.block, self._ends, self._out.row, self._fresh)
-        self._received = runs(self._into.block, self._ends, self._into.row)
+        self._sent = extents(self._out.block, self._ends, self._out.row, self._fresh)
+        self._received = extents(self._into.block, self._ends, self._into.row)
         self._flows = self._find_flows()
         self._code: list[tuple[Array, Array]] = []
         self._transfer()
@@ -97,7 +97,7 @@ class Draft:
 
     def _emit(
         self,
-        do: Do | Array,
+        do: Opcode | Array,
         step: Array,
         turn: Array,
         length: Array,
@@ -158,7 +158,7 @@ class Draft:
         return apart
 
     def _find_flows(self) -> Flows:
-        recvs, sends = self._view.own.recvs, self._view.own.sends
+        recvs, sends = self._order.messages.recvs, self._order.messages.sends
         nrecvs = len(recvs.step)
         nruns = [
             np.bincount(cells.row[found.cell], minlength=len(cells.length))
@@ -221,8 +221,8 @@ class Draft:
         slot = k % ahead[step] * nflows[step]
         swap = (self._pieces_of_step == 1) & (nflows == 2) & (nsends == 1)
         is_send = flow >= nrecvs
-        do = np.where(is_send, np.where(swap[step], Do.SWAP, Do.ISEND), Do.IRECV)
-        peers = np.concatenate([self._view.own.recvs.peer, self._view.own.sends.peer])
+        do = np.where(is_send, np.where(swap[step], Opcode.SENDRECV, Opcode.ISEND), Opcode.IRECV)
+        peers = np.concatenate([self._order.messages.recvs.peer, self._order.messages.sends.peer])
         self._emit(
             do,
             step,
@@ -234,7 +234,7 @@ class Draft:
         )
         waits = first[~swap[step[first]]]
         self._emit(
-            Do.WAIT,
+            Opcode.WAIT,
             step[waits],
             self._done(step[waits], k[waits]),
             count[~swap[step[first]]],
@@ -246,7 +246,7 @@ class Draft:
 
     def _pack_and_unpack(self) -> None:
         """Copy what is sent, and what has been received, through the scratch buffer."""
-        recvs, sends = self._view.own.recvs, self._view.own.sends
+        recvs, sends = self._order.messages.recvs, self._order.messages.sends
         nrecvs = len(recvs.step)
         some = self._through[nrecvs:][self._out.row[self._sent.cell]]
         cell, start, length = (column[some] for column in self._sent)
@@ -254,7 +254,7 @@ class Draft:
         i, k, at, size = self._cut(sends.step[row], offset, length)
         home = Places(np.where(self._fresh[cell][i], SEND, RECV), (start - offset)[i] + at)
         there = self._flows.place(row[i] + nrecvs, at)
-        self._emit(Do.COPY, sends.step[row][i], 4 * k, size, home, out=there)
+        self._emit(Opcode.COPY, sends.step[row][i], 4 * k, size, home, out=there)
 
         some = (self._through[:nrecvs] & ~recvs.reduce)[self._into.row[self._received.cell]]
         cell, start, length = (column[some] for column in self._received)
@@ -263,18 +263,18 @@ class Draft:
         home = Places(np.full(len(i), RECV), (start - offset)[i] + at)
         step = recvs.step[row][i]
         there = self._flows.place(row[i], at)
-        self._emit(Do.COPY, step, self._done(step, k) + 1, size, there, out=home)
+        self._emit(Opcode.COPY, step, self._done(step, k) + 1, size, there, out=home)
 
     def _reduce(self) -> None:
         """Add up each block's own value and what was received, in the order of their leaders."""
-        recvs = self._view.own.recvs
+        recvs = self._order.messages.recvs
         some = recvs.reduce[self._into.row]
         if not some.any():
             return
         row, block, offset = (
             c[some] for c in (self._into.row, self._into.block, self._into.offset)
         )
-        mine, theirs = (c[self._into.kept][some] for c in self._view.leaders)
+        mine, theirs = (c[self._into.kept][some] for c in self._order.keys)
         width, own = len(self._ends), -1
         keys, first, group = np.unique(
             recvs.step[row] * width + block, return_index=True, return_inverse=True
@@ -292,7 +292,7 @@ class Draft:
         table[group[order], nth] = who[order]
         offsets[group[order], nth] = where[order]
         fresh = self._first[block] >= step
-        cell, start, length = runs(block, self._ends, step, fresh, *table.T)
+        cell, start, length = extents(block, self._ends, step, fresh, *table.T)
         step, fresh, table, offsets, count = (c[cell] for c in (step, fresh, table, offsets, count))
         begin = np.where(table[:, 0] == own, offsets[:, 1], offsets[:, 0])
         i, k, at, size = self._cut(step, begin, length)
@@ -313,13 +313,13 @@ class Draft:
         for q in range(1, table.shape[1]):
             to, rows = home.where(own_at <= q, sum_), count > q
             operands = sum_.take(rows), operand(q).take(rows), to.take(rows)
-            self._emit(Do.REDUCE, step[rows], turn[rows], size[rows], *operands)
+            self._emit(Opcode.REDUCE, step[rows], turn[rows], size[rows], *operands)
             sum_ = to
 
     def _copy_the_rest(self) -> None:
         """What no message has brought is the result as it is."""
         block = np.flatnonzero((self._first == self._nsteps) & (np.diff(self._ends) > 0))
-        _, start, length = runs(block, self._ends)
+        _, start, length = extents(block, self._ends)
         step = np.full(len(start), self._nsteps)
         a, out = (Places(np.full(len(start), buffer), start) for buffer in (SEND, RECV))
-        self._emit(Do.COPY, step, np.zeros_like(step), length, a, out=out)
+        self._emit(Opcode.COPY, step, np.zeros_like(step), length, a, out=out)

@@ -15,19 +15,19 @@ from typing import NamedTuple
 import numpy as np
 
 from swing.schedules.blocks import BlockRange, Blocks
-from swing.schedules.rank import Own, Steps, own
+from swing.schedules.rank import RankMessages, Steps, rank_messages
 from swing.schedules.schedule import Schedule
 from swing.torus import Array
 
 
-class Leaders(NamedTuple):
+class ReductionKeys(NamedTuple):
     """Of every block of every message received: the receiver's leader, and the sender's."""
 
     mine: Array
     theirs: Array
 
 
-class View(NamedTuple):
+class RankOrder(NamedTuple):
     """One rank's messages, and the order in which it reduces what it receives.
 
     Args:
@@ -37,38 +37,38 @@ class View(NamedTuple):
     """
 
     schedule: Schedule
-    own: Own
-    leaders: Leaders
+    messages: RankMessages
+    keys: ReductionKeys
 
 
-def view(schedule: Schedule, rank: int) -> View:
+def rank_order(schedule: Schedule, rank: int) -> RankOrder:
     """What a rank sees of an allreduce."""
-    seen = own(schedule, rank)
+    seen = rank_messages(schedule, rank)
     if schedule.owner is None and not isinstance(schedule.step, Steps):
-        return View(schedule, seen, _lowest(schedule, rank))
+        return RankOrder(schedule, seen, _lowest(schedule, rank))
     # Each block is added up on one rank, in an order that is always the same; or they know it.
     count = seen.recvs.blocks.count
-    return View(
+    return RankOrder(
         schedule,
         seen,
-        Leaders(np.repeat(seen.recvs.mine, count), np.repeat(seen.recvs.theirs, count)),
+        ReductionKeys(np.repeat(seen.recvs.mine, count), np.repeat(seen.recvs.theirs, count)),
     )
 
 
-def _lowest(schedule: Schedule, rank: int) -> Leaders:
+def _lowest(schedule: Schedule, rank: int) -> ReductionKeys:
     """The lowest ranks: the whole schedule is run through."""
     lowest = np.repeat(schedule.torus.ranks[:, None], schedule.nblocks, axis=1)
-    found = [Leaders(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    found = [ReductionKeys(np.zeros(0, np.int64), np.zeros(0, np.int64))]
     for step in schedule:
         row, block = members(step.blocks)
         theirs, dst = lowest[step.src[row], block], step.dst[row]
         here = dst == rank
-        found.append(Leaders(lowest[rank, block[here]], theirs[here]))
+        found.append(ReductionKeys(lowest[rank, block[here]], theirs[here]))
         added = step.reduces[row]
         copied = ~added
         lowest[dst[copied], block[copied]] = theirs[copied]
         np.minimum.at(lowest, (dst[added], block[added]), theirs[added])
-    return Leaders(*map(np.concatenate, zip(*found, strict=True)))
+    return ReductionKeys(*map(np.concatenate, zip(*found, strict=True)))
 
 
 def members(blocks: Blocks) -> tuple[Array, Array]:

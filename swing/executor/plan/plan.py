@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from swing.executor.plan.instruction import Instruction, Place
-from swing.executor.plan.lower import WHOLE, Draft
-from swing.executor.plan.order import View
+from swing.executor.plan.lower import WHOLE, Lowering
+from swing.executor.plan.order import RankOrder
 from swing.torus import Array
 
 
@@ -55,16 +55,16 @@ class Plan:
             yield Instruction(do, step, peer, slot, length, a, b, out)
 
 
-def compile_plan(view: View, count: int, in_place: bool, piece: int = WHOLE) -> Plan:
+def compile_plan(order: RankOrder, count: int, in_place: bool, piece: int = WHOLE) -> Plan:
     """The plan of one rank for a vector of ``count`` elements.
 
     Messages between the same two ranks match in the order in which they are begun.
 
     Args:
-        view: the rank's view of an allreduce schedule.
+        order: the rank's view of an allreduce schedule.
         count: elements of the vector; blocks, and so messages, can be empty: those are not sent.
         in_place: there is no send buffer, the vector is in the receive buffer already.
         piece: elements of a message that are sent at a time; the same on all ranks.
     """
-    draft = Draft(view, count, in_place, piece)
+    draft = Lowering(order, count, in_place, piece)
     return Plan(draft.code, count, draft.scratch, draft.slots)

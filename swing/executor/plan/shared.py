@@ -19,13 +19,13 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.executor.buffers.memory import borrow
-from swing.executor.plan.instruction import Do, Instruction, Place
+from swing.executor.plan.instruction import Instruction, Opcode, Place
 from swing.executor.plan.plan import Plan
 
 PIECE = 2**15
 """Bytes that are added up at a time: what all ranks have of it is in the cache together."""
 
-LEAST = 2**17
+MIN_PIECE = 2**17
 """Bytes of a vector from which on this has been measured to be faster than messages."""
 
 
@@ -120,12 +120,12 @@ def compile_shared(rank: int, ranks: int, count: int, piece: int) -> Plan:
         sum_ = Place(0, start)
         for q in range(1, ranks):
             out = home if q == ranks - 1 else scratch
-            code.append(Instruction(Do.REDUCE, 1, 0, 0, length, sum_, Place(q, start), out))
+            code.append(Instruction(Opcode.REDUCE, 1, 0, 0, length, sum_, Place(q, start), out))
             sum_ = out
         for q in range(ranks):
             if q != rank:
                 to = Place(ranks + q, start)
-                code.append(Instruction(Do.COPY, 1, 0, 0, length, home, out=to))
+                code.append(Instruction(Opcode.COPY, 1, 0, 0, length, home, out=to))
     return Plan.of([*code, *_meet(2, rank, ranks)], count, min(piece, count), 2)
 
 
@@ -133,8 +133,8 @@ def _meet(step: int, rank: int, ranks: int) -> Iterator[Instruction]:
     """Wait for all ranks: who has heard of 2ᵏ of them tells the 2ᵏ-th next one."""
     distance = 1
     while distance < ranks:
-        yield Instruction(Do.SWAP, step, (rank + distance) % ranks)
-        yield Instruction(Do.IRECV, step, (rank - distance) % ranks)
+        yield Instruction(Opcode.SENDRECV, step, (rank + distance) % ranks)
+        yield Instruction(Opcode.IRECV, step, (rank - distance) % ranks)
         distance *= 2
 
 

@@ -24,7 +24,7 @@ from mpi4py import MPI
 from swing.executor.buffers.specs import type_name
 from swing.executor.engines.plain import Deadline, abandon
 from swing.executor.session.context import Context
-from swing.executor.session.planner import Wanted
+from swing.executor.session.planner import AlgorithmSpec
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
@@ -62,7 +62,7 @@ def context(
     dtype: np.dtype[Any],
     datatype: MPI.Datatype | None,
     op: MPI.Op | None,
-    wanted: Wanted,
+    spec: AlgorithmSpec,
     deadline: Deadline | None = None,
     memory: str = "",
 ) -> Context:
@@ -75,7 +75,7 @@ def context(
     """
     if not ON:
         return Context.of(comm, deadline)
-    algorithm, torus, consistent, options = wanted
+    algorithm, torus, consistent, options = spec
     facts = {
         "call": call,
         "count": _short(counts),

@@ -24,11 +24,11 @@ from swing.executor.engines.compiled import Bound
 from swing.executor.engines.plain import Program
 from swing.executor.mpi_abi import library
 from swing.executor.plan.shared import Shared
-from swing.executor.session.planner import Wanted
+from swing.executor.session.planner import AlgorithmSpec
 
 SIZE = 256  # calls noted down; one more drives out the one that shares its place
 
-Door = Callable[..., int]
+LookupFunction = Callable[..., int]
 """``door(comm, sendbuf, recvbuf, op, algorithm, torus, consistent)``: MPI's error code, or MISS."""
 
 
@@ -55,7 +55,7 @@ class Call(NamedTuple):
         return self.sendbuf if self.recvbuf is None else self.recvbuf
 
 
-class Seen(NamedTuple):
+class ArraySignature(NamedTuple):
     """An array as it was when a call was found right; its contents and its shape may be new.
 
     Args:
@@ -69,7 +69,7 @@ class Seen(NamedTuple):
     size: int
 
     @classmethod
-    def of(cls, array: np.ndarray) -> Seen:
+    def of(cls, array: np.ndarray) -> ArraySignature:
         """An array as it is."""
         head = borrow(id(array) + _HEAD, _ARRAY, np.dtype(np.uint8)).data
         return cls(head, head.tobytes(), array.size)
@@ -83,8 +83,8 @@ class Entry(NamedTuple):
 
     context: Any
     program: Any
-    result: Seen
-    source: Seen | None
+    result: ArraySignature
+    source: ArraySignature | None
     kept: object
 
 
@@ -104,7 +104,7 @@ _ARRAYS = np.ndarray, Shared
 _HEAD, _ARRAY = object.__basicsize__, 52  # bytes in front of an array's own, and of these
 
 
-class Table:
+class CallCache:
     """The calls that were noted down.
 
     Attributes:
@@ -116,18 +116,18 @@ class Table:
         self._rows = self._words[HEADER:].reshape(SIZE, ROW)
         self._kept: dict[int, Entry] = {}
         self._bound: dict[Hashable, Entry] = {}
-        self.look: Door | None = None
+        self.look: LookupFunction | None = None
         self._lock = RLock()  # of those who write
 
     def find(
-        self, comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, wanted: Wanted
+        self, comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, spec: AlgorithmSpec
     ) -> Entry | None:
         """What carries out a call on the same arrays as before.
 
         Whatever is right or wrong with such a call follows from what is compared here, so one that
         has been found right need not be looked at again.
         """
-        algorithm, torus, consistent, options = wanted
+        algorithm, torus, consistent, options = spec
         names = id(comm), id(sendbuf), id(recvbuf), id(op), id(algorithm), id(torus), consistent
         try:
             entry = self._bound.get((names, options))
@@ -151,7 +151,7 @@ class Table:
         arrays = [call.result] if call.in_place else [call.result, sendbuf]
         if not (_is_array_as_expected() and all(type(array) in _ARRAYS for array in arrays)):
             return
-        seen = Seen.of(call.result), None if call.in_place else Seen.of(sendbuf)
+        seen = ArraySignature.of(call.result), None if call.in_place else ArraySignature.of(sendbuf)
         names = id(comm), id(sendbuf), id(recvbuf), id(op), id(algorithm), id(torus), consistent
         dtypes = call.result.dtype, getattr(sendbuf, "dtype", None)
         kept = call._replace(sendbuf=None, recvbuf=None), dtypes
@@ -209,7 +209,7 @@ class Table:
         self.look = new(ctypes.byref(self._method), self._words, None)
 
 
-table = Table()
+known_calls = CallCache()
 """Of this process."""
 
 

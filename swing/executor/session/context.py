@@ -21,16 +21,16 @@ from swing.executor.buffers.reductions import Reduction
 from swing.executor.engines.compiled import Bound, Compiled, why_plain
 from swing.executor.engines.plain import Deadline, Program, bind, run
 from swing.executor.engines.progress import Operation, Rounds
-from swing.executor.gpu.device import PART, Copies, empty
+from swing.executor.gpu.device import STAGED_BYTES, Copies, empty
 from swing.executor.gpu.gpu_aware import Direct
 from swing.executor.gpu.ipc import IPC, open_window
 from swing.executor.gpu.nccl import NCCL, Nccl
 from swing.executor.gpu.staging import stage
 from swing.executor.plan.plan import Plan
-from swing.executor.plan.shared import LEAST, PIECE, Open, Window, compile_shared, find
-from swing.executor.session.call_cache import Entry, table
-from swing.executor.session.layouts import Blocks
-from swing.executor.session.planner import Planner, Wanted
+from swing.executor.plan.shared import MIN_PIECE, PIECE, Open, Window, compile_shared, find
+from swing.executor.session.call_cache import Entry, known_calls
+from swing.executor.session.layouts import BlockLayouts
+from swing.executor.session.planner import AlgorithmSpec, Planner
 
 _PROGRAMS = 64  # compiled; the least recently used one is dropped
 
@@ -42,7 +42,7 @@ class Context:
         self.comm = _duplicate(comm, deadline)
         self.comm.Set_errhandler(MPI.ERRORS_RETURN)
         self.planner = Planner(self.comm)
-        self.blocks = Blocks(self.planner, self.comm.rank)
+        self.blocks = BlockLayouts(self.planner, self.comm.rank)
         self._scratch = np.empty(0, np.uint8)
         self.compiled = lru_cache(_PROGRAMS)(self._compiled)
         self.shared = lru_cache(_PROGRAMS)(self._shared)
@@ -81,7 +81,7 @@ class Context:
 
     def program(
         self,
-        wanted: Wanted,
+        spec: AlgorithmSpec,
         send: np.ndarray,
         recv: np.ndarray,
         reduce: Reduction,
@@ -101,12 +101,12 @@ class Context:
         """
         count, dtype = len(recv), recv.dtype
         if shared and deadline is None:
-            found = self.in_window(wanted, send, recv, reduce)
+            found = self.in_window(spec, send, recv, reduce)
             if found is not None:
                 return found
         if isinstance(copies, Direct):
-            return self._on_gpu(wanted, send, recv, reduce, deadline, copies)
-        plan = self.planner.plan(wanted, count, dtype.itemsize, is_same(send, recv))
+            return self._on_gpu(spec, send, recv, reduce, deadline, copies)
+        plan = self.planner.plan(spec, count, dtype.itemsize, is_same(send, recv))
         scratch = self._room(plan.scratch * dtype.itemsize).view(dtype)
         if deadline is None and copies is None and not why_plain(dtype, reduce):
             compiled = self.compiled(plan, dtype, reduce)
@@ -115,14 +115,14 @@ class Context:
         memory = there, here, scratch
         if copies is None:
             return bind(plan, memory, reduce, self.comm, deadline)
-        staged = stage(plan, max(1, PART // dtype.itemsize), is_same(send, recv))
+        staged = stage(plan, max(1, STAGED_BYTES // dtype.itemsize), is_same(send, recv))
         return bind(staged, memory, reduce, self.comm, deadline, copies)
 
     def in_window(
-        self, wanted: Wanted, send: np.ndarray, recv: np.ndarray, reduce: Reduction
+        self, spec: AlgorithmSpec, send: np.ndarray, recv: np.ndarray, reduce: Reduction
     ) -> Program | None:
         """The program for vectors in memory that all ranks share; None if they are not to."""
-        if wanted[0] != "auto" or not isinstance(reduce, np.ufunc) or recv.nbytes < LEAST:
+        if spec[0] != "auto" or not isinstance(reduce, np.ufunc) or recv.nbytes < MIN_PIECE:
             return None
         at = MPI.Get_address(send), MPI.Get_address(recv)
         return self.shared(*at, len(recv), recv.dtype, reduce)
@@ -132,9 +132,9 @@ class Context:
         """Whether there is memory that all ranks have open."""
         return bool(self._windows)
 
-    def holds(self, wanted: Wanted, send: np.ndarray, recv: np.ndarray) -> bool:
+    def holds(self, spec: AlgorithmSpec, send: np.ndarray, recv: np.ndarray) -> bool:
         """Whether all ranks are to reduce where these vectors lie, in memory they have open."""
-        return wanted[0] == "auto" and find(self._windows, send, recv) is not None
+        return spec[0] == "auto" and find(self._windows, send, recv) is not None
 
     def places(self, *vectors: np.ndarray) -> str:
         """Where in memory that all ranks have open vectors lie, in words."""
@@ -148,7 +148,7 @@ class Context:
 
     def _on_gpu(
         self,
-        wanted: Wanted,
+        spec: AlgorithmSpec,
         send: np.ndarray,
         recv: np.ndarray,
         reduce: Reduction,
@@ -163,7 +163,7 @@ class Context:
             # A kernel takes a whole block.
             plan = compile_shared(self.comm.rank, ranks, count, max(1, -(-count // ranks)))
         else:
-            given = wanted, count, dtype.itemsize, is_same(send, recv)
+            given = spec, count, dtype.itemsize, is_same(send, recv)
             plan = self.planner.plan(*given, whole=direct.way == NCCL)
             memory = [send, recv]
         memory.append(direct.scratch(plan.scratch, dtype))
@@ -202,7 +202,7 @@ class Context:
             return empty(shape, dtype) if gpu else np.empty(shape, dtype)
         self._windows.append(window)
         self.shared.cache_clear()  # there may have been ordinary memory where the window is now
-        table.forget(self)
+        known_calls.forget(self)
         return window.array(shape, dtype)
 
     def run(self, program: Program, *buffers: Any) -> None:
@@ -230,7 +230,7 @@ class Context:
         """Take note that a call has failed; its messages under way may still need their memory."""
         if self._failure is None:
             self._failure = str(error) or type(error).__name__, (buffers, self._scratch)
-        table.forget(self)
+        known_calls.forget(self)
 
     def tag(self, persistent: bool = False) -> int:
         """The tag of the next operation's messages, the same on all ranks.
@@ -245,7 +245,7 @@ class Context:
 
     def close(self) -> None:
         """Free the duplicate and the scratch memory, once all is over; collective."""
-        table.forget(self)
+        known_calls.forget(self)
         for operation in [*self._under_way]:
             with suppress(Exception):  # told to whoever waits for it
                 operation.wait()
@@ -263,7 +263,7 @@ class Context:
     def _room(self, nbytes: int) -> np.ndarray:
         """(nbytes,) scratch memory, the same for all programs."""
         if nbytes > len(self._scratch):
-            table.forget(self)  # programs hold on to the smaller one
+            known_calls.forget(self)  # programs hold on to the smaller one
             self._scratch = np.empty(nbytes, np.uint8)
         return self._scratch[:nbytes]
 

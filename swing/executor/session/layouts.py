@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from swing.executor.plan.order import View, view
+from swing.executor.plan.order import RankOrder, rank_order
 from swing.executor.plan.plan import Plan, compile_plan
-from swing.executor.session.planner import PIECE, Chosen, Planner, Wanted
+from swing.executor.session.planner import PIECE, AlgorithmSpec, Planner, ResolvedSpec
 from swing.schedules.schedule import Schedule
 from swing.select.choose import schedule
 from swing.torus import Array
@@ -46,20 +46,22 @@ class Layout(NamedTuple):
     pieces: Sequence[Sequence[Move]]
 
 
-class Blocks:
+class BlockLayouts:
     """Layouts for one communicator; they are kept.
 
     Attributes:
-        layout: of a `Collective`, a `Chosen`, of each rank's piece the length and the start,
+        layout: of a `Collective`, a `ResolvedSpec`, of each rank's piece the length and the start,
             and of the bytes of an element.
     """
 
     def __init__(self, planner: Planner, rank: int) -> None:
         self._planner, self._rank = planner, rank
         self.layout = lru_cache(64)(self._layout)
-        self.view = lru_cache(32)(self._view)
+        self.order = lru_cache(32)(self._order)
 
-    def choose(self, collective: Collective, wanted: Wanted, nbytes: int) -> tuple[Chosen, str]:
+    def choose(
+        self, collective: Collective, spec: AlgorithmSpec, nbytes: int
+    ) -> tuple[ResolvedSpec, str]:
         """What to run for a vector of some bytes, all ranks' pieces together, and why.
 
         It is the algorithm that an allreduce of as many bytes would take, in its bandwidth-optimal
@@ -68,23 +70,23 @@ class Blocks:
         Raises:
             ValueError: a torus, a schedule or options that do not fit.
         """
-        algorithm, torus, consistent, _ = wanted
+        algorithm, torus, consistent, _ = spec
         if isinstance(algorithm, Schedule) and algorithm.collective != collective:
-            wanted = "auto", torus or algorithm.torus, consistent, ()
-        chosen, why = self._planner.choose(wanted, nbytes)
-        options = tuple(o for o in chosen.options if o[0] not in ("variant", "k"))
-        return chosen._replace(options=options), why
+            spec = "auto", torus or algorithm.torus, consistent, ()
+        resolved, why = self._planner.choose(spec, nbytes)
+        options = tuple(o for o in resolved.options if o[0] not in ("variant", "k"))
+        return resolved._replace(options=options), why
 
     def _layout(
         self,
         collective: Collective,
-        chosen: Chosen,
+        resolved: ResolvedSpec,
         counts: tuple[int, ...],
         starts: tuple[int, ...],
         itemsize: int,
     ) -> Layout:
         total, piece = sum(counts), max(1, PIECE // itemsize)
-        seen = self.view(collective, chosen)
+        seen = self.order(collective, resolved)
         owner = seen.schedule.owner
         assert owner is not None
         size, start = _cut(owner, np.array(counts), np.array(starts))
@@ -96,17 +98,17 @@ class Blocks:
         plan = compile_plan(seen._replace(schedule=weighted), total, True, piece)
         return Layout(seen.schedule, plan, pieces)
 
-    def _view(self, collective: Collective, chosen: Chosen) -> View:
-        return view(_made(collective, chosen), self._rank)
+    def _order(self, collective: Collective, resolved: ResolvedSpec) -> RankOrder:
+        return rank_order(_made(collective, resolved), self._rank)
 
 
-def _made(collective: Collective, chosen: Chosen) -> Schedule:
+def _made(collective: Collective, resolved: ResolvedSpec) -> Schedule:
     """The schedule that was chosen.
 
     Raises:
         ValueError: an algorithm or a schedule that can not do this collective.
     """
-    algorithm, torus, _, options = chosen
+    algorithm, torus, _, options = resolved
     if isinstance(algorithm, str):  # the ones that ship are proven
         if "collective" in dict(options):
             raise ValueError("the call says what to do: leave out collective=")

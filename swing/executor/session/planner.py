@@ -11,7 +11,7 @@ from mpi4py import MPI
 
 from swing.algorithms import SHIPPED
 from swing.executor.mpi_abi import EAGER
-from swing.executor.plan.order import View, view
+from swing.executor.plan.order import RankOrder, rank_order
 from swing.executor.plan.plan import Plan, compile_plan
 from swing.executor.session.infer_torus import check_size, shape_of
 from swing.schedules.schedule import Schedule
@@ -20,7 +20,7 @@ from swing.torus import Torus
 from swing.verification.proof import verify
 
 Options: TypeAlias = tuple[tuple[str, Any], ...]
-Wanted: TypeAlias = tuple[str | Schedule, Torus | None, bool, Options]
+AlgorithmSpec: TypeAlias = tuple[str | Schedule, Torus | None, bool, Options]
 """What a call asks for: algorithm, torus, consistent and the algorithm's options."""
 
 PIECE = 2**18
@@ -33,12 +33,12 @@ MACHINE = "SWING_MACHINE"
 """The environment variable that names the machine for "auto", the same on all ranks: "node", a key
 of `swing.select.choose.MACHINES`, or the path of a selection table (``….json``)."""
 
-_VIEWS, _PLANS = 32, 256  # kept; the least recently used one is dropped
+_ORDERS, _PLANS = 32, 256  # kept; the least recently used one is dropped
 
 
-def check_types(wanted: Wanted) -> None:
+def check_types(spec: AlgorithmSpec) -> None:
     """Raise TypeError, naming the mend, unless what a call asks for is of the right types."""
-    algorithm, torus, _, options = wanted
+    algorithm, torus, _, options = spec
     if not isinstance(algorithm, (str, Schedule)):
         raise TypeError(
             f"algorithm must be a name, such as 'swing', or a swing.Schedule, not {algorithm!r}"
@@ -54,7 +54,7 @@ def check_types(wanted: Wanted) -> None:
             ) from None
 
 
-class Chosen(NamedTuple):
+class ResolvedSpec(NamedTuple):
     """What is run instead of what a call asks for: no "auto", no None."""
 
     algorithm: str | Schedule
@@ -68,26 +68,26 @@ class Planner:
 
     Attributes:
         torus, origin: the torus of the communicator, and where it comes from.
-        plan: of a `Wanted`, a count, an item size in bytes, whether to reduce in place, and
+        plan: of a `AlgorithmSpec`, a count, an item size in bytes, whether to reduce in place, and
             whether to send ``whole`` messages.
-        view: of a `Chosen`.
+        order: of a `ResolvedSpec`.
     """
 
     def __init__(self, comm: MPI.Intracomm) -> None:
         self._comm = comm
         self.torus, self.origin = shape_of(comm)
         self.plan = lru_cache(_PLANS)(self._plan)
-        self.view = lru_cache(_VIEWS)(self._view)
+        self.order = lru_cache(_ORDERS)(self._order)
         self._machine = ""
         self._one_node: bool | None = None
 
-    def choose(self, wanted: Wanted, nbytes: int) -> tuple[Chosen, str]:
+    def choose(self, spec: AlgorithmSpec, nbytes: int) -> tuple[ResolvedSpec, str]:
         """What to run for a vector of some bytes, and why.
 
         Raises:
             ValueError: a torus, a schedule or options that do not fit.
         """
-        algorithm, torus, consistent, options = wanted
+        algorithm, torus, consistent, options = spec
         names = ", ".join(name for name, _ in options)
         if isinstance(algorithm, Schedule):
             if options:
@@ -105,29 +105,29 @@ class Planner:
                 raise ValueError(f"'auto' chooses {names} itself: name an algorithm")
             choice = choose(torus, nbytes, machine=self.machine)
             algorithm, options, why = choice.algorithm, tuple(choice.options.items()), choice.why
-        return Chosen(algorithm, torus, consistent, options), why
+        return ResolvedSpec(algorithm, torus, consistent, options), why
 
-    def check(self, wanted: Wanted) -> None:
+    def check(self, spec: AlgorithmSpec) -> None:
         """Raise what `plan` would."""
-        self.plan(wanted, 0, 1, True)
+        self.plan(spec, 0, 1, True)
 
     def _plan(
-        self, wanted: Wanted, count: int, itemsize: int, in_place: bool, whole: bool = False
+        self, spec: AlgorithmSpec, count: int, itemsize: int, in_place: bool, whole: bool = False
     ) -> Plan:
-        chosen, _ = self.choose(wanted, count * itemsize)
+        resolved, _ = self.choose(spec, count * itemsize)
         if whole:
-            return compile_plan(self.view(chosen), count, in_place)
+            return compile_plan(self.order(resolved), count, in_place)
         piece = EAGER if count * itemsize <= SHORT else PIECE
-        return compile_plan(self.view(chosen), count, in_place, max(1, piece // itemsize))
+        return compile_plan(self.order(resolved), count, in_place, max(1, piece // itemsize))
 
-    def _view(self, chosen: Chosen) -> View:
-        algorithm, torus, consistent, options = chosen
+    def _order(self, resolved: ResolvedSpec) -> RankOrder:
+        algorithm, torus, consistent, options = resolved
         if isinstance(algorithm, str):
             made = schedule(algorithm, torus, **dict(options))
             if made.collective != "allreduce":
                 raise ValueError("allreduce runs whole allreduces: leave out collective=")
             if algorithm in SHIPPED:  # proven, and they give the same bits
-                return view(made, self._comm.rank)
+                return rank_order(made, self._comm.rank)
             algorithm = made
         if algorithm.collective != "allreduce":
             raise ValueError(f"the schedule is a {algorithm.collective}: pass an allreduce")
@@ -137,7 +137,7 @@ class Planner:
                 "pass another one, or consistent=False"
             )
         # Take no word for it: neither who owns a block nor what a rank's own messages are.
-        return view(
+        return rank_order(
             replace(algorithm, find_owner=None, step=algorithm.__getitem__), self._comm.rank
         )
 
