@@ -1,6 +1,7 @@
-"""PyTorch with Swing, twice: as DDP's hook, and without torch.distributed.
+"""PyTorch with Swing, in two ways: as a hook of DDP, and without torch.distributed.
 
-``mpiexec -n 4 python pytorch_ddp.py``; DDP's own process group meets in a file.
+Run it with ``mpiexec -n 4 python pytorch_ddp.py``. It compares both with DDP's own allreduce
+(gloo), whose process group the ranks set up through a file.
 """
 
 import hashlib
@@ -18,13 +19,13 @@ STEPS = 5
 
 
 def network():
-    """The same on every rank."""
+    """A small network, with the same weights on every rank."""
     torch.manual_seed(0)
     return torch.nn.Sequential(torch.nn.Linear(20, 64), torch.nn.Tanh(), torch.nn.Linear(64, 3))
 
 
 def train(model, parameters, exchange=lambda: None):
-    """Some steps on this rank's own data; the final weights."""
+    """Train for a few steps on this rank's own data; return the final weights."""
     optimizer = torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
     data = torch.Generator().manual_seed(1 + comm.rank)
     for _ in range(STEPS):
@@ -37,7 +38,7 @@ def train(model, parameters, exchange=lambda: None):
 
 
 def digest(weights):
-    """Of all bits."""
+    """A hash of all bits of the weights."""
     return hashlib.sha256(weights.numpy().tobytes()).hexdigest()
 
 
@@ -63,11 +64,11 @@ torch.distributed.destroy_process_group()
 comm.Barrier()
 if folder:
     folder.cleanup()
-right = True
+all_right = True
 for name, weights in results.items():
     near = torch.allclose(weights, results["DDP with gloo"], rtol=1e-4, atol=1e-6)
     same = len(set(comm.allgather(digest(weights)))) == 1
-    right &= near and same
+    all_right &= near and same
     if comm.rank == 0:
         print(f"{name}: same bits on every rank: {same}, as gloo's to rounding: {near}")
-sys.exit(not right)
+sys.exit(not all_right)

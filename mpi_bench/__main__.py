@@ -1,9 +1,9 @@
-"""``mpiexec -n N python -m mpi_bench``."""
+"""Entry point of ``mpiexec -n N python -m mpi_bench``."""
 
 import sys
 
 try:
-    from mpi4py import MPI  # noqa: F401  starts MPI; a RuntimeError if there is no library
+    from mpi4py import MPI  # noqa: F401  starts MPI; raises RuntimeError without an MPI library
 except (ImportError, RuntimeError):
     print("error: mpi_bench needs MPI: pip install 'torus-swing[mpi]'", file=sys.stderr)
     sys.exit(2)

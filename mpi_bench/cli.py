@@ -22,35 +22,48 @@ from mpi_bench.measure import SECONDS, measure
 from mpi_bench.methods import methods
 from mpi_bench.options import counts, fit, use_gpu
 from mpi_bench.problem import DTYPES, REDUCTIONS, Problem
-from mpi_bench.report import HEAD, MeasuredRow, line, more
+from mpi_bench.report import HEAD, MeasuredRow, line
 from netsim.rows import CsvFile
-from netsim.sizes import parse_sizes
 from swing import Torus
 from swing.cli import Parsed, spelt
 from swing.formats.files import check_writable
+from swing.sizes import parse_sizes
 
 
 @click.command()
 @click.option("--topology", "torus", type=Parsed("torus", Torus.parse),
-              help="Such as torus:2x4; as square as can be by default.")  # fmt: skip
+              help="The torus, such as torus:2x4; by default, nearly square.")  # fmt: skip
 @click.option("--algorithm", "names", multiple=True, default=["all"], show_default=True,
-              help="One of swing.ALGORITHMS, auto, all, mpi, or family: whatever netsim tune "
-              "searches; may be repeated.")  # fmt: skip
+              help="An algorithm, with options as in bucket,segments=6; or auto, all, mpi, or "
+              "family (all candidates of netsim tune); may be repeated.")  # fmt: skip
 @click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:1MiB:x8",
-              show_default=True, help="Bytes each rank contributes.")  # fmt: skip
-@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True)
-@click.option("--op", type=click.Choice(list(REDUCTIONS)), default="sum", show_default=True)
-@click.option("--ports", type=click.IntRange(1), help="Instead of each algorithm's own number.")
-@click.option("--iterations", type=click.IntRange(1), help=f"By default for {SECONDS:g} s a size.")
-@click.option("--warmup", type=click.IntRange(0), default=2, show_default=True)
+              show_default=True, help="Sizes of each rank's vector, in bytes.")  # fmt: skip
+@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True,
+              help="Type of the elements.")  # fmt: skip
+@click.option("--op", type=click.Choice(list(REDUCTIONS)), default="sum", show_default=True,
+              help="The reduction.")  # fmt: skip
+@click.option(
+    "--ports", type=click.IntRange(1), help="Number of ports, instead of each algorithm's default."
+)
+@click.option(
+    "--iterations",
+    type=click.IntRange(1),
+    help=f"By default, as many as fit into {SECONDS:g} s per size.",
+)
+@click.option("--warmup", type=click.IntRange(0), default=2, show_default=True,
+              help="Iterations before those that are timed.")  # fmt: skip
 @click.option("--check/--no-check", default=True, show_default=True, help="Count wrong answers.")
 @click.option("--inplace", is_flag=True, help="Reduce in place, as with MPI_IN_PLACE.")
-@click.option("--cuda", is_flag=True, help="Vectors in GPU memory, by CuPy; MPI's by the host.")
-@click.option("--alloc", is_flag=True, help="Vectors of swing.alloc: memory that a node shares.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a row.")
+@click.option("--cuda", is_flag=True, help="Vectors in GPU memory; MPI's go through the host.")
+@click.option(
+    "--alloc", is_flag=True, help="Vectors from swing.alloc, in memory that a node shares."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 @click.option("--style", type=click.Choice(STYLES), default="table", show_default=True,
-              help="Print as OSU's benchmarks or nccl-tests do, a table a method.")  # fmt: skip
-@click.option("--csv", "path", type=click.Path(dir_okay=False), help="Write the rows there too.")
+              help="Print as OSU's benchmarks or nccl-tests do, one table per method.")  # fmt: skip
+@click.option(
+    "--csv", "path", type=click.Path(dir_okay=False), help="Also write the rows to this file."
+)
 def main(
     torus: Torus | None,
     names: tuple[str, ...],
@@ -68,9 +81,9 @@ def main(
     style: str,
     path: str | None,
 ) -> int:
-    """Time allreduce algorithms next to the MPI library's own, and check every answer.
+    """Time allreduce algorithms beside the MPI library's own, and check every answer.
 
-    The time of an iteration is that of the slowest rank. Exit status 1: an answer was wrong.
+    An iteration takes as long as its slowest rank. The exit status is 1 if an answer is wrong.
     """
     comm = MPI.COMM_WORLD
     here = machine(comm)
@@ -105,7 +118,7 @@ def main(
             for row in rows:
                 ratio = "" if here.shared else f"  {row.seconds / rows[0].seconds:8.2f}"
                 if as_json or style == "table":
-                    text = f"{line(row)}{ratio}  {more(row, 'variant')}".rstrip()
+                    text = f"{line(row)}{ratio}"
                     print(json.dumps(asdict(row)) if as_json else text, flush=True)
                 wrong += row.wrong or 0
             done += rows

@@ -1,4 +1,4 @@
-"""What the measured numbers were measured on."""
+"""Describe the machine of a measurement: ranks, cores, memory, and versions of the software."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from mpi4py import MPI
 
 @dataclass(frozen=True)
 class MachineInfo:
-    """The ranks of a communicator and what they run on.
+    """The machine that the ranks of a communicator run on.
 
     Args:
-        ranks: how many there are.
-        cores: cores of all nodes together that they may run on.
-        shared: some node has more ranks than cores.
-        memory: bytes a rank can have where each takes the same share of its node.
+        ranks: number of ranks.
+        cores: cores that they may run on, summed over all nodes.
+        shared: whether any node has more ranks than cores.
+        memory: bytes per rank if each takes an equal share of its node; the least over all nodes.
         mpi: name and version of the MPI library.
-        software: the rest of what runs, with versions, and on what kind of machine.
+        software: versions of the other software, the system and the processor architecture.
     """
 
     ranks: int
@@ -32,17 +32,17 @@ class MachineInfo:
     software: str
 
     def __str__(self) -> str:
-        where = f"{_some(self.ranks, 'rank')} on {_some(self.cores, 'core')}"
-        return f"{where}, {self.mpi}, {self.software}"
+        size = f"{_plural(self.ranks, 'rank')} on {_plural(self.cores, 'core')}"
+        return f"{size}, {self.mpi}, {self.software}"
 
 
 def machine(comm: MPI.Intracomm) -> MachineInfo:
-    """What the ranks of a communicator run on; all of them must ask."""
+    """Describe the machine of a communicator's ranks; a collective call."""
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     cores = len(set().union(*node.allgather(_my_cores())))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // node.size
     name, version = MPI.get_vendor()
-    found = MachineInfo(
+    info = MachineInfo(
         ranks=comm.size,
         cores=comm.allreduce(cores if node.rank == 0 else 0),
         shared=comm.allreduce(node.size > cores, MPI.LOR),
@@ -52,15 +52,15 @@ def machine(comm: MPI.Intracomm) -> MachineInfo:
         f"Python {platform.python_version()}, {platform.system()} {platform.machine()}",
     )
     node.Free()
-    return found
+    return info
 
 
-def _some(n: int, what: str) -> str:
-    return f"{n} {what}{'s' * (n != 1)}"
+def _plural(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def _my_cores() -> set[int]:
-    # A launcher may bind each rank to cores of its own: only their union counts those in use.
+    # A launcher may bind each rank to its own cores, so the union over a node's ranks is counted.
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))

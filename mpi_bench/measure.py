@@ -1,4 +1,7 @@
-"""Time several methods side by side and check their answers."""
+"""Time several allreduce methods side by side and check their results.
+
+A round runs every method once. Rounds repeat until enough time has passed.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,17 @@ from mpi_bench.methods import Method
 from mpi_bench.problem import Problem
 from swing.executor.gpu import device
 
-# Rounds, where their number is not given: for so many seconds, within these limits.
+# Without a given number of iterations: rounds for SECONDS, but at least MIN_ROUNDS and at most
+# MAX_ROUNDS of them.
 SECONDS, MIN_ROUNDS, MAX_ROUNDS = 1.0, 3, 200
 
 
 class Sample(NamedTuple):
-    """What one method took.
+    """The measurements of one method at one size.
 
     Args:
-        seconds: (iterations,) each the longest of all ranks.
-        wrong: elements that were wrong, over all ranks and checked rounds; None if not checked.
+        seconds: (iterations,) the time of the slowest rank in each iteration.
+        wrong: wrong elements, summed over all ranks and checked rounds; None if not checked.
     """
 
     seconds: np.ndarray
@@ -31,7 +35,7 @@ class Sample(NamedTuple):
 
 
 def after_barrier(comm: MPI.Intracomm) -> float:
-    """Wait for all ranks; the time at which this one goes on."""
+    """Wait for all ranks, and return the time at which this one continues."""
     comm.Barrier()
     return MPI.Wtime()
 
@@ -50,19 +54,36 @@ def measure(
     alloc: bool = False,
     begin: Callable[[MPI.Intracomm], float] = after_barrier,
 ) -> list[Sample]:
-    """A sample of each method on vectors of ``count`` elements.
+    """Measure each method on vectors of ``count`` elements; a collective call.
 
-    A round runs every method once, each time beginning with the next one, so that whatever else
-    the machine does meets all of them alike. Answers are checked in the rounds before and one
-    round after the timed ones: to look at an answer in between would leave other caches behind.
-    With ``cuda`` the vectors are a GPU's, with ``alloc`` they come from `swing.alloc`. ``begin``
-    brings the ranks together before each call and returns the time from which it counts.
+    A round runs every method once. Each round begins with the next method, so that other activity
+    on the machine affects all methods alike. Results are checked in the warm-up rounds and in one
+    more round after the timed ones: a check between timed calls would change the caches.
+
+    Args:
+        comm: the ranks.
+        methods: the methods to measure.
+        problem: the contribution of each rank, and the exact result.
+        count: number of elements of the vector.
+        iterations: number of timed rounds; by default they repeat for `SECONDS`.
+        warmup: number of rounds before the timed ones.
+        inplace: reduce in the receive buffer, without a send buffer.
+        check: compare results with the exact ones.
+        cuda: the vectors are in GPU memory.
+        alloc: the vectors come from `swing.alloc`.
+        begin: synchronises the ranks before each call, and returns the time at which the call
+            starts.
+
+    Returns:
+        A sample per method.
     """
-    here = partial(swing.alloc, comm) if alloc and not cuda else np.empty
-    there = partial(swing.alloc, comm, gpu=True) if alloc else device.empty
-    send, recv = (here(count, dtype=problem.dtype) for _ in range(2))
+    host_empty = partial(swing.alloc, comm) if alloc and not cuda else np.empty
+    gpu_empty = partial(swing.alloc, comm, gpu=True) if alloc else device.empty
+    send, recv = (host_empty(count, dtype=problem.dtype) for _ in range(2))
     send[:] = problem.vector(count)
-    source, target = (there(count, dtype=problem.dtype) for _ in range(2)) if cuda else (send, recv)
+    source, target = send, recv
+    if cuda:
+        source, target = (gpu_empty(count, dtype=problem.dtype) for _ in range(2))
     device.put(send, source)
     seconds: list[list[float]] = [[] for _ in methods]
     wrong = np.zeros(len(methods), np.int64)
@@ -77,10 +98,10 @@ def measure(
             start = begin(comm)
             methods[m].run(comm, None if inplace else source, target, problem.op)
             if cuda:
-                device.synchronize()  # nothing else waits for the last kernel
-            took = MPI.Wtime() - start
+                device.synchronize()  # otherwise the clock stops before the last kernel ends
+            elapsed = MPI.Wtime() - start
             if timed:
-                seconds[m].append(took)
+                seconds[m].append(elapsed)
             elif check:
                 device.fetch(target, recv)
                 wrong[m] += problem.wrong(recv)
@@ -93,12 +114,12 @@ def measure(
 def _rounds(
     comm: MPI.Intracomm, warmup: int, iterations: int | None, check: bool
 ) -> Iterator[bool]:
-    """Whether to time each round, the same on all ranks: rank 0's clock decides."""
+    """Yield for each round whether to time it; all ranks agree, by rank 0's clock."""
     yield from [False] * warmup
-    fewest, most = (iterations, iterations) if iterations else (MIN_ROUNDS, MAX_ROUNDS)
+    at_least, at_most = (iterations, iterations) if iterations else (MIN_ROUNDS, MAX_ROUNDS)
     start = MPI.Wtime()
-    for k in range(most):
-        if not comm.bcast(k < fewest or MPI.Wtime() - start < SECONDS):
+    for k in range(at_most):
+        if not comm.bcast(k < at_least or MPI.Wtime() - start < SECONDS):
             break
         yield True
     if check:

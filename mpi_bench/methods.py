@@ -1,4 +1,4 @@
-"""What is measured: allreduce functions with a name."""
+"""The methods to measure: named allreduce functions, ours and the MPI library's."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from mpi4py import MPI
 import swing
 from mpi_bench.problem import Vector
 from swing.algorithms import variants
+from swing.algorithms.spelling import parse
 from swing.executor import allreduce
 from swing.executor.gpu import device
 from swing.select.candidates import family
@@ -22,14 +23,15 @@ Runner = Callable[[MPI.Intracomm, Vector | None, Vector, MPI.Op], object]
 
 @dataclass(frozen=True)
 class Method:
-    """One way to reduce.
+    """An allreduce function with a name.
 
     Args:
-        algorithm: a name of `swing.ALGORITHMS`, "auto", or "mpi" for the library's own.
-        variant: which of the algorithm's variants, where it has several.
-        ports: parts of the vector that run side by side; None where it is not ours to know.
-        run: reduces ``(comm, sendbuf, recvbuf, op)``; in place where sendbuf is None.
-        options: what `swing.schedule` is told, ``variant`` and ``ports`` included.
+        algorithm: a key of `swing.ALGORITHMS`, "auto", or "mpi" for the MPI library's own.
+        variant: the variant of the algorithm; empty if it has only one.
+        ports: number of parts that run in parallel; None for "mpi" and "auto".
+        run: the function, with arguments ``(comm, sendbuf, recvbuf, op)``; it works in place if
+            sendbuf is None.
+        options: the options of `swing.schedule`, including ``variant`` and ``ports``.
     """
 
     algorithm: str
@@ -42,35 +44,44 @@ class Method:
 def methods(
     names: Iterable[str], torus: swing.Torus, ports: int | None, cuda: bool = False
 ) -> list[Method]:
-    """The library's own allreduce, then the named ones with their variants, each once.
+    """Return the MPI library's own allreduce, then the named ones with their variants, each once.
 
-    "all" names every algorithm that can serve the torus with so many ports, and "auto"; "family"
-    every schedule that ``python -m netsim tune`` searches among, whatever its ports. With ``cuda``
-    the library gets the vectors of GPUs by way of the host.
+    Args:
+        names: keys of `swing.ALGORITHMS`, with options as `swing.algorithms.spelling.parse` reads
+            them, or members of `GROUPS`. "all" stands for "auto" and each algorithm that can serve
+            the torus with ``ports`` ports; "family" for each schedule that
+            ``python -m netsim tune`` searches, whatever its ports.
+        torus: the ranks.
+        ports: number of parts that run in parallel; None for each algorithm's default.
+        cuda: the vectors are in GPU memory; the MPI library gets a copy in host memory.
 
     Raises:
-        ValueError: a name that is none, or an algorithm that can not serve this.
+        ValueError: a name is unknown, or an algorithm named alone cannot serve the torus.
     """
-    found = [Method("mpi", "", None, _by_the_host if cuda else _library)]
-    for name in names:
+    listed = [Method("mpi", "", None, _by_the_host if cuda else _library)]
+    for text in names:
+        name, spelled = parse(text)
         if name not in (*swing.ALGORITHMS, *GROUPS):
-            known = ", ".join([*swing.ALGORITHMS, *GROUPS])
-            raise ValueError(f"no algorithm {name!r}: choose from {known}")
+            choices = ", ".join([*swing.ALGORITHMS, *GROUPS])
+            raise ValueError(f"no algorithm {name!r}: choose from {choices}")
+        if spelled:
+            listed.append(_named(name, torus, ({"ports": ports} if ports else {}) | spelled))
+            continue
         for algorithm in swing.ALGORITHMS:
             if name in (algorithm, "all"):
                 for variant in variants(algorithm):
                     try:
-                        given = {"variant": variant, "ports": ports}
-                        options = {key: value for key, value in given.items() if value}
-                        found.append(_named(algorithm, torus, options))
+                        named = {"variant": variant, "ports": ports}
+                        options = {key: value for key, value in named.items() if value}
+                        listed.append(_named(algorithm, torus, options))
                     except ValueError:
-                        if name != "all":
+                        if name != "all":  # "all" means those that can serve the torus
                             raise
         if name in ("auto", "all"):
-            found.append(Method("auto", "", None, _ours("auto", torus, {})))
+            listed.append(Method("auto", "", None, _ours("auto", torus, {})))
         if name == "family":
-            found += [_named(each, torus, dict(options)) for each, options in family(torus)]
-    return list(dict.fromkeys(found))
+            listed += [_named(each, torus, dict(options)) for each, options in family(torus)]
+    return list(dict.fromkeys(listed))
 
 
 def _named(algorithm: str, torus: swing.Torus, options: dict[str, Any]) -> Method:

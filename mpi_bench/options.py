@@ -6,10 +6,10 @@ import math
 
 from mpi4py import MPI
 
-from netsim.sizes import format_size
 from swing import Torus
 from swing.executor.gpu import device
 from swing.executor.session.infer_torus import shape_of
+from swing.sizes import format_size
 
 
 def fit(torus: Torus | None, comm: MPI.Intracomm) -> Torus:

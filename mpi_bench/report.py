@@ -1,4 +1,4 @@
-"""Measured rows: the columns that simulated rows have, then those of OSU and nccl-tests."""
+"""Rows of measured results: the columns of simulated rows, then those of OSU and nccl-tests."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import numpy as np
 from mpi_bench.machine import MachineInfo
 from mpi_bench.measure import Sample
 from mpi_bench.methods import Method
-from netsim.sizes import format_size
+from swing.algorithms.spelling import spell
+from swing.sizes import format_size
 
 
 @dataclass(frozen=True)
 class MeasuredRow:
-    """One method on one size. ``algbw`` and ``busbw`` are in GB/s, as nccl-tests has them.
+    """The results of one method at one size.
 
-    ``options`` is what `swing.schedule` was told, as JSON.
+    ``seconds`` is the median over the iterations. ``algbw`` is bytes per second and ``busbw`` is
+    ``algbw`` times 2(p - 1)/p, both in GB/s, as in nccl-tests. ``options`` are those of
+    `swing.schedule`, as JSON.
     """
 
     topology: str
@@ -47,7 +50,15 @@ class MeasuredRow:
     def of(
         cls, method: Method, sample: Sample, machine: MachineInfo, nbytes: int, **given: str
     ) -> MeasuredRow:
-        """The row of a sample; ``given`` are topology, dtype and op."""
+        """Build the row of a sample.
+
+        Args:
+            method: the method.
+            sample: its measurements.
+            machine: the machine they were made on.
+            nbytes: size of the vector in bytes.
+            given: the columns topology, dtype and op.
+        """
         p, median = machine.ranks, float(np.median(sample.seconds))
         algbw = nbytes / median / 1e9
         return cls(
@@ -63,7 +74,7 @@ class MeasuredRow:
             time_us_median=median * 1e6,
             time_us_max=float(sample.seconds.max()) * 1e6,
             algbw=algbw,
-            busbw=algbw * 2 * (p - 1) / p,
+            busbw=algbw * 2 * (p - 1) / p,  # the bytes that each rank has to send, per second
             wrong=sample.wrong,
             iterations=len(sample.seconds),
             mpi=machine.mpi,
@@ -75,22 +86,22 @@ class MeasuredRow:
 
 
 HEAD = (
-    f"{'size':>9}  {'algorithm':27}  {'variant':9}"
+    f"{'size':>9}  {'algorithm':44}"
     f"  {'min us':>10}  {'median us':>10}  {'max us':>10}"
     f"  {'algbw':>8}  {'busbw':>8}  {'#wrong':>6}"
 )
 
 
-def more(row: MeasuredRow, *known: str) -> str:
-    """What else than the options ``known`` the schedule was told, in words."""
-    return " ".join(f"{k}={v}" for k, v in json.loads(row.options).items() if k not in known)
+def spelled(row: MeasuredRow) -> str:
+    """Return the algorithm with its options, in the notation that every command accepts."""
+    return spell(row.algorithm, json.loads(row.options))
 
 
 def line(row: MeasuredRow) -> str:
-    """The row under `HEAD`."""
+    """Format a row as a line of the table under `HEAD`."""
     times = (row.time_us_min, row.time_us_median, row.time_us_max)
     return (
-        f"{format_size(row.nbytes):>9}  {row.algorithm:27}  {row.variant:9}  "
+        f"{format_size(row.nbytes):>9}  {spelled(row):44}  "
         + "  ".join(f"{us:10.1f}" for us in times)
         + f"  {row.algbw:8.4f}  {row.busbw:8.4f}  {'-' if row.wrong is None else row.wrong:>6}"
     )

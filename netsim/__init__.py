@@ -5,7 +5,8 @@ from netsim.bounds import lower_bound
 from netsim.models import MODELS
 from netsim.network import Network, paper_network
 from netsim.run import Run, simulate
-from netsim.topologies.graph import graph, without
+from netsim.topologies.failures import without
+from netsim.topologies.graph import graph
 from netsim.topologies.names import topology
 
 __all__ = [

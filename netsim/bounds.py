@@ -1,4 +1,4 @@
-"""What no allreduce can beat on a network."""
+"""Lower bounds on the time of an allreduce on a network, whatever the algorithm."""
 
 from __future__ import annotations
 
@@ -13,28 +13,32 @@ from netsim.topologies.graph import GraphTopology
 
 
 def lower_bound(network: Network, nbytes: int) -> float:
-    """Seconds that every allreduce of a vector needs at least.
+    """Seconds that every allreduce of a vector takes at least.
 
-    The largest of four:
+    It is the largest of four bounds:
 
     - latency: the result on one node depends on the input of the node farthest from it, so some
       chain of messages covers the diameter and pays every fixed cost of at least one message
-      (in a graph: the quickest way to a node far from one node);
-    - total: of each element p - 1 contributions have to leave their ranks and p - 1 ranks have
-      to be given the result, so at least 2n(p - 1) bytes leave nodes;
-    - node: a node's own n bytes have to leave it, and n bytes of others' enter it;
-    - bisection: for every way to cut the network in two, the result on one side depends on the
-      other side's input. However much is added up before, one value of each element has to
-      cross the cut, n bytes each way. Cuts across each dimension are tried.
+      (in a graph: over the quickest route to a node far from one node);
+    - total: for each element p - 1 contributions must leave their ranks, and p - 1 ranks must
+      receive the result, so at least 2n(p - 1) bytes leave nodes;
+    - node: a node's own n bytes must leave it, and n bytes of others must enter it;
+    - bisection: if the network is cut in two, the result on each side depends on the input of the
+      other side. Even if each side adds up its inputs first, one value of each element must cross
+      the cut each way, n bytes. Cuts across each dimension are tried.
 
-    The last three tell how long some link is busy with bytes of messages. The first of these
-    bytes has passed the fixed costs before that link, the last one has those behind it still
-    ahead: together no less than what a message over the quickest link pays, which is added. Where
-    packets count with their heads, the last one of each link is no part of this.
+    The last three bound how long some link is busy with message bytes. The first of these bytes has
+    paid the fixed costs before that link, and the last has yet to pay those behind it. Together
+    these are no less than the fixed costs of a message over the quickest link, which are added.
+    With ``arrival="head"`` packets count when their heads arrive, so one packet per link is
+    subtracted from the bytes.
 
     Args:
         network: topology and costs.
         nbytes: size of the vector on each rank, in bytes.
+
+    Raises:
+        ValueError: ``nbytes`` is not a whole number of bytes from 0 up, or is too large.
 
     >>> import netsim
     >>> f"{netsim.lower_bound(netsim.paper_network('torus:64x64'), 32) * 1e6:.2f} us"
@@ -45,21 +49,32 @@ def lower_bound(network: Network, nbytes: int) -> float:
     if topology.size == 1:
         return 0.0
     rates, (tails, heads) = network.bandwidths, topology.ends.T
-    out, into = (np.bincount(at, rates, topology.size)[: topology.size] for at in (tails, heads))
-    busy = max(2 * (topology.size - 1) / out.sum(), 1 / out.min(), 1 / into.min())
-    for here in _cuts(network):
-        leaves, enters = here[tails] & ~here[heads], here[heads] & ~here[tails]
-        busy = max(busy, 1 / rates[leaves].sum(), 1 / rates[enters].sum())
-    quickest = network.end_latency + float(network.hop_latencies.min())
-    spared = network.packet_bytes / rates.min() if network.arrival == "head" else 0.0
-    return float(max(_farthest(network), quickest + nbytes * busy - spared))
+    size = topology.size
+    out_rate, in_rate = (np.bincount(nodes, rates, size)[:size] for nodes in (tails, heads))
+    # With heads, a link has not carried its last packet when the message behind it counts.
+    last_packet = network.packet_bytes if network.arrival == "head" else 0
+
+    def busy(messages: float, links: NDArray[np.bool_] | slice) -> float:
+        """Seconds in which some of the links must carry so many vectors, all together."""
+        rate = float(rates[links].sum())
+        return (messages * nbytes - len(rates[links]) * last_packet) / rate
+
+    out_count, in_count = (np.bincount(nodes, minlength=size)[:size] for nodes in (tails, heads))
+    times = [busy(2 * (size - 1), slice(None))]
+    for count, rate in ((out_count, out_rate), (in_count, in_rate)):
+        times.append(float(((nbytes - count * last_packet) / rate).max()))
+    for side in _cuts(network):
+        times.append(busy(1, side[tails] & ~side[heads]))
+        times.append(busy(1, side[heads] & ~side[tails]))
+    fixed = network.end_latency + float(network.hop_latencies.min())
+    return float(max(_farthest(network), fixed + max(times)))
 
 
 def _farthest(network: Network) -> float:
-    """Seconds that a message without bytes takes to a node far away, by whichever links.
+    """Seconds that a message without bytes takes to a distant node, over the quickest links.
 
-    Grids know their farthest node. In a graph of links that differ, the quickest ways are looked
-    for from one of the two nodes that have most links between them.
+    In a grid this is the diameter. In a graph, whose links may differ, it is the longest of the
+    quickest routes from one node; that node is one of two with the most links between them.
     """
     topology = network.topology
     if not isinstance(topology, GraphTopology):
@@ -67,18 +82,20 @@ def _farthest(network: Network) -> float:
     import networkx as nx
 
     quickest: nx.DiGraph[int] = nx.DiGraph()
-    order = np.argsort(-network.hop_latencies)  # of links between the same two, the last one stays
+    # Of parallel links the graph keeps the one added last, so the quickest must come last.
+    order = np.argsort(-network.hop_latencies)
     ends, seconds = topology.ends[order].tolist(), network.hop_latencies[order].tolist()
     quickest.add_weighted_edges_from((a, b, t) for (a, b), t in zip(ends, seconds, strict=True))
-    times = nx.single_source_dijkstra_path_length(quickest, topology.table.farthest[0])
+    times = nx.single_source_dijkstra_path_length(quickest, topology.farthest[0])
     return network.end_latency + max(times[node] for node in range(topology.size))
 
 
 def _cuts(network: Network) -> Iterator[NDArray[np.bool_]]:
-    """Vertices on one side of cuts across each dimension; the middle one if links are alike.
+    """Yield (vertices,) masks of one side of cuts across each dimension.
 
-    A switch is on the side to which it has more bandwidth. Any side would do: a cut separates the
-    nodes, whatever the switches do.
+    If all links are alike, only the cut in the middle is tried. A switch goes to the side to which
+    it has more bandwidth, which makes the bound tighter; either side gives a valid bound, since the
+    cut separates nodes.
     """
     topology = network.topology
     tails, heads = topology.ends.T
@@ -86,6 +103,6 @@ def _cuts(network: Network) -> Iterator[NDArray[np.bool_]]:
     coords = np.unravel_index(np.arange(topology.size), topology.dims)
     for along, d in zip(coords, topology.dims, strict=True):
         for at in (d // 2,) * (d > 1) if network.uniform else range(1, d):
-            here = np.append(along < at, switches[topology.size :])
-            weight = np.where(here[heads], 1.0, -1.0) * ~switches[heads] * network.bandwidths
-            yield here & ~(switches & (np.bincount(tails, weight, len(here)) < 0))
+            side = np.append(along < at, switches[topology.size :])
+            weight = np.where(side[heads], 1.0, -1.0) * ~switches[heads] * network.bandwidths
+            yield side & ~(switches & (np.bincount(tails, weight, len(side)) < 0))

@@ -1,35 +1,40 @@
-"""What numbers must be; said in words before any work."""
+"""Checks of user input: numbers and sizes, refused in plain words before any work."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from netsim.sizes import MAX_BYTES
+from swing.sizes import MAX_BYTES
 
-TINY = 1e-100  # what is above 0 can be divided by
+TINY = 1e-100  # least value that counts as above 0: dividing by it does not overflow
 
 
 class DeadlockError(ValueError):
-    """Packets that wait for each other for ever."""
+    """Full buffers wait for each other, so that no packet can move again."""
 
 
 def check_number(name: str, value: object, positive: bool = False) -> None:
-    """Say so if a value is no finite number from 0 up, or above 0.
+    """Check that a value is a finite number.
+
+    Args:
+        name: of the value, for the message.
+        value: to check.
+        positive: whether it must be above 0; otherwise 0 is allowed.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is not such a number.
     """
     least = TINY if positive else 0
     if not (isinstance(value, (int, float, np.integer, np.floating)) and least <= value < np.inf):
-        what = "above 0" if positive else "0 or above"
-        raise ValueError(f"{name} must be a number {what}, not {value}")
+        bound = "above 0" if positive else "0 or above"
+        raise ValueError(f"{name} must be a number {bound}, not {value}")
 
 
 def check_size(nbytes: object) -> None:
-    """Say so if a vector has no whole number of bytes, or more than `netsim.sizes.MAX_BYTES`.
+    """Check that the size of a vector is a whole number of bytes up to `swing.sizes.MAX_BYTES`.
 
     Raises:
-        ValueError: it has not.
+        ValueError: it is not.
     """
     if not isinstance(nbytes, (int, np.integer)) or isinstance(nbytes, bool) or nbytes < 0:
         raise ValueError(f"nbytes must be a whole number of bytes from 0 up, not {nbytes!r}")

@@ -1,4 +1,7 @@
-"""Networks and runs as small pictures, for notebooks: SVG that is right on any background."""
+"""Notebook views of topologies, networks and runs: small HTML tables and SVG pictures.
+
+Pictures have a white background of their own, so they are legible in dark themes too.
+"""
 
 from __future__ import annotations
 
@@ -9,64 +12,73 @@ import numpy as np
 
 from netsim.network import Network
 from netsim.run import Run
-from netsim.sizes import UNITS, format_size
 from netsim.topologies.graph import GraphTopology
 from netsim.topologies.grid import Grid
 from netsim.topologies.names import Topology
+from swing.sizes import UNITS, format_size
 
 MAX_NODES = 256
+"""Topologies with more nodes are shown by name only."""
 CELL = 44
+"""Distance between neighbours, in pixels."""
 SLANT = ((1.0, 0.0), (0.0, 1.0), (0.3, -0.22), (0.14, 0.2))
-"""Where the axes point, the last one first: right, down, and into the page."""
+"""Directions of the axes, last axis first: right, down, and into the page."""
 RAMP = ("#d9d6cf", "#f8d8bc", "#f6a47c", "#f16a4c", "#d52c47", "#981b5d", "#511e4d", "#30173a")
-"""No bytes, then an eighth more of the most each: darker in grey too."""
+"""Colours for no bytes, then for equal steps up to the maximum; each is darker, also in grey."""
 
 
-def topology_svg(place: Topology, link_bytes: np.ndarray | None = None) -> str:
-    """The links of a topology, each direction on its right-hand side, coloured by their bytes."""
-    if place.size > MAX_NODES:
-        return _picture((300, 24), f'<text x="4" y="16">{escape(place.name)}</text>', place.name)
-    at = places(place)
-    nodes, low = at[: place.size], at.min(axis=0) - 1.0
+def topology_svg(topology: Topology, link_bytes: np.ndarray | None = None) -> str:
+    """Draw the links of a topology; the two directions of a link keep to their right-hand sides.
+
+    Args:
+        topology: up to `MAX_NODES` nodes; a larger one is only named.
+        link_bytes: (nlinks,) bytes by which to colour the links; None to draw all alike.
+    """
+    name = topology.name
+    if topology.size > MAX_NODES:
+        return _picture((300, 24), f'<text x="4" y="16">{escape(name)}</text>', name)
+    at = positions(topology)
+    nodes, low = at[: topology.size], at.min(axis=0) - 1.0
     size = (at.max(axis=0) + 1.0 - low) * CELL
-    load = np.zeros(place.nlinks) if link_bytes is None else link_bytes
-    most = float(load.max(initial=0))
-    bins = np.ceil((len(RAMP) - 1) * load / most - 1e-9).astype(int) if most else load.astype(int)
+    load = np.zeros(topology.nlinks) if link_bytes is None else link_bytes
+    peak = float(load.max(initial=0))
+    # The tolerance keeps equal loads that rounding tells apart in one colour.
+    bins = np.ceil((len(RAMP) - 1) * load / peak - 1e-9).astype(int) if peak else load.astype(int)
     lanes = [
         _stroke((points - low) * CELL, RAMP[b], 1.0 if not b else 2.0 + 2 * b / len(RAMP))
-        for b, points in ((bins[link], points) for link, points in lanes_of(place, at))
+        for b, points in ((bins[link], points) for link, points in lanes_of(topology, at))
     ]
-    radius = 8 if place.size <= 64 else 5
-    drawn = "".join(
+    radius = 8 if topology.size <= 64 else 5
+    circles = "".join(
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="#fff" stroke="#555"/>'
         + (
             f'<text x="{x:.1f}" y="{y + 3:.1f}" font-size="8.5" text-anchor="middle">{i}</text>'
-            if place.size <= 64
+            if topology.size <= 64
             else ""
         )
         for i, (x, y) in enumerate(((nodes - low) * CELL).tolist())
     )
-    hubs = "".join(
+    switches = "".join(
         f'<rect x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8" fill="#777"/>'
-        for x, y in ((at[place.size :] - low) * CELL).tolist()
+        for x, y in ((at[topology.size :] - low) * CELL).tolist()
     )
-    return _picture((size[0], size[1]), "".join(lanes) + hubs + drawn, place.name)
+    return _picture((size[0], size[1]), "".join(lanes) + switches + circles, name)
 
 
 def network_html(network: Network) -> str:
-    """A network's links and numbers."""
+    """A network as a table of its costs and a picture of its links."""
     costs = {"link": network.link_latency, "router": network.router_latency}
     numbers = {
         "links": f"{network.topology.nlinks}, {network.bandwidth * 8 / 1e9:g} Gb/s each",
-        **{what: f"{seconds * 1e9:g} ns" for what, seconds in costs.items()},
+        **{part: f"{seconds * 1e9:g} ns" for part, seconds in costs.items()},
         "ties": network.ties,
     }
     return f"<div>{_table(network.topology.name, numbers)}{topology_svg(network.topology)}</div>"
 
 
 def run_html(run: Run) -> str:
-    """A run's figures, when its steps end, and the bytes on all links."""
-    place, schedule = run.network.topology, run.schedule
+    """A run as a table of its figures, a timeline of its steps, and the bytes on all links."""
+    topology, schedule = run.network.topology, run.schedule
     name = f"{schedule.name} {schedule.variant}".strip()
     figures = {
         "vector": format_size(run.nbytes),
@@ -74,25 +86,24 @@ def run_html(run: Run) -> str:
         "goodput": f"{run.goodput * 8 / 1e9:.4g} Gb/s",
         "congestion": f"{run.congestion:.4f}",
     }
-    found = run.bottleneck
-    if found:
-        src, dst = found.link
+    if bottleneck := run.bottleneck:
+        src, dst = bottleneck.link
         figures["bottleneck"] = (
-            f"link {src}→{dst} in step {found.step}, messages: {len(found.messages)}"
+            f"link {src}→{dst} in step {bottleneck.step}, messages: {len(bottleneck.messages)}"
         )
-    table = _table(f"{name} on {place.name}", figures)
-    if place.size > MAX_NODES:
+    table = _table(f"{name} on {topology.name}", figures)
+    if topology.size > MAX_NODES:
         return f"<div>{table}</div>"
-    most = float(run.link_bytes.max(initial=0))
+    peak = float(run.link_bytes.max(initial=0))
     key = (
         f"<small>colour: bytes on a link in all steps, "
-        f"0 {''.join(_swatch(color) for color in RAMP)} {_about(most)}</small>"
+        f"0 {''.join(_swatch(color) for color in RAMP)} {_rounded_size(peak)}</small>"
     )
-    return f"<div>{table}{_bars(run)}<br>{topology_svg(place, run.link_bytes)}<br>{key}</div>"
+    return f"<div>{table}{_bars(run)}<br>{topology_svg(topology, run.link_bytes)}<br>{key}</div>"
 
 
-def _about(nbytes: float) -> str:
-    """Three figures and a unit."""
+def _rounded_size(nbytes: float) -> str:
+    """A size with three significant digits and a unit."""
     unit = max((u for u in UNITS if UNITS[u] <= max(nbytes, 1)), key=UNITS.__getitem__)
     return f"{nbytes / UNITS[unit]:.3g} {unit}"
 
@@ -102,7 +113,7 @@ def _swatch(color: str) -> str:
 
 
 def _bars(run: Run) -> str:
-    """The steps on an axis of time, which ends with the run."""
+    """A timeline of the steps, scaled so that the whole run fills its width."""
     width, ends = 420.0, np.cumsum(run.step_seconds)
     scale = width / run.seconds if run.seconds else 0.0
     starts = ends - run.step_seconds
@@ -112,71 +123,83 @@ def _bars(run: Run) -> str:
         f"{b * 1e6:.4g} us</title></rect>"
         for s, (a, b) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True))
     )
-    words = f"{run.schedule.nsteps} steps in {run.seconds * 1e6:.4g} us"
-    text = f'<text x="{width + 6:.0f}" y="13">{words}</text>'
-    return _picture((width + 190, 18), bars + text, words)
+    caption = f"{run.schedule.nsteps} steps in {run.seconds * 1e6:.4g} us"
+    text = f'<text x="{width + 6:.0f}" y="13">{caption}</text>'
+    return _picture((width + 190, 18), bars + text, caption)
 
 
-def places(place: Topology) -> np.ndarray:
-    """(vertices, 2) nodes on their grid, in cells; switches amid what they serve, a bit aside."""
-    torus = place.torus
-    if _circular(place):
-        return circle(1 + int(place.ends.max(initial=place.size - 1)))
+def positions(topology: Topology) -> np.ndarray:
+    """(vertices, 2) positions in units of `CELL`.
+
+    Nodes are on their grid, or on a circle for a single ring or a graph. A switch is at the centre
+    of the nodes it joins, a little aside.
+    """
+    torus = topology.torus
+    if _is_circular(topology):
+        return circle(1 + int(topology.ends.max(initial=topology.size - 1)))
     axes = np.zeros((len(torus.dims), 2))
     for i, j in enumerate(reversed(torus.active)):
         axes[j] = SLANT[min(i, len(SLANT) - 1)]
-    deep = len(torus.active) > 2
-    coords = np.stack(np.unravel_index(np.arange(place.size), torus.dims), axis=1)
-    at = coords @ axes * (1.9 if deep else 1.0)
-    count = 1 + int(place.ends.max(initial=place.size - 1))
-    hubs = []
-    for hub in range(place.size, count):
-        served = place.ends[(place.ends == hub).any(axis=1)].min(axis=1)
-        x, y = at[np.unique(served)].mean(axis=0)
-        hubs.append((x + 0.35, y + 0.35))
-    return np.concatenate([at, np.array(hubs).reshape(-1, 2)])
+    coords = np.stack(np.unravel_index(np.arange(topology.size), torus.dims), axis=1)
+    # From three dimensions up the slanted axes need more space between the nodes.
+    at = coords @ axes * (1.9 if len(torus.active) > 2 else 1.0)
+    nvertices = 1 + int(topology.ends.max(initial=topology.size - 1))
+    switches = []
+    for switch in range(topology.size, nvertices):
+        # The lower end of a link of a switch is a node: nodes are numbered before switches.
+        joined = topology.ends[(topology.ends == switch).any(axis=1)].min(axis=1)
+        x, y = at[np.unique(joined)].mean(axis=0)
+        switches.append((x + 0.35, y + 0.35))
+    return np.concatenate([at, np.array(switches).reshape(-1, 2)])
 
 
 def circle(count: int) -> np.ndarray:
-    """(count, 2) points around a circle, from the top on."""
+    """(count, 2) points around a circle, clockwise from the top."""
     angle = 2 * np.pi * np.arange(count) / count
     return np.stack([np.sin(angle), -np.cos(angle)], axis=1) * max(1.0, count * 0.15)
 
 
-def _circular(place: Topology) -> bool:
-    """Rings, and graphs: these have no grid."""
-    if not place.way.any():
-        return not isinstance(place, Grid)
-    pairs = {tuple(pair) for pair in place.ends.tolist()}
-    return len(place.torus.active) == 1 and place.size > 2 and (0, place.size - 1) in pairs
+def _is_circular(topology: Topology) -> bool:
+    """Whether nodes are drawn on a circle: single rings, and graphs, which have no grid."""
+    if not topology.direction.any():
+        return not isinstance(topology, Grid)
+    pairs = {tuple(pair) for pair in topology.ends.tolist()}
+    return len(topology.torus.active) == 1 and topology.size > 2 and (0, topology.size - 1) in pairs
 
 
-def lanes_of(place: Topology, at: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Links, and (3, 2) where to draw each: from, a point that it bends to, to.
+def lanes_of(topology: Topology, at: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (link, (3, 2) points): the start, the control point of the bend, and the end.
 
-    A link that closes a ring comes twice, as a stub at either end.
+    A wraparound link comes twice, as a stub at either end.
 
     Args:
-        place: whose links.
-        at: (vertices, 2) by `places`.
+        topology: the links.
+        at: (vertices, 2) their `positions`.
     """
-    circular = _circular(place)
-    ends = zip(place.ends.tolist(), place.way.tolist(), place.dim.tolist(), strict=True)
-    for link, ((tail, head), way, dim) in enumerate(ends):
+    circular = _is_circular(topology)
+    columns = topology.ends.tolist(), topology.direction.tolist(), topology.dim.tolist()
+    for link, ((tail, head), direction, dim) in enumerate(zip(*columns, strict=True)):
         p, q = at[tail], at[head]
-        one = int(np.prod(place.dims[dim + 1 :]))
-        if circular or max(tail, head) >= place.size:
+        stride = int(np.prod(topology.dims[dim + 1 :]))  # between neighbours of the dimension
+        if circular or max(tail, head) >= topology.size:
             yield link, lane(p, q)
-        elif way and head - tail != way * one:
-            out = (p - q) / (place.dims[dim] - 1)
-            yield link, lane(p, p + 0.6 * out)
-            yield link, lane(q - 0.6 * out, q)
+        elif direction and head - tail != direction * stride:
+            outward = (p - q) / (topology.dims[dim] - 1)
+            yield link, lane(p, p + 0.6 * outward)
+            yield link, lane(q - 0.6 * outward, q)
         else:
-            yield link, lane(p, q, 0.0 if abs(head - tail) == one else 0.15)
+            # Links that skip nodes, as in HyperX, bend around them.
+            yield link, lane(p, q, 0.0 if abs(head - tail) == stride else 0.15)
 
 
 def lane(p: np.ndarray, q: np.ndarray, bend: float = 0.0) -> np.ndarray:
-    """(3, 2) from, via, to: on the right-hand side of the line between two points."""
+    """(3, 2) start, control point and end of a curve on the right-hand side of the line p–q.
+
+    Args:
+        p: (2,) start of the line.
+        q: (2,) end of the line.
+        bend: how far the curve bulges, as a fraction of its length.
+    """
     length = max(float(np.hypot(*(q - p))), 1e-9)
     aside = np.array([p[1] - q[1], q[0] - p[0]]) / length
     return np.stack([p, (p + q) / 2 + bend * length * aside, q]) + 0.055 * aside
@@ -202,17 +225,18 @@ def _table(title: str, rows: dict[str, str]) -> str:
     return f"<table>{head}{cells}</table>"
 
 
-def _picture(size: tuple[float, float], content: str, words: str) -> str:
+def _picture(size: tuple[float, float], content: str, label: str) -> str:
     width, height = (round(x) for x in size)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="img" aria-label="{escape(words)}" '
+        f'viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}" '
         'font-family="sans-serif" font-size="11" fill="#222"><rect width="100%" height="100%" '
         f'fill="#fff"/>{content}</svg>'
     )
 
 
-# Notebooks show a value by a method of its class. The classes know nothing of pictures.
+# Notebooks look for a method of the class. It is added from outside, so that the simulator does not
+# depend on drawing.
 for kind, method, show in (
     (Grid, "_repr_svg_", topology_svg),
     (GraphTopology, "_repr_svg_", topology_svg),

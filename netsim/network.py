@@ -1,4 +1,7 @@
-"""Network: a topology and its physical numbers; the one place that has units."""
+"""Network: a topology with bandwidths, latencies and other costs.
+
+This is the only place where links have units: seconds, bytes and bytes per second.
+"""
 
 from __future__ import annotations
 
@@ -15,39 +18,44 @@ from netsim.topologies.names import Topology, topology
 from netsim.topologies.ties import TIES
 
 ARRIVALS = ("tail", "head")
+"""The part of a packet that must be at a link or node before the packet goes on or counts."""
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """What links and routers cost. Seconds, bytes, bytes per second; every cost can be 0.
+    """The costs of a topology's links, routers and nodes.
+
+    All are in seconds, bytes or bytes per second, and every cost except bandwidth can be 0.
 
     Args:
         topology: the links.
-        bandwidth: of a link, each direction.
-        link_latency: of a link.
-        router_latency: of a router; a message over h links crosses h + 1.
-        injection_latency: of the link between a node and its router.
-        ejection_latency: of the link between a router and its node.
-        injection_bandwidth: of that link; None for no limit and no link.
-        ejection_bandwidth: of that link; None for no limit and no link.
-        message_overhead: what a node spends on each message it sends, one after the other.
-        receive_overhead: what a node spends on each message it receives; those of a step come
-            together, so that each counts when the node is through with all.
-        flit_bytes: what a router waits for before it passes a message on.
-        packet_bytes: what a message is cut into (packet model).
-        header_bytes: ahead of every message, cut into packets with it (packet model).
-        buffer_bytes: what the router behind a link can hold of what came over it, in whole flits;
-            None for no bound (packet model).
-        arrival: what of a packet has to be there before it goes on and counts: "tail", or "head",
-            see `netsim.models.packet` (packet model).
-        gamma: of reducing one byte. Parts that do not run in lockstep reduce, as they receive, at
-            the same time.
+        bandwidth: bytes per second of a link, in each direction.
+        link_latency: seconds on a link.
+        router_latency: seconds in a router; a message over h links crosses h + 1 routers.
+        injection_latency: seconds on the link from a node to its router.
+        ejection_latency: seconds on the link from a router to its node.
+        injection_bandwidth: bytes per second of the link from a node to its router; None if there
+            is no such link, and no limit.
+        ejection_bandwidth: bytes per second of the link from a router to its node; None likewise.
+        message_overhead: seconds of a node's work per message that it sends, one after the other.
+        receive_overhead: seconds of a node's work per message that it receives. The messages of a
+            step are taken to come together, so each counts when the node has worked on all.
+        flit_bytes: bytes that a router waits for before it passes a message on.
+        packet_bytes: size of a full packet (packet model).
+        header_bytes: bytes ahead of every message, cut into packets with it (packet model).
+        buffer_bytes: capacity of the buffer behind each link, used in whole flits; None for no
+            bound (packet model).
+        arrival: "tail" or "head", the part of a packet that must have come before the packet goes
+            on and counts, see `netsim.models.packet` (packet model).
+        gamma: seconds to reduce one byte. Parts of a schedule that do not run in lockstep receive
+            and reduce at the same time.
         ties: the rule for messages to a peer half a ring away, see `netsim.topologies.ties.TIES`.
-        slow: the fraction of its bandwidth that the link from one node to another has left.
+        slow: (tail, head) of slow links → the fraction of the bandwidth that each has left.
 
     Raises:
-        ValueError: a number that is negative or not finite, a bandwidth of 0, an unknown rule,
-            a slow link that is not there.
+        TypeError: ``topology`` is not a topology.
+        ValueError: a number is negative or not finite, a bandwidth is 0, a rule is unknown, or a
+            slow link does not exist.
     """
 
     topology: Topology
@@ -74,39 +82,39 @@ class Network:
             raise TypeError(f"pass netsim.topology('torus:8x8') or the like, not {self.topology!r}")
         for f in fields(self):
             value = getattr(self, f.name)
-            other = f.name in ("topology", "arrival", "ties", "slow")
-            if other or (value is None and f.default is None):
+            not_a_number = f.name in ("topology", "arrival", "ties", "slow")
+            if not_a_number or (value is None and f.default is None):
                 continue
             check_number(f.name, value, f.name.endswith("bandwidth") or f.name == "packet_bytes")
-        for name, known in (("ties", TIES), ("arrival", ARRIVALS)):
-            if getattr(self, name) not in known:
+        for name, choices in (("ties", TIES), ("arrival", ARRIVALS)):
+            if getattr(self, name) not in choices:
                 raise ValueError(
-                    f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}"
+                    f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}"
                 )
-        for pair, left in self.slow.items():
-            check_number(f"what the slow link {pair} keeps", left, positive=True)
+        for pair, fraction in self.slow.items():
+            check_number(f"the fraction left of slow link {pair}", fraction, positive=True)
             if not (self.topology.ends == pair).all(axis=1).any():
                 raise ValueError(f"there is no link {pair[0]}→{pair[1]} in {self.topology.name}")
 
     @property
     def uniform(self) -> bool:
-        """Whether all links have the network's bandwidth."""
+        """Whether all links are known to have the network's bandwidth; False for graphs."""
         return not self.slow and not isinstance(self.topology, GraphTopology)
 
     @cached_property
     def bandwidths(self) -> np.ndarray:
-        """(nlinks,) of every link."""
+        """(nlinks,) bytes per second of every link."""
         rates = np.full(self.topology.nlinks, self.bandwidth)
         if isinstance(self.topology, GraphTopology):
-            given = self.topology.bandwidth
-            rates = np.where(np.isnan(given), rates, given)
-        for pair, left in self.slow.items():
-            rates[(self.topology.ends == pair).all(axis=1)] *= left
+            own = self.topology.bandwidth
+            rates = np.where(np.isnan(own), rates, own)
+        for pair, fraction in self.slow.items():
+            rates[(self.topology.ends == pair).all(axis=1)] *= fraction
         return rates
 
     @cached_property
     def hop_latencies(self) -> np.ndarray:
-        """(nlinks,) from the first byte on a link to the first byte out of the router behind it."""
+        """(nlinks,) seconds from a first byte on the link until it leaves the router behind it."""
         return (
             self.credit_latencies
             + self.topology.router * self.router_latency
@@ -115,30 +123,37 @@ class Network:
 
     @cached_property
     def credit_latencies(self) -> np.ndarray:
-        """(nlinks,) a link's own latency: how soon it knows that the buffer behind it has room."""
-        place = self.topology
-        wire = place.wire * self.link_latency
-        if isinstance(place, GraphTopology):
-            wire = np.where(np.isnan(place.latency), wire, place.latency)
+        """(nlinks,) seconds on the link alone, the time that a credit takes back over it."""
+        topology = self.topology
+        wire = topology.wire * self.link_latency
+        if isinstance(topology, GraphTopology):
+            wire = np.where(np.isnan(topology.latency), wire, topology.latency)
         return wire
 
     @property
     def end_latency(self) -> float:
-        """What every message pays at its ends: injection, the first router, ejection."""
+        """Seconds that every message takes at its ends: injection, the first router, ejection."""
         seconds = self.injection_latency + self.ejection_latency
         seconds += self.topology.first_router * self.router_latency
-        for link in (self.injection_bandwidth, self.ejection_bandwidth):
-            if link is not None:
-                seconds += self.flit_bytes / min(link, self.bandwidth)
+        fastest = float(self.bandwidths.max(initial=0.0)) or self.bandwidth
+        for limit in (self.injection_bandwidth, self.ejection_bandwidth):
+            if limit is not None:
+                seconds += self.flit_bytes / min(limit, fastest)
         return seconds
 
     def latency(
         self, hops: float, wire: float | None = None, routers: float | None = None
     ) -> float:
-        """Seconds until the first byte of a message over some hops arrives.
+        """Seconds until the first byte of a message arrives on an idle network.
 
-        hops·(link + flit) + (hops + 1)·router + injection + ejection (+ a flit on each of
-        these links where there is one). Wires and routers are as many as hops if not given.
+        hops·(link + flit) + (hops + 1)·router + injection + ejection, and a flit on each of the
+        injection and ejection links that exist.
+
+        Args:
+            hops: number of links.
+            wire: their total length, in units of the link latency; ``hops`` if None.
+            routers: total delay of the routers behind them, in units of the router latency;
+                ``hops`` if None.
         """
         return (
             self.end_latency
@@ -151,42 +166,54 @@ class Network:
 def paper_network(
     where: Topology | str, bandwidth: float = 50e9, ties: str = "adaptive"
 ) -> Network:
-    """The network of the Swing paper's evaluation [§5]: 400 Gb/s, 100 ns links, 300 ns routers.
+    """The network of the Swing paper's evaluation (§5): 400 Gb/s, 100 ns links, 300 ns routers.
 
-    The paper does not tell its buffers: they are what keeps a link busy, four packets at 400 Gb/s.
-    It simulated with SST, whose network interface (firefly, `nicSendMachine.cc`) puts a header
-    before every message, and whose routers and links (merlin) hand packets over with their heads.
-    The header is some tens of bytes; any from 1 to 256 gives the same times to 0.03 %.
+    The paper does not state the size of its buffers. Here they are just large enough to keep a
+    link busy, which takes four packets at 400 Gb/s. The paper simulated with SST, whose network
+    interface (firefly, `nicSendMachine.cc`) puts a header before every message, and whose routers
+    and links (merlin) hand packets over with their heads. The header is some tens of bytes; any
+    size from 1 to 256 gives the same times to 0.03 %.
 
     Args:
         where: a topology or its name.
-        bandwidth: of a link, bytes per second.
+        bandwidth: bytes per second of a link.
         ties: the rule at half a ring; the paper routes adaptively.
+
+    Raises:
+        TypeError: ``where`` is neither a topology nor a name.
+        ValueError: the name is unknown, or ``bandwidth`` is not above 0.
     """
-    place = topology(where) if isinstance(where, str) else where
-    if not isinstance(place, Topology):
+    resolved = topology(where) if isinstance(where, str) else where
+    if not isinstance(resolved, Topology):
         raise TypeError(f"pass a topology or its name, such as 'torus:8x8', not {where!r}")
     check_number("bandwidth", bandwidth, positive=True)
-    ports = max(1, 2 * place.ndim)
+    ports = max(1, 2 * resolved.ndim)
     link, router, flit, packet = 100e-9, 300e-9, 256, 8192
-    # Credits: a link can be kept busy by one stream if a buffer holds what it carries until the
-    # first packet goes on and its credit is back.
-    rows = [place] if isinstance(place, GraphTopology) else place.rows  # a row has all kinds
+    # One stream can keep a link busy if the buffer behind it holds the bytes that the link carries
+    # from the start of a packet until that packet has moved on and its credit has come back.
+    # All rows of a dimension have the same links, so one row of each is enough.
+    rows = [resolved] if isinstance(resolved, GraphTopology) else resolved.rows
+    fastest, node_rate = bandwidth, ports * bandwidth
+    if isinstance(resolved, GraphTopology):
+        # Edges may have bandwidths of their own, and nodes any number of them.
+        rates = np.where(np.isnan(resolved.bandwidth), bandwidth, resolved.bandwidth)
+        fastest = float(rates.max(initial=bandwidth))
+        node_rate = float(np.bincount(resolved.ends[:, 0], rates)[: resolved.size].max())
     longest = max(float((r.wire * link + r.router * router).max(initial=0.0)) for r in rows)
-    busy = (longest + flit / bandwidth + link) * bandwidth
+    round_trip_bytes = (longest + flit / fastest + link) * fastest
     return Network(
-        place,
+        resolved,
         bandwidth,
         link_latency=link,
         router_latency=router,
         injection_latency=link,
         ejection_latency=link,
-        injection_bandwidth=ports * bandwidth,
-        ejection_bandwidth=ports * bandwidth,
+        injection_bandwidth=node_rate,
+        ejection_bandwidth=node_rate,
         flit_bytes=flit,
         packet_bytes=packet,
         header_bytes=32,
         arrival="head",
-        buffer_bytes=packet * max(2, math.ceil(busy / packet)),
+        buffer_bytes=packet * max(2, math.ceil(round_trip_bytes / packet)),
         ties=ties,
     )

@@ -1,4 +1,4 @@
-"""Rows of results: as CSV files, and the fastest of them."""
+"""Rows of results: reading and writing them as CSV files, and picking the fastest."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ KEY = (
     "topology", "algorithm", "variant", "nbytes", "model", "bandwidth_gbps", "ties", "sync",
     "parts", "seed",
 )  # fmt: skip
-"""The columns that tell simulated rows apart."""
+"""The columns that identify a simulated row."""
 
 
 def in_order(rows: Iterable[ResultRow]) -> list[ResultRow]:
-    """Rows by topology, algorithm, variant, bandwidth and size, however they came."""
+    """Sort rows by topology, algorithm, variant, bandwidth and size."""
     by = ("topology", "algorithm", "variant")
     return sorted(
         rows, key=lambda r: (*(r[k] for k in by), float(r["bandwidth_gbps"]), int(r["nbytes"]))
@@ -31,7 +31,7 @@ def in_order(rows: Iterable[ResultRow]) -> list[ResultRow]:
 
 
 def fastest(rows: Iterable[ResultRow]) -> dict[tuple[str, int], float]:
-    """Seconds of every algorithm at every size, the best of its variants."""
+    """Seconds of the best variant of each algorithm, by (algorithm, bytes)."""
     best: dict[tuple[str, int], float] = {}
     for r in rows:
         key = r["algorithm"], int(r["nbytes"])
@@ -40,10 +40,10 @@ def fastest(rows: Iterable[ResultRow]) -> dict[tuple[str, int], float]:
 
 
 def swing_gain(best: dict[tuple[str, int], float]) -> dict[int, float]:
-    """Swing's gain in % over the best other at every size, as the paper reports it.
+    """Swing's gain over the best other algorithm in percent, by bytes, as the paper reports it.
 
-    swing/best - 1 in goodput where Swing is ahead, else -(best/swing - 1). Mirrored recursive
-    doubling is not among the others, as in the paper.
+    In goodputs it is swing/best - 1 where Swing is ahead, and -(best/swing - 1) otherwise. As in
+    the paper, mirrored recursive doubling is not among the others.
     """
     gains = {}
     for name, n in best:
@@ -55,7 +55,7 @@ def swing_gain(best: dict[tuple[str, int], float]) -> dict[int, float]:
 
 
 def winners(rows: Iterable[ResultRow]) -> dict[int, ResultRow]:
-    """For each size the fastest row."""
+    """The fastest row of each size, by bytes in ascending order."""
     best: dict[int, ResultRow] = {}
     for r in rows:
         n = int(r["nbytes"])
@@ -68,17 +68,17 @@ def write_csv(path: str | Path, rows: Sequence[ResultRow]) -> None:
     """Write rows as CSV, all or nothing.
 
     Raises:
-        OSError: the file cannot be written; what was there is then still there.
+        OSError: the file cannot be written; its old content is then still there.
     """
     store([(path, [_csv_text(rows)])])
 
 
 class CsvFile:
-    """A CSV file to which rows are added, and which is whole at any time.
+    """A CSV file to which rows are added, and which is complete at any time.
 
     Args:
-        path: of the file, which is replaced by the first rows. A device or a pipe, such as
-            ``/dev/stdout``, gets each row once.
+        path: of the file. The first rows replace it, and each addition rewrites it as a whole. To a
+            device or a pipe, such as ``/dev/stdout``, only the new rows are written.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -89,7 +89,7 @@ class CsvFile:
         """Add rows with the columns of the first ones.
 
         Raises:
-            OSError: the file cannot be written; what was there is then still there.
+            OSError: the file cannot be written; its old content is then still there.
         """
         is_first = not self._rows
         self._rows += rows
@@ -108,11 +108,16 @@ def _csv_text(rows: Sequence[ResultRow]) -> str:
 
 
 def read_csv(path: str | Path, needs: Iterable[str]) -> list[ResultRow]:
-    """Rows of a CSV file, all values as texts.
+    """Read the rows of a CSV file, with all values as strings.
+
+    Args:
+        path: of the file.
+        needs: columns that must be there.
 
     Raises:
-        ValueError: a column of ``needs`` is missing, or a row is not whole.
-        OSError: the file can not be read.
+        ValueError: the file is no CSV file or has no rows, a column of ``needs`` is missing, or a
+            row has too few or too many values.
+        OSError: the file cannot be read.
     """
     try:
         with open(path, newline="") as file:
@@ -129,6 +134,6 @@ def read_csv(path: str | Path, needs: Iterable[str]) -> list[ResultRow]:
 
 
 def typed(r: ResultRow) -> ResultRow:
-    """A row of texts with its numbers as numbers, as `netsim.run.row` has them."""
+    """Convert the numbers in a row of strings, so that the row equals one of `netsim.run.row`."""
     texts = ("topology", "algorithm", "variant", "collective", "model", "ties", "sync", "parts")
     return {k: v if k in texts else json.loads(v) if v else None for k, v in r.items()}

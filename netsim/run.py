@@ -1,4 +1,4 @@
-"""simulate: what a schedule costs on a network, under a model chosen by name."""
+"""Simulate a schedule on a network: total time, time per step, link loads and the bottleneck."""
 
 from __future__ import annotations
 
@@ -19,10 +19,16 @@ from swing.schedules.step import Message
 
 
 class Bottleneck(NamedTuple):
-    """Where the costliest step spends its time: a link's ends, the step, who uses it, seconds.
+    """The link that holds up the step that takes longest.
 
-    Of all links it is the one that is busy, or waited for, longest: what its bytes take, and the
-    longest that a rank which sends over it starts late or that one which receives is slow.
+    It is the link with the largest sum of two times: the time that its bytes take, and the longest
+    wait of a message that crosses it (its receiver is slow, or its sender starts late).
+
+    Attributes:
+        link: the nodes or switches that the link leaves and reaches.
+        step: the step.
+        messages: the messages of the step that cross the link.
+        seconds: the time that the step adds.
     """
 
     link: tuple[int, int]
@@ -33,11 +39,16 @@ class Bottleneck(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Run:
-    """One simulated collective.
+    """The result of one simulation.
 
     Args:
-        seconds: from start to end.
-        step_seconds: (nsteps,) what each step adds.
+        schedule: the schedule that was run.
+        network: the network that it ran on.
+        nbytes: size of the vector on each rank, in bytes.
+        model: the key of the model in `netsim.models.MODELS`.
+        options: seed, synchronization, skew and slow ranks.
+        seconds: time from the start to the end.
+        step_seconds: (nsteps,) seconds that each step adds to the end of those before it.
     """
 
     schedule: Schedule
@@ -50,7 +61,7 @@ class Run:
 
     @property
     def goodput(self) -> float:
-        """Bytes of the vector per second."""
+        """Bytes of the vector per second; infinite if the run takes no time."""
         return self.nbytes / self.seconds if self.seconds else float("inf")
 
     @property
@@ -60,7 +71,7 @@ class Run:
 
     @cached_property
     def link_bytes(self) -> np.ndarray:
-        """(nlinks,) bytes over every directed link in all steps; links as ``topology.ends``."""
+        """(nlinks,) bytes over each directed link in all steps; links as in ``topology.ends``."""
         total = np.zeros(self.network.topology.nlinks)
         for s in range(self.schedule.nsteps):
             total += self.step_bytes(s)
@@ -72,23 +83,23 @@ class Run:
 
     @cached_property
     def bottleneck(self) -> Bottleneck | None:
-        """Where the time goes; None if nothing is sent."""
+        """The link that holds up the longest step; None for a schedule without steps."""
         if not self.schedule.nsteps:
             return None
-        place, net = self.network.topology, self.network
+        topology, net = self.network.topology, self.network
         s = int(self.step_seconds.argmax())
         step = self.schedule.step(s)
         flow = traffic(self.schedule, step)
-        ways = place.ways(flow.src, flow.dst, net.ties, (self.options.seed, s))
-        message = ways.message[ways.per_link()]
-        slow = self.options.delays(place.size)[step.dst]
-        if not s:
-            slow += self.options.starts(place.size)[step.src]
-        waited = np.zeros(place.nlinks)
-        np.maximum.at(waited, ways.links, slow[message])
+        routes = topology.routes(flow.src, flow.dst, net.ties, (self.options.seed, s))
+        message = routes.message[routes.per_link()]
+        wait = self.options.delays(topology.size)[step.dst]
+        if not s:  # skew delays the first step only; later ones wait for messages anyway
+            wait += self.options.starts(topology.size)[step.src]
+        waited = np.zeros(topology.nlinks)
+        np.maximum.at(waited, routes.links, wait[message])
         link = int((self.step_bytes(s) / net.bandwidths + waited).argmax())
-        users = np.unique(message[ways.links == link])
-        tail, head = place.ends[link].tolist()
+        users = np.unique(message[routes.links == link])
+        tail, head = topology.ends[link].tolist()
         messages = tuple(step.message(i) for i in users.tolist())
         return Bottleneck((tail, head), s, messages, float(self.step_seconds[s]))
 
@@ -115,24 +126,25 @@ def simulate(
     """Run a schedule on a simulated network.
 
     Args:
-        schedule: for ``swing.Torus(dims)`` with the dimensions of the network's topology.
+        schedule: made for the dimensions of the network's topology.
         network: topology and costs.
         nbytes: size of the vector on each rank, in bytes.
         model: a key of `netsim.models.MODELS`.
         seed: for random ties and skew.
-        sync: when a rank begins its next step, see `netsim.traffic.message_graph.SYNC`; the
-            analytic model always waits for all ranks.
-        parts: when the parts of a schedule meet, see `netsim.traffic.message_graph.PARTS`;
-        likewise.
-        skew: ranks start at random within so many seconds.
-        delay: seconds that a rank needs for each message it receives, by rank: slow ranks.
-        fold: whether nodes that are alike are followed once (flow and packet model); what comes
-            out is the same, but for adaptive ties: see `netsim.traffic.symmetry`.
+        sync: when a rank begins its next step, see `netsim.traffic.message_graph.SYNC`. The
+            analytic model ignores it: there all ranks wait for each other.
+        parts: when the parts of a schedule wait for each other, see
+            `netsim.traffic.message_graph.PARTS`. The analytic model ignores it: it keeps to the
+            phases of the schedule.
+        skew: seconds within which the ranks start, at random.
+        delay: slow ranks: seconds that a rank needs for each message it receives, by rank.
+        fold: whether the flow and packet models simulate equivalent nodes once. The result is the
+            same except for adaptive ties, see `netsim.traffic.symmetry`.
 
     Raises:
-        ValueError: dimensions that differ, a size or a number of ranks that the model can not
-            have, an unknown model.
-        TypeError: no schedule, or no network.
+        ValueError: dimensions that differ, an invalid size, rule, skew or delay, too many messages
+            for the model, or an unknown model.
+        TypeError: ``schedule`` is not a schedule, or ``network`` is not a network.
 
     >>> import netsim, swing
     >>> network = netsim.paper_network("torus:8x8")
@@ -153,7 +165,7 @@ def simulate(
 
 
 def row(run: Run) -> dict[str, object]:
-    """A run as a line of results, with the columns that measured runs have too."""
+    """A run as a row of results, with the columns that measured runs have too."""
     return {
         "topology": run.network.topology.name,
         "algorithm": run.schedule.name,

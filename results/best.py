@@ -1,8 +1,8 @@
-"""``make best``: the fastest schedule found for every torus and size, and how near the bound it is.
+"""``make best``: find the fastest schedule for every torus and size, and compare it with the bound.
 
-Fills the selection table that ships (`swing/select/tables/paper.json`) by ``python -m netsim
-tune``, and writes BEST.md and its figures from it. What the table holds already is not simulated
-again: remove a torus from it, or the file, to begin anew.
+``python -m netsim tune`` fills the selection table that ships with the library
+(`swing/select/tables/paper.json`); BEST.md and its figures are made from the table. Times that the
+table has already are not simulated again: delete a torus from it, or the file, to start over.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import matplotlib  # noqa: E402  all found beside this folder
+import matplotlib  # noqa: E402  the imports below need the path above
 import overhead  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.ticker import FuncFormatter  # noqa: E402
 
 from netsim import lower_bound, paper_network  # noqa: E402
 from netsim.rows import read_csv  # noqa: E402
-from netsim.sizes import format_size  # noqa: E402
 from swing import Torus  # noqa: E402
 from swing.select.candidates import published  # noqa: E402
 from swing.select.table import Entry, SelectionTable  # noqa: E402
+from swing.sizes import format_size  # noqa: E402
 
 TABLE = HERE.parent / "swing" / "select" / "tables" / "paper.json"
 PAPER = ["8x8", "16x16", "32x32", "8x8x8", "64x16", "128x8", "256x4", "64x64", "8x8x8x8",
          "128x128"]  # fmt: skip
 MORE = ["16x16x16", "10x10", "12x20", "5x5x5", "32x8x4", "4x4", "2x4", "4x8", "2x2x2", "4x4x4",
         "4x4x8", "16x8"]  # fmt: skip
-SMALL = 2**23
+SMALL = 2**23  # bytes; the means of the first table are over sizes up to here
 LINES = {"Swing": ("#0072B2", "o"), "published": ("#009E73", "^"), "ours": ("#D55E00", "s")}
 
 
 def main() -> None:
-    """Tune what is missing, then write the page."""
+    """Tune the tori that the table lacks, then write BEST.md."""
     for dims in [*PAPER, *MORE]:
         line = f"tune --topology torus:{dims} --out {TABLE}"
         print(f"python -m netsim {line}", flush=True)
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def page(table: SelectionTable) -> str:
-    """BEST.md; draws the figures on the way."""
+    """The text of BEST.md; also draws the figures."""
     text = (HERE / "best.txt").read_text()
     lines = ["| torus | published ÷ ours | with Trivance | worst | ours ÷ bound, 32 B | 512 B "
              "| 128 MiB | 512 MiB |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
@@ -74,17 +74,19 @@ def page(table: SelectionTable) -> str:
         curves.append(section(name, rows))
     gain, trivance = (mean([m[i] for m in means]) for i in (0, 1))
     lines.append(f"| **the paper's tori** | **{gain:.2f}** | **{trivance:.2f}** | | | | | |")
-    made = "\n".join(f"- {key}: {value}" for key, value in table.made.items())
-    return "\n".join([text, *lines, "", made, "", *overheads(), *curves])
+    origin = "\n".join(f"- {key}: {value}" for key, value in table.made.items())
+    return "\n".join([text, *lines, "", origin, "", *overheads(), *curves])
 
 
 def overheads() -> list[str]:
-    """The table of overhead.csv."""
+    """The section on message overheads, from overhead.csv."""
     lines = [
         "## When messages cost their sender time", "",
-        "512 B under the packet model: a message keeps its sender busy for so long before the next "
-        "one can leave. `radices` are those of the fastest recursive multiplying, a step each.", "",
-        "| torus | us a message | radices | us | Swing | ÷ ours |", "|---|---|---|---|---|---|",
+        "Times in microseconds for 512 B under the packet model. Each message keeps its sender "
+        "busy for the time in the second column before the next one can leave. `radices` are those "
+        "of the fastest recursive multiplying, one per step; \"ours\" is its time.", "",
+        "| torus | us per message | radices | ours | Swing | Swing ÷ ours |",
+        "|---|---|---|---|---|---|",
     ]  # fmt: skip
     for r in read_csv(overhead.OUT, ["swing_s"]):
         ours, swing = (float(r[k]) * 1e6 for k in ("seconds", "swing_s"))
@@ -96,7 +98,7 @@ def overheads() -> list[str]:
 
 
 def rows_of(entry: Entry, name: str) -> list[dict[str, Any]]:
-    """Seconds of ours, Swing's two variants, the best published and the bound, by size."""
+    """For each size, seconds of ours, Swing's faster variant, the best published and the bound."""
     network, rivals = paper_network(name), published(Torus.parse(name))
     rows = []
     for n in entry.sizes:
@@ -106,7 +108,7 @@ def rows_of(entry: Entry, name: str) -> list[dict[str, Any]]:
             "nbytes": n,
             "ours": ranked[0][0],
             "winner": ranked[0][1].name,
-            # too slow to be followed at some sizes
+            # The table has no time where Swing was too slow to be simulated.
             "Swing": next((t for t, name in old if name == "swing"), math.nan),
             "published": old[0][0],
             "with_trivance": min([old[0][0], *(t for t, c in ranked if c.algorithm == "trivance")]),
@@ -116,7 +118,7 @@ def rows_of(entry: Entry, name: str) -> list[dict[str, Any]]:
 
 
 def section(name: str, rows: list[dict[str, Any]]) -> str:
-    """A table and a figure of one torus."""
+    """The section of one torus: a table and a figure."""
     figure = f"figures/best-{name.partition(':')[2]}.svg"
     draw(name, rows).savefig(HERE / figure, metadata={"Date": None})
     text = [f"## {name}", "", f"![{name}]({figure})", "",
@@ -130,7 +132,7 @@ def section(name: str, rows: list[dict[str, Any]]) -> str:
 
 
 def draw(name: str, rows: list[dict[str, Any]]) -> Figure:
-    """Time over the lower bound, by size."""
+    """Draw the time over the lower bound against the size."""
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.add_subplot()
     sizes = [r["nbytes"] for r in rows]
@@ -151,7 +153,7 @@ def draw(name: str, rows: list[dict[str, Any]]) -> Figure:
 
 
 def mean(ratios: list[float]) -> float:
-    """Geometric."""
+    """The geometric mean."""
     return math.exp(sum(map(math.log, ratios)) / len(ratios))
 
 

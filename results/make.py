@@ -1,9 +1,10 @@
-"""``make results``: every figure and table of this folder, each from one command.
+"""``make results``: make every figure and table of the paper comparison.
 
-Rows that are in ``data/`` already are not simulated again: delete a file to renew it.
+Each figure comes from a few commands of ``python -m netsim``, which README.md lists. Rows that are
+in ``data/`` already are not simulated again: delete a file to renew it.
 
-``python results/make.py --time MODEL …`` simulates every row of a model anew, keeps none, and
-prints the wall seconds they take, and their sum.
+``python results/make.py --time MODEL …`` simulates every row of a model from the start, keeps none,
+and prints the wall seconds that they take and their sum.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from netsim.rows import fastest, swing_gain  # noqa: E402  found beside this folder
+from netsim.rows import fastest, swing_gain  # noqa: E402  needs the path above
 
-PLACES = [
+TOPOLOGIES = [
     "torus:64x64", "torus:8x8", "torus:16x16", "torus:32x32", "torus:64x16",
     "torus:128x8", "torus:256x4", "torus:8x8x8", "torus:8x8x8x8", "hx2mesh:64x64", "hx4mesh:64x64",
     "hyperx:64x64", "torus:128x128",
 ]  # fmt: skip
 RATES = [100, 200, 400, 800, 1600, 3200]
-LIMIT = "32MiB"  # packets up to here, flows above
+LIMIT = "32MiB"  # packet model up to this size, flow model above
 ALGORITHMS = [
     "swing", "recursive_doubling", "mirrored_recursive_doubling", "bucket", "hamiltonian",
 ]  # fmt: skip
@@ -52,99 +53,105 @@ SQUARES = ["torus:8x8", "torus:16x16", "torus:32x32", "torus:64x64", "torus:128x
 RULES = "--parts free --sync local"
 
 
-def file(place: str) -> str:
-    """The rows of a topology, or of one of its tables."""
-    return f"data/{place.replace(':', '-')}.csv"
+def file(topology: str) -> str:
+    """The CSV file with the rows of a topology."""
+    return f"data/{topology.replace(':', '-')}.csv"
 
 
-def algorithms(place: str) -> list[str]:
-    """The paper's, as far as they go there."""
-    dims = place.partition(":")[2].split("x")
-    # The paper's cycles; the packets of 32,766 steps of 16,384 nodes would need 20 GB.
-    two_cycles = len(dims) == 2 and int(dims[0]) % int(dims[1]) == 0 and place != "torus:128x128"
+def algorithms(topology: str) -> list[str]:
+    """The paper's algorithms that can run on a topology."""
+    dims = topology.partition(":")[2].split("x")
+    # The paper has Hamiltonian cycles where the first side is a multiple of the second. On 128x128
+    # the packets of 32,766 steps of 16,384 nodes would need 20 GB.
+    two_cycles = len(dims) == 2 and int(dims[0]) % int(dims[1]) == 0 and topology != "torus:128x128"
     return ALGORITHMS[: 5 if two_cycles else 4]
 
 
-def sweep(places: Sequence[str], out: str, model: str, sizes: str, more: str = "") -> str:
-    """The command that simulates the algorithms of the first of some topologies on all of them."""
-    where = " ".join(f"--topology {place}" for place in places)
-    names = "".join(f" --algorithm {name}" for name in algorithms(places[0]))
+def sweep(topologies: Sequence[str], out: str, model: str, sizes: str, extra: str = "") -> str:
+    """The command that simulates, on all topologies, the algorithms that run on the first one."""
+    where = " ".join(f"--topology {topology}" for topology in topologies)
+    names = "".join(f" --algorithm {name}" for name in algorithms(topologies[0]))
     return (
-        f"sweep {where}{names} --model {model} --sizes {sizes} {RULES}{more} "
+        f"sweep {where}{names} --model {model} --sizes {sizes} {RULES}{extra} "
         f"--prune 5 --csv {out} --resume"
     )
 
 
-def sweeps(place: str, out: str, more: str = "") -> list[str]:
-    """The commands for all sizes."""
+def sweeps(topology: str, out: str, extra: str = "") -> list[str]:
+    """The commands that simulate all sizes, each under its model."""
     return [
-        sweep([place], out, "packet", f"32B:{LIMIT}:x4", more),
-        sweep([place], out, "flow", "128MiB:2GiB:x4", more),
+        sweep([topology], out, "packet", f"32B:{LIMIT}:x4", extra),
+        sweep([topology], out, "flow", "128MiB:2GiB:x4", extra),
     ]
 
 
 def commands() -> dict[str, list[str]]:
-    """The commands of every figure, in order."""
+    """The commands of netsim for every figure, in order, after those for the rows."""
     rates = "".join(f" --bandwidth {rate}" for rate in RATES)
-    found = {f"data of {place}": sweeps(place, file(place)) for place in PLACES}
-    found["data of all bandwidths"] = sweeps("torus:8x8", BY_RATE, rates)
-    alone = [sweep([place], FLOWS, "flow", "32B:2GiB:x4") for place in MEASURED]
-    found["data of the flow model alone"] = alone
-    for name, places in GOODPUT.items():
-        files = " ".join(map(file, places))
-        found[name] = [f"plot {files} paper/goodput.csv --name {name} --out figures"]
+    groups = {f"data of {topology}": sweeps(topology, file(topology)) for topology in TOPOLOGIES}
+    groups["data of all bandwidths"] = sweeps("torus:8x8", BY_RATE, rates)
+    alone = [sweep([topology], FLOWS, "flow", "32B:2GiB:x4") for topology in MEASURED]
+    groups["data of the flow model alone"] = alone
+    for name, topologies in GOODPUT.items():
+        files = " ".join(map(file, topologies))
+        groups[name] = [f"plot {files} paper/goodput.csv --name {name} --out figures"]
     gains = {
         "fig07": list(map(file, SQUARES)),
         "fig08": [BY_RATE],
-        "fig15": list(map(file, PLACES)),
+        "fig15": list(map(file, TOPOLOGIES)),
     }
     for name, files in gains.items():
-        found[name] = [
+        groups[name] = [
             f"plot {' '.join(files)} paper/gain.csv --kind gain --name {name} --out figures"
         ]
     for name in ("swing", "recursive_doubling"):
         out = f"data/links-{name}.csv"
-        found[f"links-{name}"] = [
+        groups[f"links-{name}"] = [
             f"simulate --topology torus:8x8 --algorithm {name} --ports 1 --step 4 --links {out}",
             f"plot {out} --out figures",
         ]
-    return found
+    return groups
 
 
 TIMED = {"analytic": "32B:2GiB:x4", "flow": "32B:2GiB:x4", "packet": "32B:8MiB:x4"}
 
 
 def clock(models: list[str]) -> None:
-    """Print how long the paper's whole evaluation takes under some models."""
+    """Print how long the paper's whole evaluation takes under each model."""
     for model in models:
         if model not in TIMED:
             sys.exit(f"no model {model!r}: choose from {', '.join(TIMED)}")
     rates = "".join(f" --bandwidth {rate}" for rate in RATES)
     for model in models:
         total = 0.0
-        groups = [list(g) for _, g in groupby(sorted(PLACES, key=algorithms), key=algorithms)]
-        for places, more in [*((places, "") for places in groups), (["torus:8x8"], rates)]:
+        groups = [list(g) for _, g in groupby(sorted(TOPOLOGIES, key=algorithms), key=algorithms)]
+        for topologies, extra in [*((group, "") for group in groups), (["torus:8x8"], rates)]:
             with tempfile.TemporaryDirectory() as folder:
                 begin = time.perf_counter()
-                run(sweep(places, f"{folder}/rows.csv", model, TIMED[model], more))
+                run(sweep(topologies, f"{folder}/rows.csv", model, TIMED[model], extra))
                 seconds = time.perf_counter() - begin
             total += seconds
-            print(f"{model:9}{seconds:8.1f} s  {' '.join(places)}{more}", flush=True)
+            print(f"{model:9}{seconds:8.1f} s  {' '.join(topologies)}{extra}", flush=True)
         print(f"{model:9}{total:8.1f} s  all", flush=True)
 
 
 HEAD = """# Results
 
-Written by `make results`. Each figure is made by the commands beside it, run in this folder as
-`python -m netsim …`; `data/` holds their rows, `paper/` the paper's points. Network: the paper's
-(400 Gb/s, 100 ns links, 300 ns routers, adaptive ties), packet model up to 32 MiB, flow model
-above. Nodes that are alike are followed once (`netsim.traffic.symmetry`). Parts run free of each
-other; a rank begins its next step when it has received what it should and has sent what it should.
-Packets count with their heads, and messages have a header, as in the paper's simulator. Variants of
-an algorithm are merged, the better one counts; of a run of equal steps the first 16 are followed
-(`netsim.traffic.message_graph.FOLLOWED_STEPS`). No constant is fitted but the two of HammingMesh,
-from three runtimes of 32 B (`netsim/topologies/hamming_mesh.py`). How long simulating takes:
-SPEED.md. Real allreduces beside MPI's own: EXECUTOR.md.
+Written by `make results`. Each figure is made by the commands below it, run in this folder as
+`python -m netsim …`. The rows are in `data/`, the paper's points in `paper/`.
+
+- The network is the paper's: 400 Gb/s, 100 ns links, 300 ns routers, adaptive ties.
+- Sizes up to 32 MiB use the packet model, larger ones the flow model. A packet counts as arrived as
+  soon as its head has, and every message has a header, as in the paper's simulator.
+- Parts do not wait for each other. A rank begins its next step when the messages that it receives
+  in a step have arrived and those that it sends have left.
+- Variants of an algorithm are merged: the fastest one counts.
+- Equivalent nodes are simulated once (`netsim.traffic.symmetry`). In a run of equal steps only
+  the first 16 are simulated (`netsim.traffic.message_graph.FOLLOWED_STEPS`).
+- No constant is fitted except the two of HammingMesh, which come from three runtimes of 32 B
+  (`netsim/topologies/hamming_mesh.py`).
+
+SPEED.md says how long simulations take; EXECUTOR.md compares real allreduces with MPI's own.
 
 """
 
@@ -156,7 +163,7 @@ def main() -> None:
         print(f"[{i}/{len(todo)}] {name}", flush=True)
         for line in lines:
             run(line)
-    text = HEAD + deviations() + (HERE / "why.md").read_text() + congestion()
+    text = HEAD + deviations() + (HERE / "why.md").read_text() + "\n" + congestion()
     for name, lines in todo.items():
         if not name.startswith("data of"):
             block = "\n".join(lines)
@@ -164,7 +171,7 @@ def main() -> None:
     block = "\n".join(
         line for name, lines in todo.items() if name.startswith("data of") for line in lines
     )
-    text += f"## Rows\n\n```\n{block}\n```\n"
+    text += f"## Commands that make the rows\n\n```\n{block}\n```\n"
     (HERE / "README.md").write_text(text)
 
 
@@ -181,80 +188,90 @@ def run(line: str) -> str:
 
 def deviations() -> str:
     """How far the simulated times are from the paper's, as tables."""
-    text = "## Against the paper's points\n\nPackets up to 32 MiB, flows above.\n\n"
-    text += table({place: file(place) for place in MEASURED})
-    text += "\nBy the flow model alone.\n\n" + table(dict.fromkeys(MEASURED, FLOWS))
+    text = (
+        "## Deviation from the paper's points\n\n"
+        "Deviation of the simulated time: positive if it is too long. The median and the 90th\n"
+        "percentile are of its absolute value.\n\n"
+    )
+    text += "Packet model up to 32 MiB, flow model above.\n\n"
+    text += table({topology: file(topology) for topology in MEASURED})
+    text += "\nFlow model at all sizes.\n\n" + table(dict.fromkeys(MEASURED, FLOWS))
     return text + "\n" + signs()
 
 
 def table(files: dict[str, str]) -> str:
     """Median, 90th percentile and worst deviation of every topology and algorithm."""
     paper = read(HERE / "paper" / "goodput.csv")
-    text = "| topology | algorithm | points | median | 90 % | worst | at bytes |\n"
+    text = "| topology | algorithm | points | median | 90th percentile | worst | worst at bytes |\n"
     text += "|---|---|---|---|---|---|---|\n"
-    for place, name in files.items():
-        ours = fastest([r for r in read(HERE / name) if r["topology"] == place])
-        found = defaultdict(list)
+    for topology, name in files.items():
+        ours = fastest([r for r in read(HERE / name) if r["topology"] == topology])
+        deviations = defaultdict(list)
         for r in paper:
             key = r["algorithm"], int(r["nbytes"])
-            if r["topology"] == place and key in ours:
-                off = ours[key] / float(r["seconds"]) - 1
-                for which in ("all", r["algorithm"]):
-                    found[which].append((abs(off), off, key[1]))
-        for which, points in found.items():
+            if r["topology"] == topology and key in ours:
+                deviation = ours[key] / float(r["seconds"]) - 1
+                for group in ("all", r["algorithm"]):
+                    deviations[group].append((abs(deviation), deviation, key[1]))
+        for group, points in deviations.items():
             points.sort()
             sizes = [size for size, _, _ in points]
             worst, nbytes = points[-1][1:]
             text += (
-                f"| {place} | {which} | {len(points)} | {statistics.median(sizes):.1%} | "
+                f"| {topology} | {group} | {len(points)} | {statistics.median(sizes):.1%} | "
                 f"{sizes[math.ceil(0.9 * len(sizes)) - 1]:.1%} | {worst:+.1%} | {nbytes} |\n"
             )
     return text
 
 
 def signs() -> str:
-    """Where the sign of Swing's gain is not the paper's.
+    """A table of the points where the sign of Swing's gain differs from the paper's.
 
-    Figs. 7 and 8 tell whole percents: the sign of a 0 is that of the same point in another figure.
+    Figs. 7 and 8 give whole percents: the sign of a 0 is taken from the same point in another
+    figure, if there is one.
     """
-    files = [file(place) for place in PLACES] + [BY_RATE]
+    files = [file(topology) for topology in TOPOLOGIES] + [BY_RATE]
     rows = [r for name in files for r in read(HERE / name)]
     paper = read(HERE / "paper" / "gain.csv")
     exact = {_point(r): float(r["gain_percent"]) for r in paper if float(r["gain_percent"])}
     wrong, count = [], 0
     for r in paper:
-        place, rate, n = r["topology"], float(r["bandwidth_gbps"]), int(r["nbytes"])
-        here = [q for q in rows if (q["topology"], float(q["bandwidth_gbps"])) == (place, rate)]
-        ours, theirs = swing_gain(fastest(here)).get(n), float(r["gain_percent"])
+        topology, rate, n = r["topology"], float(r["bandwidth_gbps"]), int(r["nbytes"])
+        same = [q for q in rows if (q["topology"], float(q["bandwidth_gbps"])) == (topology, rate)]
+        ours, theirs = swing_gain(fastest(same)).get(n), float(r["gain_percent"])
         if ours is None:
             continue
         count += 1
         if (ours >= 0) != (exact.get(_point(r), theirs) >= 0):
             wrong.append(
-                f"| {r['figure']} | {place} | {rate:g} | {n} | {theirs:+.1f} | {ours:+.1f} |"
+                f"| {r['figure']} | {topology} | {rate:g} | {n} | {theirs:+.1f} | {ours:+.1f} |"
             )
     lines = "\n".join(wrong)
     return (
-        f"The gain's sign is the paper's at {count - len(wrong)} of {count} points, not at:"
-        "\n\n"
-        "| figure | topology | Gb/s | bytes | paper, % | here, % |\n|---|---|---|---|---|---|\n"
+        f"The sign of Swing's gain is the paper's at {count - len(wrong)} of {count} points. "
+        "It differs at these:\n\n"
+        "| figure | topology | Gb/s | bytes | paper, % | simulated, % |\n"
+        "|---|---|---|---|---|---|\n"
         f"{lines}\n\n"
     )
 
 
 def _point(row: dict[str, str]) -> tuple[str, ...]:
-    """What is simulated in one figure or several."""
+    """A key that is the same for one point in several figures."""
     return row["topology"], row["bandwidth_gbps"], row["nbytes"]
 
 
 def congestion() -> str:
-    """Table 2: bytes on the busiest links against the best that 2D ports allow."""
-    text = "## Congestion (Table 2)\n\nΣ over steps of the busiest link's bytes ÷ (n/D), Swing and "
-    text += "its rivals.\n\n| topology | algorithm | Ψ·Ξ |\n|---|---|---|\n"
-    for place in ("torus:128x128", "torus:16x16x16", "torus:8x8x8x8"):
+    """The paper's Table 2: the bytes on the busiest links, relative to n/D."""
+    text = (
+        "## Congestion (Table 2)\n\nThe sum over steps of the bytes on the busiest link, divided "
+    )
+    text += "by n/D (vector size over number of dimensions).\n\n"
+    text += "| topology | algorithm | Ψ·Ξ |\n|---|---|---|\n"
+    for topology in ("torus:128x128", "torus:16x16x16", "torus:8x8x8x8"):
         for name in ("swing", "recursive_doubling", "mirrored_recursive_doubling", "bucket"):
-            row = json.loads(run(f"simulate --topology {place} --algorithm {name} --json"))
-            text += f"| {place} | {name} | {row['congestion']:.4f} |\n"
+            row = json.loads(run(f"simulate --topology {topology} --algorithm {name} --json"))
+            text += f"| {topology} | {name} | {row['congestion']:.4f} |\n"
     return text + "\n"
 
 

@@ -1,6 +1,7 @@
-"""When a message costs its sender time: the fastest exchange of 512 B, from few peers to many.
+"""The fastest allreduce of 512 B when each message costs its sender time.
 
-Part of ``make best``; writes data/overhead.csv unless it is there.
+The cheaper messages are, the more peers per step pay off. Part of ``make best``; writes
+data/overhead.csv unless it exists.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from netsim import paper_network, simulate  # noqa: E402  all found beside this folder
+from netsim import paper_network, simulate  # noqa: E402  the imports below need the path above
 from netsim.rows import ResultRow, write_csv  # noqa: E402
 from swing import Torus, schedule  # noqa: E402
 from swing.select.candidates import Named, family  # noqa: E402
 
 OUT = HERE / "data" / "overhead.csv"
-PLACES = [(16, 16), (64, 64)]
+TORI = [(16, 16), (64, 64)]
 OVERHEADS = [0.0, 0.1e-6, 0.5e-6, 2e-6]
 NBYTES = 512
 
@@ -26,11 +27,11 @@ NBYTES = 512
 def main() -> None:
     """Write the rows."""
     if not OUT.exists():
-        write_csv(OUT, [row(Torus(dims), o) for dims in PLACES for o in OVERHEADS])
+        write_csv(OUT, [row(Torus(dims), o) for dims in TORI for o in OVERHEADS])
 
 
 def row(torus: Torus, overhead: float) -> ResultRow:
-    """The best of Swing, latency-optimal, and of recursive multiplying, dimension by dimension."""
+    """The best latency-optimal Swing and recursive multiplying along one dimension per step."""
     network = replace(paper_network(torus.name), message_overhead=overhead)
     swing: list[Named] = [("swing", (("variant", "latency"), ("ports", n))) for n in (1, 4)]
     others = [
@@ -42,8 +43,8 @@ def row(torus: Torus, overhead: float) -> ResultRow:
     ]
 
     def seconds(named: Named) -> float:
-        made = schedule(named[0], torus, **dict(named[1]))
-        return simulate(made, network, NBYTES, "packet", sync="local", parts="free").seconds
+        candidate = schedule(named[0], torus, **dict(named[1]))
+        return simulate(candidate, network, NBYTES, "packet", sync="local", parts="free").seconds
 
     times = {named: seconds(named) for named in [*swing, *others]}
     best = min(others, key=times.__getitem__)

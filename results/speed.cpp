@@ -1,6 +1,6 @@
-// Messages on a torus in SimGrid: speed platform.xml [--cfg=…] < messages
-// A line of input is a message: step source destination bytes. A rank starts its next step when
-// its own messages have arrived. Prints the simulated seconds.
+// Simulates messages on a torus in SimGrid: speed platform.xml [--cfg=…] < messages
+// Each line of input is one message: step source destination bytes. A rank starts its next step when
+// the messages that it sends and receives in this step have arrived. Prints the simulated seconds.
 #include <cstdint>
 #include <iostream>
 #include <map>

@@ -1,8 +1,8 @@
-"""``python results/speed.py [case …]``: how long the simulator takes, and SimGrid in the same run.
+"""``python results/speed.py [case …]``: time the simulator, and SimGrid in the same run.
 
-Every case runs in a process of its own, which first simulates 1 KiB so that compiled code is
-loaded; then the schedule is built and simulated, and the clock runs for both. Without names all
-cases run. Rows go to data/speed.csv, those of other cases stay; SPEED.md is written from them.
+Every case runs in a process of its own. It first simulates 1 KiB, so that compiled code is loaded,
+and then times building and simulating the schedule together. Without names, all cases run. Rows go
+to data/speed.csv, which keeps those of other cases; SPEED.md is written from all of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from netsim import Network, paper_network, simulate, topology  # noqa: E402  found beside this
+from netsim import Network, paper_network, simulate, topology  # noqa: E402  needs the path above
 from netsim.rows import ResultRow, read_csv, write_csv  # noqa: E402
 from swing import Torus, schedule  # noqa: E402
 
@@ -57,52 +57,53 @@ OPTIONS = ["network/model:CM02", "network/crosstraffic:0", "network/TCP-gamma:1e
 RECORDED = {"packet-2048": (283.0, 2190), "packet-2048-all": (283.0, 2190)}
 TEXT = """# Speed
 
-Written by `python results/speed.py`; rows in `data/speed.csv`. Swing, bandwidth-optimal, 2 MiB.
-Wall seconds of building and simulating a schedule, median of {rounds}, in a process of its own
-whose compiled code is loaded; memory is the most that process held, Python and all libraries
-included. "Every node" is without `netsim.traffic.symmetry`, which follows one of all nodes that are
-alike.
+Written by `python results/speed.py`; the rows are in `data/speed.csv`. All cases simulate Swing,
+bandwidth-optimal, with 2 MiB. The wall time is that of building and simulating a schedule, the
+median of {rounds}, in a process of its own that has loaded its compiled code. Memory is the peak of
+that process, including Python and all libraries. By default, equivalent nodes are simulated once
+(`netsim.traffic.symmetry`); "every node" turns this off.
 
 {table}
 
-- SST (merlin and ember, 2 KiB packets) took 283 s of processor time and 2,190 MiB for the first
-  two rows' case, recorded earlier on two cores, not run again here. At the same packets: {sst}.
-- SimGrid simulates the same messages with the same dependencies, links of 50 GB/s and 100 ns and
-  no other cost, compiled C++ (`speed.cpp`), in the same run: {simgrid}.
+- SST (merlin and ember, 2 KiB packets) took 283 s of processor time and 2,190 MiB for the case of
+  the first two rows. This was recorded earlier on two cores and not measured again here. With the
+  same packet size, ours is: {sst}.
+- SimGrid simulates the same messages with the same dependencies, on links of 50 GB/s and 100 ns
+  and without other costs, in compiled C++ (`speed.cpp`) and in the same run. Ours is: {simgrid}.
 
 {machine}
 """
 
 
 def main(names: list[str]) -> None:
-    """Run the cases, keep the rows of the others, write SPEED.md."""
+    """Run the named cases, keep the rows of the others and write SPEED.md."""
     for name in names:
         if name not in {**CASES, **PEERS}:
             sys.exit(f"no case {name!r}: choose from {', '.join({**CASES, **PEERS})}")
-    known = {r["case"]: r for r in read_csv(OUT, ())} if OUT.exists() else {}
+    by_case = {r["case"]: r for r in read_csv(OUT, ())} if OUT.exists() else {}
     for name in names or [*CASES, *PEERS]:
-        found = peer(PEERS[name]) if name in PEERS else measured(name)
-        if found:
-            known[name] = {"case": name, **found}
-            print(known[name], flush=True)
-    rows = [known[name] for name in [*CASES, *PEERS] if name in known]
+        figures = peer(PEERS[name]) if name in PEERS else measured(name)
+        if figures:
+            by_case[name] = {"case": name, **figures}
+            print(by_case[name], flush=True)
+    rows = [by_case[name] for name in [*CASES, *PEERS] if name in by_case]
     write_csv(OUT, rows)
     (HERE / "SPEED.md").write_text(page(rows))
 
 
 def measured(name: str) -> ResultRow:
-    """A case in a process of its own."""
+    """Run one case in a process of its own."""
     command = [sys.executable, __file__, "--one", name]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: ResultRow = json.loads(done.stdout)
-    return found
+    figures: ResultRow = json.loads(done.stdout)
+    return figures
 
 
 def one(name: str) -> ResultRow:
-    """Build and simulate; seconds are wall seconds."""
+    """Build and simulate one case in this process; seconds are wall seconds."""
     model, dims, ports, size, fold = CASES[name]
     network = replace(paper_network(f"torus:{dims}"), packet_bytes=size)
-    if model == "flow":  # as SimGrid has it; Swing has no ties here
+    if model == "flow":  # the network of the SimGrid case; Swing has no ties on it
         network = Network(topology(f"torus:{dims}"), 50e9, 1e-7)
     seconds = []
     for nbytes in [2**10] + [NBYTES] * ROUNDS:
@@ -110,8 +111,8 @@ def one(name: str) -> ResultRow:
         plan = schedule("swing", Torus.parse(dims), ports=ports, variant="bandwidth")
         run = simulate(plan, network, nbytes, model, fold=fold)
         seconds.append(time.perf_counter() - begin)
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return row(statistics.median(seconds[1:]), held, run.seconds)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return row(statistics.median(seconds[1:]), peak, run.seconds)
 
 
 def row(seconds: float, mib: float, simulated: float) -> ResultRow:
@@ -124,23 +125,22 @@ def row(seconds: float, mib: float, simulated: float) -> ResultRow:
 
 
 def peer(d: int) -> ResultRow | None:
-    """SimGrid on d x d nodes; None if it is not installed."""
+    """Time SimGrid on d x d nodes; None if it is not installed."""
     if not shutil.which("g++") or not Path("/usr/include/simgrid/s4u.hpp").exists():
         print("no g++ or no libsimgrid-dev: SimGrid is left out", file=sys.stderr)
         return None
     with tempfile.TemporaryDirectory() as folder:
-        program, place = f"{folder}/speed", Path(folder) / "torus.xml"
+        program, platform_file = f"{folder}/speed", Path(folder) / "torus.xml"
         build = ["g++", "-O2", "-std=c++17", str(HERE / "speed.cpp"), "-lsimgrid", "-o", program]
         subprocess.run(build, check=True)
-        place.write_text(PLATFORM.format(last=d * d - 1, d=d))
-        text = "\n".join(messages(d))
+        platform_file.write_text(PLATFORM.format(last=d * d - 1, d=d))
         sent, out = Path(folder) / "messages", Path(folder) / "out"
-        sent.write_text(text)
-        command = [program, str(place), *(f"--cfg={option}" for option in OPTIONS)]
+        sent.write_text("\n".join(messages(d)))
+        command = [program, str(platform_file), *(f"--cfg={option}" for option in OPTIONS)]
         with open(sent) as stdin, open(out, "w") as stdout:
             begin = time.perf_counter()
             process = subprocess.Popen(command, stdin=stdin, stdout=stdout)
-            _, status, used = os.wait4(process.pid, 0)  # what this child alone has held
+            _, status, used = os.wait4(process.pid, 0)  # the peak memory of this child alone
             seconds = time.perf_counter() - begin
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
@@ -149,7 +149,7 @@ def peer(d: int) -> ResultRow | None:
 
 
 def messages(d: int) -> Iterator[str]:
-    """Swing's messages as the peer reads them; it counts the first dimension fastest."""
+    """Swing's messages as speed.cpp reads them; in SimGrid the first dimension varies fastest."""
     plan = schedule("swing", Torus((d, d)), ports=4, variant="bandwidth")
     for s, step in enumerate(plan):
         size = (plan.share(step) * NBYTES).round().astype(int)
@@ -159,23 +159,23 @@ def messages(d: int) -> Iterator[str]:
 
 
 def page(rows: list[ResultRow]) -> str:
-    """SPEED.md."""
+    """The text of SPEED.md."""
     table = "| case | wall s | MiB | simulated us |\n|---|---|---|---|\n"
     for r in rows:
         table += f"| {title(r['case'])} | {r['seconds']} | {r['mib']} | {r['simulated_us']} |\n"
     wall = {r["case"]: float(r["seconds"]) for r in rows}
     mib = {r["case"]: float(r["mib"]) for r in rows}
     sst = [
-        f"{what} {seconds / wall[name]:.0f} times as fast, 1/{held / mib[name]:.0f} of the memory"
-        for (name, (seconds, held)), what in zip(
-            RECORDED.items(), ("folded", "every node"), strict=True
+        f"{label} {seconds / wall[name]:.0f} times as fast, 1/{peak / mib[name]:.0f} of the memory"
+        for (name, (seconds, peak)), label in zip(
+            RECORDED.items(), ("with symmetry", "every node"), strict=True
         )
         if name in wall
     ]  # fmt: skip
     simgrid = [
-        f"{d}x{d} {what} {wall[f'simgrid-{d}'] / wall[name]:.1f} times as fast"
+        f"{d}x{d} {label} {wall[f'simgrid-{d}'] / wall[name]:.1f} times as fast"
         for d in PEERS.values()
-        for name, what in ((f"flow-{d}", "folded"), (f"flow-{d}-all", "every node"))
+        for name, label in ((f"flow-{d}", "with symmetry"), (f"flow-{d}-all", "every node"))
         if {name, f"simgrid-{d}"} <= wall.keys()
     ]
     return TEXT.format(
@@ -185,7 +185,7 @@ def page(rows: list[ResultRow]) -> str:
 
 
 def title(case: str) -> str:
-    """A case in words."""
+    """The name of a case in SPEED.md."""
     if case in PEERS:
         return f"SimGrid, {PEERS[case]}x{PEERS[case]}, 4 ports, dependencies"
     model, dims, ports, size, fold = CASES[case]
@@ -196,7 +196,7 @@ def title(case: str) -> str:
 
 
 def machine() -> str:
-    """Where and with what this ran."""
+    """The machine and the versions that the cases ran with."""
     name = next(
         (x.partition(":")[2].strip() for x in Path("/proc/cpuinfo").read_text().splitlines()
          if x.startswith("model name")), platform.machine(),

@@ -12,17 +12,18 @@ import click
 import numpy as np
 
 from swing import formats
-from swing.cli import Parsed, invoke, named_schedule, parse_size, schedule_options
+from swing.cli import Parsed, invoke, named_schedule, schedule_options
 from swing.formats.files import store
 from swing.formats.rules import chosen
 from swing.schedules.step import spell
+from swing.sizes import parse_size
 from swing.torus import Torus
 from swing.verification.proof import ScheduleError
 from swing.verification.proof import verify as prove
 
 TORUS = click.option("--topology", "torus", type=Parsed("torus", Torus.parse),
-                     help="Such as torus:4x4.")  # fmt: skip
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+                     help="The torus, such as torus:4x4.")  # fmt: skip
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 
 
 @click.group()
@@ -33,12 +34,12 @@ def main() -> None:
 @main.command()
 @TORUS
 @schedule_options
-@click.option("--rank", type=int, help="Only what this rank sends and receives.")
+@click.option("--rank", type=int, help="Print only the messages that this rank sends or receives.")
 @JSON
 def show(torus: Torus | None, rank: int | None, as_json: bool, **options: Any) -> None:
-    """Print a schedule, one line a step: source→destination:blocks.
+    """Print a schedule, one step per line: source→destination:blocks.
 
-    + marks messages that are reduced into the receiver's blocks, = those that replace them.
+    + marks messages that are reduced into the receiver's blocks, = messages that replace them.
     """
     schedule = named_schedule(torus, **options)
     torus = schedule.torus
@@ -70,9 +71,10 @@ def show(torus: Torus | None, rank: int | None, as_json: bool, **options: Any) -
 @schedule_options
 @JSON
 def verify(torus: Torus | None, as_json: bool, **options: Any) -> int:
-    """Prove a schedule: complete, nothing twice, the same bits on every rank.
+    """Prove that a schedule adds every contribution exactly once.
 
-    Exit status 1 if it is wrong.
+    Prints the first error and exits with status 1 if it does not. Also prints whether all ranks get
+    the same bits.
     """
     schedule = named_schedule(torus, **options)
     if schedule.collective == "traffic":
@@ -97,23 +99,24 @@ def verify(torus: Torus | None, as_json: bool, **options: Any) -> int:
 @TORUS
 @schedule_options
 @click.option("--format", "format", type=click.Choice([*formats.FORMATS, *formats.TABLES]),
-              help="By default what the end of --out says.")  # fmt: skip
+              help="By default, the format that the suffix of --out stands for.")  # fmt: skip
 @click.option("--nbytes", type=Parsed("size", parse_size), default="1MiB", show_default=True,
-              help="Of the vector, for formats that have bytes.")  # fmt: skip
+              help="Size of the vector, for formats that contain bytes.")  # fmt: skip
 @click.option("--machine", default="paper", show_default=True,
-              help="For selection tables: as swing.choose takes it, or a table.json.")  # fmt: skip
+              help="For selection tables: a machine of swing.choose, or a table.json.")  # fmt: skip
 @click.option("--base", type=click.Path(dir_okay=False),
-              help="For mpich: its generic.json, or the libmpi.so that has it inside.")  # fmt: skip
+              help="For mpich: MPICH's generic.json, or a libmpi.so that contains it.")  # fmt: skip
 @click.option("--out", type=click.Path(dir_okay=False),
-              help="The file; a prefix for chakra. Standard output by default.")  # fmt: skip
+              help="Output file, or prefix for chakra; by default standard output.")  # fmt: skip
 @JSON
 def export_command(
     torus: Torus | None, format: str | None, nbytes: int, machine: str, base: str | None,
     out: str | None, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
-    """Write a schedule in another tool's format, or a selection table of another library.
+    """Write a schedule in a file format, or a selection table for another library.
 
-    Each format says what it loses: python -m pydoc swing.formats.goal, and so on.
+    The documentation of each format says what it loses, for example python -m pydoc
+    swing.formats.goal.
     """
     if not format and not out:
         raise ValueError(f"say which --format: {', '.join(formats.FORMATS | formats.TABLES)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from swing import formats
 from swing.algorithms import ALGORITHMS, make, variants
+from swing.algorithms.spelling import parse
 from swing.schedules.schedule import Schedule
 from swing.select.choose import schedule
 from swing.torus import Torus
@@ -63,18 +63,22 @@ def schedule_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that name one schedule, for `named_schedule`."""
     for option in reversed(
         [
-            click.option("--algorithm", help="[default: swing]"),
             click.option(
-                "--variant", help="bandwidth, latency or hybrid, where there is a choice."
+                "--algorithm",
+                help="The algorithm, with options as in swing,variant=hybrid,k=2.  "
+                "[default: swing]",
             ),
-            click.option("--k", type=int, help="Reduce-scatter steps of a hybrid."),
-            click.option("--ports", type=int, help="Parts that run side by side."),
+            click.option(
+                "--variant", help="bandwidth, latency or hybrid, if the algorithm has variants."
+            ),
+            click.option("--k", type=int, help="Number of reduce-scatter steps in a hybrid."),
+            click.option("--ports", type=int, help="Number of parts that run side by side."),
             click.option("--collective", help="allreduce, reduce_scatter or allgather."),
             click.option(
                 "--from",
                 "source",
                 type=click.Path(dir_okay=False),
-                help="A file with a schedule, instead of an algorithm.",
+                help="Read the schedule from this file; replaces --algorithm and its options.",
             ),
         ]
     ):
@@ -85,65 +89,51 @@ def schedule_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def named_schedule(
     torus: Torus | None, algorithm: str | None = None, source: str | None = None, **options: Any
 ) -> Schedule:
-    """The schedule of the options given; those that are None keep the algorithm's default.
+    """The schedule that a command line names.
 
     Args:
-        torus: needed, unless it comes with the file.
-        algorithm: "swing" if None.
-        source: a file, instead of an algorithm and its options.
-        options: of the algorithm; for "auto" ``nbytes``.
+        torus: the ranks; may be None where a file brings them.
+        algorithm: as `swing.algorithms.spelling` writes it; "swing" if None.
+        source: a file with a schedule, instead of an algorithm and its options.
+        options: of the algorithm, by their own flags, None where not given; for "auto" ``nbytes``.
+
+    Raises:
+        ValueError: an unknown algorithm or option, or one given twice.
     """
-    if algorithm == "auto" and "nbytes" not in options:
-        raise ValueError("algorithm 'auto' depends on the size, and here is none: name another")
-    given = {k: v for k, v in options.items() if v is not None}
+    flags = {key: value for key, value in options.items() if value is not None}
     if source is not None:
-        for name in ["algorithm"] * (algorithm is not None) + list(given):
+        for name in ["algorithm"] * (algorithm is not None) + list(flags):
             raise ValueError(f"--from brings a schedule: leave out --{name}")
         return formats.read(source, torus=torus)
     if torus is None:
         raise click.UsageError("Missing option '--topology', or '--from'.")
-    return schedule(algorithm or "swing", torus, **given)
+    name, spelled = parse(algorithm or "swing")
+    if name == "auto" and "nbytes" not in options:
+        raise ValueError("algorithm 'auto' depends on the size, and here is none: name another")
+    for key in spelled.keys() & flags.keys():
+        raise ValueError(f"{key} is given twice: in --algorithm and by --{key}")
+    return schedule(name, torus, **spelled, **flags)
 
 
-def parse_size(text: str) -> int:
-    """Bytes in a size such as ``32B``, ``2KiB`` or ``512``."""
-    found = re.fullmatch(r"([0-9]{1,16})\s*(|[KMGT]i)B?", text.strip(), re.IGNORECASE)
-    nbytes = int(found[1]) << 10 * " KMGT".index(found[2][:1].upper() or " ") if found else 0
-    if not 1 <= nbytes <= 2**50:
-        raise ValueError(f"{text!r} is not a size from 1B to 1024TiB: write one as in 2MiB")
-    return nbytes
+def algorithm_cases(names: Sequence[str], torus: Torus) -> list[tuple[str, dict[str, Any]]]:
+    """Algorithms with their options, from what ``--algorithm`` was given.
 
-
-def with_options(text: str) -> tuple[str, dict[str, Any]]:
-    """An algorithm and its options, written as in ``swing,variant=hybrid,k=2``.
-
-    Raises:
-        ValueError: an option without a value, or k or ports that are no whole numbers.
-    """
-    name, *rest = text.split(",")
-    options: dict[str, Any] = {}
-    for item in rest:
-        key, equals, value = item.partition("=")
-        if not equals or not key or not value:
-            raise ValueError(f"options of an algorithm are written swing,ports=1, not {text!r}")
-        whole = re.fullmatch(r"-?[0-9]{1,18}", value)
-        if key in ("k", "ports") and not whole:
-            raise ValueError(f"{key} is a whole number, not {value!r}")
-        options[key] = int(value) if whole else value
-    return name, options
-
-
-def every_way(names: tuple[str, ...], torus: Torus) -> list[tuple[str, dict[str, str]]]:
-    """The algorithms of some names, each in all its variants; "all" are those the torus allows.
+    A name with options is one case; a name alone is a case per variant; "all" stands for every
+    algorithm that the torus allows.
 
     Raises:
-        ValueError: an algorithm asked for by name does not exist or cannot serve the torus.
+        ValueError: an algorithm that does not exist or cannot serve the torus.
     """
-    found = []
+    cases = []
     wanted = [n for asked in names for n in (ALGORITHMS if asked == "all" else [asked])]
-    for name in dict.fromkeys(wanted):
+    for text in dict.fromkeys(wanted):
+        name, options = parse(text)
         if name not in ALGORITHMS:
             raise ValueError(f"no algorithm {name!r}: choose from {', '.join(ALGORITHMS)}, all")
+        if options:
+            make(name, torus, **options)
+            cases.append((name, options))
+            continue
         for variant in variants(name):
             options = {"variant": variant} if variant else {}
             try:
@@ -152,5 +142,5 @@ def every_way(names: tuple[str, ...], torus: Torus) -> list[tuple[str, dict[str,
                 if name in names:
                     raise
                 continue
-            found.append((name, options))
-    return found
+            cases.append((name, options))
+    return cases

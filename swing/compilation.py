@@ -1,8 +1,9 @@
-"""numba's decorators, with what they compile kept on disk where a folder can be written.
+"""numba's decorators with caching on disk, which fall back to no cache if no folder is writable.
 
-numba keeps compiled code beside the source file, or where NUMBA_CACHE_DIR says, or in the user's
-cache folder, and refuses to decorate a function if it may write to none of them: in read-only
-images, and for users without a home. There every process compiles for itself.
+numba caches compiled code beside the source file, in NUMBA_CACHE_DIR, or in the user's cache
+folder. If it may write to none of them, as in read-only images and for users without a home folder,
+it refuses to decorate a function with ``cache=True``. The decorators here then leave the cache out,
+and every process compiles for itself.
 """
 
 from __future__ import annotations
@@ -15,21 +16,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class UncachedWarning(RuntimeWarning):
-    """Compiled code is not kept, so every process compiles it again."""
+    """Warns that compiled code is not cached, so every process compiles it again."""
 
 
 _warned = False
 
 
 def quiet() -> None:
-    """Give no `UncachedWarning` in this process: another one has given it."""
+    """Suppress `UncachedWarning` in this process, because another process has already given it."""
     global _warned
     _warned = True
 
 
 def njit(**options: Any) -> Callable[[F], F]:
-    """As ``numba.njit(cache=True, **options)``."""
-    import numba  # takes half a second: nobody waits for it who compiles nothing
+    """Wrap ``numba.njit(cache=True, **options)``."""
+    import numba  # takes half a second, so import it only when something is compiled
 
     def decorate(function: F) -> F:
         compiled: F = _cached(lambda cache: numba.njit(cache=cache, **options)(function))
@@ -39,7 +40,7 @@ def njit(**options: Any) -> Callable[[F], F]:
 
 
 def cfunc(signature: Any, function: Callable[..., Any]) -> Any:
-    """As ``numba.cfunc(signature, cache=True)(function)``."""
+    """Wrap ``numba.cfunc(signature, cache=True)(function)``."""
     import numba
 
     return _cached(lambda cache: numba.cfunc(signature, cache=cache)(function))
@@ -49,12 +50,13 @@ def _cached(make: Callable[[bool], Any]) -> Any:
     try:
         return make(True)
     except RuntimeError as error:
+        # numba has no error class of its own for this.
         if "no locator available" not in str(error):
             raise
     if not _warned:
         quiet()
         warnings.warn(
-            "numba finds no folder for its cache, so every process compiles anew, which takes "
+            "numba finds no writable cache folder, so every process compiles again, which takes "
             "seconds: set NUMBA_CACHE_DIR to a folder that you may write to",
             UncachedWarning,
             stacklevel=2,

@@ -1,4 +1,4 @@
-"""Old import paths, which work for one release and say what has replaced them."""
+"""Deprecated import paths: they work for one release and warn with the new path."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from typing import Any
 
 
 def moved(old: str, new: str) -> Callable[[str], Any]:
-    """The ``__getattr__`` of a module that has moved."""
+    """Make the ``__getattr__`` of a module that has moved from ``old`` to ``new``.
+
+    Every attribute is looked up in the new module, with a DeprecationWarning.
+    """
 
     def attribute(name: str) -> Any:
-        if name.startswith("__"):  # tools ask any module for these
+        # Tools such as doctest and inspect look up names like __wrapped__ in every module.
+        if name.startswith("__"):
             raise AttributeError(f"module {old!r} has no attribute {name!r}")
         value = getattr(import_module(new), name)
         warnings.warn(f"{old} is now {new}: import that", DeprecationWarning, stacklevel=2)

@@ -1,4 +1,7 @@
-"""Schedules as small pictures, for notebooks: SVG that is right on any background."""
+"""Pictures of schedules and steps for notebooks, as HTML and SVG that suit any background.
+
+Importing this file registers them as the notebook formatters of `Schedule` and `Step`.
+"""
 
 from __future__ import annotations
 
@@ -12,35 +15,37 @@ from swing.schedules.step import Step
 from swing.torus import Torus
 
 MAX_RANKS, MAX_STEPS, MAX_MESSAGES = 64, 8, 800
-"""What is drawn, one step at least; beyond, words must do."""
+"""Limits of a picture, which shows at least one step; larger tori get a line of text only."""
 CELL = 26
+"""Size of the cell around a rank, in SVG units."""
 SLANT = ((1.0, 0.0), (0.0, 1.0), (0.3, -0.22), (0.14, 0.2))
-"""Where the axes point, the last one first: right, down, and into the page."""
+"""Direction of each axis on the page, last dimension first: right, down, then into the page."""
 COLOR = {"+": "#b8431f", "=": "#0b639c"}
 STYLE = 'fill="none" stroke-width="1.1" stroke-opacity="0.75"'
 
 
 def schedule_html(schedule: Schedule) -> str:
-    """What the schedule is, and its first steps as pictures of who sends to whom."""
+    """Return a line that describes the schedule, and pictures of its first steps."""
     title = f"<b>{escape(' '.join([schedule.name, schedule.variant]).strip())}</b>"
-    words = (
+    summary = (
         f"{title} {escape(schedule.collective)} on {schedule.torus}: {schedule.nsteps} steps, "
         f"{schedule.nblocks} blocks, {len(schedule.parts)} parts"
     )
     if schedule.torus.size > MAX_RANKS or not schedule.nsteps:
-        return f"<div>{words}</div>"
+        return f"<div>{summary}</div>"
     first = [schedule.step(s) for s in range(min(schedule.nsteps, MAX_STEPS))]
     shown = max(1, int((np.cumsum([len(step) for step in first]) <= MAX_MESSAGES).sum()))
     key = (
         f'<span style="color:{COLOR["+"]}">+ reduce</span>, '
         f'<span style="color:{COLOR["="]}">= copy</span>'
     )
-    rest = f"; {schedule.nsteps - shown} more steps" if schedule.nsteps > shown else ""
-    return f"<div>{words}<br>{_steps(schedule, shown)}<br><small>{key}{rest}</small></div>"
+    omitted = f"; {schedule.nsteps - shown} more steps" if schedule.nsteps > shown else ""
+    return f"<div>{summary}<br>{_steps(schedule, shown)}<br><small>{key}{omitted}</small></div>"
 
 
 def _steps(schedule: Schedule, shown: int) -> str:
-    at = _places(schedule.torus)
+    """Draw the first ``shown`` steps in rows, as many side by side as fit into 840 pixels."""
+    at = _positions(schedule.torus)
     low, high = at.min(axis=0) - 0.7, at.max(axis=0) + 0.7
     width, height = (high - low) * CELL + 8
     corner = f"{low[0] * CELL - 4:.1f} {low[1] * CELL - 4:.1f}"
@@ -59,13 +64,15 @@ def _steps(schedule: Schedule, shown: int) -> str:
 
 
 def step_svg(step: Step) -> str:
-    """The ranks in a row, an arc for each message: above to higher ranks, below to lower."""
+    """Draw the ranks in a row and an arc per message: above to higher ranks, below to lower."""
     ranks = np.unique(np.concatenate([step.src, step.dst])).tolist()
     if not ranks or len(ranks) > MAX_RANKS or len(step) > 16 * MAX_RANKS:
         return _picture((240, 24), f'<text x="4" y="16">{len(step)} messages</text>', "a step")
     x = {rank: CELL * (i + 0.7) for i, rank in enumerate(ranks)}
-    far = max(abs(x[a] - x[b]) for a, b in zip(step.src.tolist(), step.dst.tolist(), strict=True))
-    middle = 0.3 * far + 16
+    longest = max(
+        abs(x[a] - x[b]) for a, b in zip(step.src.tolist(), step.dst.tolist(), strict=True)
+    )
+    middle = 0.3 * longest + 16  # the curves rise to half the height of their control points
     arcs = [
         (
             step.message(i).op.value,
@@ -82,8 +89,8 @@ def step_svg(step: Step) -> str:
     )
 
 
-def _places(torus: Torus) -> np.ndarray:
-    """(p, 2) where the ranks are, in cells: a ring is a circle, all else a grid."""
+def _positions(torus: Torus) -> np.ndarray:
+    """(p, 2) position of each rank, in cells: a ring is drawn as a circle, other tori as a grid."""
     if _circular(torus):
         angle = 2 * np.pi * torus.coords[:, torus.active[0]] / torus.size
         return np.stack([np.sin(angle), -np.cos(angle)], axis=1) * max(1.0, torus.size * 0.15)
@@ -99,38 +106,43 @@ def _axes(torus: Torus) -> np.ndarray:
     axes = np.zeros((len(torus.dims), 2))
     for i, j in enumerate(reversed(torus.active)):
         axes[j] = SLANT[min(i, len(SLANT) - 1)]
-    # Slanting axes share one cell: the ranks of a long one stand closer.
+    # Slanting axes are drawn inside one cell of the two main axes, so those need more room.
     depth = max([torus.dims[j] for j in torus.active[:-2]], default=1)
     return axes * (1.9 if depth > 1 else 1.0)
 
 
 def _arcs(schedule: Schedule, step: Step) -> Iterator[tuple[str, str]]:
-    """Every message the shorter way; one that goes round comes in again at the other side."""
+    """Yield the operation and SVG path of each message, along the shorter way round.
+
+    A message that crosses the edge of the grid is two arcs: one leaves at the edge and the other
+    enters on the opposite side.
+    """
     torus = schedule.torus
-    axes, dims, at = _axes(torus), np.array(torus.dims), _places(torus)
+    axes, dims, at = _axes(torus), np.array(torus.dims), _positions(torus)
     src, dst = torus.coords[step.src], torus.coords[step.dst]
     hops = dst - src
-    around = np.array(torus.wrap) & (2 * np.abs(hops) > dims) & (not _circular(torus))
-    hops = hops - np.sign(hops) * dims * around
+    crosses = np.array(torus.wrap) & (2 * np.abs(hops) > dims) & (not _circular(torus))
+    hops = hops - np.sign(hops) * dims * crosses
     start, end = at[step.src], at[step.dst]
     ops = np.broadcast_to(np.asarray(step.op, dtype=object), len(step))
-    for a, b, by, goes, op in zip(start, end, hops @ axes, around.any(axis=1), ops, strict=True):
-        ways = [(a, a + by), (b - by, b)] if goes else [(a, b)]
-        for p, q in ways:
+    edge = crosses.any(axis=1)
+    for a, b, shift, crossing, op in zip(start, end, hops @ axes, edge, ops, strict=True):
+        pieces = [(a, a + shift), (b - shift, b)] if crossing else [(a, b)]
+        for p, q in pieces:
             (x0, y0), (x1, y1) = p * CELL, q * CELL
-            far = max(float(np.hypot(x1 - x0, y1 - y0)) / CELL, 0.5)
-            bend = 0.3 / far**0.5
+            length = max(float(np.hypot(x1 - x0, y1 - y0)) / CELL, 0.5)
+            bend = 0.3 / length**0.5
             cx, cy = (x0 + x1) / 2 - (y1 - y0) * bend, (y0 + y1) / 2 + (x1 - x0) * bend
             yield op.value, f"M{x0:.0f} {y0:.0f}Q{cx:.0f} {cy:.0f} {x1:.0f} {y1:.0f}"
 
 
 def _paths(arcs: Iterable[tuple[str, str]]) -> str:
-    """One path for all arcs of a kind: half as long as a path for each."""
-    whole: dict[str, list[str]] = {}
+    """Draw all arcs of an operation as one path, which is half as long as a path per arc."""
+    by_op: dict[str, list[str]] = {}
     for op, d in arcs:
-        whole.setdefault(op, []).append(d)
+        by_op.setdefault(op, []).append(d)
     return "".join(
-        f'<path d="{"".join(ds)}" {STYLE} stroke="{COLOR[op]}"/>' for op, ds in whole.items()
+        f'<path d="{"".join(ds)}" {STYLE} stroke="{COLOR[op]}"/>' for op, ds in by_op.items()
     )
 
 
@@ -143,17 +155,18 @@ def _nodes(at: np.ndarray, ranks: list[int] | None = None) -> str:
     )
 
 
-def _picture(size: tuple[float, float], content: str, words: str) -> str:
+def _picture(size: tuple[float, float], content: str, label: str) -> str:
     width, height = (round(x) for x in size)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="img" aria-label="{escape(words)}" '
+        f'viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}" '
         'font-family="sans-serif" font-size="11" fill="#222"><rect width="100%" height="100%" '
         f'fill="#fff"/>{content}</svg>'
     )
 
 
-# Notebooks show a value by a method of its class. The classes know nothing of pictures.
+# Notebooks call these methods of a value's class. They are set from here, so that the data model
+# does not depend on pictures.
 for kind, method, show in (
     (Schedule, "_repr_html_", schedule_html),
     (Step, "_repr_svg_", step_svg),

@@ -1,11 +1,11 @@
-"""Who sits where on real machines: helpers that make a `Torus` of what the machine says.
+"""Rank placement on real machines: make a `Torus` from coordinates that the machine reports.
 
     swing.allreduce(comm, x, torus=swing.placement.fugaku(comm))
     swing.allreduce(comm, x, torus=swing.placement.tpu(comm, jax.local_devices()[0].coords))
     swing.allreduce(comm, x, torus=swing.placement.gathered(comm, my_coords))
 
-Each is called by all ranks and gives all of them the same torus. Nothing is imported or loaded
-before a function is called, and nothing of the machine is needed to import this file.
+All ranks call the function together and get equal tori. Importing this file needs none of the
+machines' libraries; a function loads what it needs when it is called.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from swing.torus import Torus
 
 
 class Ranks(Protocol):
-    """What is asked of a communicator of mpi4py."""
+    """The members of an mpi4py communicator that this module uses."""
 
     @property
     def rank(self) -> int:
-        """This rank."""
+        """Number of this rank."""
 
     @property
     def handle(self) -> int:
-        """MPI's own handle."""
+        """MPI's own handle, as an integer."""
 
     def allgather(self, sendobj: Any) -> list[Any]:
-        """What each rank gives."""
+        """Return the objects of all ranks, in order."""
 
 
-_MAX_DIMS = 3  # dimensions of that torus
+_MAX_DIMS = 3  # FJMPI_Topology_get_shape always writes three sizes
 
 
 def gathered(
@@ -43,27 +43,28 @@ def gathered(
     dims: Sequence[int] | None = None,
     wrap: bool | Sequence[bool] = True,
 ) -> Torus:
-    """The torus of ranks that each know their own coordinates.
+    """Make a torus from the coordinates of all ranks, each of which knows only its own.
 
-    Coordinates may start anywhere and leave out rows that no rank is in (a slice of a machine):
-    they are counted from 0 on without gaps. Where several ranks share a node, tell their places in
-    it by one more coordinate.
+    Coordinates may start anywhere and skip values that no rank has (a slice of a machine): without
+    ``dims`` they are renumbered from 0 without gaps. Where several ranks share a node, add one more
+    coordinate that tells them apart.
 
     Args:
         comm: the communicator.
-        coords: this rank's.
-        dims: the size of each dimension; None to take it from the coordinates.
+        coords: coordinates of this rank.
+        dims: size of each dimension; None to find it from the coordinates.
         wrap: whether each dimension closes to a ring.
 
     Raises:
-        ValueError: coordinates that do not fill a grid, each place once.
+        ValueError: ranks with different numbers of coordinates, or coordinates that do not name
+            each position of a grid exactly once.
     """
     table = np.array(comm.allgather(tuple(int(x) for x in coords)), dtype=np.int64)
     if table.ndim != 2:
         raise ValueError("all ranks must give the same number of coordinates")
     if dims is None:
         columns = [np.unique(column, return_inverse=True) for column in table.T]
-        table = np.stack([place.ravel() for _, place in columns], axis=1)
+        table = np.stack([index.ravel() for _, index in columns], axis=1)
         dims = [len(values) for values, _ in columns]
     if int(np.prod(dims)) != len(table):
         shape = "x".join(map(str, dims))
@@ -75,20 +76,20 @@ def gathered(
 
 
 def fugaku(comm: Ranks, library: Any = None, logical: int = 0) -> Torus:
-    """The logical torus of a job on Fugaku and its kin, as the job script's node shape has it.
+    """Make the logical torus of a job on Fugaku or a similar machine with Fujitsu's MPI.
 
-    Ranks of a node follow each other along one more dimension, which has no links of its own and
-    does not close.
+    Its dimensions are those of the node shape in the job script. If nodes have several ranks, these
+    follow each other along one more dimension, which has no links of its own and does not wrap.
 
     Args:
         comm: the communicator.
-        library: what holds ``FJMPI_Topology_get_dimension`` and its kin; None for the MPI library
-            of this process.
-        logical: ``FJMPI_LOGICAL`` of Fujitsu's <mpi-ext.h>, should it not be the first number of
-            its kind there: this has been tried with stand-ins only.
+        library: object with the ``FJMPI_Topology_…`` functions; None for the MPI library of this
+            process.
+        logical: value of ``FJMPI_LOGICAL`` in Fujitsu's <mpi-ext.h>. The default is a guess:
+            this function has been tested only with a mock library.
 
     Raises:
-        ValueError: the MPI library is not Fujitsu's, or says that it can not tell.
+        ValueError: the MPI library is not Fujitsu's, or one of its functions fails.
     """
     mpi = ctypes.CDLL(None) if library is None else library
     if not hasattr(mpi, "FJMPI_Topology_get_dimension"):
@@ -97,32 +98,33 @@ def fugaku(comm: Ranks, library: Any = None, logical: int = 0) -> Torus:
             "pass torus=swing.placement.gathered(comm, coords)"
         )
     size = ctypes.c_int()
-    _ask(mpi.FJMPI_Topology_get_dimension, ctypes.byref(size))
+    _query(mpi.FJMPI_Topology_get_dimension, ctypes.byref(size))
     shape = (ctypes.c_int * _MAX_DIMS)(1, 1, 1)
-    _ask(mpi.FJMPI_Topology_get_shape, *(ctypes.byref(shape, 4 * i) for i in range(_MAX_DIMS)))
+    _query(mpi.FJMPI_Topology_get_shape, *(ctypes.byref(shape, 4 * i) for i in range(_MAX_DIMS)))
     dims = list(shape)[: size.value]
     coords = (ctypes.c_int * size.value)()
     handle = _handle(comm)
-    _ask(mpi.FJMPI_Topology_get_coords, handle, comm.rank, logical, size.value, coords)
+    _query(mpi.FJMPI_Topology_get_coords, handle, comm.rank, logical, size.value, coords)
     node = tuple(coords)
     nodes = comm.allgather(node)
     each = nodes.count(node)
     if each == 1:
         return gathered(comm, node, dims)
-    place = nodes[: comm.rank].count(node)
-    return gathered(comm, (*node, place), (*dims, each), (*[True] * len(dims), False))
+    index = nodes[: comm.rank].count(node)  # of this rank on its node
+    return gathered(comm, (*node, index), (*dims, each), (*[True] * len(dims), False))
 
 
 def tpu(
     comm: Ranks, coords: Sequence[int], core: int = 0, wrap: bool | Sequence[bool] = False
 ) -> Torus:
-    """The torus of a TPU slice, from the ``coords`` (x, y, z) of each rank's device in JAX.
+    """Make the torus of a TPU slice from the coordinates of each rank's device in JAX.
 
     Args:
-        comm: the communicator, one rank a device.
-        coords: ``device.coords`` of this rank's device.
-        core: ``device.core_on_chip``, where a chip shows several.
-        wrap: whether the slice closes in each dimension; only whole pods do.
+        comm: the communicator, with one rank per device.
+        coords: ``device.coords`` (x, y, z) of this rank's device.
+        core: ``device.core_on_chip``, where a chip has several devices; they get a further
+            dimension.
+        wrap: whether the slice closes to a ring in each dimension; only whole pods do.
 
     Raises:
         ValueError: devices that do not fill a box.
@@ -130,11 +132,11 @@ def tpu(
     cores = max(comm.allgather(core)) + 1
     if cores == 1:
         return gathered(comm, coords, wrap=wrap)
-    closes = [wrap] * len(coords) if isinstance(wrap, bool) else [*wrap]
-    return gathered(comm, (*coords, core), wrap=[*closes, False])
+    wraps = [wrap] * len(coords) if isinstance(wrap, bool) else [*wrap]
+    return gathered(comm, (*coords, core), wrap=[*wraps, False])
 
 
-def _ask(function: Any, *arguments: Any) -> None:
+def _query(function: Any, *arguments: Any) -> None:
     status = function(*arguments)
     if status != 0:
         name = getattr(function, "__name__", "FJMPI_Topology")
@@ -142,5 +144,5 @@ def _ask(function: Any, *arguments: Any) -> None:
 
 
 def _handle(comm: Ranks) -> Any:
-    """A communicator as C has it: a pointer in Fujitsu's MPI, which comes from Open MPI."""
+    """Return the communicator as C passes it: Fujitsu's MPI derives from Open MPI, so a pointer."""
     return ctypes.c_void_p(comm.handle)

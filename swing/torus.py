@@ -1,4 +1,4 @@
-"""Who sits where: ranks, coordinates, wraparound. No links."""
+"""Logical torus: the rank-to-coordinate map and wraparound. Links are modelled in netsim."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.int64]
 MAX_RANKS = 2**31 - 1
-MAX_DIMS = 60  # numpy has room for 64
-"""Ranks that MPI can number."""
+"""Largest number of ranks: MPI numbers ranks with a C int."""
+MAX_DIMS = 60
+"""Largest number of dimensions, a little below numpy's limit of 64 array axes."""
 
 
 @dataclass(frozen=True)
 class Torus:
-    """A grid of ranks of any number of dimensions and sizes.
+    """A grid of ranks with any number of dimensions, each of any size.
 
     Args:
-        dims: ranks along each dimension, ``(8, 8)``; every size from 1 up, even or odd.
-        wrap: whether each dimension closes to a ring; one value stands for all.
+        dims: number of ranks along each dimension, such as ``(8, 8)``; an integer makes one
+            dimension. Every size is 1 or more, even or odd.
+        wrap: whether each dimension closes to a ring; one value applies to all dimensions.
         coords: (size, len(dims)) coordinates of each rank; row-major (last dimension
-            fastest) if absent. This is where a machine's own rank placement goes in.
+            fastest) if None. Pass them to describe a machine's own rank placement.
 
     Raises:
-        ValueError: a size below 1, a ``wrap`` of another length, ``coords`` that are not
-            a one-to-one map from ranks to the grid.
+        ValueError: a size below 1, too many ranks or dimensions, a ``wrap`` of another length
+            than ``dims``, or ``coords`` that do not map the ranks one-to-one onto the grid.
 
     >>> torus = Torus((2, 3))
     >>> torus.size, torus.coords[4].tolist(), int(torus.rank_at((1, 1)))
@@ -38,6 +40,7 @@ class Torus:
 
     dims: tuple[int, ...]
     wrap: tuple[bool, ...]
+    # A tuple rather than an array, so that equal tori compare equal and can be hashed.
     _nodes: tuple[int, ...] | None = field(repr=False)
 
     def __init__(
@@ -54,14 +57,15 @@ class Torus:
         if isinstance(wrap, (bool, np.bool_)):
             wrap = (bool(wrap),) * len(sizes)
         if len(wrap) != len(sizes):
-            raise ValueError(f"wrap needs {len(sizes)} values, one a dimension, not {wrap!r}")
+            raise ValueError(f"wrap needs {len(sizes)} values, one per dimension, not {wrap!r}")
         object.__setattr__(self, "dims", tuple(int(d) for d in sizes))
         if self.size > MAX_RANKS:
-            raise ValueError(f"a torus of {self.size} ranks is too large: {MAX_RANKS} is the most")
+            raise ValueError(f"a torus has at most {MAX_RANKS} ranks, not {self.size}")
         object.__setattr__(self, "wrap", tuple(bool(w) for w in wrap))
-        object.__setattr__(self, "_nodes", None if coords is None else self._map(coords))
+        object.__setattr__(self, "_nodes", None if coords is None else self._read(coords))
 
-    def _map(self, coords: ArrayLike) -> tuple[int, ...] | None:
+    def _read(self, coords: ArrayLike) -> tuple[int, ...] | None:
+        """Check coordinates; return each rank's row-major position, or None if it is the rank."""
         table = np.asarray(coords)
         shape = (self.size, len(self.dims))
         if table.shape != shape or table.dtype.kind not in "iu":
@@ -71,11 +75,16 @@ class Torus:
         nodes = np.ravel_multi_index(tuple(table.T), self.dims)
         if len(np.unique(nodes)) != self.size:
             raise ValueError("coords must name every node of the torus exactly once")
+        # Row-major coordinates mean the same torus as none, so the two must compare equal.
         return None if (nodes == np.arange(self.size)).all() else tuple(nodes.tolist())
 
     @classmethod
     def parse(cls, text: str) -> Torus:
-        """The torus of a name such as ``torus:8x8``, ``mesh:4x4x4`` (no wraparound) or ``8x8``."""
+        """Read a name such as ``torus:8x8``, ``mesh:4x4x4`` (no wraparound) or ``8x8``.
+
+        Raises:
+            ValueError: a name of another form.
+        """
         kind, _, dims = text.rpartition(":")
         if kind not in ("", "torus", "mesh") or not re.fullmatch(
             r"[1-9][0-9]*(x[1-9][0-9]*)*", dims
@@ -88,9 +97,10 @@ class Torus:
 
     @property
     def name(self) -> str:
-        """As command lines take it: ``torus:8x8``, or ``mesh:8x8`` if nothing wraps around.
+        """The torus as command lines take it: ``torus:8x8``, or ``mesh:8x8`` if nothing wraps.
 
-        ``partly-wrapped:8x8`` is for people: command lines do not take it.
+        A torus that wraps in some dimensions only is shown as ``partly-wrapped:8x8``, which
+        `parse` and command lines do not accept.
         """
         kind = "torus" if all(self.wrap) else "partly-wrapped" if any(self.wrap) else "mesh"
         return f"{kind}:{self}"
@@ -102,12 +112,12 @@ class Torus:
 
     @property
     def active(self) -> tuple[int, ...]:
-        """The dimensions longer than 1: those that have links."""
+        """The dimensions longer than 1; the others have no links."""
         return tuple(j for j, d in enumerate(self.dims) if d > 1)
 
     @property
     def ports(self) -> int:
-        """Ports a node has: 2D, counting dimensions longer than 1."""
+        """Number of ports of a node: 2D, where D counts the dimensions longer than 1."""
         return 2 * len(self.active)
 
     @cached_property
@@ -127,7 +137,7 @@ class Torus:
 
     @cached_property
     def grid(self) -> Array:
-        """Ranks laid out as the torus: an array of shape ``dims``."""
+        """The ranks as an array of shape ``dims``, indexed by coordinates."""
         return self.rank_of.reshape(self.dims)
 
     @cached_property
@@ -136,12 +146,13 @@ class Torus:
         return _frozen(np.stack(np.unravel_index(self.node_of, self.dims), axis=1))
 
     def rank_at(self, coords: ArrayLike) -> Array:
-        """Ranks at the coordinates (..., len(dims)), each taken modulo its dimension."""
+        """(...) ranks at the coordinates (..., len(dims)), each taken modulo its dimension."""
         wrapped = np.moveaxis(np.asarray(coords) % np.array(self.dims), -1, 0)
         ranks: Array = self.rank_of[np.ravel_multi_index(tuple(wrapped), self.dims)]
         return ranks
 
 
 def _frozen(values: Array) -> Array:
+    # Cached arrays are handed to every caller, so none may write to them.
     values.setflags(write=False)
     return values

@@ -1,6 +1,7 @@
-"""The rooms of the house, from the top down, and who imports whom; a script prints figures.
+"""The rooms of the house, from the top down, and who imports whom.
 
-``python -m tests.architecture`` prints them. Each line of `ROOMS` is a line of the picture in
+``python -m tests.architecture`` prints figures; with ``--write`` it renews the list of files in
+docs/architecture.md. Each line of `ROOMS` is a line of the picture in
 docs/architecture.md. A file imports from its own room or from lower ones.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import io
+import sys
 import tokenize
 from collections.abc import Iterator
 from functools import cache
@@ -16,6 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("swing", "netsim", "mpi_bench")
+PAGE = ROOT / "docs" / "architecture.md"
+MARK = "from the first line of each file. -->"
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "mpi_bench/emulate": ("mpi_bench/emulate",),
@@ -30,7 +34,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "netsim/traffic": ("netsim/traffic",),
     "netsim/network": ("netsim/bounds", "netsim/network"),
     "netsim/topologies": ("netsim/topologies",),
-    "netsim/rows": ("netsim/rows", "netsim/checks", "netsim/sizes"),
+    "netsim/rows": ("netsim/rows", "netsim/checks"),
     "swing": (
         "swing/__init__", "swing/__main__", "swing/compose", "swing/export", "swing/line",
         "swing/machines", "swing/deprecated",
@@ -52,7 +56,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "swing/verification": ("swing/verification",),
     "swing/build": ("swing/build",),
     "swing/schedules": ("swing/schedules",),
-    "swing/torus": ("swing/torus", "swing/placement", "swing/compilation"),
+    "swing/torus": ("swing/torus", "swing/placement", "swing/sizes", "swing/compilation"),
 }  # fmt: skip
 
 
@@ -142,6 +146,30 @@ def figures() -> Iterator[tuple[str, object]]:
     yield "isinstance tests on topologies", tested
 
 
-if __name__ == "__main__":
+def file_map() -> str:
+    """The list of all files by room for docs/architecture.md: the first line of each docstring."""
+    lines = []
+    for room in ROOMS:
+        lines += [f"### {room}", ""]
+        for path in sorted(modules().values()):
+            docstring = ast.get_docstring(ast.parse(path.read_text()))
+            if room_of(path) == room:
+                title = docstring.splitlines()[0] if docstring else "(empty)"
+                lines.append(f"- `{path.relative_to(ROOT).as_posix()}`: {title}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the figures; with ``--write``, renew the list of files on the page instead."""
+    if sys.argv[1:] == ["--write"]:
+        text = PAGE.read_text()
+        start = text.index(MARK) + len(MARK)
+        PAGE.write_text(text[:start] + "\n\n" + file_map())
+        return
     for name, value in figures():
         print(f"{name:32} {value}")
+
+
+if __name__ == "__main__":
+    main()

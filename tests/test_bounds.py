@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import networkx as nx
+import numpy as np
 import pytest
 
 import netsim
@@ -32,6 +33,7 @@ def test_no_schedule_beats_the_lower_bound(place, model):
             assert netsim.simulate(schedule, network, nbytes, model).seconds >= bound * (1 - 1e-9)
 
 
+@pytest.mark.theorem
 @pytest.mark.parametrize("model", MODELS)
 def test_nor_with_slow_links_or_on_a_graph(model):
     torus, every = on("torus:3x4")
@@ -45,6 +47,7 @@ def test_nor_with_slow_links_or_on_a_graph(model):
             assert netsim.simulate(schedule, network, 2**20, model).seconds >= bound
 
 
+@pytest.mark.theorem
 @pytest.mark.parametrize("model", MODELS)
 def test_nor_where_links_say_how_late_they_are(model):
     ring = nx.cycle_graph(16)
@@ -70,3 +73,31 @@ def test_segmented_bucket_comes_near_it():
     nbytes = 2**27
     run = netsim.simulate(schedule, network, nbytes, "flow")
     assert run.seconds <= 1.02 * netsim.lower_bound(network, nbytes)
+
+
+@pytest.mark.parametrize(
+    "place", ["torus:8x16", "torus:4x4", "mesh:3x5", "hx2mesh:4x4", "torus:2x3x4"]
+)
+def test_the_bound_never_falls_when_a_link_slows_or_a_latency_grows(place):
+    rng = np.random.default_rng(0)
+    network = netsim.paper_network(place)
+    ends = list(map(tuple, network.topology.ends.tolist()))
+    for nbytes in (100, 10**5, 2**20, 2**24):
+        slow: dict[tuple[int, int], float] = {}
+        least = netsim.lower_bound(network, nbytes)
+        for _ in range(8):
+            pair = ends[int(rng.integers(len(ends)))]
+            slow[pair] = min(slow.get(pair, 1.0), float(rng.choice([0.9, 0.5, 0.25, 0.01])))
+            bound = netsim.lower_bound(replace(network, slow=dict(slow)), nbytes)
+            assert bound >= least * (1 - 1e-12)
+            least = bound
+        for name in ("link_latency", "router_latency", "injection_latency"):
+            later = replace(network, **{name: 2 * getattr(network, name)})
+            assert netsim.lower_bound(later, nbytes) >= netsim.lower_bound(network, nbytes)
+
+
+def test_the_bound_of_a_slow_link_pair():
+    whole = netsim.paper_network("torus:8x16")
+    slow = replace(whole, slow={(0, 1): 0.25, (1, 0): 0.25})
+    assert netsim.lower_bound(whole, 2**20) == pytest.approx(11.15536e-6)
+    assert netsim.lower_bound(slow, 2**20) > netsim.lower_bound(whole, 2**20)

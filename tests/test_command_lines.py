@@ -11,7 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 import netsim.__main__
+import swing
 import swing.__main__
+from netsim.rows import read_csv, write_csv
 from swing.cli import invoke
 
 MAINS = {"swing": swing.__main__.main, "netsim": netsim.__main__.main}
@@ -78,7 +80,7 @@ def test_sweep_names_the_winner_of_every_size(run):
     names = ("--algorithm", "swing", "--algorithm", "bucket")
     done = run("netsim", "sweep", "--topology", "torus:8x8", "--sizes", "32B,512MiB", *names)
     small, large = (line for line in done.out.splitlines() if " B " in line or "MiB" in line)
-    assert "swing latency" in small
+    assert "swing,variant=latency" in small
     assert "bucket" in large
 
 
@@ -97,18 +99,23 @@ def test_plot_draws_sweeps_and_links(run, tmp_path):
     assert names == ["links.png", "links.svg", "sweep.png", "sweep.svg"]
 
 
-def test_resumed_rows_are_like_new_ones(run, rows, tmp_path):
-    words = "netsim", "sweep", "--topology", "torus:4", "--csv", tmp_path / "rows.csv", "--resume"
+def test_resumed_rows_are_like_new_ones_and_not_simulated_again(run, rows, tmp_path):
+    path = tmp_path / "rows.csv"
+    words = "netsim", "sweep", "--topology", "torus:4", "--csv", path, "--resume"
     rows(*words, "--sizes", "1KiB")
     again = rows(*words, "--sizes", "1KiB,2KiB")
     assert again == rows("netsim", "sweep", "--topology", "torus:4", "--sizes", "1KiB,2KiB")
+    write_csv(path, [row | {"seconds": "1.5"} for row in read_csv(path, ["seconds"])])
+    kept = rows(*words, "--sizes", "1KiB,2KiB,4KiB")
+    assert len(kept) == 1.5 * len(again)
+    assert all((row["seconds"] == 1.5) == (row["nbytes"] < 4096) for row in kept)
 
 
 def test_sweep_leaves_out_what_blocks_itself(run, tmp_path):
     words = "--topology", "torus:11", "--model", "packet", "--sizes", "1KiB,16KiB"
     done = run("netsim", "sweep", *words, "--algorithm", "recursive_multiplying", "--jobs", 1)
     assert done.returncode == 0
-    assert "left out: recursive_multiplying latency on torus:11, 16384 bytes" in done.err
+    assert "left out: recursive_multiplying,variant=latency on torus:11, 16384 bytes" in done.err
 
 
 def test_plot_says_what_it_can_not_draw(run, tmp_path, monkeypatch):
@@ -125,7 +132,7 @@ def test_plot_says_what_it_can_not_draw(run, tmp_path, monkeypatch):
         ("no column 'src'", "rows.csv", "--kind", "links"),
         ("no column 'seconds'", "links.csv", "--kind", "goodput"),
         ("no column 'seconds'", "rows.csv", "links.csv"),
-        ("over another algorithm", "rows.csv", "--kind", "gain"),
+        ("with another algorithm", "rows.csv", "--kind", "gain"),
         ("nothing to draw", "none.csv"),
         ("4 rows are not the 8 links", "some.csv"),
         ("not all links", "many.csv"),
@@ -155,6 +162,61 @@ def test_report_is_one_page_with_the_numbers_of_simulate(run, rows, tmp_path):
     assert told | same == told | {"lower_bound_s": same["lower_bound_s"]}
 
 
+@pytest.mark.parametrize(
+    "place", ["torus:2x4", "torus:4x4", "torus:2x2x2", "torus:4x8", "torus:10x10"]
+)
+def test_what_compare_prints_as_a_winner_is_taken_by_every_command(place, run, rows, tmp_path):
+    torus = swing.Torus.parse(place)
+    compared = rows("netsim", "compare", "--topology", place)
+    winners = {row["winner"]: row for row in compared}
+    assert len(winners) > 3
+    on_place = "--topology", place
+    for winner, row in winners.items():
+        words = *on_place, "--algorithm", winner
+        (proof,) = rows("swing", "verify", *words)
+        assert proof["same_bits"]
+        assert rows("swing", "show", *words, "--rank", 0)
+        assert rows("swing", "export", *words, "--out", tmp_path / "schedule.json")
+        size = min(row["nbytes"], 2**15)
+        rules = "--model", "packet", "--sync", "local", "--parts", "free"
+        (simulated,) = rows("netsim", "simulate", *words, "--size", size, *rules)
+        (swept,) = rows("netsim", "sweep", *words, "--sizes", size, *rules)
+        assert swept["seconds"] == simulated["seconds"]
+        if size == row["nbytes"]:
+            assert simulated["seconds"] == pytest.approx(row["seconds"], rel=1e-9)
+    chosen = [word for winner in winners for word in ("--algorithm", winner)]
+    out = "--model", "analytic", "--out", tmp_path / "report.html"
+    done = run("netsim", "report", *on_place, *chosen, *out)
+    assert done.returncode == 0, done.err
+    pytest.importorskip("mpi4py")
+    from mpi_bench.methods import methods
+
+    assert len(methods(list(winners), torus, None)) == 1 + len(winners)
+
+
+def test_a_sweep_of_one_winner_is_resumed_and_printed_as_it_was_asked_for(run, rows, tmp_path):
+    words = "netsim", "sweep", "--topology", "torus:4x4", "--csv", tmp_path / "rows.csv"
+    asked = [
+        word for name in ("bucket,segments=6", "swing,ports=1") for word in ("--algorithm", name)
+    ]
+    first = rows(*words, *asked, "--sizes", "32B")
+    assert {row["algorithm"] for row in first} == {"bucket,segments=6", "swing,ports=1"}
+    both = rows(*words, *asked, "--sizes", "32B,512MiB", "--resume")
+    assert len(both) == 4
+    printed = run(*words, *asked, "--sizes", "512MiB", "--resume").out
+    assert "bucket,segments=6" in printed.splitlines()[-2]
+
+
+@pytest.mark.parametrize("size", ["2MiB", "2 mib", "2Mi", "2097152", "2097152B"])
+def test_every_command_takes_a_size_in_every_spelling(size, rows, tmp_path):
+    place = "--topology", "torus:4"
+    (simulated,) = rows("netsim", "simulate", *place, "--size", size)
+    (swept,) = rows("netsim", "sweep", *place, "--algorithm", "ring", "--sizes", size)
+    assert simulated["nbytes"] == swept["nbytes"] == 2**21
+    (text,) = rows("swing", "export", *place, "--format", "steps", "--nbytes", size)
+    assert text == rows("swing", "export", *place, "--format", "steps", "--nbytes", "2MiB")[0]
+
+
 BAD = [
     ("choose from swing", "swing", "show", "--topology", "torus:4", "--algorithm", "swyng"),
     ("torus:8x8", "swing", "show", "--topology", "torus:4x"),
@@ -170,6 +232,19 @@ BAD = [
     ("swing,ports=1", "netsim", "report", "--topology", "torus:4", "--algorithm", "swing,ports"),
     ("whole number", "netsim", "report", "--topology", "torus:4", "--algorithm", "swing,k=x"),
     ("no option", "netsim", "report", "--topology", "torus:4", "--algorithm", "ring,variant=x"),
+    ("k twice", "netsim", "simulate", "--topology", "torus:4", "--algorithm", "swing,k=1,k=2"),
+    (
+        "given twice",
+        "swing",
+        "show",
+        "--topology",
+        "torus:4",
+        "--algorithm",
+        "swing,ports=1",
+        "--ports",
+        2,
+    ),
+    ("no option 'k'", "swing", "show", "--topology", "torus:4", "--algorithm", "ring,k=1"),
     ("ties", "netsim", "report", "--topology", "torus:4", "--ties", "random"),
     ("cannot write", "netsim", "report", "--topology", "torus:4", "--out", "none/report.html"),
     ("No such command", "netsim", "simulat"),

@@ -1,4 +1,4 @@
-"""The emulated torus: its wiring against netsim's ways, its link bytes, and nothing left behind.
+"""The emulated torus: its wiring against netsim's routes, its link bytes, and nothing left behind.
 
 What needs namespaces is skipped where they can not be made, with the reason.
 """
@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,7 +64,7 @@ def emulate(*words, **more):
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_static_routes_are_netsims_ways(name):
+def test_static_routes_are_netsims_routes(name):
     place = netsim.topology(name)
     wires = ports(place)
     tables = [
@@ -70,15 +73,15 @@ def test_static_routes_are_netsims_ways(name):
         for node in range(place.size)
     ]  # fmt: skip
     src, dst = np.divmod(np.arange(place.size**2), place.size)
-    ways = place.ways(src, dst, "positive")
-    for way, (a, b) in enumerate(zip(src.tolist(), dst.tolist(), strict=True)):
+    expected = place.routes(src, dst, "positive")
+    for i, (a, b) in enumerate(zip(src.tolist(), dst.tolist(), strict=True)):
         target, at, links = IPv4Address(address(place.torus, b)), a, []
         while at != b:
             device = next(device for prefix, device in tables[at] if target in prefix)
             port = next(port for port in wires[at] if port.device == device)
             links.append(port.link)
             at = port.peer
-        assert links == ways.links[ways.ptr[way] : ways.ptr[way + 1]].tolist()
+        assert links == expected.links[expected.ptr[i] : expected.ptr[i + 1]].tolist()
 
 
 @pytest.mark.parametrize("name", PLACES)
@@ -232,6 +235,7 @@ def interrupted(number, after):
     run = subprocess.Popen([*COMMAND, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     signal.signal(signal.SIGINT, before)
     time.sleep(after)
+    spaces = {path.stat().st_ino for path in FOLDER.glob(f"swing-{run.pid}-*")}
     run.send_signal(number)
     run.communicate(timeout=60)
     assert run.returncode != 0
@@ -245,21 +249,33 @@ def interrupted(number, after):
     assert not [name for name in found() if name.startswith(f"swing-{run.pid}-")]
     words = f"swing-{run.pid}"
     for _ in range(100):
-        if not alive(words):
+        if not alive(words, spaces):
             break
         time.sleep(0.1)
     else:
         pytest.fail(f"processes of {words} are alive")
-    assert not set(os.listdir("/dev/shm")) - memory
+    left = set(os.listdir("/dev/shm")) - memory
+    assert not left - mapped()  # what is mapped is another job's: none of this one is alive
 
 
-def alive(word):
-    """Whether a process has a word on its command line."""
+def mapped():
+    """The files in shared memory that some process uses."""
+    names = set()
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with suppress(OSError):
+            names |= set(re.findall(r" /dev/shm/(\S+)$", maps.read_text(), re.MULTILINE))
+    return names
+
+
+def alive(word, spaces):
+    """Whether a process has a word on its command line, or is in one of some namespaces."""
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as line:
                 if word.encode() in line.read().split(b"\0"):
                     return True
+            if os.stat(f"/proc/{pid}/ns/net").st_ino in spaces:
+                return True
         except OSError:
             continue
     return False

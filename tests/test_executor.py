@@ -130,6 +130,7 @@ def check(schedule, counts, in_place, piece=10**9):
             assert (result == sum(mine)).all(), (schedule, count, piece)
 
 
+@pytest.mark.theorem
 @pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("dims", SMALL, ids=str)
 def test_plans_of_every_schedule_add_up(dims, in_place):
@@ -179,6 +180,7 @@ class Sum:
         return Sum(f"({self.text}+{other.text})")
 
 
+@pytest.mark.theorem
 @pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("dims", [(3,), (6,), (2, 4)], ids=str)
 def test_all_ranks_add_the_same_operands_in_the_same_order(dims, in_place):

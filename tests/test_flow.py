@@ -20,7 +20,7 @@ with open(Path(__file__).parent / "data" / "simgrid.csv", newline="") as file:
     SIMGRID = list(csv.DictReader(file))
 
 
-class Way(NamedTuple):
+class Route(NamedTuple):
     links: list[int]
     latency: float = 0
     share: float = 1
@@ -28,7 +28,7 @@ class Way(NamedTuple):
 
 class Sent(NamedTuple):
     nbytes: float
-    ways: list[Way]
+    routes: list[Route]
     ready: float = 0
     cost: float = 0
     waits_for: int = -1
@@ -37,7 +37,7 @@ class Sent(NamedTuple):
 
 def table(sent: list[Sent], successor: list[int] = ()) -> Messages:
     """Messages with their groups; group g comes before group follows[g]."""
-    ways = [way for message in sent for way in message.ways]
+    routes = [route for message in sent for route in message.routes]
     signals = np.array([m.signals for m in sent], dtype=np.int64)
     ngroups = max([len(successor), *(signals.ravel() + 1), *(m.waits_for + 1 for m in sent)])
     after = np.array([*successor, *[-1] * (ngroups - len(successor))], dtype=np.int64)
@@ -54,11 +54,11 @@ def table(sent: list[Sent], successor: list[int] = ()) -> Messages:
         signals=signals,
         pending_count=pending_count,
         successor=after,
-        way_ptr=np.cumsum([0, *(len(m.ways) for m in sent)]),
-        share=np.array([w.share for w in ways], dtype=float),
-        link_ptr=np.cumsum([0, *(len(w.links) for w in ways)]),
-        links=np.array([link for w in ways for link in w.links], dtype=np.int64),
-        latency=np.array([w.latency for w in ways], dtype=float),
+        route_ptr=np.cumsum([0, *(len(m.routes) for m in sent)]),
+        share=np.array([w.share for w in routes], dtype=float),
+        link_ptr=np.cumsum([0, *(len(w.links) for w in routes)]),
+        links=np.array([link for w in routes for link in w.links], dtype=np.int64),
+        latency=np.array([w.latency for w in routes], dtype=float),
         cost=np.array([m.cost for m in sent], dtype=float),
     )
 
@@ -72,52 +72,55 @@ def close(expected):
 
 
 def test_alone_a_message_takes_its_latency_and_its_slowest_link():
-    assert times([Sent(12, [Way([0, 1, 2], 0.5)])], [4, 3, 6]) == close([4.5])
+    assert times([Sent(12, [Route([0, 1, 2], 0.5)])], [4, 3, 6]) == close([4.5])
 
 
 @pytest.mark.parametrize("k", [1, 2, 7, 100])
 def test_k_messages_on_a_link_take_k_times_as_long(k):
-    assert times([Sent(10, [Way([0])])] * k, [5]) == close([2 * k] * k)
+    assert times([Sent(10, [Route([0])])] * k, [5]) == close([2 * k] * k)
 
 
 def test_shorter_messages_leave_their_share_to_the_others():
     # Both 1 B/s until 2 s; then the other 2 B/s for the 4 B that it has left.
-    assert times([Sent(2, [Way([0])]), Sent(6, [Way([0])])], [2]) == close([2, 4])
+    assert times([Sent(2, [Route([0])]), Sent(6, [Route([0])])], [2]) == close([2, 4])
 
 
 def test_a_message_that_comes_later_takes_its_share_then():
-    assert times([Sent(6, [Way([0])]), Sent(2, [Way([0])], ready=2)], [2]) == close([4, 4])
+    assert times([Sent(6, [Route([0])]), Sent(2, [Route([0])], ready=2)], [2]) == close([4, 4])
 
 
 def test_what_travels_takes_no_bandwidth():
-    assert times([Sent(6, [Way([0])]), Sent(2, [Way([0], 5)])], [2]) == close([3, 6])
+    assert times([Sent(6, [Route([0])]), Sent(2, [Route([0], 5)])], [2]) == close([3, 6])
 
 
 def test_unequal_rates_on_three_links():
     # One flow over links of 10, 4 and 9 B/s, another one on each. The second link gives 2 to each
     # of its flows, which leaves 8 and 7 to the others; from 1 s on the long one has 4 alone.
-    long, short = Sent(4, [Way([0, 1, 2])]), [Sent(n, [Way([i])]) for i, n in enumerate([8, 2, 7])]
+    long, short = (
+        Sent(4, [Route([0, 1, 2])]),
+        [Sent(n, [Route([i])]) for i, n in enumerate([8, 2, 7])],
+    )
     assert times([long, *short], [10, 4, 9]) == close([1.5, 1, 1, 1])
 
 
 def test_a_part_that_is_given_back_is_found_links_away():
-    sent = [Sent(1, [Way([0])]), Sent(4, [Way([0, 1])]), Sent(9, [Way([1])])]
+    sent = [Sent(1, [Route([0])]), Sent(4, [Route([0, 1])]), Sent(9, [Route([1])])]
     # 1, 1 and 5 B/s; from 1 s the second one has 2, so that the third one has 4 for its last 4 B.
     assert times(sent, [2, 6]) == close([1, 2.5, 2])
 
 
 def test_a_chain_adds_up():
     chain = [
-        Sent(6, [Way([i], 0.25)], cost=0.5, waits_for=i - 1, signals=(i, -1)) for i in range(4)
+        Sent(6, [Route([i], 0.25)], cost=0.5, waits_for=i - 1, signals=(i, -1)) for i in range(4)
     ]
     assert times(chain, [2, 3, 6, 1]) == close([3.25, 6, 7.75, 14.5])
 
 
 def test_a_group_waits_for_the_one_before():
     sent = [
-        Sent(8, [Way([0])], signals=(0, -1)),
-        Sent(1, [Way([1])], signals=(1, -1)),
-        Sent(1, [Way([2])], waits_for=1),
+        Sent(8, [Route([0])], signals=(0, -1)),
+        Sent(1, [Route([1])], signals=(1, -1)),
+        Sent(1, [Route([2])], waits_for=1),
     ]
     assert times(sent, [1, 1, 1], successor=[1]) == close([8, 1, 9])
     assert times(sent, [1, 1, 1]) == close([8, 1, 2])
@@ -125,31 +128,31 @@ def test_a_group_waits_for_the_one_before():
 
 def test_a_message_counts_for_both_of_its_groups_and_empty_groups_are_done():
     sent = [
-        Sent(3, [Way([0])], waits_for=0, signals=(1, 2)),
-        *(Sent(1, [Way([0])], waits_for=g) for g in (1, 2)),
+        Sent(3, [Route([0])], waits_for=0, signals=(1, 2)),
+        *(Sent(1, [Route([0])], waits_for=g) for g in (1, 2)),
     ]
     assert times(sent, [1]) == close([3, 5, 5])
 
 
 def test_nothing_to_carry_arrives_after_its_latency():
     sent = [
-        Sent(0, [Way([0], 2)], signals=(0, -1)),
-        Sent(5, [Way([], 1)], waits_for=0, signals=(1, -1)),
-        Sent(0, [Way([0])], waits_for=1),
+        Sent(0, [Route([0], 2)], signals=(0, -1)),
+        Sent(5, [Route([], 1)], waits_for=0, signals=(1, -1)),
+        Sent(0, [Route([0])], waits_for=1),
     ]
     assert times(sent, [1]) == close([2, 3, 3])
 
 
-def test_the_last_of_several_ways_decides():
-    sent = [Sent(8, [Way([0], 1, 0.25), Way([1, 2], 3, 0.75)]), Sent(4, [Way([0])])]
+def test_the_last_of_several_routes_decides():
+    sent = [Sent(8, [Route([0], 1, 0.25), Route([1, 2], 3, 0.75)]), Sent(4, [Route([0])])]
     assert times(sent, [2, 3, 2]) == close([6, 3])
 
 
 def test_what_can_never_be_sent_is_an_error():
     with pytest.raises(ValueError, match="link 1 is used"):
-        times([Sent(1, [Way([0, 1])])], [1, 0])
-    assert times([Sent(1, [Way([0])])], [1, 0]) == [1]
-    circle = [Sent(1, [Way([0])], waits_for=i, signals=(1 - i, -1)) for i in (0, 1)]
+        times([Sent(1, [Route([0, 1])])], [1, 0])
+    assert times([Sent(1, [Route([0])])], [1, 0]) == [1]
+    circle = [Sent(1, [Route([0])], waits_for=i, signals=(1 - i, -1)) for i in (0, 1)]
     with pytest.raises(ValueError, match="wait for each other"):
         times(circle, [1])
 
@@ -164,8 +167,8 @@ def networks(draw, most=12):
         Sent,
         st.integers(0, 8),
         st.one_of(
-            st.builds(lambda *way: [Way(*way)], route, latency),
-            st.lists(st.builds(Way, route, latency, st.just(0.5)), min_size=2, max_size=2),
+            st.builds(lambda *args: [Route(*args)], route, latency),
+            st.lists(st.builds(Route, route, latency, st.just(0.5)), min_size=2, max_size=2),
         ),
         ready=latency,
         cost=latency,
@@ -201,8 +204,8 @@ def fair(routes: dict[object, list[int]], bandwidth: list[float]) -> dict[object
 def slow_times(sent: list[Sent], bandwidth: list[float], successor: list[int]) -> list[float]:
     """The same model written for reading only, in exact fractions."""
     bandwidth = [Fraction(b) for b in bandwidth]
-    ways = [[(i, j) for j in range(len(m.ways))] for i, m in enumerate(sent)]
-    flows, left = {}, {}  # of every way: when it begins to flow, bytes still to flow
+    routes = [[(i, j) for j in range(len(m.routes))] for i, m in enumerate(sent)]
+    flows, left = {}, {}  # of every route: when it begins to flow, bytes still to flow
     arrived, counted = {}, {}  # of every message
 
     def done(group: int, now: Fraction) -> bool:
@@ -216,19 +219,19 @@ def slow_times(sent: list[Sent], bandwidth: list[float], successor: list[int]) -
     while len(arrived) < len(sent):
         more = False  # may happen at this moment
         for i, m in enumerate(sent):
-            if not flows.keys() & ways[i] and (m.waits_for < 0 or done(m.waits_for, now)):
+            if not flows.keys() & routes[i] and (m.waits_for < 0 or done(m.waits_for, now)):
                 more = True
-                for f, way in zip(ways[i], m.ways, strict=True):
-                    flows[f] = max(now, Fraction(m.ready)) + Fraction(way.latency)
-                    left[f] = m.nbytes * Fraction(way.share) if way.links else Fraction(0)
-            through = all(flows.get(f, math.inf) <= now and not left[f] for f in ways[i])
+                for f, route in zip(routes[i], m.routes, strict=True):
+                    flows[f] = max(now, Fraction(m.ready)) + Fraction(route.latency)
+                    left[f] = m.nbytes * Fraction(route.share) if route.links else Fraction(0)
+            through = all(flows.get(f, math.inf) <= now and not left[f] for f in routes[i])
             if through and i not in arrived:
                 more = True
                 arrived[i], counted[i] = now, now + Fraction(m.cost)
         if more:
             continue
         on_links = [f for f in flows if flows[f] <= now and left[f]]
-        rates = fair({(i, j): sent[i].ways[j].links for i, j in on_links}, bandwidth)
+        rates = fair({(i, j): sent[i].routes[j].links for i, j in on_links}, bandwidth)
         events = [now + left[f] / rate for f, rate in rates.items()]
         then = min(events + [t for t in [*flows.values(), *counted.values()] if t > now])
         for f, rate in rates.items():
@@ -249,7 +252,9 @@ def test_the_order_of_messages_and_links_does_not_matter(network, random):
     random.shuffle(order)
     random.shuffle(name)
     other = [
-        sent[i]._replace(ways=[w._replace(links=[name[k] for k in w.links]) for w in sent[i].ways])
+        sent[i]._replace(
+            routes=[w._replace(links=[name[k] for k in w.links]) for w in sent[i].routes]
+        )
         for i in order
     ]
     again = [bandwidth[name.index(k)] for k in range(len(bandwidth))]
@@ -269,7 +274,9 @@ def test_only_the_ratio_of_bytes_and_bandwidth_matters(network, k):
 @given(networks(), st.floats(1e-3, 1e3))
 def test_if_nothing_else_takes_time_it_is_inverse_to_bandwidth(network, k):
     sent, bandwidth, successor = network
-    sent = [m._replace(ready=0, cost=0, ways=[w._replace(latency=0) for w in m.ways]) for m in sent]
+    sent = [
+        m._replace(ready=0, cost=0, routes=[w._replace(latency=0) for w in m.routes]) for m in sent
+    ]
     found = times(sent, bandwidth, successor)
     assert times(sent, [k * b for b in bandwidth], successor) == close([t / k for t in found])
 
@@ -280,17 +287,17 @@ def test_no_message_beats_itself_alone_and_no_link_its_bandwidth(network):
     found = times(sent, bandwidth, successor)
     carried = np.zeros(len(bandwidth))
     for m, t in zip(sent, found, strict=True):
-        for way in m.ways:
-            np.add.at(carried, way.links, m.nbytes * way.share)
-            slowest = min((bandwidth[link] for link in way.links), default=math.inf)
-            assert t >= (m.ready + way.latency + m.nbytes * way.share / slowest) * (1 - 1e-12)
+        for route in m.routes:
+            np.add.at(carried, route.links, m.nbytes * route.share)
+            slowest = min((bandwidth[link] for link in route.links), default=math.inf)
+            assert t >= (m.ready + route.latency + m.nbytes * route.share / slowest) * (1 - 1e-12)
     assert max(found) >= (carried / bandwidth).max() * (1 - 1e-12)
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1), st.floats(1, 9))
 def test_a_link_never_idles_and_more_bandwidth_makes_nobody_slower(jobs, more):
     found, faster = (
-        times([Sent(n, [Way([0])], ready=t) for n, t in jobs], [b]) for b in (2, 2 * more)
+        times([Sent(n, [Route([0])], ready=t) for n, t in jobs], [b]) for b in (2, 2 * more)
     )
     end = 0.0
     for n, start in sorted(jobs, key=lambda job: job[1]):
@@ -354,15 +361,15 @@ def test_simgrid_agrees_on_a_step(row):
         for a, b in zip(x.tolist(), y.tolist(), strict=True):
             if links := [number.setdefault(link, len(number)) for link in route(a, b, dims)]:
                 latency = len(links) * float(row["link_latency_s"])
-                sent.append(Sent(float(row["bytes"]), [Way(links, latency)]))
+                sent.append(Sent(float(row["bytes"]), [Route(links, latency)]))
     assert len(sent) == int(row["messages"])
     found = times(sent, [float(row["link_bytes_per_s"])] * len(number))
     assert max(found) == pytest.approx(float(row["simulated_s"]), rel=1e-9)
 
 
 def test_what_has_left_may_count_before_it_arrives():
-    first = Sent(4, [Way([0], 3)], signals=[-1, 0])
-    after = Sent(2, [Way([1], 1)], waits_for=0)
+    first = Sent(4, [Route([0], 3)], signals=[-1, 0])
+    after = Sent(2, [Route([1], 1)], waits_for=0)
     rows = table([first, after]), np.array([2.0, 1.0])
     assert flow_times(*rows).tolist() == close([5, 8])
     assert flow_times(*rows, local=True).tolist() == close([5, 5])

@@ -16,7 +16,7 @@ from mpi_bench.launcher import command
 from netsim.__main__ import main
 from netsim.rows import CsvFile, read_csv
 from swing.cli import invoke
-from swing.select.table import SelectionTable
+from swing.select.table import Candidate, Entry, SelectionTable
 
 
 def interrupted(argv, path, whole_group):
@@ -84,10 +84,19 @@ def test_tune_keeps_the_times_it_has_found(tmp_path, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert "the same command goes on" in error
     assert len(error.splitlines()) == 1
-    partial = SelectionTable.read(out.read_text()).entries["torus:2x2"]
+    table = SelectionTable.read(out.read_text())
+    partial = table.entries["torus:2x2"]
+    # Twice the time that a simulation finds: it shows what is simulated again.
+    kept = {c[:2]: tuple(t and 2 * t for t in c.seconds) for c in partial.candidates}
+    twice = Entry(partial.sizes, tuple(Candidate(*named, kept[named]) for named in kept))
+    out.write_text(str(SelectionTable(table.made, {"torus:2x2": twice})))
     monkeypatch.setattr(netsim.cli.tune_command, "tune", search)
     assert invoke(main, "netsim", words) == 0
     whole = SelectionTable.read(out.read_text()).entries["torus:2x2"]
+    found = {c[:2]: c.seconds for c in whole.candidates}
+    assert kept
+    for named, seconds in kept.items():
+        assert all(t in (None, now) for t, now in zip(seconds, found[named], strict=True))
     assert {c.algorithm for c in partial.candidates} < {c.algorithm for c in whole.candidates}
 
 

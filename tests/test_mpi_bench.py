@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mpi_bench.launcher import SHARED_CORES, command, sweep
 from netsim.search.measured import measured_table
-from netsim.sizes import MAX_BYTES, format_size, parse_size, parse_sizes
+from swing.sizes import MAX_BYTES, format_size, parse_size, parse_sizes
 
 BENCH = ["-m", "mpi_bench"]
 QUICK = ["--iterations", "2", "--warmup", "1"]
@@ -234,11 +234,14 @@ import sys
 import pytest
 from mpi_bench.cli import run
 from tests.gpu_standin import install
-install(pytest.MonkeyPatch())
-status = [run()]
-for more in (["--inplace"], ["--alloc", "--algorithm", "auto"]):
+cupy = install(pytest.MonkeyPatch())
+status = []
+for more in ([], ["--inplace"], ["--alloc", "--algorithm", "auto"]):
     sys.argv += more
+    cupy.log.clear()
     status.append(run())
+    assert "set" in cupy.log
+    assert ("kernel" in cupy.log) == ("--alloc" in more)
 sys.exit(max(status))
 """
     done = mpirun(2, "-c", script, *CUDA, *QUICK)
@@ -270,6 +273,29 @@ def test_without_a_gpu_there_is_one_line_that_says_so():
 @pytest.mark.gpu
 def test_vectors_of_a_gpu_are_measured():
     done = mpirun(2, *BENCH, *CUDA)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_vectors_are_reduced_in_place_or_in_shared_memory_where_that_is_asked_for():
+    script = """
+import sys
+from mpi_bench import cli, methods
+from swing.executor.plan.shared import Shared
+
+honest, usual, seen = methods.allreduce, list(sys.argv), set()
+
+def allreduce(comm, sendbuf, recvbuf, op, **options):
+    seen.add((recvbuf is None, isinstance(sendbuf, Shared)))
+    honest(comm, sendbuf, recvbuf, op, **options)
+
+methods.allreduce = allreduce
+for more in ([], ["--inplace"], ["--alloc"]):
+    sys.argv = usual + more
+    seen.clear()
+    assert cli.run() == 0
+    assert seen == {("--inplace" in more, "--alloc" in more)}
+"""
+    done = mpirun(2, "-c", script, "--sizes", "64KiB", "--algorithm", "ring", *QUICK)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -22,9 +22,9 @@ seeds = st.integers(0, 2**32)
 
 
 def table(*rows, successor=(), shares=None):
-    """Messages from rows of keywords: the ways, and what is not as usual."""
-    ways = [way for row in rows for way in row["ways"]]
-    number = np.array([len(row["ways"]) for row in rows])
+    """Messages from rows of keywords: the routes, and what is not as usual."""
+    routes = [route for row in rows for route in row["routes"]]
+    number = np.array([len(row["routes"]) for row in rows])
     signals = np.array([(*row.get("signals", ()), -1, -1)[:2] for row in rows])
     groups = 1 + max(signals.max(), len(successor) - 1, *(row.get("waits_for", -1) for row in rows))
     after = np.array([*successor, *[-1] * (groups - len(successor))], dtype=np.int64)
@@ -42,11 +42,11 @@ def table(*rows, successor=(), shares=None):
         signals=signals,
         pending_count=sum(np.bincount(x[x >= 0], minlength=groups) for x in (signals, after)),
         successor=after,
-        way_ptr=np.append(0, np.cumsum(number)),
+        route_ptr=np.append(0, np.cumsum(number)),
         share=np.repeat(1 / number, number) if shares is None else np.array(shares),
-        link_ptr=np.append(0, np.cumsum([len(way) for way in ways])),
-        links=np.concatenate(ways).astype(int),
-        latency=np.zeros(len(ways)),
+        link_ptr=np.append(0, np.cumsum([len(route) for route in routes])),
+        links=np.concatenate(routes).astype(int),
+        latency=np.zeros(len(routes)),
     )
 
 
@@ -73,14 +73,14 @@ def slow_times(
     room = [np.inf if buffer_bytes is None else buffer_bytes // flit_bytes for _ in bandwidth]
     waits, done, events, stock = m.pending_count.copy(), np.zeros(len(m.pending_count)), [], {}
     for i, n in enumerate(inside):
-        ways = range(m.way_ptr[i], m.way_ptr[i + 1])
+        routes = range(m.route_ptr[i], m.route_ptr[i + 1])
         sizes = [packet_bytes] * (n - 1) + [m.nbytes[i] - (n - 1) * packet_bytes]
-        dealt = {w: int(m.share[w] * n + 1e-9) for w in ways}
-        for w in sorted(ways, key=lambda w: dealt[w] - m.share[w] * n)[: n - sum(dealt.values())]:
+        dealt = {w: int(m.share[w] * n + 1e-9) for w in routes}
+        for w in sorted(routes, key=lambda w: dealt[w] - m.share[w] * n)[: n - sum(dealt.values())]:
             dealt[w] += 1
-        stock |= {w: sizes if adaptive else [packet_bytes] * dealt[w] for w in ways}
+        stock |= {w: sizes if adaptive else [packet_bytes] * dealt[w] for w in routes}
         if not adaptive:
-            stock[max(ways, key=lambda w: dealt[w])][-1] = sizes[-1]
+            stock[max(routes, key=lambda w: dealt[w])][-1] = sizes[-1]
 
     def draw(time, w, i):
         if stock[w]:
@@ -95,7 +95,7 @@ def slow_times(
                 begin(max(time, m.ready[i]), i)
 
     def begin(time, i):
-        for w in range(m.way_ptr[i], m.way_ptr[i + 1]):
+        for w in range(m.route_ptr[i], m.route_ptr[i + 1]):
             draw(time, w, i)
 
     def count_down(group, time):
@@ -193,7 +193,7 @@ def crowd(rng, groups=4, nlinks=6, most=2):
                 "ready": float(rng.integers(0, 5)),
                 "cost": float(rng.integers(0, 2)),
                 "signals": rng.permutation(np.arange(waits_for + 1, groups))[: rng.integers(0, 3)],
-                "ways": [
+                "routes": [
                     rng.permutation(nlinks)[: rng.integers(1, nlinks)]
                     for _ in range(rng.integers(1, most + 1))
                 ],
@@ -238,13 +238,13 @@ def test_nothing_beats_latency_and_bandwidth(seed, adaptive):
     messages, bandwidth, latency = crowd(np.random.default_rng(seed), most=2 if adaptive else 1)
     got = np.array(times(messages, bandwidth, latency, adaptive=adaptive))
     for i, arrival in enumerate(got):
-        ways = range(messages.way_ptr[i], messages.way_ptr[i + 1])
-        ways = [messages.links[messages.link_ptr[w] : messages.link_ptr[w + 1]] for w in ways]
-        least = min(latency[w].sum() for w in ways) if messages.nbytes[i] else 0
-        rate = sum(bandwidth[w].min() for w in ways)
+        routes = range(messages.route_ptr[i], messages.route_ptr[i + 1])
+        routes = [messages.links[messages.link_ptr[w] : messages.link_ptr[w + 1]] for w in routes]
+        least = min(latency[w].sum() for w in routes) if messages.nbytes[i] else 0
+        rate = sum(bandwidth[w].min() for w in routes)
         assert arrival >= messages.ready[i] + max(least, messages.nbytes[i] / rate) - 1e-9
-        if len(ways) == 1:
-            alone = latency[ways[0]].sum() + messages.nbytes[i] / rate
+        if len(routes) == 1:
+            alone = latency[routes[0]].sum() + messages.nbytes[i] / rate
             assert arrival >= messages.ready[i] + alone - 1e-9
     if not adaptive:
         carried = np.bincount(
@@ -260,7 +260,7 @@ def test_a_message_alone_takes_its_latency_and_its_slowest_link(seed):
     rng = np.random.default_rng(seed)
     hops, nbytes = rng.integers(1, 10), float(rng.integers(0, 100))
     latency, bandwidth = rng.random((2, hops)) + 0.1
-    messages = table({"nbytes": nbytes, "ways": [range(hops)]})
+    messages = table({"nbytes": nbytes, "routes": [range(hops)]})
     for packet_bytes in (1000, 7):
         (same,) = times(messages, 1.0, latency, packet_bytes)
         assert same == pytest.approx(latency.sum() + nbytes)
@@ -272,17 +272,17 @@ def test_a_message_alone_takes_its_latency_and_its_slowest_link(seed):
 
 
 def test_links_serve_in_the_order_of_arrival():
-    late = {"nbytes": 4.0, "ready": 1.0, "ways": [[0, 2]]}
-    early = {"nbytes": 4.0, "ways": [[1, 2]]}
+    late = {"nbytes": 4.0, "ready": 1.0, "routes": [[0, 2]]}
+    early = {"nbytes": 4.0, "routes": [[1, 2]]}
     assert times(table(late, early)) == [10, 6]
-    same = {"nbytes": 4.0, "ways": [[0, 2]]}
+    same = {"nbytes": 4.0, "routes": [[0, 2]]}
     assert times(table(same, early)) == [6, 10]
 
 
 def test_messages_of_a_node_take_turns():
-    a = {"nbytes": 12.0, "ways": [[0]]}
+    a = {"nbytes": 12.0, "routes": [[0]]}
     assert times(table(a, a, a)) == [29, 33, 37]
-    short = {"nbytes": 4.0, "ready": 1.0, "ways": [[0]]}
+    short = {"nbytes": 4.0, "ready": 1.0, "routes": [[0]]}
     assert times(table(a, short)) == [17, 9]
 
 
@@ -295,7 +295,7 @@ def test_messages_shorter_than_a_hop_do_not_meet(nbytes, collide):
 
 
 def test_a_token_bucket_lets_a_packet_go_before_its_time_is_over():
-    long, short = ({"nbytes": n, "ways": [[0, 1]]} for n in (11.0, 3.0))
+    long, short = ({"nbytes": n, "routes": [[0, 1]]} for n in (11.0, 3.0))
     assert times(table(long)) == [13]
     assert times(table(long), bucket=0.0) == [10]  # its last 3 bytes leave when their time begins
     assert times(table(long), bucket=5.0) == [5]  # and a link at rest is 5 seconds ahead
@@ -306,32 +306,32 @@ def test_a_token_bucket_lets_a_packet_go_before_its_time_is_over():
 
 
 def test_what_is_waited_for():
-    ways = [[0]]
-    first = {"nbytes": 4.0, "cost": 2.0, "signals": [0], "ways": ways}
-    other = {"nbytes": 1.0, "ready": 20.0, "signals": [1], "ways": [[1]]}
-    after = {"nbytes": 4.0, "waits_for": 0, "ways": ways}
-    last = {"nbytes": 4.0, "waits_for": 1, "ways": ways}
+    routes = [[0]]
+    first = {"nbytes": 4.0, "cost": 2.0, "signals": [0], "routes": routes}
+    other = {"nbytes": 1.0, "ready": 20.0, "signals": [1], "routes": [[1]]}
+    after = {"nbytes": 4.0, "waits_for": 0, "routes": routes}
+    last = {"nbytes": 4.0, "waits_for": 1, "routes": routes}
     assert times(table(first, other, after, last, successor=[1])) == [5, 22, 12, 27]
     assert times(table(first, after)) == [5, 12]
-    twice = [{"nbytes": 1.0, "ways": [[k]]} for k in range(3)]
+    twice = [{"nbytes": 1.0, "routes": [[k]]} for k in range(3)]
     assert times(table(*twice), message_overhead=0.5) == [2.5, 3, 3.5]
 
 
 def test_a_message_is_split_as_its_shares_say():
-    both = {"nbytes": 400.0, "ways": [[0], [1]]}
+    both = {"nbytes": 400.0, "routes": [[0], [1]]}
     assert times(table(both)) == [201]
     assert times(table(both, shares=[0.75, 0.25])) == [301]
     assert times(table(both), [1, 0.25]) == [801]
     assert times(table(both), adaptive=True) == [201]
 
 
-def test_adaptive_packets_take_the_emptier_way():
-    both = {"nbytes": 400.0, "ways": [[0, 2], [1, 3]]}
+def test_adaptive_packets_take_the_emptier_route():
+    both = {"nbytes": 400.0, "routes": [[0, 2], [1, 3]]}
     rates = [1, 0.25, 1, 1]
     (dealt,), (chosen,) = (times(table(both), rates, adaptive=choice) for choice in (False, True))
     assert dealt == 802
     assert 2 + 400 / 1.25 <= chosen <= 2 + 400 / 1.25 + 16
-    busy = {"nbytes": 100.0, "ways": [[1]]}
+    busy = {"nbytes": 100.0, "routes": [[1]]}
     assert times(table(both, busy)) == [302, 201]
     got = times(table(both, busy), adaptive=True)
     assert max(got) <= 2 + 500 / 2 + 4
@@ -339,8 +339,10 @@ def test_adaptive_packets_take_the_emptier_way():
 
 def ring_shift(d, hops, nbytes):
     """Every node of a ring sends as far."""
-    ways = (np.arange(i, i + hops) % d for i in range(d))
-    return table(*({"src": i, "nbytes": nbytes, "ways": [way]} for i, way in enumerate(ways)))
+    routes = (np.arange(i, i + hops) % d for i in range(d))
+    return table(
+        *({"src": i, "nbytes": nbytes, "routes": [route]} for i, route in enumerate(routes))
+    )
 
 
 @pytest.mark.parametrize("hops", [2, 5, 9])
@@ -353,32 +355,32 @@ def test_full_rings_go_on(hops, buffers):
     assert bound == times(messages, latency=0.5, buffer_bytes=4e6)
 
 
-def test_ways_that_turn_onto_rings_go_on():
+def test_routes_that_turn_onto_rings_go_on():
     d = 4
-    ways = [[d + i, *(np.arange(i // 2, i // 2 + 3) % d), 3 * d + i % 3] for i in range(2 * d)]
-    rows = [{"nbytes": 400.0, "ways": [way]} for way in ways]
+    routes = [[d + i, *(np.arange(i // 2, i // 2 + 3) % d), 3 * d + i % 3] for i in range(2 * d)]
+    rows = [{"nbytes": 400.0, "routes": [route]} for route in routes]
     for buffer_bytes in (None, 8, 12):
         got = times(table(*rows), latency=0.5, buffer_bytes=buffer_bytes)
         assert 400 * 6 < max(got) < 400 * 8
 
 
-def test_tangled_ways_may_block_each_other():
+def test_tangled_routes_may_block_each_other():
     rng = np.random.default_rng(0)
-    rows = [{"nbytes": 400.0, "ways": [rng.permutation(6)]} for _ in range(20)]
+    rows = [{"nbytes": 400.0, "routes": [rng.permutation(6)]} for _ in range(20)]
     with pytest.raises(ValueError, match="full buffers wait for each other"):
         times(table(*rows), latency=0.5, buffer_bytes=8)
     assert max(times(table(*rows), latency=0.5)) < 400 * 20 * 2
 
 
 def test_the_next_step_may_wait_for_the_first_link_only():
-    first = {"nbytes": 8.0, "ways": [[0, 1, 2]], "signals": [-1, 0]}
-    after = {"nbytes": 4.0, "ways": [[3]], "waits_for": 0}
+    first = {"nbytes": 8.0, "routes": [[0, 1, 2]], "signals": [-1, 0]}
+    after = {"nbytes": 4.0, "routes": [[3]], "waits_for": 0}
     assert times(table(first, after)) == [11, 16]
     assert times(table(first, after), local=True) == [11, 13]
 
 
 def test_latency_may_be_zero():
-    rows = [{"nbytes": 8.0, "ways": [[i, i + 1]]} for i in range(3)]
+    rows = [{"nbytes": 8.0, "routes": [[i, i + 1]]} for i in range(3)]
     assert times(table(rows[0]), latency=0.0) == [8]
     assert max(times(table(*rows), latency=0.0)) <= 20
 
@@ -400,13 +402,13 @@ def test_long_vectors_take_as_long_as_the_analytic_model_says(dims):
 
 
 def test_what_cannot_be_simulated_says_why():
-    one = {"nbytes": 4.0, "ways": [[0]]}
+    one = {"nbytes": 4.0, "routes": [[0]]}
     with pytest.raises(ValueError, match="packet_bytes must be above 0"):
         times(table(one), packet_bytes=0)
     with pytest.raises(ValueError, match="link 0 is used"):
         times(table(one), bandwidth=0.0)
-    with pytest.raises(ValueError, match="way needs a link"):
-        times(table(one, {"ways": [[]]}))
+    with pytest.raises(ValueError, match="route needs a link"):
+        times(table(one, {"routes": [[]]}))
     with pytest.raises(ValueError, match="wait for each other"):
         times(table(one | {"waits_for": 0, "signals": [0]}))
     assert times(table(one), bandwidth=np.array([1.0])) == [5]

@@ -15,6 +15,7 @@ import pytest
 
 import netsim
 import swing
+from swing.display import MAX_MESSAGES, MAX_STEPS
 from tests import notebook
 
 TUTORIAL = Path(__file__).parent.parent / "docs" / "tutorial.ipynb"
@@ -34,7 +35,10 @@ def test_a_schedule_shows_its_ranks_step_by_step(dims, name):
     found = parsed(text)
     assert len(text) < 100_000
     steps = len(found.findall(f".//{SVG}svg/{SVG}svg/{SVG}svg"))
-    assert steps >= min(1, schedule.nsteps)
+    first = np.cumsum([len(step) for step in schedule[:MAX_STEPS]])
+    assert steps == np.count_nonzero(first <= MAX_MESSAGES)
+    left = re.search(r"; (\d+) more steps", text)
+    assert steps + (int(left[1]) if left else 0) == schedule.nsteps
     assert len(found.findall(f".//{SVG}circle")) == steps * schedule.torus.size
     assert "nan" not in text
 
@@ -110,7 +114,7 @@ def test_what_the_tutorial_says_of_the_table_is_so(tutorial):
     (table,) = (
         "".join(cell["outputs"][0]["text"])
         for cell in tutorial["cells"]
-        if cell["cell_type"] == "code" and "ways" in "".join(cell["source"])
+        if cell["cell_type"] == "code" and "variants" in "".join(cell["source"])
     )
     head, *rows = table.splitlines()
     names = re.split(r"  +", head.strip())

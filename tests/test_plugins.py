@@ -124,8 +124,8 @@ def test_its_worked_example_is_printed_by_the_code(installed):
 
 
 BROKEN = {
-    "absent": "'absent' of broken can not be loaded.*ModuleNotFoundError",
-    "raises": "can not be loaded.*OSError: raises",
+    "absent": "'absent' of broken cannot be loaded.*ModuleNotFoundError",
+    "raises": "cannot be loaded.*OSError: raises",
     "number": "is 5, not a function",
     "nothing": "does not make a schedule for 4",
     "unheard_of": "no algorithm 'unheard_of'.*bucket.*absent",
@@ -142,3 +142,20 @@ def test_names_that_ship_stay_ours(broken):
     assert swing.ALGORITHMS["swing"] is SHIPPED["swing"]
     assert len(set(swing.ALGORITHMS)) == len(swing.ALGORITHMS) == len(SHIPPED) + 4
     assert swing.choose(swing.Torus((4, 4)), 2**20).algorithm in SHIPPED
+
+
+def test_a_new_algorithm_is_one_function_and_one_line():
+    """`tests.star` adds one with a step function only: every theorem holds for it."""
+    words = ["-m", "pytest", "-q", "-p", "tests.star", "-p", "no:cacheprovider", "-m", "theorem"]
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, *words, "tests"], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert int(done.stdout.split(" passed")[0].split()[-1]) > 150
+
+
+def test_an_algorithm_without_options_says_so(monkeypatch):
+    monkeypatch.setitem(SHIPPED, "plain", lambda torus: swing.schedule("ring", torus))
+    with pytest.raises(ValueError, match="plain has no option 'k': it takes none"):
+        swing.schedule("plain", swing.Torus(4), k=1)

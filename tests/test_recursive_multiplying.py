@@ -78,11 +78,9 @@ def test_every_variant_is_correct_and_gives_all_ranks_the_same_bits(dims, radice
     assert (report.blocks_sent == (torus.size - 1) * max(torus.ports, 1)).all()
 
 
-@given(tilings())
-def test_an_exchange_covers_hardly_more_than_the_diameter(tiling):
-    d, radices = tiling
-    if math.prod(radices) != d:
-        return
+@given(st.lists(st.integers(2, 6), min_size=1, max_size=4))
+def test_an_exchange_covers_hardly_more_than_the_diameter(radices):
+    d = math.prod(radices)
     line = partition_pattern(digits_of(d, radices))
     steps = [line.step(s) for s in range(line.nsteps)]
     far = [int(np.minimum((b - a) % d, (a - b) % d).max()) for a, b, _ in steps]
@@ -117,12 +115,12 @@ def test_the_family_is_some_dozens(dims):
 
 
 BAD = {
-    "too short": (((4,),), "multiply to its size 8"),
-    "void step": (((8,), (2,)), "only with the last one"),
-    "no dimension": ((8,), "for every step 1 whole numbers"),
+    "too short": (((4,),), "reach its size 8"),
+    "void step": (((8,), (2,)), "without the last one"),
+    "no dimension": ((8,), "needs 1 whole numbers"),
     "idle step": (((8,), (1,)), "one of them above 1"),
-    "fractions": (((2.0,), (4,)), "for every step 1 whole numbers"),
-    "two dimensions": (((8, 1),), "for every step 1 whole numbers"),
+    "fractions": (((2.0,), (4,)), "needs 1 whole numbers"),
+    "two dimensions": (((8, 1),), "needs 1 whole numbers"),
 }
 
 

@@ -95,7 +95,8 @@ def test_tables_obey_the_schema():
         jsonschema.validate(json.loads(TEXT.replace("[8, 64]", "[0, 64]")), schema)
 
 
-def test_every_shipped_candidate_can_be_made_and_wins_somewhere_or_is_a_rival():
+def test_shipped_candidates_can_be_made_have_a_rival_at_every_size_and_the_fastest_is_chosen():
+    assert len(shipped().entries) > 10
     for name, entry in shipped().entries.items():
         torus = swing.Torus.parse(name)
         for c in entry.candidates:
@@ -104,7 +105,10 @@ def test_every_shipped_candidate_can_be_made_and_wins_somewhere_or_is_a_rival():
         for n in entry.sizes:
             ranked = entry.ranked(n)
             assert any((c.algorithm, c.options) in rivals for _, c in ranked), (name, n)
-            assert swing.choose(torus, n).seconds == ranked[0][0]
+            choice, (seconds, fastest) = swing.choose(torus, n), ranked[0]
+            assert seconds == min(t for t, _ in ranked)
+            assert (choice.seconds, choice.algorithm) == (seconds, fastest.algorithm)
+            assert choice.options == dict(fastest.options)
 
 
 @pytest.mark.parametrize("name", shipped().entries)
@@ -148,11 +152,16 @@ def test_choose_takes_the_least_time_of_a_table(tmp_path):
         swing.choose(swing.Torus((3, 3)), 36, str(path))
 
 
-def test_the_shipped_table_serves_every_bandwidth_of_the_papers_network():
-    for name in list(shipped().entries)[:1]:
+def test_the_shipped_table_serves_every_bandwidth_that_leaves_the_papers_latencies():
+    for name in shipped().entries:
         torus = swing.Torus.parse(name)
-        fast = netsim.paper_network(name, bandwidth=100e9)
-        assert swing.choose(torus, 2**21, fast).seconds == swing.choose(torus, 2**20).seconds
+        for factor in (1 / 2, 2, 8):
+            network = netsim.paper_network(name, bandwidth=factor * 50e9)
+            for n in (2**11, 2**20, 2**29):
+                found = swing.choose(torus, round(factor * n), network).seconds
+                assert found == swing.choose(torus, n).seconds
+    slow = netsim.paper_network("torus:8x8", bandwidth=1e9)  # a flit alone takes 256 ns
+    assert swing.choose(swing.Torus((8, 8)), 2**20, slow).why.startswith("estimated")
 
 
 @pytest.mark.parametrize("name", ["torus:4x4", "torus:3x5", "torus:6", "mesh:3x4", "torus:2x2x3"])
@@ -274,7 +283,8 @@ def test_one_rank_has_a_table_too(capsys):
 def test_compare_never_finds_a_published_schedule_faster(capsys):
     words = ["compare", "--topology", "torus:3x3", "--sizes", "32B,1MiB,32MiB", "--json"]
     assert invoke(main, "netsim", words) == 0
-    for line in capsys.readouterr().out.splitlines():
-        row = json.loads(line)
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["nbytes"] for row in rows] == [32, 2**20, 2**25]
+    for row in rows:
         assert row["lower_bound_s"] <= row["seconds"] * (1 + 1e-9)
         assert row["seconds"] <= row["published_s"]

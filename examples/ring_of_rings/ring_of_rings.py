@@ -1,14 +1,14 @@
-"""Ring of rings: a ring within every row of a 2-D torus, then a ring of the rows.
+"""Ring of rings: a ring allreduce on a 2-D torus, first along the rows, then along the columns.
 
-Each row sums its vectors around its ring, so that every node ends with a piece of the row's sum;
-the same pieces of all rows are summed around the columns' rings. Then all goes back. The second
-half of the vector does so with rows and columns, and all directions, exchanged, so that two of
-the four ports work at any time.
+A reduce-scatter around the ring of each row leaves every node with a piece of the row's sum. A
+reduce-scatter around the ring of each column adds up the same pieces of all rows. The allgather
+sends everything back. The second half of the vector goes along the columns first and in the
+opposite direction, so that two of the four ports work at any time.
 
 Restrictions: two dimensions, of any size.
 
-Cost: Λ = 2·(r + c - 2)/log2 p, Ψ = 2, Ξ = 1 on squares: half of bucket's bandwidth for half of
-its parts.
+Cost, on r x c = p ranks, in the terms of the Swing paper: Λ = 2·(r + c - 2)/log2 p, Ψ = 2, Ξ = 1 on
+squares. It has half as many parts as bucket, and half of its bandwidth.
 
 >>> import swing
 >>> print(ring_of_rings(swing.Torus((2, 2)), ports=1, collective="reduce_scatter"))
@@ -46,10 +46,10 @@ def ring_of_rings(
     rows, columns = torus.dims
 
     def part(first: int, direction: int) -> Schedule:
-        lines = [ring_line(d, direction) for d in torus.dims]
+        patterns = [ring_line(d, direction) for d in torus.dims]
         inner, outer = (columns, rows) if first == 1 else (rows, columns)
         order = [first] * (inner - 1) + [1 - first] * (outer - 1)
-        return collect(product(torus, lines, order), collective)
+        return collect(product(torus, patterns, order), collective)
 
     parts = [part(1, 1), part(0, -1)][:ports]
     return replace(parallel(parts), name="ring_of_rings")

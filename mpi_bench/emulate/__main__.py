@@ -1,4 +1,4 @@
-"""``python -m mpi_bench.emulate``: the command line."""
+"""Command line of the emulated torus: ``python -m mpi_bench.emulate``."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mpi_bench.emulate.study import NATIVE, ResultRow, Study, cases, measure
 from mpi_bench.emulate.wiring import check
 from netsim.cli.options import Number
 from netsim.rows import CsvFile, read_csv
-from netsim.sizes import format_size, parse_sizes
 from netsim.topologies.grid import Grid
 from netsim.topologies.names import topology
 from swing import ALGORITHMS, Torus
 from swing.cli import Parsed, invoke
 from swing.formats.files import check_writable
+from swing.sizes import format_size, parse_sizes
 
 RATES = (1.0, 1000.0)
 MAX_BYTES = 2**26
@@ -56,10 +56,10 @@ def main(
     native: tuple[str, ...], longest: float, most: int, seconds: float, as_json: bool,
     path: str | None, cleanup: bool,
 ) -> None:  # fmt: skip
-    """Measure allreduces on an emulated torus, beside what netsim predicts.
+    """Measure allreduces on an emulated torus, and print netsim's predictions beside them.
 
-    Needs Linux, root, iproute2 and MPICH. A namespace a node, links of a given rate, one rank in
-    each namespace; nothing outside these is touched, and they are removed at the end.
+    Needs Linux, root, iproute2 and MPICH. Each node is a network namespace with one rank, and links
+    have the given rate. Nothing outside the namespaces is changed, and they are removed at the end.
     """
     if context.invoked_subcommand:
         return
@@ -96,24 +96,28 @@ def _study(
             )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if 6 * max(sizes) * torus.size > memory:
-        raise ValueError(f"{torus.size} ranks with {format_size(max(sizes))} do not fit the memory")
-    chosen = NATIVE if "all" in native else tuple(n for n in native if n != "none")
+        raise ValueError(
+            f"{torus.size} ranks with {format_size(max(sizes))} each exceed the memory: "
+            "choose smaller --sizes, or fewer nodes"
+        )
+    native_names = NATIVE if "all" in native else tuple(n for n in native if n != "none")
     ours = cases([n for n in names if n != "auto"], torus)
-    every = [n for n in dict.fromkeys([*OURS, *names]) if n != "auto"]
-    auto = cases(every, torus) if "auto" in names else []
-    return Study(tuple(ours), tuple(sizes), chosen, tuple(auto), *limits)
+    # "auto" chooses among the default algorithms even if only some of them are measured.
+    auto_names = [n for n in dict.fromkeys([*OURS, *names]) if n != "auto"]
+    auto = cases(auto_names, torus) if "auto" in names else []
+    return Study(tuple(ours), tuple(sizes), native_names, tuple(auto), *limits)
 
 
 def _run(
     torus: Torus, rate: float, study: Study, as_json: bool, file: CsvFile | None
 ) -> list[ResultRow]:
     rows: list[ResultRow] = []
-    place = topology(torus.name)
-    assert isinstance(place, Grid)
-    with emulated(place, rate * 1e6) as emulation:
+    grid = topology(torus.name)
+    assert isinstance(grid, Grid)
+    with emulated(grid, rate * 1e6) as emulation:
         for row in measure(emulation, study, _tell):
             rows.append(row)
-            if file:  # now, so that an interrupted run keeps it
+            if file:  # written at once, so that an interrupted run keeps its rows
                 file.add([row])
             if as_json:
                 click.echo(json.dumps(row))
@@ -129,8 +133,8 @@ def _tell(line: str) -> None:
 def _line(row: ResultRow) -> str:
     name = " ".join(filter(None, (row["algorithm"], row["variant"])))
     ports = f", {row['ports']} ports" if row["ports"] else ""
-    against = f", {row['ratio']:.3f} of the prediction" if row["ratio"] else ""
-    return f"{format_size(row['nbytes'])} {name}{ports}: {row['seconds'] * 1e3:.2f} ms{against}"
+    ratio = f", {row['ratio']:.3f} of the prediction" if row["ratio"] else ""
+    return f"{format_size(row['nbytes'])} {name}{ports}: {row['seconds'] * 1e3:.2f} ms{ratio}"
 
 
 @main.command("compare")
@@ -138,14 +142,14 @@ def _line(row: ResultRow) -> str:
 @click.option("--out", type=click.Path(file_okay=False), help="Draw figures into this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 def compare_command(paths: tuple[str, ...], out: str | None, as_json: bool) -> None:
-    """Print, and plot, measured against predicted times; PATHS were written by --csv."""
+    """Print and plot measured against predicted times, from the files PATHS written by --csv."""
     rows = [row for path in paths for row in read_csv(path, ["rate_mbps", "predicted"])]
-    found = agreement(rows)
-    for row in found if as_json else []:
+    groups = agreement(rows)
+    for row in groups if as_json else []:
         click.echo(json.dumps(row))
     if not as_json:
         _show(table(rows))
-        _show(summary(found))
+        _show(summary(groups))
     if out:
         try:
             from mpi_bench.emulate.plot import plot
@@ -155,8 +159,8 @@ def compare_command(paths: tuple[str, ...], out: str | None, as_json: bool) -> N
             _tell(f"wrote {figure}")
 
 
-def _show(what: Table) -> None:
-    Console(width=None if sys.stdout.isatty() else 140).print(what)
+def _show(shown: Table) -> None:
+    Console(width=None if sys.stdout.isatty() else 140).print(shown)
 
 
 if __name__ == "__main__":

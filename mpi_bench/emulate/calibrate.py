@@ -1,16 +1,18 @@
-"""A small calibration: what messages cost between neighbours, while all ranks send.
+"""Calibration of an emulated torus: the cost of a call, a step, a message and a hop.
 
-    start   until the last rank begins: they have their turns one after the other
-    near    a step of one message a rank to a neighbour    = fixed + overhead + hop
-    ports   a step of 2D, one to every neighbour           = fixed + 2D·overhead + hop
-    far     as near, but half a dimension away             = fixed + overhead + hops·hop
+All ranks send at the same time, and the following times are measured:
 
-``near`` and ``ports`` come from the executor itself: bucket schedules of one element a block, over
-their number of steps. All ranks send at once, because they share the cores: what a message costs a
-rank of p is not what it costs two ranks alone, which ``alone`` tells.
+    start   until the last rank begins; the ranks take turns on the cores
+    near    a step with one message per rank, to a neighbour      = fixed + overhead + hop
+    ports   a step with 2D messages, one to each neighbour        = fixed + 2D·overhead + hop
+    far     a step as in near, but to half a dimension away       = fixed + overhead + hops·hop
 
-The bandwidth is not fitted. It is the rate less the headers of every packet and of its share of an
-acknowledgement; the measured one is there to show that nothing else is missing.
+``near`` and ``ports`` are measured with the executor: the time of bucket schedules with one element
+per block, divided by their number of steps. All ranks have to send, because they share the cores: a
+message costs more than between two ranks alone, which is measured as ``alone``.
+
+The bandwidth is not fitted. It is the link rate, less the headers of each packet and its share of
+an acknowledgement. The measured bandwidth only serves to confirm this.
 """
 
 from __future__ import annotations
@@ -22,22 +24,24 @@ from netsim.network import Network
 from netsim.topologies.grid import Grid
 
 HEADERS = 14 + 20 + 20 + 12
-"""Bytes of Ethernet, IP, TCP and its timestamps that the rate limit counts with every packet."""
+"""Bytes per packet of Ethernet, IP and TCP headers and TCP timestamps; the rate includes them."""
 ACKNOWLEDGED = 2
-"""Full packets that TCP acknowledges at once."""
+"""Full packets per acknowledgement of TCP."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Seconds of a message or a step, and what a link carried.
+    """The measured times in seconds, and the measured bandwidth.
 
     Args:
-        alone: a small message between two neighbours, the others waiting.
-        start, near, ports: see above.
-        far: what a message over some hops takes longer than one over one.
-        nports: the neighbours of ``ports``, 2D on a torus.
-        hops: how far ``far`` is.
-        bandwidth: bytes of messages per second.
+        alone: a small message between two neighbours while the other ranks wait.
+        start: as in the module's table.
+        near: as in the module's table.
+        ports: as in the module's table.
+        far: the time of a message over ``hops`` hops, less that over one hop.
+        nports: number of messages per rank in ``ports``, 2D on a torus.
+        hops: number of hops in ``far``.
+        bandwidth: bytes of messages per second over a link.
     """
 
     alone: float
@@ -59,44 +63,51 @@ class Calibration:
 
     @property
     def overhead(self) -> float:
-        """Seconds of every further message of a step."""
+        """Seconds per additional message of a step."""
         return max(0.0, (self.ports - self.near) / max(1, self.nports - 1))
 
     @property
     def work(self) -> float:
-        """Seconds that a node works for a message, and for the acknowledgement of one.
+        """Seconds that a node is busy with a message, and equally with an acknowledgement.
 
-        The last of P messages is on its way when the others' acknowledgements are worked for,
-        ports = near + (P - 1)·work; unless the first of them comes before the last message is
-        sent: then ports = 2P·work and one way, near/2 - work. `near` holds two works at least.
+        With P messages there are two cases. If the acknowledgements come after the last message is
+        sent, they are processed while that message travels: ports = near + (P - 1)·work. If the
+        first acknowledgement comes earlier, the node is busy all the time: ports = 2P·work plus the
+        time of one direction, near/2 - work. The smaller solution holds. It is at most near/2,
+        because near includes the work for a message and for an acknowledgement.
         """
         full = (self.ports - self.near / 2) / (2 * self.nports - 1)
         return max(0.0, min(self.overhead, full, self.near / 2))
 
     @property
     def hop(self) -> float:
-        """Seconds of every further hop."""
+        """Seconds per additional hop."""
         return max(0.0, self.far / (self.hops - 1)) if self.hops > 1 else 0.0
 
-    def network(self, place: Grid, rate: float) -> Network:
-        """The emulated torus as `netsim` takes it; ``rate`` in bits per second."""
+    def network(self, grid: Grid, rate: float) -> Network:
+        """Return the emulated torus as a network of `netsim`.
+
+        Args:
+            grid: the topology.
+            rate: of a link, in bits per second.
+        """
         return Network(
-            place,
-            payload_rate(place, rate),
+            grid,
+            payload_rate(grid, rate),
             link_latency=self.hop,
             injection_latency=max(0.0, self.near / 2 - self.work - self.hop),
             message_overhead=self.work,
-            packet_bytes=payload(place, rate),
+            packet_bytes=payload(grid, rate),
             ties="positive",
         )
 
 
-def payload(place: Grid, rate: float) -> int:
-    """Bytes of a message in a full packet."""
-    return mtu(place, rate) - (HEADERS - 14)
+def payload(grid: Grid, rate: float) -> int:
+    """Return the bytes of a message that fit into a full packet."""
+    return mtu(grid, rate) - (HEADERS - 14)  # the MTU does not include the Ethernet header
 
 
-def payload_rate(place: Grid, rate: float) -> float:
-    """Bytes of messages per second over a link of some bits per second."""
-    full = payload(place, rate)
+def payload_rate(grid: Grid, rate: float) -> float:
+    """Return the bytes of messages per second over a link of ``rate`` bits per second."""
+    full = payload(grid, rate)
     return rate / 8 * full / (full + HEADERS + HEADERS / ACKNOWLEDGED)

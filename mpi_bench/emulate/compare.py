@@ -1,10 +1,12 @@
-"""Measured against predicted: tables, and how many points agree; reads rows, runs nothing.
+"""Compare measured with predicted times: tables, and the number of points that agree.
 
-Where links are the bottleneck the time of a point is inversely proportional to their rate. So a
-point measured at two rates or more tells its share of link time: t = a + b/rate, the least squares
-of relative errors over all its rates, neither below 0; share = b/rate over that sum. Points with a
-share of at least `LINKS` count as bound by links, all others by cores; the prediction has no say in
-it.
+A point is a method at a size. If links are the bottleneck, its time is inversely proportional to
+the link rate. So for a point measured at two or more rates, t = a + b/rate is fitted by least
+squares of the relative errors, with a and b not below 0. The share of link time is (b/rate) / t.
+Points with a share of at least `LINKS` count as bound by links, all others as bound by cores. The
+classification does not use the prediction.
+
+This module reads measured rows; it runs nothing.
 """
 
 from __future__ import annotations
@@ -16,43 +18,48 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from netsim.sizes import format_size
+from swing.sizes import format_size
 
 LINKS = 0.75
+"""The share of link time from which a point counts as bound by links."""
 BANDS = {"one port": (0.95, 1.10), "several ports": (0.95, 1.15)}
-"""Measured over predicted where the two agree."""
+"""The range of measured over predicted time in which the two agree."""
 
 ResultRow = dict[str, Any]
 Point = tuple[str, str, str, str, int]
 
 
 def table(rows: Sequence[ResultRow]) -> Table:
-    """A line a method and size: time, prediction, their ratio, bytes counted over expected."""
+    """Return a table of times, predictions, their ratios, and ratios of link bytes.
+
+    There is one line per method and size. The byte ratio is the range over all links of bytes
+    counted over bytes expected.
+    """
     shown = Table()
     for title in ("topology", "Mbit/s", "size", "algorithm", "ports", "ms", "predicted", "ratio",
                   "bytes on links", "#wrong"):  # fmt: skip
         shown.add_column(title, justify="left" if title in ("topology", "algorithm") else "right")
     for r in rows:
-        ours = r["predicted"] not in (None, "")
+        predicted = r["predicted"] not in (None, "")
         shown.add_row(
             r["topology"], f"{float(r['rate_mbps']):g}", format_size(int(r["nbytes"])), name(r),
             str(r["ports"] or ""), f"{float(r['seconds']) * 1e3:.2f}",
-            f"{float(r['predicted']) * 1e3:.2f}" if ours else "",
-            f"{float(r['ratio']):.3f}" if ours else "",
-            f"{float(r['links_least']):.3f}-{float(r['links_most']):.3f}" if ours else "",
+            f"{float(r['predicted']) * 1e3:.2f}" if predicted else "",
+            f"{float(r['ratio']):.3f}" if predicted else "",
+            f"{float(r['links_least']):.3f}-{float(r['links_most']):.3f}" if predicted else "",
             str(r["wrong"]),
         )  # fmt: skip
     return shown
 
 
 def name(row: ResultRow) -> str:
-    """Algorithm and variant, in words."""
-    who = "MPICH" if row["algorithm"] == "mpi" else row["algorithm"]
-    return f"{who} {row['variant']}".strip().replace("_", " ")
+    """Return algorithm and variant, in words."""
+    algorithm = "MPICH" if row["algorithm"] == "mpi" else row["algorithm"]
+    return f"{algorithm} {row['variant']}".strip().replace("_", " ")
 
 
 def shares(rows: Iterable[ResultRow]) -> dict[tuple[Point, float], float]:
-    """The share of link time, of all points that were measured at two rates or more.
+    """Return the share of link time, by point and rate, for points measured at two or more rates.
 
     >>> slow, fast = ({"topology": "torus:4x4", "algorithm": "ring", "variant": "", "ports": 1,
     ...                "nbytes": 4, "rate_mbps": r, "seconds": 1 + 3 / r} for r in (1, 3))
@@ -62,37 +69,41 @@ def shares(rows: Iterable[ResultRow]) -> dict[tuple[Point, float], float]:
     times: dict[Point, dict[float, float]] = defaultdict(dict)
     for r in rows:
         times[point(r)][float(r["rate_mbps"])] = float(r["seconds"])
-    found = {}
-    for where, seconds in times.items():
+    by_rate = {}
+    for key, seconds in times.items():
         if len(seconds) > 1:
-            rest, per_rate = _line(seconds)
+            constant, per_rate = _line(seconds)
             for rate in seconds:
-                found[where, rate] = per_rate / (rest * rate + per_rate)
-    return found
+                by_rate[key, rate] = per_rate / (constant * rate + per_rate)
+    return by_rate
 
 
 def _line(seconds: dict[float, float]) -> tuple[float, float]:
-    """a and b of t = a + b/rate."""
+    """Return a and b of t = a + b/rate, fitted with relative errors."""
     t, x = np.array(list(seconds.values())), 1 / np.array(list(seconds))
     a, b = np.linalg.lstsq(np.stack([1 / t, x / t], axis=1), np.ones(len(t)), rcond=None)[0]
-    if a < 0:
+    if a < 0:  # then the fit at the boundary a = 0
         return 0.0, float((x / t).sum() / ((x / t) ** 2).sum())
     return float(a), max(float(b), 0.0)
 
 
 def point(row: ResultRow) -> Point:
-    """What is measured at several rates."""
+    """Return the key of a row without its rate: the same point is measured at several rates."""
     return (
         row["topology"], row["algorithm"], row["variant"], str(row["ports"]), int(row["nbytes"])
     )  # fmt: skip
 
 
 def agreement(rows: Sequence[ResultRow], least: float = LINKS) -> list[ResultRow]:
-    """By topology, rate and number of ports: how many points agree, bound by links and by cores.
+    """Count the points that agree, by topology, rate, number of ports, and bottleneck.
 
     Args:
-        rows: what was measured.
-        least: the share of link time from which on a point counts as bound by links.
+        rows: the measured rows; those without a prediction are ignored.
+        least: the share of link time from which a point counts as bound by links.
+
+    Returns:
+        A row per group: its key, the number of points and of agreeing points, and the least,
+        median and largest ratio of measured over predicted time.
     """
     by_share = shares(rows)
     groups: dict[tuple[str, float, str, str], list[float]] = defaultdict(list)
@@ -102,29 +113,29 @@ def agreement(rows: Sequence[ResultRow], least: float = LINKS) -> list[ResultRow
         rate = float(r["rate_mbps"])
         share = by_share.get((point(r), rate))
         bound = "unknown" if share is None else "links" if share >= least else "cores"
-        many = "one port" if int(r["ports"]) == 1 else "several ports"
-        groups[r["topology"], rate, many, bound].append(float(r["ratio"]))
-    found = []
-    for (topology, rate, many, bound), ratios in sorted(groups.items()):
-        low, high = BANDS[many]
+        ports = "one port" if int(r["ports"]) == 1 else "several ports"
+        groups[r["topology"], rate, ports, bound].append(float(r["ratio"]))
+    counted = []
+    for (topology, rate, ports, bound), ratios in sorted(groups.items()):
+        low, high = BANDS[ports]
         inside = sum(low <= ratio <= high for ratio in ratios)
         ratios.sort()
-        found.append(
-            {"topology": topology, "rate_mbps": rate, "ports": many, "bound": bound,
+        counted.append(
+            {"topology": topology, "rate_mbps": rate, "ports": ports, "bound": bound,
              "points": len(ratios), "agree": inside, "least": ratios[0],
              "median": ratios[len(ratios) // 2], "most": ratios[-1]}
         )  # fmt: skip
-    return found
+    return counted
 
 
-def summary(found: Sequence[ResultRow]) -> Table:
-    """The groups of `agreement` as a table."""
-    bands = "; ".join(f"{many} {low:g}-{high:g}" for many, (low, high) in BANDS.items())
+def summary(groups: Sequence[ResultRow]) -> Table:
+    """Return the groups of `agreement` as a table."""
+    bands = "; ".join(f"{ports} {low:g}-{high:g}" for ports, (low, high) in BANDS.items())
     shown = Table(title=f"measured over predicted ({bands})")
     for title in ("topology", "Mbit/s", "ports", "bound by", "points", "agree", "least", "median",
                   "most"):  # fmt: skip
         shown.add_column(title)
-    for r in found:
+    for r in groups:
         shown.add_row(
             r["topology"], f"{r['rate_mbps']:g}", r["ports"], r["bound"], str(r["points"]),
             f"{r['agree']} ({r['agree'] / r['points']:.0%})",

@@ -1,4 +1,4 @@
-"""Start a rank in every namespace and read what they find out."""
+"""Start one MPI rank per namespace, and read the results that rank 0 prints."""
 
 from __future__ import annotations
 
@@ -17,44 +17,46 @@ from mpi_bench.emulate.namespaces import Emulation, EmulationError
 from mpi_bench.launcher import command
 
 DEFAULTS = {
-    "SWING_ENGINE": "plain",  # numba costs every rank 0.6 s and 100 MB at its start
+    "SWING_ENGINE": "plain",  # importing numba would cost each rank 0.6 s and 100 MB
 }
 SETTINGS = {
-    "MPIR_CVAR_NOLOCAL": "1",  # ranks are on one machine and must not notice
+    "MPIR_CVAR_NOLOCAL": "1",  # no shared memory, although the ranks are on one machine
     "MPIR_CVAR_CH4_NETMOD": "ofi",
     "FI_PROVIDER": "tcp",
     "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",  # else every rank starts threads that it never uses
+    "OPENBLAS_NUM_THREADS": "1",  # otherwise each rank starts threads that it never uses
 }
 ENTER = """
 test -n "$PMI_RANK" || { echo "Error: only MPICH starts ranks inside namespaces" >&2; exit 1; }
 exec ip netns exec "$0-$PMI_RANK" sh -c 'mount -t tmpfs swing /dev/shm && exec "$@"' sh "$@"
 """
-"""MPICH's launchers tell a rank its number before it starts, and talk to it over a pipe that they
-have opened: it may go into any namespace first. ``ip netns exec`` gives it mounts of its own: what
-MPICH puts into /dev/shm ends with it, even if it is killed."""
+"""Shell script that moves a rank into its namespace before it starts Python.
+
+MPICH's launchers pass a rank its number in the environment, and communicate with it over an
+inherited pipe, so the rank can enter any namespace first. ``ip netns exec`` also gives it its own
+mounts: the tmpfs on /dev/shm disappears with the rank, even if it is killed."""
 
 
 def run(
-    emulation: Emulation, spec: Mapping[str, Any], more: Mapping[str, str] | None = None
+    emulation: Emulation, spec: Mapping[str, Any], additions: Mapping[str, str] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """What rank 0 of `mpi_bench.emulate.rank` prints, object by object.
+    """Run `mpi_bench.emulate.rank` on all nodes; yields each JSON object that rank 0 prints.
 
     Args:
-        emulation: where the ranks run.
-        spec: for the ranks; they are told the topology and the rate as well.
-        more: additions to their environment.
+        emulation: the torus to run on.
+        spec: the task of the ranks; topology and rate are added to it.
+        additions: variables to add to the ranks' environment.
 
     Raises:
-        EmulationError: MPI is not MPICH, or a rank has failed; with its last words.
+        EmulationError: MPI is not MPICH, or a rank has failed; the message has its last error.
     """
-    whole = {"topology": emulation.place.name, "rate": emulation.rate, **spec}
-    rank = [sys.executable, "-m", "mpi_bench.emulate.rank", json.dumps(whole)]
+    task = {"topology": emulation.grid.name, "rate": emulation.rate, **spec}
+    rank = [sys.executable, "-m", "mpi_bench.emulate.rank", json.dumps(task)]
     wrapped = ["sh", "-c", ENTER, emulation.name, *rank]
-    argv, needed = command(emulation.place.size, wrapped)
+    argv, needed = command(emulation.grid.size, wrapped)
     path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     environment = (
-        DEFAULTS | os.environ | {"PYTHONPATH": path} | needed | SETTINGS | dict(more or {})
+        DEFAULTS | os.environ | {"PYTHONPATH": path} | needed | SETTINGS | dict(additions or {})
     )
     with tempfile.TemporaryFile("w+") as errors:
         ranks = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=errors, text=True,
@@ -62,20 +64,21 @@ def run(
         try:
             assert ranks.stdout is not None
             for line in ranks.stdout:
-                with suppress(json.JSONDecodeError):
+                with suppress(json.JSONDecodeError):  # MPI may print warnings to standard output
                     yield json.loads(line)
             status = ranks.wait()
         finally:
             _end(ranks)
         if status:
             errors.seek(0)
-            words = [line.strip() for line in errors if line.strip()]
-            last = next((w for w in reversed(words) if "Error" in w), (words or ["no word"])[-1])
+            lines = [line.strip() for line in errors if line.strip()]
+            # The launcher may print more after the rank's own error, so look back for that.
+            last = next((x for x in reversed(lines) if "Error" in x), (lines or ["no output"])[-1])
             raise EmulationError(f"the ranks failed with status {status}: {last}")
 
 
 def _end(ranks: subprocess.Popen[str]) -> None:
-    """Stop what still runs; the launcher ends its ranks when it is asked to."""
+    """Stop the ranks if they still run; on SIGTERM the launcher stops its ranks itself."""
     if ranks.poll() is None:
         ranks.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):

@@ -1,9 +1,9 @@
-"""Network namespaces wired as a torus, and nothing left of them afterwards.
+"""Create network namespaces wired as a torus, and remove them afterwards.
 
-Everything happens inside the namespaces: cables are made there, so the host's own network has not
-one device, address or route more. Namespaces are called ``swing-<pid>-<node>``. A run holds the
-abstract socket ``swing-<pid>`` while it lives; the kernel frees that even after SIGKILL, so that
-`leftovers` are exactly the namespaces whose socket can be had.
+Virtual cables are created inside the namespaces, so the host's own network gets no additional
+device, address or route. Namespaces are named ``swing-<pid>-<node>``. A run holds the abstract
+socket ``swing-<pid>`` as a lock. The kernel releases it even after SIGKILL, so `leftovers` are
+exactly the namespaces whose socket can be bound.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from netsim.topologies.grid import Grid
 FOLDER = Path("/run/netns")
 PREFIX = "swing"
 MTUS = 9000, 32000
-"""Bytes of an IP packet, the least and the most, see `mtu`."""
+"""The smallest and the largest size of an IP packet in bytes, see `mtu`."""
 SERVICE = 12e-6
-"""Seconds that a packet costs the host on every link: while it serves them all, timers are late."""
+"""Seconds of the host's time per packet and link; serving all links delays their timers."""
 SHARE = 0.15
-"""Of a core, that the packets of all links may take."""
+"""The fraction of a core that the packets of all links may take."""
 PATIENCE = "20s"
-"""Before TCP sends again: the longest a packet may wait for others in a queue."""
+"""TCP's least retransmission timeout: longer than any packet waits in a queue."""
 QUEUE = 2**25
-"""Bytes that wait for a link at most: more than TCP ever has under way."""
+"""The capacity of a link's queue in bytes: more than TCP ever has in flight."""
 
 SETTINGS = {
     "net/ipv4/ip_forward": "1",
@@ -46,10 +46,10 @@ SETTINGS = {
     # The host's default may be bbr, which paces by its own estimate and left a fifth of a
     # saturated link unused; reno is allowed in every namespace.
     "net/ipv4/tcp_congestion_control": "reno",
-    "net/ipv4/tcp_slow_start_after_idle": "0",  # what a step has learned holds for the next
+    "net/ipv4/tcp_slow_start_after_idle": "0",  # keep the congestion window between steps
     "net/ipv4/tcp_no_metrics_save": "1",
-    "net/ipv4/tcp_autocorking": "0",  # what is small queues at once, as all else does
-    "net/ipv4/tcp_early_retrans": "0",  # nothing is lost: what comes late only waits in a queue
+    "net/ipv4/tcp_autocorking": "0",  # send small packets at once, like all others
+    "net/ipv4/tcp_early_retrans": "0",  # no packet is ever lost: a late one waits in a queue
     "net/ipv4/tcp_wmem": "4096 1048576 33554432",
     "net/ipv4/tcp_rmem": "4096 1048576 33554432",
 }
@@ -57,76 +57,85 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Emulation:
-    """A torus that is up.
+    """A running emulated torus.
 
     Args:
-        place: its links.
-        rate: of every link, bits per second, headers included.
-        name: what its namespaces begin with.
+        grid: the topology.
+        rate: of each link, in bits per second, headers included.
+        name: prefix of the names of its namespaces.
     """
 
-    place: Grid
+    grid: Grid
     rate: float
     name: str
 
     def namespace(self, node: int) -> str:
-        """The namespace of a node."""
+        """Return the name of a node's namespace."""
         return f"{self.name}-{node}"
 
 
 class EmulationError(OSError):
-    """The system can not do what an emulation needs; says what is missing."""
+    """The system lacks something that an emulation needs; the message names it."""
 
 
 @contextmanager
-def emulated(place: Grid, rate: float) -> Iterator[Emulation]:
-    """A torus of namespaces, gone again when the block is left, however that happens.
+def emulated(grid: Grid, rate: float) -> Iterator[Emulation]:
+    """Create a torus of namespaces, and remove it when the block is left for any reason.
 
-    SIGTERM is a reason to leave the block: it raises SystemExit meanwhile.
+    Within the block SIGTERM raises SystemExit, so that it leaves the block as well.
+
+    Args:
+        grid: the topology.
+        rate: of each link, in bits per second.
 
     Raises:
-        EmulationError: no root, no iproute2, or a kernel without what it takes.
+        EmulationError: not root, no iproute2, or a kernel without the features needed.
     """
     requirements()
     name = f"{PREFIX}-{os.getpid()}"
-    with _claim(name), _terminated():
+    with _claim(name), _exit_on_sigterm():
         try:
-            destroy(name)  # of a process that had our number and was killed
-            _build(place, rate, name)
-            yield Emulation(place, rate, name)
+            destroy(name)  # leftovers of a killed process that had the same id
+            _build(grid, rate, name)
+            yield Emulation(grid, rate, name)
         finally:
-            with _undisturbed():
+            with _signals_blocked():
                 destroy(name)
 
 
 def requirements() -> None:
-    """Raise EmulationError, naming the mend, where no emulation can run."""
+    """Check that this system can run an emulation.
+
+    Raises:
+        EmulationError: it cannot; the message names the remedy.
+    """
     if not sys.platform.startswith("linux"):
-        raise EmulationError(f"network namespaces are Linux's: this is {sys.platform}")
+        raise EmulationError(f"network namespaces need Linux, and this is {sys.platform}")
     for tool in ("ip", "tc"):
         if shutil.which(tool) is None:
             raise EmulationError(f"there is no {tool!r}: apt-get install iproute2")
     if os.geteuid() != 0:
-        raise EmulationError("only root may make network namespaces: sudo, or a root container")
+        raise EmulationError("only root may make network namespaces: use sudo or a root container")
 
 
 def destroy(name: str) -> int:
-    """End the processes in the namespaces of a run, remove these; how many there were."""
+    """Kill the processes in the namespaces of a run, and remove these; returns their number."""
+    # The glob for swing-1 also matches swing-12-0, hence the exact pattern.
     ours = re.compile(re.escape(name) + r"-\d+")
-    found = sorted(p.name for p in FOLDER.glob(f"{name}-*") if ours.fullmatch(p.name))
-    for namespace in found:
+    namespaces = sorted(p.name for p in FOLDER.glob(f"{name}-*") if ours.fullmatch(p.name))
+    for namespace in namespaces:
         listed = subprocess.run(["ip", "netns", "pids", namespace], capture_output=True, text=True)
         for pid in map(int, listed.stdout.split()):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    if found:
-        lines = "".join(f"netns del {namespace}\n" for namespace in found)
+    if namespaces:
+        lines = "".join(f"netns del {namespace}\n" for namespace in namespaces)
         subprocess.run(["ip", "-force", "-batch", "-"], input=lines, text=True, capture_output=True)
-    return len(found)
+    return len(namespaces)
 
 
 def leftovers() -> list[str]:
-    """The runs that were killed before they could tear down: names for `destroy`."""
+    """Return the names, for `destroy`, of runs that were killed before they could clean up."""
     ours = re.compile(rf"({PREFIX}-\d+)-\d+")
     names = {m[1] for p in FOLDER.glob(f"{PREFIX}-*") if (m := ours.fullmatch(p.name))}
     dead = []
@@ -136,9 +145,9 @@ def leftovers() -> list[str]:
     return dead
 
 
-def _build(place: Grid, rate: float, name: str) -> None:
-    nodes = range(place.size)
-    wires = ports(place)
+def _build(grid: Grid, rate: float, name: str) -> None:
+    nodes = range(grid.size)
+    wires = ports(grid)
     host = [f"netns add {name}-{node}" for node in nodes]
     for node in nodes:
         for port in wires[node]:
@@ -150,27 +159,27 @@ def _build(place: Grid, rate: float, name: str) -> None:
                 )
     _run(["ip", "-batch", "-"], "\n".join(host))
 
-    packet = mtu(place, rate)
+    packet = mtu(grid, rate)
 
-    def furnish(node: int) -> None:
-        here = address(place.torus, node)
+    def configure(node: int) -> None:
+        own = address(grid.torus, node)
         ip, tc = ["link set lo up"], []
         by_device = {}
         for port in wires[node]:
-            device, there = port.device, address(place.torus, port.peer)
-            by_device[device] = there
+            device, peer = port.device, address(grid.torus, port.peer)
+            by_device[device] = peer
             ip += [
-                # Without segments put together, so that a packet is what the rate is applied to.
+                # No segmentation offload, so that the rate limit sees single packets.
                 f"link set {device} mtu {packet} gso_max_segs 1 up",
-                f"address add {here}/32 dev {device}",
-                f"neighbour add {there} lladdr {hardware_address(port.peer)} dev {device} "
+                f"address add {own}/32 dev {device}",
+                f"neighbour add {peer} lladdr {hardware_address(port.peer)} dev {device} "
                 "nud permanent",
             ]
-            tc += shaping(device, rate, place.nlinks, packet)
+            tc += shaping(device, rate, grid.nlinks, packet)
         ip += [
             f"route add {route.prefix} via {by_device[route.device]} dev {route.device} onlink "
             f"rto_min {PATIENCE}"
-            for route in routes(place.torus, node)
+            for route in routes(grid.torus, node)
         ]
         settings = "\n".join(f"echo {v} > /proc/sys/{k}" for k, v in SETTINGS.items())
         batches = [f"{tool} -batch - <<'E'\n" + "\n".join(lines) + "\nE\n"
@@ -179,32 +188,39 @@ def _build(place: Grid, rate: float, name: str) -> None:
         _run(["ip", "netns", "exec", f"{name}-{node}", "sh", "-s"], script)
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(furnish, nodes))
+        list(pool.map(configure, nodes))  # list raises the exceptions of the threads
 
 
-def mtu(place: Grid, rate: float) -> int:
-    """Bytes of an IP packet.
+def mtu(grid: Grid, rate: float) -> int:
+    """Return the size of an IP packet in bytes.
 
-    Small, so that messages are several packets, as they are on real machines; but each packet
-    costs the host as much, whatever its size: the faster the links, the larger they are.
+    Small packets are more realistic, because a message then consists of several, as on real
+    machines. But each packet costs the host the same time whatever its size, so faster or more
+    links get larger packets.
     """
-    least, most = MTUS
-    return round(min(max(least, place.nlinks * rate / 8 * SERVICE / SHARE), most))
+    smallest, largest = MTUS
+    return round(min(max(smallest, grid.nlinks * rate / 8 * SERVICE / SHARE), largest))
 
 
 def saved(nlinks: int) -> float:
-    """Seconds that a link at rest saves up, for when timers are late."""
+    """Return the seconds of sending that an idle link saves up, to make up for late timers."""
     return nlinks * SERVICE
 
 
 def shaping(device: str, rate: float, nlinks: int, packet: int) -> list[str]:
-    """What tc is told about a link: one token bucket, and a queue behind it that loses nothing.
+    """Return the tc commands for a link: a token bucket, with a queue that drops no packet.
 
-    htb lets a packet go as soon as there are tokens for its first byte, and takes the others
-    later. So a packet leaves when its time on the link begins, whatever its size, and the next one
-    waits until that is over: cut-through. (tbf saves up tokens for a whole packet: small messages
-    would find the link idle and pass for nothing.) The bucket holds what is lost while timers are
-    late, because all links ask for the host at the same time.
+    htb releases a packet as soon as there are tokens for its first byte, and goes into debt for the
+    others. So a packet leaves when its time on the link begins, whatever its size, and the next one
+    waits until that time is over: cut-through switching. (tbf instead saves up tokens for a whole
+    packet, so small messages would find the link idle and pass for free.) The bucket makes up for
+    timers that are late because all links need the host at the same time.
+
+    Args:
+        device: name of the device.
+        rate: of the link, in bits per second.
+        nlinks: number of links of the whole torus.
+        packet: size of an IP packet in bytes.
     """
     late = max(1, round(saved(nlinks) * rate / 8))
     return [
@@ -218,22 +234,23 @@ def shaping(device: str, rate: float, nlinks: int, packet: int) -> list[str]:
 def _run(command: Sequence[str], text: str) -> None:
     done = subprocess.run(command, input=text, capture_output=True, text=True)
     if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["it did not say why"]
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
         raise EmulationError(f"the kernel refused ({' '.join(command[:3])}): {lines[0]}")
 
 
 @contextmanager
 def _claim(name: str) -> Iterator[None]:
-    with socket.socket(socket.AF_UNIX) as held:
+    # A leading null byte makes an abstract socket, which has no file to clean up.
+    with socket.socket(socket.AF_UNIX) as lock:
         try:
-            held.bind(f"\0{name}")
+            lock.bind(f"\0{name}")
         except OSError:
             raise EmulationError(f"{name} is alive: another run is using its namespaces") from None
         yield
 
 
 @contextmanager
-def _terminated() -> Iterator[None]:
+def _exit_on_sigterm() -> Iterator[None]:
     """Let SIGTERM raise SystemExit, as Ctrl-C raises KeyboardInterrupt."""
 
     def leave(number: int, frame: object) -> None:
@@ -247,8 +264,8 @@ def _terminated() -> Iterator[None]:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let no second Ctrl-C stop what must be finished."""
+def _signals_blocked() -> Iterator[None]:
+    """Block SIGINT and SIGTERM, so that a second Ctrl-C cannot interrupt the cleanup."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield

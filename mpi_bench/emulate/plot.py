@@ -1,4 +1,4 @@
-"""Figures of an emulated torus: times, how far they agree, and what a rate sweep tells."""
+"""Plot measured and predicted times on an emulated torus, and how well they agree."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from matplotlib.ticker import FuncFormatter
 from mpi_bench.emulate.compare import BANDS, LINKS, ResultRow, shares
 from mpi_bench.emulate.compare import point as point_of
 from netsim.plot import OTHERS, STYLES
-from netsim.sizes import format_size
+from swing.sizes import format_size
 
 
 def plot(rows: Sequence[ResultRow], out: Path) -> list[Path]:
-    """For each topology one SVG of times and one of agreement; their paths."""
+    """Write two SVG files per topology, one of times and one of agreement; returns their paths."""
     out.mkdir(parents=True, exist_ok=True)
     written = []
-    for place in dict.fromkeys(r["topology"] for r in rows):
-        here = [r for r in rows if r["topology"] == place]
-        for what, draw in (("times", _times), ("agreement", _agreement)):
-            path = out / f"{place.replace(':', '-')}-{what}.svg"
+    for name in dict.fromkeys(r["topology"] for r in rows):
+        topology_rows = [r for r in rows if r["topology"] == name]
+        for kind, draw in (("times", _times), ("agreement", _agreement)):
+            path = out / f"{name.replace(':', '-')}-{kind}.svg"
+            # A fixed salt and no date, so that equal data gives equal files.
             with matplotlib.rc_context({"svg.hashsalt": "torus-swing"}):
-                _panels(here, draw).savefig(path, metadata={"Date": None})
+                _panels(topology_rows, draw).savefig(path, metadata={"Date": None})
             written.append(path)
     return written
 
@@ -38,8 +39,8 @@ def _panels(
     rates = sorted({float(r["rate_mbps"]) for r in rows})
     figure = Figure(figsize=(5.2 * len(rates), 4.6), layout="constrained")
     sizes = sorted({int(r["nbytes"]) for r in rows})
-    every = figure.subplots(1, len(rates), sharey=True, squeeze=False)[0]
-    for axes, rate in zip(every, rates, strict=True):
+    panels = figure.subplots(1, len(rates), sharey=True, squeeze=False)[0]
+    for axes, rate in zip(panels, rates, strict=True):
         draw(axes, [r for r in rows if float(r["rate_mbps"]) == rate], rows)
         axes.set_title(f"{rows[0]['topology']}, {rate:g} Mbit/s a link")
         axes.set_xscale("log", base=2)
@@ -51,12 +52,15 @@ def _panels(
 
 
 def _times(axes: Axes, rows: Sequence[ResultRow], _: Sequence[ResultRow]) -> None:
-    """Markers measured, lines predicted; of an algorithm's variants the fastest at each size."""
+    """Draw measured times as markers and predicted ones as lines.
+
+    Each algorithm appears with its fastest variant at each size.
+    """
     ours = [r for r in rows if r["predicted"] not in (None, "")]
     handles = []
-    for who in dict.fromkeys((r["algorithm"], int(r["ports"]) == 1) for r in ours):
-        algorithm, single = who
-        mine = [r for r in ours if (r["algorithm"], int(r["ports"]) == 1) == who]
+    for curve in dict.fromkeys((r["algorithm"], int(r["ports"]) == 1) for r in ours):
+        algorithm, single = curve
+        curve_rows = [r for r in ours if (r["algorithm"], int(r["ports"]) == 1) == curve]
         color, marker = STYLES.get(algorithm, OTHERS)
         style = {"color": color, "linestyle": "--" if single else "-",
                  "markerfacecolor": "none" if single else color}  # fmt: skip
@@ -64,17 +68,17 @@ def _times(axes: Axes, rows: Sequence[ResultRow], _: Sequence[ResultRow]) -> Non
             ("predicted", {"linewidth": 1.2}),
             ("seconds", {"marker": marker, "markersize": 4, "linestyle": ""}),
         ):
-            best = _best(mine, column)
+            best = _best(curve_rows, column)
             axes.loglog(list(best), list(best.values()), **(style | extra))
-        words = f"{algorithm.replace('_', ' ')}, {'1 port' if single else 'all ports'}"
-        handles.append(Line2D([], [], marker=marker, markersize=4, label=words, **style))  # type: ignore[arg-type]
+        label = f"{algorithm.replace('_', ' ')}, {'1 port' if single else 'all ports'}"
+        handles.append(Line2D([], [], marker=marker, markersize=4, label=label, **style))  # type: ignore[arg-type]
     mpich = [r for r in rows if r["algorithm"] == "mpi"]
     others = mpich if len({r["variant"] for r in mpich}) > 1 else []
-    for label, some, marker in (
+    for label, label_rows, marker in (
         ("MPICH's default", [r for r in mpich if r["variant"] == "auto"], "+"),
         ("MPICH's best", others, "_"),
     ):
-        best = _best(some, "seconds")
+        best = _best(label_rows, "seconds")
         if best:
             axes.loglog(
                 list(best), list(best.values()), color="#333333", marker=marker, linestyle=":"
@@ -87,7 +91,7 @@ def _times(axes: Axes, rows: Sequence[ResultRow], _: Sequence[ResultRow]) -> Non
 
 
 def _best(rows: Sequence[ResultRow], column: str) -> dict[int, float]:
-    """The least of every size."""
+    """Return the smallest value of a column at each size."""
     best: dict[int, float] = {}
     for r in rows:
         n = int(r["nbytes"])
@@ -95,9 +99,9 @@ def _best(rows: Sequence[ResultRow], column: str) -> dict[int, float]:
     return dict(sorted(best.items()))
 
 
-def _agreement(axes: Axes, rows: Sequence[ResultRow], every: Sequence[ResultRow]) -> None:
-    """Measured over predicted: filled where links are the bottleneck, hollow where cores are."""
-    share = shares(every)
+def _agreement(axes: Axes, rows: Sequence[ResultRow], all_rows: Sequence[ResultRow]) -> None:
+    """Draw measured over predicted time: filled if bound by links, hollow if bound by cores."""
+    share = shares(all_rows)
     axes.axhspan(*BANDS["several ports"], color="#009E73", alpha=0.12)
     axes.axhline(1, color="#333333", linewidth=0.8)
     handles = {}

@@ -1,16 +1,17 @@
-"""How long `netsim`'s packets take where links are token buckets and sends are acknowledged.
+"""Predict times on an emulated torus: netsim's packet model, token buckets and acknowledgements.
 
-`netsim.simulate` lets a packet arrive when its time on the link ends, and a send be over when its
-message has arrived. Two things are otherwise here, both by construction, neither fitted:
+In `netsim.simulate` a packet arrives when its time on the link ends, and a send completes when its
+message has arrived. The emulation differs in two ways, both by construction and neither fitted:
 
-- A token bucket (`namespaces.shaping`) lets a packet go when its time on the link begins, and keeps
-  the link busy until that ends, and a link at rest saves up a little: netsim's packets can do that.
-- MPICH over libfabric's tcp provider reports a send as done when the receiver has acknowledged it.
-  The acknowledgement is a small message that queues behind what the receiver itself is sending;
-  so of two that exchange equal messages neither goes on before these have been paid in full.
+- A token bucket (`namespaces.shaping`) releases a packet when its time on the link begins, and
+  keeps the link busy until that time ends; an idle link saves up a little. netsim's packet model
+  has an option for this.
+- MPICH over libfabric's tcp provider completes a send when the receiver has acknowledged it. The
+  acknowledgement is a small message that queues behind the receiver's own messages. So if two ranks
+  exchange equal messages, neither continues before both have been transmitted in full.
 
-The network's bandwidth has the headers of full packets taken off; a message and an acknowledgement
-have those of one packet more, which is not full.
+The network's bandwidth already accounts for the headers of full packets. Each message and each
+acknowledgement adds the headers of one further packet, which is not full.
 """
 
 from __future__ import annotations
@@ -30,19 +31,20 @@ from swing.schedules.schedule import Schedule
 from swing.torus import Array
 
 MESSAGE, ACKNOWLEDGEMENT = 17 + HEADERS, 40 + HEADERS
-"""Bytes that a message has besides its own, and those of an acknowledgement: what the provider
-needs (by the links' counters 57 together, and nothing else per message), and a packet's headers."""
+"""Additional bytes of a message, and bytes of an acknowledgement: the provider's own (the links'
+counters show 57 bytes for both together, and no others per message), and a packet's headers."""
 
 
 def predict(schedule: Schedule, network: Network, nbytes: int) -> float:
-    """Seconds of a schedule on an emulated torus.
+    """Return the predicted seconds of a schedule on an emulated torus.
 
     Args:
-        schedule: run by our executor, a step's messages together, ranks on their own.
-        network: by `mpi_bench.emulate.calibrate.Calibration.network`.
-        nbytes: of the vector on each rank.
+        schedule: a schedule that our executor runs: it sends all messages of a step together, and
+            ranks do not wait for each other beyond the messages.
+        network: from `mpi_bench.emulate.calibrate.Calibration.network`.
+        nbytes: size of the vector on each rank.
     """
-    # The executor waits for all of a step, whichever part it belongs to.
+    # The executor waits for all messages of a step, so the parts are synchronised in every step.
     schedule = replace(schedule, sync_phase=lambda s: s)
     data, links = messages_of(schedule, network, nbytes, RunOptions(sync="rank", fold=False))
     both = _acknowledged(data, network)
@@ -55,13 +57,14 @@ def predict(schedule: Schedule, network: Network, nbytes: int) -> float:
 
 
 def _acknowledged(data: Messages, network: Network) -> Messages:
-    """The same, and for every message one back, which its sender waits for in its stead."""
+    """Add an acknowledgement per message, for which the sender waits instead of the message."""
     m, ngroups = len(data), len(data.pending_count)
-    arrived = ngroups + np.arange(m)  # a group for each message, which gates its acknowledgement
+    # A new group per message, which is done when it arrives and then starts the acknowledgement.
+    arrived = ngroups + np.arange(m)
     none = np.full(m, -1)
-    place = network.topology
-    back = place.ways(data.dst, data.src, network.ties)
-    nways, nlinks = len(data.share), len(data.links)
+    back = network.topology.routes(data.dst, data.src, network.ties)
+    routes_back = np.bincount(back.message, minlength=m)
+    nroutes, nlinks = len(data.share), len(data.links)
     zeros = np.zeros(m)
     return Messages(
         src=_both(data.src, data.dst),
@@ -75,7 +78,7 @@ def _acknowledged(data: Messages, network: Network) -> Messages:
         ),
         pending_count=_both(data.pending_count, np.ones(m, dtype=np.int64)),
         successor=_both(data.successor, none),
-        way_ptr=np.append(data.way_ptr, nways + np.cumsum(np.bincount(back.message, minlength=m))),
+        route_ptr=np.append(data.route_ptr, nroutes + np.cumsum(routes_back)),
         share=np.concatenate([data.share, back.share]),
         link_ptr=np.append(data.link_ptr, nlinks + back.ptr[1:]),
         links=_both(data.links, back.links),

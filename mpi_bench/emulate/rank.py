@@ -1,7 +1,7 @@
-"""What every rank runs inside its namespace: ``python -m mpi_bench.emulate.rank JSON``.
+"""The program of each rank in its namespace: ``python -m mpi_bench.emulate.rank JSON``.
 
-Rank 0 prints a JSON object a line: the calibration, then a row for every method and size, with
-the bytes that every device of every node has sent meanwhile.
+Rank 0 prints one JSON object per line: either the calibration, or one row per method and size, with
+the bytes that each device of each node has sent during the call.
 """
 
 from __future__ import annotations
@@ -31,47 +31,55 @@ SETTLE = 0.06
 """Seconds until the last acknowledgement has been sent: TCP delays it by 40 ms."""
 
 MIN_ROUNDS = 3
-"""Rounds that are timed, unless fewer are asked for: one alone may meet a rank that was late."""
+"""The fewest timed rounds, unless fewer are asked for: in a single one a rank may be late."""
 
 
 def main(spec: dict[str, Any]) -> None:
-    """Calibrate, or measure the methods of a spec at its sizes."""
+    """Calibrate, or measure the methods of a task at its sizes.
+
+    Args:
+        spec: the task, as `mpi_bench.emulate.launch.run` passes it.
+    """
     comm = MPI.COMM_WORLD
     torus = Torus.parse(spec["topology"])
     if spec["calibrate"]:
-        _say(comm, **asdict(calibrate(comm, torus, spec["rate"])))
+        _print(comm, **asdict(calibrate(comm, torus, spec["rate"])))
         return
-    problem, here = Problem(comm.rank, comm.size, "float32", "sum"), machine(comm)
-    for nbytes, wanted in spec["points"]:
-        todo = [_method(torus, *names) for names in wanted]
+    problem, info = Problem(comm.rank, comm.size, "float32", "sum"), machine(comm)
+    for nbytes, names in spec["points"]:
+        todo = [_method(torus, *name) for name in names]
         count = nbytes // problem.dtype.itemsize
         firsts = [_once(comm, torus, method, problem, count) for method in todo]
+        # The first run of each method is checked, and its time limits the number of timed rounds.
         spent = comm.bcast(sum(seconds for seconds, _, _ in firsts))
         k = min(spec["most"], max(MIN_ROUNDS, math.ceil(spec["seconds"] / spent)))
         samples = measure(comm, [m for m, _ in todo], problem, count, iterations=k, warmup=0,
                           check=False, begin=together)  # fmt: skip
         for (method, _), sample, (_, wrong, sent) in zip(todo, samples, firsts, strict=True):
-            row = MeasuredRow.of(method, Sample(sample.seconds, wrong), here, nbytes,
+            row = MeasuredRow.of(method, Sample(sample.seconds, wrong), info, nbytes,
                          topology=spec["topology"], dtype="float32", op="sum")  # fmt: skip
-            _say(comm, sent=sent, **asdict(row))
+            _print(comm, sent=sent, **asdict(row))
 
 
 def _method(torus: Torus, name: str, variant: str, ports: int | None) -> Planned:
-    """A method, and what `swing.allreduce` is told for it."""
-    first, *rest = methods([name], torus, ports)  # the library's own comes first
+    """Return a method, and its options for `swing.allreduce`."""
+    library, *ours = methods([name], torus, ports)  # the MPI library's own comes first
     if name == "mpi":
-        return first, {}
+        return library, {}
     options = {k: v for k, v in (("variant", variant), ("ports", ports)) if v}
-    return next(m for m in rest if m.variant == variant), options
+    return next(m for m in ours if m.variant == variant), options
 
 
 def _once(
     comm: MPI.Intracomm, torus: Torus, planned: Planned, problem: Problem, count: int
 ) -> tuple[float, int, list[dict[str, int]] | None]:
-    """Run it once: seconds, wrong elements, and on rank 0 what the devices of all nodes sent."""
+    """Run a method once; returns seconds, wrong elements, and bytes sent.
+
+    The bytes are those of each device of each node, on rank 0 only.
+    """
     method, options = planned
     send, recv = problem.vector(count), np.empty(count, problem.dtype)
-    if method.algorithm != "mpi":  # plans are made now, not while the clock runs
+    if method.algorithm != "mpi":  # explain makes the plan, so that the timed call finds it
         explain(comm, send, recv, problem.op, algorithm=method.algorithm, torus=torus, **options)
     problem.spoil(recv)
     comm.Barrier()
@@ -88,15 +96,16 @@ def _once(
 
 
 def _sent() -> dict[str, int]:
-    """Bytes that every device of this namespace has sent, by the kernel's count."""
+    """Return the bytes that each device of this namespace has sent, from the kernel's counters."""
     lines = Path("/proc/self/net/dev").read_text().splitlines()[2:]
     rows = [line.replace(":", " ").split() for line in lines]
+    # Field 9 counts transmitted bytes, after the name and eight counters of received packets.
     return {row[0]: int(row[9]) for row in rows if row[0] != "lo"}
 
 
-def _say(comm: MPI.Intracomm, **what: Any) -> None:
+def _print(comm: MPI.Intracomm, **fields: Any) -> None:
     if comm.rank == 0:
-        print(json.dumps(what), flush=True)
+        print(json.dumps(fields), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A study: calibrate an emulated torus, predict, measure, and put the figures side by side."""
+"""Run a study on an emulated torus: calibrate, predict and measure; combine the results in rows."""
 
 from __future__ import annotations
 
@@ -27,57 +27,66 @@ NATIVE = (
     "auto", "recursive_doubling", "recursive_multiplying", "reduce_scatter_allgather",
     "k_reduce_scatter_allgather", "recexch", "ring", "tree",
 )  # fmt: skip
-"""What MPICH's MPIR_CVAR_ALLREDUCE_INTRA_ALGORITHM takes, but for those that need shared memory."""
+"""Values of MPICH's MPIR_CVAR_ALLREDUCE_INTRA_ALGORITHM that do not need shared memory."""
 
 FIGURES = ("predicted", "ratio", "links_least", "links_most", "idle_bytes")
-"""Columns of our own schedules: seconds predicted, measured over predicted; the least and the most
-counted over expected bytes of a link that is used, and the most on one that is not."""
+"""Columns that only our own schedules have: predicted seconds; measured over predicted time; the
+smallest and the largest ratio of counted over expected bytes of a used link; and the most bytes on
+an unused link."""
 
 ABOUT = 3.0
-"""Seconds that MPICH's own takes, about, for one that the vector takes over a link."""
+"""Rough time of MPICH's own algorithms, in units of the time of the vector over one link."""
 
 ResultRow = dict[str, Any]
-Measured = tuple[str, str, int | None]
+MethodName = tuple[str, str, int | None]
+"""Algorithm, variant and ports; None for ports where the algorithm has only one number of them."""
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A schedule to run: an algorithm, a variant where it has several, its number of parts."""
+    """A schedule to run.
+
+    Args:
+        algorithm: a key of `swing.ALGORITHMS`.
+        variant: its variant; empty if it has only one.
+        ports: its number of parts.
+    """
 
     algorithm: str
     variant: str
     ports: int
 
     def options(self) -> dict[str, Any]:
-        """What `swing.schedule` takes."""
-        given = {"variant": self.variant} if self.variant else {}
+        """Return the options for `swing.schedule`."""
+        variant = {"variant": self.variant} if self.variant else {}
+        # These algorithms have a fixed number of ports and no such option.
         fixed = self.algorithm in ("hamiltonian", "mirrored_recursive_doubling")
-        return given if fixed else given | {"ports": self.ports}
+        return variant if fixed else variant | {"ports": self.ports}
 
     @property
-    def wanted(self) -> Measured:
-        """Algorithm, variant and ports; None where the algorithm has but one number of them."""
+    def name(self) -> MethodName:
+        """The name by which `mpi_bench.emulate.rank` finds the method."""
         return self.algorithm, self.variant, self.options().get("ports")
 
     def schedule(self, torus: Torus) -> Schedule:
-        """The schedule."""
+        """Build the schedule."""
         return make(self.algorithm, torus, **self.options())
 
 
 @dataclass(frozen=True)
 class Study:
-    """What to measure.
+    """The measurements of a study.
 
     Args:
         cases: our schedules.
-        sizes: of the vector on each rank, bytes.
-        native: names of `NATIVE`.
-        auto: schedules that `swing.allreduce` may choose from, told the predictions; none: it is
-            not measured.
-        longest: seconds; what is predicted to take longer is left out.
-        most: rounds of a size, at most.
-        seconds: for the rounds of a size, about.
+        sizes: sizes of the vector on each rank, in bytes.
+        native: members of `NATIVE`.
+        auto: the schedules that "auto" chooses from by their predictions; if empty, "auto" is not
+            measured.
+        longest: cases predicted to take more seconds than this are left out.
+        most: the maximum number of rounds per size.
+        seconds: approximate time for the rounds of a size.
     """
 
     cases: tuple[Case, ...]
@@ -90,29 +99,35 @@ class Study:
 
 
 def cases(names: Iterable[str], torus: Torus) -> list[Case]:
-    """All variants of the named algorithms on one port and on their own number of ports.
+    """List the variants of the named algorithms, with one port and with their default ports.
 
-    Those that can not serve the torus are left out.
+    Variants that cannot serve the torus are left out.
     """
-    found = []
+    listed = []
     for name in names:
         for variant in variants(name):
             for one in (True, False):
-                given: dict[str, Any] = {"variant": variant} if variant else {}
+                options: dict[str, Any] = {"variant": variant} if variant else {}
                 try:
-                    parts = make(name, torus, **given | ({"ports": 1} if one else {})).parts
+                    parts = make(name, torus, **options | ({"ports": 1} if one else {})).parts
                 except ValueError:
                     continue
-                found.append(Case(name, variant, len(parts)))
-    return list(dict.fromkeys(found))
+                listed.append(Case(name, variant, len(parts)))
+    return list(dict.fromkeys(listed))  # the default number of ports may be one as well
 
 
 def measure(emulation: Emulation, study: Study, tell: Tell) -> Iterator[ResultRow]:
-    """The rows of a study, one a method and size; ``tell`` is called with what happens."""
-    place, rate = emulation.place, emulation.rate
+    """Run a study; yields one row per method and size.
+
+    Args:
+        emulation: the running emulated torus.
+        study: the measurements.
+        tell: called with a line of text about the progress.
+    """
+    grid, rate = emulation.grid, emulation.rate
     tell("calibrating")
     calibration = _calibrate(emulation)
-    network = calibration.network(place, rate)
+    network = calibration.network(grid, rate)
     tell(str(calibration))
     tell(f"{calibration.bandwidth / network.bandwidth:.3f} of the bandwidth expected")
     tell("predicting")
@@ -120,60 +135,75 @@ def measure(emulation: Emulation, study: Study, tell: Tell) -> Iterator[ResultRo
     seconds = {"start_us": calibration.start, "step_us": calibration.near,
                "overhead_us": calibration.overhead, "hop_us": calibration.hop}  # fmt: skip
     base = {"rate_mbps": rate / 1e6} | {k: round(t * 1e6, 1) for k, t in seconds.items()}
-    auto: list[Measured] = [("auto", "", None)] if study.auto else []
+    auto: list[MethodName] = [("auto", "", None)] if study.auto else []
     spec = {"calibrate": False, "most": study.most, "seconds": study.seconds}
-    points: list[tuple[int, list[Measured]]] = [
-        (n, [c.wanted for c in study.cases if times[c][n] <= study.longest] + auto)
+    points: list[tuple[int, list[MethodName]]] = [
+        (n, [c.name for c in study.cases if times[c][n] <= study.longest] + auto)
         for n in study.sizes
     ]
     if study.cases or auto:
-        with _table(times, place.torus, study.sizes) as path:
-            ours = {"points": [(n, some) for n, some in points if some]}
-            for found in run(emulation, spec | ours, {"SWING_MACHINE": path}):
-                yield base | _judged(found, times, network)
+        with _table(times, grid.torus, study.sizes) as path:
+            ours = {"points": [(n, names) for n, names in points if names]}
+            for measured in run(emulation, spec | ours, {"SWING_MACHINE": path}):
+                yield base | _with_prediction(measured, times, network)
+    # MPICH reads the variable when it starts, so each of its algorithms needs its own run.
     for name in study.native:
         sizes = [n for n in study.sizes if ABOUT * n / network.bandwidth <= study.longest]
         theirs = {"points": [(n, [("mpi", "", None)]) for n in sizes]}
-        for found in run(emulation, spec | theirs, {"MPIR_CVAR_ALLREDUCE_INTRA_ALGORITHM": name}):
-            yield base | _judged(found | {"variant": name}, times, network)
+        variable = {"MPIR_CVAR_ALLREDUCE_INTRA_ALGORITHM": name}
+        for measured in run(emulation, spec | theirs, variable):
+            yield base | _with_prediction(measured | {"variant": name}, times, network)
 
 
 def predictions(study: Study, network: Network, start: float) -> dict[Case, dict[int, float]]:
-    """Seconds of every case at every size; ``start`` of them before the first step."""
-    found = {}
+    """Return the predicted seconds of each case at each size.
+
+    Args:
+        study: the cases and sizes.
+        network: the calibrated network.
+        start: seconds from the start of a call to the first step.
+    """
+    seconds = {}
     for case in dict.fromkeys([*study.cases, *study.auto]):
         schedule = case.schedule(network.topology.torus)
-        found[case] = {n: start + predict(schedule, network, n) for n in study.sizes}
-    return found
+        seconds[case] = {n: start + predict(schedule, network, n) for n in study.sizes}
+    return seconds
 
 
-def counted(place: Grid, sent: Sequence[dict[str, int]]) -> list[int]:
-    """(nlinks,) bytes over every directed link, from what the devices of all nodes have sent."""
-    total = [0] * place.nlinks
-    for node, wires in enumerate(ports(place)):
+def counted(grid: Grid, sent: Sequence[dict[str, int]]) -> list[int]:
+    """Return (nlinks,) the bytes over each directed link.
+
+    Args:
+        grid: the topology.
+        sent: for each node the bytes that each of its devices has sent.
+    """
+    total = [0] * grid.nlinks
+    for node, wires in enumerate(ports(grid)):
         for port in wires:
             total[port.link] = sent[node][port.device]
     return total
 
 
 def _calibrate(emulation: Emulation) -> Calibration:
-    (found,) = run(emulation, {"calibrate": True})
-    return Calibration(**found)
+    (fields,) = run(emulation, {"calibrate": True})
+    return Calibration(**fields)
 
 
-def _judged(found: ResultRow, times: dict[Case, dict[int, float]], network: Network) -> ResultRow:
-    """A measured row with the prediction and the extremes of counted over expected bytes."""
-    sent = found.pop("sent")
-    place, n = network.topology, found["nbytes"]
-    assert isinstance(place, Grid)
-    # Ranks believe that each has a machine of its own.
-    row: ResultRow = found | {"cores": len(os.sched_getaffinity(0))} | dict.fromkeys(FIGURES)
-    case = Case(found["algorithm"], found["variant"], found["ports"])
+def _with_prediction(
+    measured: ResultRow, times: dict[Case, dict[int, float]], network: Network
+) -> ResultRow:
+    """Add the columns `FIGURES` to a measured row."""
+    sent = measured.pop("sent")
+    grid, n = network.topology, measured["nbytes"]
+    assert isinstance(grid, Grid)
+    # The ranks counted cores as if each were on its own machine, so the number is replaced.
+    row: ResultRow = measured | {"cores": len(os.sched_getaffinity(0))} | dict.fromkeys(FIGURES)
+    case = Case(measured["algorithm"], measured["variant"], measured["ports"])
     if case in times:
         row["predicted"] = times[case][n]
-        row["ratio"] = found["seconds"] / times[case][n]
-        load = simulate(case.schedule(place.torus), network, n).link_bytes
-        pairs = list(zip(counted(place, sent), load.tolist(), strict=True))
+        row["ratio"] = measured["seconds"] / times[case][n]
+        load = simulate(case.schedule(grid.torus), network, n).link_bytes
+        pairs = list(zip(counted(grid, sent), load.tolist(), strict=True))
         used = [count / expected for count, expected in pairs if expected > 0]
         row["links_least"], row["links_most"] = min(used), max(used)
         row["idle_bytes"] = max((count for count, expected in pairs if expected <= 0), default=0)
@@ -184,10 +214,10 @@ def _judged(found: ResultRow, times: dict[Case, dict[int, float]], network: Netw
 def _table(
     times: dict[Case, dict[int, float]], torus: Torus, sizes: Sequence[int]
 ) -> Iterator[str]:
-    """The predictions as a selection table, for "auto"; the path of a file."""
+    """Write the predictions as a selection table, for "auto"; yields the path of the file."""
     rows = [
-        Candidate(c.algorithm, tuple(c.options().items()), tuple(found[n] for n in sizes))
-        for c, found in times.items()
+        Candidate(c.algorithm, tuple(c.options().items()), tuple(seconds[n] for n in sizes))
+        for c, seconds in times.items()
     ]
     table = SelectionTable(
         {"machine": "emulated torus"}, {torus.name: Entry(tuple(sizes), tuple(rows))}

@@ -21,19 +21,20 @@ from swing.cli import Parsed
 
 T = TypeVar("T")
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
-MODEL = click.option("--model", type=click.Choice(list(MODELS)), default="analytic")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
+MODEL = click.option("--model", type=click.Choice(list(MODELS)), default="analytic",
+                     show_default=True, help="The network model.")  # fmt: skip
 BANDWIDTH = click.option("--bandwidth", type=float, default=400.0, show_default=True,
-                         help="Of a link, in Gb/s.")  # fmt: skip
+                         help="Bandwidth of each link, in Gb/s.")  # fmt: skip
 TIE_RULE = click.option("--ties", type=click.Choice(TIES), default="adaptive", show_default=True,
-                        help="Which way to a peer half a ring away.")  # fmt: skip
-SEED = click.option("--seed", type=click.IntRange(0), default=0, help="For random ties.")
+                        help="How to route to a peer exactly half a ring away.")  # fmt: skip
+SEED = click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the random ties.")
 SYNC_RULE = click.option("--sync", type=click.Choice(SYNC), default="rank", show_default=True,
                          help="When a rank begins its next step.")  # fmt: skip
 PART_RULE = click.option("--parts", type=click.Choice(PARTS), default="schedule",
-                         show_default=True, help="When parts meet.")  # fmt: skip
-JOBS = click.option("--jobs", type=click.IntRange(1), help="Processes; the number of cores for all "
-                    "but the analytic model.")  # fmt: skip
+                         show_default=True, help="When parts wait for each other.")  # fmt: skip
+JOBS = click.option("--jobs", type=click.IntRange(1), help="Number of processes; by default one "
+                    "for the analytic model, and one per core for the others.")  # fmt: skip
 PLACE = Parsed("topology", topology)
 
 

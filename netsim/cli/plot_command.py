@@ -14,15 +14,19 @@ from netsim.cli.options import (
 
 @click.command("plot")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(dir_okay=False))
-@click.option("--out", type=click.Path(file_okay=False), default=".", help="Folder of the figures.")
+@click.option(
+    "--out", type=click.Path(file_okay=False), default=".", help="Folder for the figures."
+)
 @click.option("--kind", type=click.Choice(["goodput", "runtime", "gain", "links"]), default=None,
-              help="By default what the file is made for.")  # fmt: skip
-@click.option("--name", default="", help="Of the figures; the first file's by default.")
+              help="By default, the kind that suits the files.")  # fmt: skip
+@click.option(
+    "--name", default="", help="File name of the figures; by default, the first file's name."
+)
 @JSON
 def plot_command(
     paths: tuple[str, ...], out: str, kind: str | None, name: str, as_json: bool
 ) -> None:
-    """Draw CSV files of sweep or mpi_bench, or one of simulate --links, as SVG and PNG."""
+    """Plot CSV files of sweep or mpi_bench, or one of simulate --links, as SVG and PNG."""
     try:
         from netsim.plot import plot
     except ImportError:

@@ -12,40 +12,45 @@ from netsim.models import MODELS
 from netsim.report.data import describe
 from netsim.report.page import page
 from netsim.run import row, simulate
-from netsim.sizes import parse_size, parse_sizes
 from netsim.topologies.names import Topology
-from swing.cli import Parsed, named_schedule, with_options
+from swing.cli import Parsed, named_schedule
 from swing.formats.files import check_writable, store
+from swing.sizes import parse_size, parse_sizes
 
 
 @click.command("report")
-@click.option("--topology", "place", type=PLACE, required=True, help="Such as torus:8x8.")
-@click.option("--algorithm", "names", multiple=True, help="May be repeated; options: "
-              "swing,variant=latency,ports=1.  [default: swing, recursive_doubling]")  # fmt: skip
+@click.option(
+    "--topology", "place", type=PLACE, required=True, help="The topology, such as torus:8x8."
+)
+@click.option("--algorithm", "names", multiple=True, help="An algorithm, with options as in "
+              "swing,variant=latency,ports=1; may be repeated.  "
+              "[default: swing, recursive_doubling]")  # fmt: skip
 @click.option("--from", "sources", multiple=True, type=click.Path(dir_okay=False),
-              help="A file with a schedule; may be repeated.")  # fmt: skip
-@click.option("--size", type=Parsed("size", parse_size), default="2MiB", show_default=True)
+              help="Read a schedule from this file; may be repeated.")  # fmt: skip
+@click.option("--size", type=Parsed("size", parse_size), default="2MiB", show_default=True,
+              help="Size of the vector.")  # fmt: skip
 @click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:128MiB:x4",
-              show_default=True, help="Of the curves.")  # fmt: skip
+              show_default=True, help="Sizes in the curves of time against size.")  # fmt: skip
 @BANDWIDTH
 @click.option("--model", type=click.Choice(list(MODELS)), default="packet", show_default=True,
-              help="Of the times of steps.")  # fmt: skip
+              help="The network model that times the steps.")  # fmt: skip
 @TIE_RULE
-@click.option("--out", type=click.Path(dir_okay=False), default="report.html", show_default=True)
+@click.option("--out", type=click.Path(dir_okay=False), default="report.html", show_default=True,
+              help="Output file.")  # fmt: skip
 @JSON
 def report_command(
     place: Topology, names: tuple[str, ...], sources: tuple[str, ...], size: int, sizes: list[int],
     bandwidth: float, model: str, ties: str, out: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Write one web page that shows schedules step by step, side by side."""
+    """Write a web page that shows schedules side by side, step by step."""
     network = network_of(place, bandwidth, ties)
     check_writable(out)
     if not names and not sources:
         names = ("swing", "recursive_doubling")
     schedules = []
-    for algorithm, options in map(with_options, names):
+    for algorithm in names:
         more: dict[str, Any] = {"nbytes": size, "machine": network} if algorithm == "auto" else {}
-        schedules.append(named_schedule(place.torus, algorithm, **options, **more))
+        schedules.append(named_schedule(place.torus, algorithm, **more))
     schedules += [named_schedule(place.torus, source=source) for source in sources]
     runs = [simulate(s, network, size, model) for s in with_progress(schedules, len(schedules))]
     store([(out, [page(describe(runs, sizes))])])

@@ -21,30 +21,33 @@ from netsim.cli.options import (
 )
 from netsim.rows import ResultRow, write_csv
 from netsim.run import Run, row, simulate
-from netsim.sizes import format_size, parse_size
 from netsim.topologies.names import Topology, topology
 from swing.cli import Parsed, named_schedule, schedule_options
 from swing.formats.files import check_writable
+from swing.sizes import format_size, parse_size
 
 
 @click.command("simulate")
-@click.option("--topology", "place", type=PLACE, help="Such as torus:8x8.")
+@click.option("--topology", "place", type=PLACE, help="The topology, such as torus:8x8.")
 @schedule_options
-@click.option("--size", type=Parsed("size", parse_size), help="[default: 2MiB]")
+@click.option(
+    "--size", type=Parsed("size", parse_size), help="Size of the vector.  [default: 2MiB]"
+)
 @BANDWIDTH
 @MODEL
 @TIE_RULE
 @SYNC_RULE
 @PART_RULE
 @SEED
-@click.option("--links", type=click.Path(dir_okay=False), help="Write the bytes on every link.")
-@click.option("--step", type=int, help="Only this step's, for --links.")
+@click.option("--links", type=click.Path(dir_okay=False),
+              help="Write the bytes on every link to this CSV file.")  # fmt: skip
+@click.option("--step", type=int, help="With --links: write only the bytes of this step.")
 @JSON
 def simulate_command(
     place: Topology | None, size: int | None, bandwidth: float, model: str, ties: str, sync: str,
     parts: str, seed: int, links: str | None, step: int | None, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
-    """Simulate one schedule: time, goodput, congestion, bottleneck."""
+    """Simulate one schedule; print its time, goodput, congestion and bottleneck."""
     known = None
     if place is None:
         known = named_schedule(None, **options)
@@ -109,6 +112,10 @@ def _link_rows(run: Run, step: int | None) -> list[ResultRow]:
             "bytes": nbytes,
         }
         for dim, way, (src, dst), nbytes in zip(
-            place.dim.tolist(), place.way.tolist(), place.ends.tolist(), load.tolist(), strict=True
+            place.dim.tolist(),
+            place.direction.tolist(),
+            place.ends.tolist(),
+            load.tolist(),
+            strict=True,
         )
     ]

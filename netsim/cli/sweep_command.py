@@ -30,10 +30,12 @@ from netsim.cli.options import (
 from netsim.rows import KEY, ResultRow, in_order, read_csv, typed, winners, write_csv
 from netsim.search.sweep import Case, sweep
 from netsim.search.sweep import prune as pruned
-from netsim.sizes import format_size, parse_sizes
 from netsim.topologies.names import Topology
-from swing.cli import Parsed, every_way
+from swing.algorithms import variants
+from swing.algorithms.spelling import parse, spell
+from swing.cli import Parsed, algorithm_cases
 from swing.formats.files import check_writable, is_stream
+from swing.sizes import format_size, parse_sizes
 
 SAVE_SECONDS = 5.0
 """How often a sweep under way writes its rows."""
@@ -41,37 +43,38 @@ SAVE_SECONDS = 5.0
 
 @click.command("sweep")
 @click.option("--topology", "places", type=PLACE, multiple=True, required=True,
-              help="Such as torus:8x8; may be repeated.")  # fmt: skip
+              help="A topology, such as torus:8x8; may be repeated.")  # fmt: skip
 @click.option("--algorithm", "names", multiple=True, default=["all"], show_default=True,
-              help="May be repeated; all: every one that the topology allows.")  # fmt: skip
+              help="An algorithm, with options as in bucket,segments=6; may be repeated. "
+              "all: every algorithm that the topology allows.")  # fmt: skip
 @click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:128MiB:x4",
-              show_default=True)  # fmt: skip
+              show_default=True, help="Sizes of the vector.")  # fmt: skip
 @click.option("--bandwidth", "rates", type=float, multiple=True, default=[400.0],
-              show_default=True, help="Of a link, in Gb/s; may be repeated.")  # fmt: skip
+              show_default=True, help="Bandwidth of a link, in Gb/s; may be repeated.")  # fmt: skip
 @MODEL
 @TIE_RULE
 @SYNC_RULE
 @PART_RULE
 @SEED
-@click.option("--prune", type=Number(1), help="Leave out variants of an algorithm that "
-              "are so many times slower than another in the analytic model.")  # fmt: skip
+@click.option("--prune", type=Number(1), help="Leave out variants that are more than this many "
+              "times slower than another variant in the analytic model.")  # fmt: skip
 @JOBS
-@click.option("--csv", "path", type=click.Path(dir_okay=False), help="Write the rows there.")
-@click.option("--resume", is_flag=True, help="Keep the rows in --csv and run only what is missing.")
+@click.option("--csv", "path", type=click.Path(dir_okay=False), help="Write the rows to this file.")
+@click.option("--resume", is_flag=True, help="Keep the rows in --csv; simulate only missing ones.")
 @JSON
 def sweep_command(
     places: tuple[Topology, ...], names: tuple[str, ...], sizes: list[int],
     rates: tuple[float, ...], model: str, ties: str, sync: str, parts: str, seed: int,
     prune: float | None, jobs: int | None, path: str | None, resume: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Simulate many schedules and sizes; print which algorithm wins where."""
+    """Simulate many schedules and sizes; print the fastest algorithm for each size."""
     run_options = (("seed", seed), ("sync", sync), ("parts", parts))
     cases = [
         Case(place.name, name, tuple(options.items()), rate, ties, model, run_options)
         for place in places
         for rate in rates
         if network_of(place, rate, ties)
-        for name, options in every_way(names, place.torus)
+        for name, options in algorithm_cases(names, place.torus)
     ]
     if resume and not path:
         raise ValueError("--resume goes with --csv")
@@ -118,6 +121,14 @@ def sweep_command(
         raise ValueError(f"interrupted after {done} of {total} rows{kept}")
 
 
+def _spelled(row: ResultRow) -> str:
+    """The schedule of a row, as every command takes it."""
+    name, options = parse(row["algorithm"])
+    if row["variant"] and variants(name) != ("",):
+        options["variant"] = row["variant"]
+    return spell(name, options)
+
+
 def _print_winners(rows: Sequence[ResultRow], title: str) -> None:
     names = list(dict.fromkeys(r["algorithm"] for r in rows))
     table = Table(title=title)
@@ -136,6 +147,5 @@ def _print_winners(rows: Sequence[ResultRow], title: str) -> None:
             for name in names
         }
         cells = [f"{goodput[name]:.4g}" for name in names]
-        who = f"{best['algorithm']} {best['variant']}".strip()
-        table.add_row(format_size(n), *cells, who.replace("_", " "))
+        table.add_row(format_size(n), *cells, _spelled(best))
     Console(width=None if sys.stdout.isatty() else 140).print(table)

@@ -20,27 +20,28 @@ from netsim.network import Network
 from netsim.search.measured import measured_table
 from netsim.search.sweep import Case
 from netsim.search.tune import Search, Seconds, simulate_pairs, tune
-from netsim.sizes import format_size, parse_size, parse_sizes
 from netsim.topologies.names import Topology, topology
 from swing.cli import Parsed
 from swing.formats.files import check_writable, store
 from swing.select.candidates import Named, family, published
 from swing.select.table import Candidate, Entry, SelectionTable, shipped
+from swing.sizes import format_size, parse_size, parse_sizes
 
 RUN_OPTIONS = (("sync", "local"), ("parts", "free"))
 """As in results/: parts run free of each other, sends are over when they have left the node."""
 
 PLACES = click.option("--topology", "places", type=PLACE, multiple=True,
-                      help="Such as torus:8x8; may be repeated.")  # fmt: skip
+                      help="A topology, such as torus:8x8; may be repeated.")  # fmt: skip
 SIZES = click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:2GiB:x4",
-                     show_default=True)  # fmt: skip
+                     show_default=True, help="Sizes of the vector.")  # fmt: skip
 PACKETS = click.option("--packets", type=Parsed("size", parse_size), default="8MiB",
-                       show_default=True, help="Packets up to here, flows above.")  # fmt: skip
+                       show_default=True, help="Largest size for the packet model; above it, "
+                       "the flow model is used.")  # fmt: skip
 MAX_CANDIDATES = click.option("--most", type=click.IntRange(1), default=16, show_default=True,
-                    help="Candidates that are simulated at a size, at most.")  # fmt: skip
+                    help="Maximum number of candidates to simulate per size.")  # fmt: skip
 MAX_RATIO = click.option("--keep", type=Number(1), default=2.0, show_default=True,
-                    help="Simulate what the analytic model finds so many times slower than the "
-                    "best, at most.")  # fmt: skip
+                    help="Simulate only candidates that the analytic model estimates at "
+                    "no more than this factor times the best.")  # fmt: skip
 
 
 @click.command("tune")
@@ -56,19 +57,19 @@ MAX_RATIO = click.option("--keep", type=Number(1), default=2.0, show_default=Tru
     "measured",
     type=click.Path(dir_okay=False),
     multiple=True,
-    help="Take times from this CSV file of mpi_bench instead; may be repeated.",
+    help="Take the times from this CSV file of mpi_bench instead; may be repeated.",
 )
-@click.option("--retime", is_flag=True, help="Search nothing: simulate every time that the table "
-              "holds once more, as after a change of the models.")  # fmt: skip
+@click.option("--retime", is_flag=True, help="Do not search: simulate every time in the table "
+              "again, for example after a change of the models.")  # fmt: skip
 @click.option("--out", type=click.Path(dir_okay=False), required=True,
-              help="The table; what it holds is simulated again with --retime only.")  # fmt: skip
+              help="The selection table; existing times are kept without --retime.")  # fmt: skip
 @JSON
 def tune_command(
     places: tuple[Topology, ...], sizes: list[int], bandwidth: float, packets: int, most: int,
     keep: float, jobs: int | None, measured: tuple[str, ...], retime: bool, out: str,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Find the fastest schedule of the family for every size; write a selection table."""
+    """Search for the fastest schedule for every size; write a selection table."""
     if bool(places) == bool(measured) and not (retime and not measured):
         raise ValueError("name a --topology to simulate, or a file of --measured times")
     check_writable(out)
@@ -154,10 +155,10 @@ def compare_command(
     places: tuple[Topology, ...], sizes: list[int], bandwidth: float, packets: int, most: int,
     keep: float, jobs: int | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """For every size the fastest schedule, Swing, the best published one and the lower bound.
+    """Compare the fastest schedule with Swing, the best published one and the lower bound.
 
-    On the paper's network and the tori of the table that is shipped the times are that table's;
-    elsewhere they are simulated now.
+    On the Swing paper's network, the times of the tori and sizes in the shipped selection table are
+    read from it. All other times are simulated now.
     """
     if not places:
         raise ValueError("name a --topology, such as torus:8x8")

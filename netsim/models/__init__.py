@@ -1,4 +1,10 @@
-"""The models by name: schedule, network, bytes, conditions → seconds of every step."""
+"""Cost models by name. Each maps (schedule, network, bytes, options) to the seconds of every step.
+
+- analytic: lockstep; a step takes its longest latency plus its busiest link. Takes seconds for a
+  million ranks.
+- flow: messages share links max-min fairly, and each starts when its dependencies allow.
+- packet: messages are cut into packets that queue at links; the most detailed and the slowest.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +30,7 @@ Model = Callable[[Schedule, Network, int, RunOptions], np.ndarray]
 
 
 def by_flow(schedule: Schedule, network: Network, nbytes: int, options: RunOptions) -> np.ndarray:
-    """(nsteps,) seconds by `netsim.models.flow`."""
+    """(nsteps,) seconds that each step adds, by `netsim.models.flow`."""
     from netsim.models.flow import flow_times
 
     messages, links = messages_of(schedule, network, nbytes, options)
@@ -35,10 +41,12 @@ def by_flow(schedule: Schedule, network: Network, nbytes: int, options: RunOptio
 
 
 def by_packet(schedule: Schedule, network: Network, nbytes: int, options: RunOptions) -> np.ndarray:
-    """(nsteps,) seconds by `netsim.models.packet`."""
+    """(nsteps,) seconds that each step adds, by `netsim.models.packet`."""
     from netsim.models.packet import packet_times
 
     messages, links = messages_of(schedule, network, nbytes, options)
+    # The flow model has end_latency in Messages.latency, which packets do not use. A header is
+    # ahead of every message, and is cut into packets with it.
     messages = replace(
         messages,
         cost=messages.cost + network.end_latency,
@@ -62,19 +70,20 @@ def by_packet(schedule: Schedule, network: Network, nbytes: int, options: RunOpt
 
 
 def step_seconds(schedule: Schedule, messages: Messages, arrival: np.ndarray) -> np.ndarray:
-    """(nsteps,) what every step adds to the time of all before it.
+    """(nsteps,) seconds that every step adds to the end of all steps before it.
 
-    Steps that were not followed add the mean of the second half of those that were.
+    Of a long run of equal steps only the first are simulated (`kept_steps`). The others add the
+    mean of the second half of these, when the start-up is over.
     """
     end = np.zeros(schedule.nsteps)
     np.maximum.at(end, messages.step, arrival + messages.cost)
     added = np.diff(np.maximum.accumulate(end), prepend=0.0)
-    follow = kept_steps(schedule)
-    left_out = follow != np.arange(schedule.nsteps)
-    last = follow[left_out]
+    stand_in = kept_steps(schedule)
+    skipped = stand_in != np.arange(schedule.nsteps)
+    last = stand_in[skipped]
     if len(last):
         recent = last[:, None] - np.arange(FOLLOWED_STEPS // 2)
-        added[left_out] = added[recent].mean(axis=1)
+        added[skipped] = added[recent].mean(axis=1)
     return added
 
 
@@ -82,9 +91,12 @@ MODELS: dict[str, Model] = {"analytic": analytic.analytic, "flow": by_flow, "pac
 
 
 def load(model: str) -> None:
-    """Import the compiled code of a model, which is left until it is needed.
+    """Import the compiled code of a model, which is otherwise imported at its first use.
 
-    Child processes that are forked afterwards have it at once.
+    Child processes that are forked afterwards need not import it again.
+
+    Args:
+        model: a key of `MODELS`.
     """
     for name in {"flow": ("flow",), "packet": ("events", "packet")}.get(model, ()):
         import_module(f"netsim.models.{name}")

@@ -1,38 +1,41 @@
-"""Flow: every message is a fluid; those on a link at the same time share it, max-min fairly.
+"""Flow model: every message is a fluid; messages on a link share its bandwidth max-min fairly.
 
-A message starts when the group that gates it is done, at time t_0, and goes its way w (t_0 is
-``message_overhead`` later, and as much after the message before it, where a node works for each):
+A message starts at t_0, when the group that it waits for is done. If sending costs
+``message_overhead``, t_0 is that much later, and the sender's messages do so one after the other.
+On each of its routes w
 
-    until t_0 + latency_w   its first byte travels; it takes no bandwidth yet
-    then                    d(left)/dt = -rate_w,  left = share_w·nbytes at first
-    left = 0                it has arrived; `cost` seconds later it counts for its groups
+    until t_0 + latency_w   the first byte travels and takes no bandwidth yet
+    then                    d(left)/dt = -rate_w,  where left = share_w·nbytes at first
+    left = 0                it has arrived; `cost` seconds later it signals its groups
 
-``local``: its bytes leave at once and the last one travels,
+With ``local`` its bytes leave at once, and the last byte travels:
 
     from t_0 on             d(left)/dt = -rate_w
-    left = 0                it has left its node, which counts for the sender's group
-    latency_w later         it has arrived, which counts for the receiver's
+    left = 0                it has left its node, which signals the sender's group
+    latency_w later         it has arrived, which signals the receiver's group
 
-A message with several ways has arrived when the last of its shares has. The rates are the only
-ones for which every flow f crosses a full link on which no other is faster:
+A message with several routes has arrived when its last share has. The max-min fair rates are the
+only ones for which every flow f crosses a saturated link on which no other flow is faster:
 
     Σ over flows on link l of rate ≤ B_l for every l
-    for every f some l on its way:  Σ rate on l = B_l  and  rate_f = max rate on l
+    for every f some l on its route:  Σ rate on l = B_l  and  rate_f = max rate on l
 
-They are found by progressive filling: the link with the smallest share B_l / n_l gives it to
-its flows, these take it from all other links, and so on. That is done at every moment at which
-flows start or end, but only for the flows that a chain of shared links connects to them: a moment
-costs O(links they pass), plus a logarithm. Events closer than 1e-12 of the time are one moment,
-so that thousands of equal flows of a symmetric schedule cost one, and in whatever order they come.
+They are found by progressive filling: the link with the smallest fair share B_l / n_l gives it to
+its n_l flows, these take the same rate from all other links that they cross, and so on. This
+happens whenever flows start or end, but only for the flows that a chain of shared links connects to
+them: it costs O(links that these cross), plus a logarithm. Events closer than 1e-12 of the time
+count as one moment. So thousands of equal flows of a symmetric schedule cost one such update, and
+the result does not depend on their order.
 
-Left out: queues and packets (a fluid is on all links of its way at once, a short message on one
-after the other), headers, protocols that are not fair. What limits the ends of a way, such as
-injection bandwidth, counts if it is a link of the way.
+Left out: queues and packets (a fluid is on all links of its route at once, a short message on one
+after the other), headers, and protocols that are not fair. A limit at the ends of a route, such as
+injection bandwidth, counts if it is a link of the route.
 
 Use it where the analytic model's lockstep is wrong: ranks that do not wait for each other, skewed
 starts, slow links, irregular patterns. For symmetric schedules both agree. It takes a second or
-two for 10^6 messages that tie, some 30 µs for one that ties with no other and is connected to a
-hundred; where all flows are connected and none tie its cost is quadratic.
+two for 10^6 messages whose events coincide, and about 30 µs for one whose events coincide with
+no other and that is connected to a hundred others. If all flows are connected and no events
+coincide, the cost is quadratic in the number of messages.
 """
 
 from __future__ import annotations
@@ -46,7 +49,9 @@ from swing.compilation import njit
 from swing.torus import Array
 
 _TIE = 1 + 1e-12
-_WAITS, _FLOWS, _UNSET, _LEFT, _REDUCED = range(5)  # a way; unset: its rate is being found
+"""Times and rates within this factor are equal."""
+_WAITS, _FLOWS, _UNSET, _LEFT, _REDUCED = range(5)
+"""Stages of a route. _UNSET: it flows, and `_share` is computing its rate. _LEFT: all is sent."""
 
 
 def flow_times(
@@ -55,32 +60,35 @@ def flow_times(
     message_overhead: float = 0.0,
     local: bool = False,
 ) -> np.ndarray:
-    """When every message has arrived.
+    """Arrival time of every message.
 
     Args:
-        messages: what is sent over which links, and what waits for what.
+        messages: the messages, their routes and their dependencies.
         bandwidth: (nlinks,) bytes per second.
         message_overhead: seconds that a node spends on each message it sends.
-        local: whether a message counts for the second group that it feeds as soon as it has left.
+        local: whether a message signals its second group as soon as it has left its sender, rather
+            than when it has arrived.
 
     Returns:
         (m,) seconds.
 
     Raises:
-        ValueError: a link on some way without bandwidth, messages that wait for each other.
+        ValueError: a link on some route has no bandwidth, or messages wait for each other.
     """
     uses = np.bincount(messages.links, minlength=len(bandwidth))
     dead = np.flatnonzero((uses > 0) & ~((bandwidth > 0) & np.isfinite(bandwidth)))
     if len(dead):
         raise ValueError(f"link {dead[0]} is used: its bandwidth must be above 0 and finite")
-    ways = np.diff(messages.way_ptr)
-    nways, nlinks = len(messages.share), len(bandwidth)
+    routes_per_message = np.diff(messages.route_ptr)
+    nroutes, nlinks = len(messages.share), len(bandwidth)
+    nbytes = messages.share * np.repeat(messages.nbytes, routes_per_message)
+    nbytes[np.diff(messages.link_ptr) == 0] = 0.0  # without links nothing limits the rate
     net = _Net(
         link_ptr=messages.link_ptr,
         links=messages.links,
-        nbytes=messages.share * np.repeat(messages.nbytes, ways) * (np.diff(messages.link_ptr) > 0),
-        rate=np.zeros(nways),
-        stage=np.full(nways, _WAITS, np.uint8),
+        nbytes=nbytes,
+        rate=np.zeros(nroutes),
+        stage=np.full(nroutes, _WAITS, np.uint8),
         bandwidth=bandwidth.astype(float),
         slot=_starts(uses),
         users=np.zeros(nlinks, np.int64),
@@ -91,13 +99,12 @@ def flow_times(
         queue=np.empty(nlinks, np.int64),
         queued=np.zeros(1, np.int64),
     )
-    # Messages that nothing gates are gated by one more group, to which none belongs.
-    pending_count, successor = (
-        np.append(messages.pending_count, 0),
-        np.append(messages.successor, -1),
-    )
+    # Messages that wait for no group wait for one more, which is done at once. The modulo turns
+    # their -1 into its number.
+    pending_count = np.append(messages.pending_count, 0)
+    successor = np.append(messages.successor, -1)
     waits_for = messages.waits_for % len(pending_count)
-    message = np.repeat(np.arange(len(messages)), ways)
+    message = np.repeat(np.arange(len(messages)), routes_per_message)
     order = _Order(
         waiting=np.argsort(waits_for, kind="stable"),
         waiting_ptr=_starts(np.bincount(waits_for, minlength=len(pending_count))),
@@ -106,18 +113,18 @@ def flow_times(
         pending_count=pending_count,
         successor=successor,
         begin=np.flatnonzero(pending_count == 0),
-        way_ptr=messages.way_ptr,
+        route_ptr=messages.route_ptr,
         src=messages.src,
         free=np.zeros(1 + int(messages.src.max(initial=0))),
         overhead=np.array([float(message_overhead)]),
-        before=np.zeros(nways) if local else messages.latency,
-        after=messages.latency if local else np.zeros(nways),
-        unsent=ways.copy(),
-        missing=ways,
+        before=np.zeros(nroutes) if local else messages.latency,
+        after=messages.latency if local else np.zeros(nroutes),
+        unsent=routes_per_message.copy(),
+        missing=routes_per_message,
         cost=messages.cost,
     )
     times = np.full(len(messages), np.nan)
-    _run(order, net, _heap(nways), _heap(nlinks), message, times, local)
+    _run(order, net, _heap(nroutes), _heap(nlinks), message, times, local)
     stuck = np.isnan(times)
     if stuck.any():
         step = messages.step[stuck].min()
@@ -130,15 +137,15 @@ def _starts(count: Array) -> Array:
 
 
 class _Heap(NamedTuple):
-    """Items 0, 1, … with a key each; the smallest key is on top.
+    """Binary heap of the items 0, 1, …, each with a key; the smallest key is on top.
 
-    ``where`` tells the place of an item in ``items``, -1 if it is not in; ``size`` has one entry.
+    A key can change while its item is in the heap, so each item's index is kept.
     """
 
-    key: np.ndarray
-    items: Array
-    where: Array
-    size: Array
+    key: np.ndarray  # by item
+    items: Array  # in heap order; only the first size[0] count
+    where: Array  # by item: its index in items, -1 if it is not in the heap
+    size: Array  # (1,) so that compiled code can change it
 
 
 def _heap(n: int) -> _Heap:
@@ -147,7 +154,7 @@ def _heap(n: int) -> _Heap:
 
 @njit()
 def _put(heap: _Heap, item: int, key: float) -> None:
-    """Put an item in, or give it another key."""
+    """Insert an item, or change its key."""
     items, where = heap.items, heap.where
     at = where[item]
     if at < 0:
@@ -173,7 +180,7 @@ def _put(heap: _Heap, item: int, key: float) -> None:
 
 @njit()
 def _pop(heap: _Heap) -> int:
-    """Take out the item with the smallest key."""
+    """Remove and return the item with the smallest key."""
     item = int(heap.items[0])
     heap.where[item] = -1
     heap.size[0] -= 1
@@ -185,34 +192,34 @@ def _pop(heap: _Heap) -> int:
 
 
 class _Net(NamedTuple):
-    """Ways, links, and the flows that are on them now.
+    """Routes, links, and the flows that are on the links now.
 
-    Those on link l are among ``flows[slot[l]] … flows[slot[l] + users[l] - 1]``; ways that are
-    through leave the list when `_connected` comes by.
+    The flows on link l are among ``flows[slot[l]] … flows[slot[l] + users[l] - 1]``. Routes that
+    are done stay there until `_connected` visits the link.
     """
 
-    link_ptr: Array  # of every way, like nbytes, rate and stage
+    link_ptr: Array  # by route, like nbytes, rate and stage
     links: Array
     nbytes: np.ndarray
     rate: np.ndarray  # 0 before it flows
     stage: np.ndarray
-    bandwidth: np.ndarray  # of every link, like slot, users, room, open and changed
+    bandwidth: np.ndarray  # by link, like slot, users, room, open and changed
     slot: Array
     users: Array
     flows: Array
-    room: np.ndarray  # bandwidth that is not given away yet
-    open: Array  # flows that wait for their part of it
-    changed: np.ndarray  # whether it is in queue
+    room: np.ndarray  # bandwidth that is not allocated yet
+    open: Array  # number of flows whose rate is not set yet
+    changed: np.ndarray  # whether the link is in queue
     queue: Array  # links whose flows have changed
-    queued: Array  # (1,) how many
+    queued: Array  # (1,) length of queue
 
 
 @njit()
-def _change(net: _Net, way: int) -> None:
-    """A way begins or ends to flow: the flows of its links have changed."""
-    for link in net.links[net.link_ptr[way] : net.link_ptr[way + 1]]:
-        if net.stage[way] == _FLOWS:
-            net.flows[net.slot[link] + net.users[link]] = way
+def _change(net: _Net, route: int) -> None:
+    """Queue the links of a route that starts or stops flowing."""
+    for link in net.links[net.link_ptr[route] : net.link_ptr[route + 1]]:
+        if net.stage[route] == _FLOWS:
+            net.flows[net.slot[link] + net.users[link]] = route
             net.users[link] += 1
         if not net.changed[link]:
             net.changed[link] = True
@@ -222,24 +229,30 @@ def _change(net: _Net, way: int) -> None:
 
 @njit()
 def _connected(net: _Net) -> int:
-    """Queue all links that flows connect to those in the queue, and unset the flows' rates."""
-    link_ptr, links, _, _, stage = net[:5]  # once: numba counts references to arrays
+    """Queue all links that flows connect to the queued ones, and unset the rates of these flows.
+
+    Returns:
+        The number of links in the queue.
+    """
+    # Unpacked once: in the loops numba would count references to the arrays at every access.
+    link_ptr, links, _, _, stage = net[:5]
     _, slot, users, flows, _, _, changed, queue, queued = net[5:]
     at = 0
     while at < queued[0]:
         link = queue[at]
         at += 1
         first = last = slot[link]
-        for way in flows[first : first + users[link]]:
-            if stage[way] == _FLOWS:
-                stage[way] = _UNSET
-                for other in links[link_ptr[way] : link_ptr[way + 1]]:
+        for route in flows[first : first + users[link]]:
+            if stage[route] == _FLOWS:
+                stage[route] = _UNSET
+                for other in links[link_ptr[route] : link_ptr[route + 1]]:
                     if not changed[other]:
                         changed[other] = True
                         queue[queued[0]] = other
                         queued[0] += 1
-            if stage[way] == _UNSET:
-                flows[last] = way
+            # Routes in any other stage are done, and drop out of the link's list.
+            if stage[route] == _UNSET:
+                flows[last] = route
                 last += 1
         users[link] = last - first
     return at
@@ -247,7 +260,7 @@ def _connected(net: _Net) -> int:
 
 @njit()
 def _share(net: _Net, events: _Heap, fair: _Heap, now: float) -> None:
-    """Share the links anew among the flows that are connected to those that have changed."""
+    """Set the rates of all flows connected to the changed ones, by progressive filling."""
     connected = _connected(net)
     link_ptr, links, nbytes, rate, stage = net[:5]
     bandwidth, slot, users, flows, room, open_, changed, queue, queued = net[5:]
@@ -263,48 +276,54 @@ def _share(net: _Net, events: _Heap, fair: _Heap, now: float) -> None:
         if open_[link] == 0:
             continue
         part = room[link] / open_[link]
-        if part > fair.key[link] * _TIE:  # some of its flows have taken less since
+        # The key is out of date if flows that are limited elsewhere have left more for the others.
+        if part > fair.key[link] * _TIE:
             _put(fair, link, part)
             continue
+        # Levels within rounding count as one, so that equal flows get equal rates and tie.
         if part > level * _TIE:
             level = part
-        for way in flows[slot[link] : slot[link] + users[link]]:
-            if stage[way] == _UNSET:
-                stage[way] = _FLOWS
-                for other in links[link_ptr[way] : link_ptr[way + 1]]:
+        for route in flows[slot[link] : slot[link] + users[link]]:
+            if stage[route] == _UNSET:
+                stage[route] = _FLOWS
+                for other in links[link_ptr[route] : link_ptr[route + 1]]:
                     room[other] -= level
                     open_[other] -= 1
-                before = rate[way]
+                before = rate[route]
                 if level != before:
-                    left = (events.key[way] - now) * before if before else nbytes[way]
-                    rate[way] = level
-                    _put(events, way, now + left / level)
+                    left = (events.key[route] - now) * before if before else nbytes[route]
+                    rate[route] = level
+                    _put(events, route, now + left / level)
 
 
 class _Order(NamedTuple):
-    """What waits for what: messages ``waiting[gated_ptr[g]] …`` start when group g is done."""
+    """Dependencies, and how far they are satisfied.
+
+    The messages ``waiting[waiting_ptr[g]] … waiting[waiting_ptr[g + 1] - 1]`` start when group g
+    is done.
+    """
 
     waiting: Array
     waiting_ptr: Array
-    pending_count: Array  # of every group, like follows: what it still waits for
+    pending_count: Array  # by group, like successor: events that it still waits for
     successor: Array
     begin: Array  # the groups that wait for nothing
-    ready: np.ndarray  # of every message, like feeds, way_ptr, unsent, missing and cost
+    ready: np.ndarray  # by message, like signals, route_ptr, unsent, missing, cost and src
     signals: Array
-    way_ptr: Array
-    unsent: Array  # ways that it has not left on
-    missing: Array  # ways on which it has not arrived
+    route_ptr: Array
+    unsent: Array  # routes on which it has not left its sender
+    missing: Array  # routes on which it has not arrived
     cost: np.ndarray
     src: Array
-    free: np.ndarray  # of every node: when it has worked for all messages it has sent so far
-    overhead: np.ndarray  # (1,) seconds of work for a message
-    before: np.ndarray  # of every way: seconds before and after it flows
-    after: np.ndarray
+    free: np.ndarray  # by node: when it has worked on all messages sent so far
+    overhead: np.ndarray  # (1,) seconds of work per message
+    before: np.ndarray  # by route: seconds before it flows
+    after: np.ndarray  # by route: seconds after it has flowed
 
 
 @njit()
 def _count(order: _Order, events: _Heap, group: int, now: float) -> None:
-    """A group waits for one thing less; when it is done its messages start."""
+    """Count one event that a group waits for; when it was the last, start the waiting messages."""
     while group >= 0:
         order.pending_count[group] -= 1
         if order.pending_count[group] > 0:
@@ -314,8 +333,8 @@ def _count(order: _Order, events: _Heap, group: int, now: float) -> None:
             if order.overhead[0]:
                 start = max(start, order.free[order.src[message]]) + order.overhead[0]
                 order.free[order.src[message]] = start
-            for way in range(order.way_ptr[message], order.way_ptr[message + 1]):
-                _put(events, way, start + order.before[way])
+            for route in range(order.route_ptr[message], order.route_ptr[message + 1]):
+                _put(events, route, start + order.before[route])
         group = order.successor[group]
 
 
@@ -324,38 +343,43 @@ def _run(
     order: _Order, net: _Net, events: _Heap, fair: _Heap, message_of: Array, times: np.ndarray,
     local: bool,
 ) -> None:  # fmt: skip
-    """Fill in the time of every message's arrival; every way has one event ahead at most."""
+    """Fill in the arrival time of every message.
+
+    A route never has more than one event in the heap, so its number is the heap item; its stage
+    says which event it is.
+    """
     stage = net.stage
-    for group in order.begin:
+    for group in order.begin:  # their count is 0 already, and one less is also done
         _count(order, events, group, 0.0)
     while events.size[0]:
         now = events.key[events.items[0]]
+        # Handle all events of one moment before the rates are computed again.
         while events.size[0] and events.key[events.items[0]] <= now * _TIE:
-            way = _pop(events)
-            message = message_of[way]
-            if stage[way] == _WAITS and net.nbytes[way]:
-                stage[way] = _FLOWS
-                _change(net, way)
+            route = _pop(events)
+            message = message_of[route]
+            if stage[route] == _WAITS and net.nbytes[route]:
+                stage[route] = _FLOWS
+                _change(net, route)
                 continue
-            if stage[way] <= _FLOWS:
-                flowed = stage[way] == _FLOWS
-                stage[way] = _LEFT
+            if stage[route] <= _FLOWS:  # all bytes have left, or there were none
+                flowed = stage[route] == _FLOWS
+                stage[route] = _LEFT
                 if flowed:
-                    _change(net, way)
+                    _change(net, route)
                 order.unsent[message] -= 1
                 if local and order.unsent[message] == 0:
                     _count(order, events, order.signals[message, 1], now)
-                if order.after[way]:
-                    _put(events, way, now + order.after[way])
+                if order.after[route]:
+                    _put(events, route, now + order.after[route])
                     continue
-            if stage[way] == _LEFT:
+            if stage[route] == _LEFT:
                 order.missing[message] -= 1
                 if order.missing[message]:
                     continue
                 times[message] = now
                 if order.cost[message]:
-                    stage[way] = _REDUCED
-                    _put(events, way, now + order.cost[message])
+                    stage[route] = _REDUCED
+                    _put(events, route, now + order.cost[message])
                     continue
             for k in range(1 if local else 2):
                 _count(order, events, order.signals[message, k], now)

@@ -1,55 +1,61 @@
-"""Packet: discrete events; messages are cut into packets that queue for links.
+"""Packet model: discrete events; messages are cut into packets that queue at links.
 
-A packet visits the links of its way in order. A link serves one packet at a time, first come,
-first served (ties: first those that have passed more links, then by message and way), as virtual
-cut-through does:
+A packet crosses the links of its route in order. A link serves one packet at a time, first come,
+first served; of packets that come at the same time, the one that has crossed more links goes
+first, then the one with the lower message and route number. Switching is virtual cut-through:
 
     start_l  = max(comes_l, end of the packet before it)
     end_l    = start_l + time_l,   time_l = max(bytes, flit_bytes) / bandwidth_l
     comes_l' = start_l + hop_latency_l + max(0, time_l - time_l')     at the next link l'
-    out      = end_l + hop_latency_l                                  behind the last link
+    arrival  = end_l + hop_latency_l                                  behind the last link
 
-so an idle network adds up the latencies of the way and the packet's time on its slowest link.
-(The last term: on a faster link it starts so late that it need not wait for its own tail.)
+On an idle network this adds up the latencies of the route and the packet's time on its slowest
+link. The last term of ``comes`` delays a packet before a faster link, so that it need not wait
+there for its own tail.
 
-- A message of n bytes has max(1, ⌈n / packet_bytes⌉) packets, the last one shorter. It has
-  arrived when all are out, and counts for its groups ``cost`` seconds later; ``local``: for the
-  second one as soon as all have passed the first link of their ways.
-- A message queues its next packet for the first link of its way when that has served the one
-  before: messages of a node take turns, packet by packet, with each other and with those that
-  pass. Injection and ejection are links like all others, if ways begin and end with them.
-- A node spends ``message_overhead`` on each message that it sends, on one after the other: first
-  come, first served, by number at the same time. It works as a link does that only it can use.
-- Several ways each do so. Dealt: the packets are shared out among them beforehand, in proportion
-  and in whole packets. Adaptive: all draw from what is left of the message, each the next packet
-  when its first link begins with the one before; the one that waits less carries more.
+- A message of n bytes has max(1, ⌈n / packet_bytes⌉) packets, the last one shorter. It has arrived
+  when all its packets have, and signals its groups ``cost`` seconds later. With ``local`` it
+  signals the second group (the sender's) as soon as all packets have passed their first link.
+- A message queues its next packet at the first link of its route when that link has served the one
+  before. So messages of a node take turns, packet by packet, with each other and with transit
+  traffic. Injection and ejection are ordinary links, if routes begin and end with them.
+- A node spends ``message_overhead`` on each message that it sends, one after the other: first come,
+  first served, ties by message number. This work is modelled as one more link that only the node
+  itself uses.
+- If a message has several routes, each of them does so. Normally its packets are dealt to the
+  routes beforehand, in whole packets and in proportion to the shares. With ``adaptive`` the routes
+  draw from one common stock: each takes the next packet when its first link begins to serve the
+  one before, so the route that waits less carries more.
 
-Buffers have no bounds unless ``buffer_bytes`` is given. Then the buffer behind a link holds so many
-bytes, in whole flits, and a packet starts on the link only if there is room for it, except on its
-last one; the link knows of the room again ``credit_latency_l`` after the packet's start on the next
-link. A packet that comes onto a ring must find room for a full one besides (the bubble rule:
-packets of one size never fill a ring up); what has room overtakes what has not. Rings are all
-circles of links that follow each other on ways. Where they are more tangled than rings, full
-buffers may wait for each other for ever: an error says so.
+Buffers are unbounded unless ``buffer_bytes`` is given. Then the buffer behind each link holds that
+many bytes, in whole flits. A packet starts on a link only if the buffer behind it has room, except
+on its last link. The link learns of freed room ``credit_latency_l`` after the packet has started
+on the next link. A packet that enters a ring must find room for one full packet besides its own
+(the bubble rule: with packets of one size a ring never fills up). A packet that fits overtakes
+those that do not. Rings are the cycles in the graph of links that follow each other on routes.
+Where these cycles are more tangled than rings, full buffers may block each other; that deadlock is
+reported as an error.
 
-With ``arrival="head"`` a packet goes on, and counts, as soon as its head is there, as in SST; it
-keeps links busy all the same. So a message takes no time for its last packet. ``header_bytes``
-more are sent ahead of each: where they fill a packet of their own, this is the one.
-
-Links may be token buckets, as rate limits of operating systems are, if ``bucket`` is given. Then,
-too, a packet leaves when its time on the link begins, and a link at rest saves up so many seconds
-(none: that is ``arrival="head"``):
+With ``bucket`` links are token buckets, like the rate limits of operating systems. A packet leaves
+as soon as its service begins, and keeps the link busy all the same; an idle link saves up tokens
+for up to ``bucket`` seconds of service:
 
     start_l  = max(comes_l, end of the packet before it)
     end_l    = max(end of the packet before it, comes_l - bucket) + time_l
-    comes_l' = start_l + hop_latency_l, and behind the last link out
+    comes_l' = start_l + hop_latency_l, and the same for arrival behind the last link
 
-Left out: arbitration among inputs, virtual channels; headers; what a node spends on receiving;
-queues beyond the first link in the adaptive choice.
+A bucket of 0 is ``Network(arrival="head")``: a packet moves on, and counts as arrived, with its
+head, as in SST. The last packet of a message then adds no time of its own.
 
-Use it where time and place decide: vectors of a few KiB a rank on long dimensions, whose messages
-pass a link one after the other and never meet; adaptive ties; ranks out of step. It costs an event
-for every packet and link, 10^7 of them a few seconds.
+Headers (`Network.header_bytes`, one per message) are part of a message's bytes, and the work of a
+receiver is part of its ``cost``; `netsim.models.by_packet` adds both.
+
+Left out: arbitration among the inputs of a router, virtual channels, and, in the adaptive choice,
+queues beyond the first link.
+
+Use it where the order and place of packets decide: vectors of a few KiB per rank on long
+dimensions, whose messages cross a link one after the other and never meet; adaptive ties; ranks out
+of step. It costs one event per packet and link; 10^7 events take a few seconds.
 """
 
 from __future__ import annotations
@@ -62,20 +68,20 @@ from netsim.models.events import (
     GROUP,
     LINK,
     MESSAGE,
+    ROUTE,
     STOCK,
-    WAY,
     Net,
     flits,
-    pool,
+    grow_pool,
+    new_pool,
     run,
-    settle,
-    with_room,
+    signal,
 )
 from netsim.traffic.messages import Messages
 from swing.torus import Array
 
 MAX_VISITS = 10**10
-"""Links that packets pass, all together; ten million take a few seconds."""
+"""Limit on packets times links crossed; ten million take a few seconds."""
 
 
 def packet_times(
@@ -92,31 +98,34 @@ def packet_times(
     bucket: float | None = None,
     credit_latency: np.ndarray | None = None,
 ) -> np.ndarray:
-    """When every message has arrived.
+    """Arrival time of every message.
 
     Args:
-        messages: what is sent over which links, and what waits for what.
+        messages: the messages, their routes and their dependencies.
         bandwidth: (nlinks,) bytes per second.
         hop_latency: (nlinks,) seconds from the start of service until the head is at the next
-            link: wire, router, a flit.
-        packet_bytes: what messages are cut into.
-        flit_bytes: a shorter packet takes as long as one flit.
+            link: wire, router and one flit.
+        packet_bytes: size of a full packet.
+        flit_bytes: size of a flit; a shorter packet takes as long as one flit.
         message_overhead: seconds that a node spends on each message it sends.
-        adaptive: whether the ways of a message draw from all its packets; else these are dealt.
-        local: whether a message counts for the second group that it feeds as soon as it has passed
-            the first link of its way.
-        buffer_bytes: what the buffer behind a link holds; None for no bound.
-        bucket: seconds that a link at rest saves up, where links are token buckets; else None.
-        credit_latency: (nlinks,) seconds from when a packet leaves that buffer until the link
-            knows; ``hop_latency`` if None.
+        adaptive: whether the routes of a message draw from one stock of packets; otherwise the
+            packets are dealt beforehand.
+        local: whether a message signals its second group as soon as it has passed the first link
+            of its routes, rather than when it has arrived.
+        buffer_bytes: capacity of the buffer behind each link; None for no bound.
+        bucket: seconds of service that an idle link saves up, if links are token buckets; None if
+            they are not.
+        credit_latency: (nlinks,) seconds from when a packet leaves the buffer behind a link until
+            the link learns of the room; ``hop_latency`` if None.
 
     Returns:
         (m,) seconds.
 
     Raises:
-        ValueError: a packet size or bandwidth that is not above 0, a negative latency, a way
-            without links, a buffer for less than two packets, more than `MAX_VISITS` packets on
-            links, messages or full buffers that wait for each other.
+        ValueError: a packet size or bandwidth that is not above 0, a negative latency, a route
+            without links, a buffer smaller than two packets, more than `MAX_VISITS` events, or
+            messages that wait for each other.
+        DeadlockError: full buffers that wait for each other.
     """
     if not packet_bytes > 0:
         raise ValueError(f"packet_bytes must be above 0, not {packet_bytes}")
@@ -128,31 +137,32 @@ def packet_times(
     bad = np.flatnonzero(used & ~((bandwidth > 0) & (hop_latency >= 0)))
     if len(bad):
         raise ValueError(
-            f"link {bad[0]} is used: it needs a bandwidth above 0, a latency from 0 up"
+            f"link {bad[0]} is used: it needs a bandwidth above 0 and a latency of 0 or above"
         )
     if not np.diff(messages.link_ptr).all():
-        raise ValueError("every way needs a link: a node sends nothing to itself")
+        raise ValueError("every route needs a link: a node sends nothing to itself")
     _check_visits(messages, packet_bytes)
     groups, waiting = _groups(messages)
-    table, ways, stocks = _stocks(messages, packet_bytes, adaptive)
-    table["node"] = len(bandwidth) + messages.src
+    table, routes, stocks = _stocks(messages, packet_bytes, adaptive)
+    # Behind the real links comes one pseudo-link per node, which serializes its work on sends.
+    table["sender_link"] = len(bandwidth) + messages.src
     nlinks = len(bandwidth) + (1 + int(messages.src.max(initial=0)) if message_overhead else 0)
     links = np.zeros(nlinks, dtype=LINK)
     links["bandwidth"][: len(bandwidth)], links["latency"][: len(bandwidth)] = (
         bandwidth, hop_latency,
     )  # fmt: skip
     links["room"] = room
-    links["free"] = 0.0 - (bucket or 0.0)
+    links["free"] = 0.0 - (bucket or 0.0)  # token buckets are full at the start
     if buffer_bytes is not None:
         credit = hop_latency if credit_latency is None else credit_latency
         links["credit"][: len(credit)] = credit
-        links["ring"] = _rings(ways, messages.links, nlinks)
+        links["ring"] = _rings(routes, messages.links, nlinks)
     net = Net(
         links=links,
         tree=np.full(2 << (nlinks - 1).bit_length(), np.inf),
-        packets=pool(nlinks),
+        packets=new_pool(nlinks),
         messages=table,
-        ways=ways,
+        routes=routes,
         hops=messages.links,
         stocks=stocks,
         groups=groups,
@@ -166,27 +176,27 @@ def packet_times(
         shaped=bucket is not None,
         bucket=bucket or 0.0,
     )
-    links["ahead"] = _ahead(net)
-    net = with_room(net)
-    for group in np.flatnonzero(groups["waits"] == 0):
-        groups["waits"][group] = 1
-        settle(net, int(group), 0.0)
+    links["lookahead"] = _lookahead(net)
+    net = grow_pool(net)
+    for group in np.flatnonzero(groups["pending_count"] == 0):
+        groups["pending_count"][group] = 1  # the one event that `signal` counts
+        signal(net, int(group), 0.0)
     while not run(net):
-        net = with_room(net)
+        net = grow_pool(net)
     if (net.packets["next"][:nlinks] != np.arange(nlinks)).any():
         raise DeadlockError(
-            "full buffers wait for each other for ever: raise buffer_bytes, or use another model"
+            "deadlock: full buffers wait for each other; raise buffer_bytes, or use another model"
         )
-    if table["inside"].any():
-        step = int(messages.step[table["inside"] > 0].min())
+    if table["not_arrived"].any():
+        step = int(messages.step[table["not_arrived"] > 0].min())
         raise ValueError(f"messages of step {step} never start: they wait for each other")
     arrival: np.ndarray = table["arrival"].copy()
     return arrival
 
 
 def _check_visits(messages: Messages, packet_bytes: float) -> None:
-    """Refuse what would take hours."""
-    packets = np.repeat(np.maximum(messages.nbytes / packet_bytes, 1), np.diff(messages.way_ptr))
+    """Refuse simulations that would take hours."""
+    packets = np.repeat(np.maximum(messages.nbytes / packet_bytes, 1), np.diff(messages.route_ptr))
     visits = float((packets * messages.share) @ np.diff(messages.link_ptr))
     if visits > MAX_VISITS:
         raise ValueError(
@@ -196,18 +206,16 @@ def _check_visits(messages: Messages, packet_bytes: float) -> None:
 
 
 def _groups(messages: Messages) -> tuple[np.ndarray, Array]:
-    """The table of groups, and the messages that they gate.
+    """The table of groups, and the messages sorted by the group that they wait for.
 
-    There is one more group, done at time 0, for messages that wait for none.
+    One more group, done at time 0, is added for the messages that wait for none.
     """
     n = len(messages.pending_count)
     waits_for = np.where(messages.waits_for < 0, n, messages.waits_for)
     ends = np.append(0, np.cumsum(np.bincount(waits_for, minlength=n + 1)))
     groups = np.zeros(n + 1, dtype=GROUP)
-    groups["waits"][:n], groups["successor"] = (
-        messages.pending_count,
-        np.append(messages.successor, -1),
-    )
+    groups["pending_count"][:n] = messages.pending_count
+    groups["successor"] = np.append(messages.successor, -1)
     groups["first"], groups["last"] = ends[:-1], ends[1:]
     return groups, np.argsort(waits_for, kind="stable")
 
@@ -215,65 +223,75 @@ def _groups(messages: Messages) -> tuple[np.ndarray, Array]:
 def _stocks(
     messages: Messages, packet_bytes: float, adaptive: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The tables of messages and of ways, and the stocks of packets that ways draw from.
+    """The tables of messages and routes, and the stocks of packets that the routes draw from.
 
-    Adaptive ways share the message's. Else a way gets its share, rounded down; what is left goes
-    to those furthest behind, and the short packet to one that has the most.
+    Adaptive routes share one stock per message. Otherwise each route gets its share of the packets,
+    rounded down; the packets that remain go to the routes that rounding has cost the most, and the
+    short last packet goes to a route that has the most packets.
     """
-    m, start = len(messages), messages.way_ptr[:-1]
-    # Fractions of a byte that do not quite add up are no packet.
+    m, start = len(messages), messages.route_ptr[:-1]
+    # The tolerance keeps sums of fractional bytes, a little too large, from costing a packet.
     count = np.maximum(np.ceil(messages.nbytes / packet_bytes - 1e-9), 1).astype(np.int64)
-    rest = messages.nbytes - (count - 1) * packet_bytes
+    last_nbytes = messages.nbytes - (count - 1) * packet_bytes
     table = np.zeros(m, dtype=MESSAGE)
     for name in ("ready", "cost", "signals"):
         table[name] = getattr(messages, name)
-    table["inside"] = table["before"] = count
-    table["way"], table["ways"] = start, np.diff(messages.way_ptr)
-    message = np.repeat(np.arange(m), table["ways"])
-    ways = np.zeros(len(message), dtype=WAY)
-    ways["message"], ways["stock"] = message, message if adaptive else np.arange(len(ways))
-    ways["first"], ways["last"] = messages.link_ptr[:-1], messages.link_ptr[1:] - 1
-    stocks = np.zeros(m if adaptive else len(ways), dtype=STOCK)
+    table["not_arrived"] = table["not_sent"] = count
+    table["first_route"], table["nroutes"] = start, np.diff(messages.route_ptr)
+    message = np.repeat(np.arange(m), table["nroutes"])
+    routes = np.zeros(len(message), dtype=ROUTE)
+    routes["message"], routes["stock"] = message, message if adaptive else np.arange(len(routes))
+    routes["first"], routes["last"] = messages.link_ptr[:-1], messages.link_ptr[1:] - 1
+    stocks = np.zeros(m if adaptive else len(routes), dtype=STOCK)
     if adaptive:
-        stocks["packets"], stocks["rest"] = count, rest
-        return table, ways, stocks
-    due = messages.share * count[message]
-    packets = np.floor(due + 1e-9).astype(np.int64)
-    left = count - np.bincount(message, packets, m).astype(np.int64)
-    behind = np.lexsort((packets - due, message))
-    packets[behind] += np.arange(len(ways)) - start[message] < left[message]
-    stocks["packets"], stocks["rest"] = packets, packet_bytes
-    stocks["rest"][np.lexsort((-packets, message))[start]] = rest
-    return table, ways, stocks
+        stocks["packets"], stocks["last_nbytes"] = count, last_nbytes
+        return table, routes, stocks
+    exact = messages.share * count[message]
+    packets = np.floor(exact + 1e-9).astype(np.int64)
+    undealt = count - np.bincount(message, packets, m).astype(np.int64)
+    by_loss = np.lexsort((packets - exact, message))
+    packets[by_loss] += np.arange(len(routes)) - start[message] < undealt[message]
+    stocks["packets"], stocks["last_nbytes"] = packets, packet_bytes
+    stocks["last_nbytes"][np.lexsort((-packets, message))[start]] = last_nbytes
+    return table, routes, stocks
 
 
-def _ahead(net: Net) -> np.ndarray:
-    """(nlinks,) the least time from a start of service elsewhere until it can reach a link."""
-    links, ways, hops, message = net.links, net.ways, net.hops, net.messages[net.ways["message"]]
-    first, last = hops[ways["first"]], hops[ways["last"]]
-    inner = np.delete(np.arange(len(hops)), ways["first"])
-    ahead = np.full(len(links), np.inf)
-    np.minimum.at(ahead, hops[inner], links["latency"][hops[inner - 1]])
-    begins = [links["latency"][last] + message["cost"]]  # a message has arrived
+def _lookahead(net: Net) -> np.ndarray:
+    """(nlinks,) the shortest time from a start of service on any other link to an event on this.
+
+    Such an event is a packet that arrives, a message that starts because another one has arrived
+    or left its sender, or a credit that returns.
+    """
+    links, routes, hops = net.links, net.routes, net.hops
+    message = net.messages[routes["message"]]
+    first, last = hops[routes["first"]], hops[routes["last"]]
+    inner = np.delete(np.arange(len(hops)), routes["first"])  # hops that have one before them
+    lookahead = np.full(len(links), np.inf)
+    np.minimum.at(lookahead, hops[inner], links["latency"][hops[inner - 1]])
+    delays = [links["latency"][last] + message["cost"]]  # from the last link to the next message
     if net.local:
-        least = np.minimum(net.stocks["rest"][ways["stock"]], net.packet_bytes)
-        spent = np.maximum(least, net.flit_bytes) / links["bandwidth"][first]
-        begins += [np.maximum(spent - net.bucket, 0)]
-    soonest = np.min(begins, initial=np.inf)
+        smallest = np.minimum(net.stocks["last_nbytes"][routes["stock"]], net.packet_bytes)
+        service = np.maximum(smallest, net.flit_bytes) / links["bandwidth"][first]
+        delays += [np.maximum(service - net.bucket, 0)]
+    soonest = np.min(delays, initial=np.inf)
     if net.overhead:
-        ahead[net.messages["node"]] = soonest
+        lookahead[net.messages["sender_link"]] = soonest
         soonest = net.overhead
-    ahead[first] = np.minimum(ahead[first], soonest)
+    lookahead[first] = np.minimum(lookahead[first], soonest)
     if (links["room"] < np.inf).any():
-        ahead = np.minimum(ahead, links["credit"])
-    if net.adaptive:  # ways of a message draw in the order of events
-        ahead[first[message["ways"] > 1]] = 0
-    return ahead
+        lookahead = np.minimum(lookahead, links["credit"])
+    if net.adaptive:
+        # Routes of one message draw from one stock, which must happen in the order of events.
+        lookahead[first[message["nroutes"] > 1]] = 0
+    return lookahead
 
 
-def _rings(ways: np.ndarray, hops: Array, nlinks: int) -> Array:
-    """(nlinks,) a number for all links on one circle of links that follow each other on ways."""
-    inner = np.delete(np.arange(len(hops)), ways["first"])
+def _rings(routes: np.ndarray, hops: Array, nlinks: int) -> Array:
+    """(nlinks,) the number of the ring that each link is on, -1 for none.
+
+    A ring is a strongly connected component of the graph of links that follow each other on routes.
+    """
+    inner = np.delete(np.arange(len(hops)), routes["first"])
     pairs = np.unique(hops[inner - 1] * nlinks + hops[inner])
     graph: nx.DiGraph[int] = nx.DiGraph(np.stack(np.divmod(pairs, nlinks), axis=1).tolist())
     ring = np.full(nlinks, -1)

@@ -1,1 +1,1 @@
-"""Reports: schedules on a network as one web page that needs nothing else."""
+"""Reports: schedules on a network as one self-contained web page."""

@@ -1,9 +1,9 @@
-"""What a report tells, as plain data: numbers of netsim, and messages in their shortest form.
+"""The data of a report as JSON values: results of netsim, and messages in compressed form.
 
-Messages are listed once for all steps that have the same pattern. Where a step does the same on
-all lines of a dimension (`swing.schedules.step.LineRows`) only that line is listed, Σ d_i numbers
-in the place of p·parts; ``model.js`` makes the messages of a step from them, and finds their links
-by the ways listed with the place.
+Messages are listed once for all steps with the same signature. If a step does the same on all lines
+of a dimension (`swing.schedules.step.LineRows`), only one line is listed: Σ d_i numbers instead of
+one per rank and part. From these, ``model.js`` expands the messages of a step, and it finds their
+links in the routes listed with the network.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from netsim.bounds import lower_bound
-from netsim.report.network import Pairs, describe_place
+from netsim.report.network import Pairs, describe_network
 from netsim.run import Run, simulate
 from netsim.traffic.load import link_load
 from swing.schedules.blocks import BlockRange
@@ -26,43 +26,44 @@ Data = dict[str, Any]
 
 MAX_RANKS = 2**16
 MAX_MESSAGES = 10**6
-"""Messages that may be listed one by one, of all patterns of a schedule."""
+"""The most messages listed one by one, over all patterns of a schedule."""
 SPELT = 40_000
-"""Messages of a schedule up to which the blocks of each are told."""
+"""The most messages of a schedule for which the report lists the blocks of each message."""
 CURVE = "analytic"
-"""The model of the curves over sizes: it takes no longer for large vectors."""
+"""The model of the curves over sizes, because its run time does not grow with the size."""
 
 
 def describe(runs: Sequence[Run], sizes: Sequence[int]) -> Data:
-    """All that a report of some runs shows.
+    """Return the data of a report, as JSON values.
 
     Args:
-        runs: of different schedules on the same network, with the same vector.
-        sizes: of the vector, in bytes, for the curves of time against size.
+        runs: runs of different schedules, on the same network with the same vector and model.
+        sizes: sizes of the vector, in bytes, for the curves of time against size.
 
     Raises:
-        ValueError: no runs, runs that differ in more than the schedule, too many ranks or
-            messages, ties that each message settles for itself.
+        ValueError: there are no runs, they differ in more than the schedule, there are too many
+            ranks or messages, or the network breaks ties at random.
     """
     if not runs:
         raise ValueError("a report needs at least one algorithm")
     network, nbytes, model = runs[0].network, runs[0].nbytes, runs[0].model
     if any((run.network, run.nbytes, run.model) != (network, nbytes, model) for run in runs):
-        raise ValueError("the runs of a report have one network, one size and one model")
+        raise ValueError("the runs of a report must have one network, one size and one model")
     if network.topology.size > MAX_RANKS:
         raise ValueError(f"a report shows {MAX_RANKS} ranks at most: choose a smaller topology")
     if network.ties == "random":
-        raise ValueError("a report needs ties that do not change: choose adaptive or split")
+        raise ValueError("a report cannot show random ties: choose adaptive or split")
     pairs: Pairs = [set() for _ in network.topology.dims]
-    told = [_run(run, pairs) for run in runs]
+    # This fills `pairs`, which `describe_network` below needs.
+    described = [_run(run, pairs) for run in runs]
     return {
-        "place": describe_place(network, pairs),
+        "place": describe_network(network, pairs),
         "nbytes": nbytes,
         "model": model,
         "bandwidth_gbps": network.bandwidth * 8 / 1e9,
         "ties": network.ties,
         "lower_bound": lower_bound(network, nbytes),
-        "runs": told,
+        "runs": described,
         "curves": {
             "model": CURVE,
             "sizes": list(sizes),
@@ -79,7 +80,7 @@ def _run(run: Run, pairs: Pairs) -> Data:
     number: dict[Hashable, int] = {}
     patterns: list[Data] = []
     steps: list[Data] = []
-    listed = told = 0
+    listed = counted = 0
     for s, step in enumerate(schedule):
         key = schedule.signature(s)
         if key not in number:
@@ -91,7 +92,8 @@ def _run(run: Run, pairs: Pairs) -> Data:
                     f"{schedule.name} on {schedule.torus} has more than {MAX_MESSAGES} different "
                     "messages, too many for a page: choose a smaller topology"
                 )
-        told += len(step) if told <= SPELT else 0
+        # Counting stops above the limit, because len() expands the messages of a large step.
+        counted += len(step) if counted <= SPELT else 0
         load = run.nbytes * link_load(schedule, s, network)
         slowest = int((load / network.bandwidths).argmax()) if load.size else -1
         steps.append(
@@ -103,9 +105,9 @@ def _run(run: Run, pairs: Pairs) -> Data:
             }
         )
     torus = schedule.torus
-    if told <= SPELT:
-        for about, step in zip(steps, schedule, strict=True):
-            about["blocks"] = _spell(step)
+    if counted <= SPELT:
+        for described, step in zip(steps, schedule, strict=True):
+            described["blocks"] = _spell(step)
     return {
         "name": schedule.name,
         "variant": schedule.variant,
@@ -123,7 +125,10 @@ def _run(run: Run, pairs: Pairs) -> Data:
 
 
 def _pattern(schedule: Schedule, step: Step, pairs: Pairs) -> Data:
-    """Who sends how much to whom: by lines where they are all alike, else message by message."""
+    """Describe the messages of a step: by lines if these are all alike, else one by one.
+
+    Adds the pairs of coordinates between which messages go, by dimension, to ``pairs``.
+    """
     units = [schedule.unit(line.part) for line in step.line]
     if step.line and None not in units:
         for line in step.line:
@@ -132,8 +137,8 @@ def _pattern(schedule: Schedule, step: Step, pairs: Pairs) -> Data:
     torus = schedule.torus
     src, dst = torus.node_of[step.src], torus.node_of[step.dst]
     ends = np.stack([np.unravel_index(nodes, torus.dims) for nodes in (src, dst)])
-    for j, known in enumerate(pairs):
-        known.update(map(tuple, np.unique(ends[:, j].T, axis=0).tolist()))
+    for j, dim_pairs in enumerate(pairs):
+        dim_pairs.update(map(tuple, np.unique(ends[:, j].T, axis=0).tolist()))
     return {
         "src": src.tolist(),
         "dst": dst.tolist(),
@@ -155,18 +160,18 @@ def _line(line: LineRows, unit: float) -> Data:
 
 
 def _short(values: Array | np.ndarray) -> Any:
-    """One number where all are the same."""
+    """Return a list, or a single number if all values are equal."""
     same = len(values) > 0 and bool((values == values[0]).all())
     return values[0].item() if same else values.tolist()
 
 
 def _ops(step: Step) -> str:
-    """One character for all messages, or one for each."""
+    """Return one character for all messages, or one per message."""
     return step.op.value if isinstance(step.op, Op) else "".join(op.value for op in step.op)
 
 
 def _spell(step: Step) -> str:
-    """The blocks of every message, as ``0-3,8;4;…``."""
+    """Return the blocks of all messages, as ``0-3,8;4;…``."""
     blocks = step.blocks
     if isinstance(blocks, BlockRange):
         first, last = blocks.start, blocks.start + blocks.count - 1

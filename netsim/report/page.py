@@ -1,4 +1,7 @@
-"""One HTML file: style, program and data inside, and a policy that lets nothing else in."""
+"""Assemble a report as one HTML file with its style, program and data, and a strict CSP.
+
+CSP is the content security policy, with which the browser blocks everything else.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,23 @@ from string import Template
 from typing import Any
 
 SCRIPTS = ("model.js", "view.js", "panel.js", "charts.js", "app.js")
-"""Parts of one program, in this order."""
+"""The files of the program, which are concatenated in this order."""
 
 
 def page(data: Mapping[str, Any]) -> str:
-    """The report of what `netsim.report.describe` told.
+    """Return the HTML of a report.
 
-    The page may run and style itself with what is in it, known by its hash, and may ask the
-    network for nothing.
+    The content security policy permits the page's own script and style by their hashes, and no
+    access to the network.
+
+    Args:
+        data: the data, from `netsim.report.data.describe`.
     """
-    here = files(__package__)
-    style = (here / "style.css").read_text(encoding="utf-8")
-    program = "".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    return Template((here / "template.html").read_text(encoding="utf-8")).substitute(
+    # importlib.resources also finds the files if the package is installed as a zip archive.
+    package = files(__package__)
+    style = (package / "style.css").read_text(encoding="utf-8")
+    program = "".join((package / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    return Template((package / "template.html").read_text(encoding="utf-8")).substitute(
         title=html.escape(_title(data)),
         policy=f"default-src 'none'; script-src {_hash(program)}; style-src {_hash(style)}; "
         "base-uri 'none'; form-action 'none'",
@@ -45,5 +52,5 @@ def _hash(text: str) -> str:
 
 
 def _harmless(text: str) -> str:
-    """JSON that cannot end the element it stands in."""
+    """Escape JSON so that it cannot close the script element around it."""
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

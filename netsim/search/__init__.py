@@ -1,1 +1,1 @@
-"""Many simulations: grids of cases, and the search for the fastest schedule."""
+"""Parameter sweeps, and the search for the fastest schedule."""

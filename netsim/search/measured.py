@@ -1,6 +1,6 @@
-"""Selection tables from measured times: rows of mpi_bench instead of simulations.
+"""Build selection tables from times that mpi_bench measured, instead of from simulations.
 
-Part of the command line: ``python -m netsim tune --measured rows.csv --out table.json``.
+The command line is ``python -m netsim tune --measured rows.csv --out table.json``.
 """
 
 from __future__ import annotations
@@ -18,49 +18,50 @@ from swing.torus import Torus
 NEEDS = ("topology", "algorithm", "nbytes", "seconds", "options", "wrong", "dtype", "op", "mpi",
          "cores")  # fmt: skip
 NO_SCHEDULE = ("mpi", "auto")
-"""Methods that leave the choice to others: a table can not name them."""
+"""Methods that choose an algorithm themselves, so that a table cannot name them."""
 
 
 def measured_table(paths: Sequence[str]) -> SelectionTable:
-    """The table of all that was measured; the median where something was measured twice.
+    """Return a table of all measured times; repeated measurements count with their median.
 
     Args:
-        paths: CSV files that mpi_bench has written.
+        paths: CSV files written by mpi_bench.
 
     Raises:
-        ValueError: rows that are not mpi_bench's, with wrong answers, or of no schedule.
-        OSError: a file can not be read.
+        ValueError: a row is not mpi_bench's or has wrong answers, or no row is of a schedule.
+        OSError: a file cannot be read.
     """
     rows = [r | {"from": path} for path in paths for r in read_csv(path, NEEDS)]
     times: dict[str, dict[tuple[str, Options], dict[int, list[float]]]] = {}
     for r in rows:
         if r["algorithm"] not in NO_SCHEDULE:
-            place, named, nbytes, seconds = _read(r)
-            of_case = times.setdefault(place, {}).setdefault(named, {})
-            of_case.setdefault(nbytes, []).append(seconds)
+            torus, named, nbytes, seconds = _read(r)
+            case_times = times.setdefault(torus, {}).setdefault(named, {})
+            case_times.setdefault(nbytes, []).append(seconds)
     if not times:
         raise ValueError(
-            f"{', '.join(paths)}: no schedule was measured; "
+            f"{', '.join(paths)}: no schedule was measured: "
             "run mpi_bench with --algorithm all, or family"
         )
-    said = {key: ", ".join(sorted({str(r[key]) for r in rows})) for key in NEEDS[-4:]}
+    values = {key: ", ".join(sorted({str(r[key]) for r in rows})) for key in NEEDS[-4:]}
     made = {
-        "machine": f"{said['mpi']}, {said['cores']} cores",
-        "model": f"measured, {said['dtype']} {said['op']}",
+        "machine": f"{values['mpi']}, {values['cores']} cores",
+        "model": f"measured, {values['dtype']} {values['op']}",
         "command": "python -m netsim tune --measured",
     }
-    return SelectionTable(made, {place: _entry(cases) for place, cases in times.items()})
+    return SelectionTable(made, {torus: _entry(cases) for torus, cases in times.items()})
 
 
 def _read(r: ResultRow) -> tuple[str, tuple[str, Options], int, float]:
-    """Torus, algorithm and options, size and seconds of a row."""
+    """Return torus, algorithm and options, size and seconds of a row."""
     what = f"{r['from']}: {r['algorithm']} on {r['topology']}"
     if r["wrong"] not in ("", "0"):
-        raise ValueError(f"{what} has wrong answers ({r['wrong']}): tables are for right ones")
+        raise ValueError(f"{what} has {r['wrong']} wrong answers: leave this row out")
     try:
-        told = json.loads(r["options"])
-        named = r["algorithm"], tuple((k, frozen(v)) for k, v in told.items())
+        options = json.loads(r["options"])
+        named = r["algorithm"], tuple((k, frozen(v)) for k, v in options.items())
         torus, nbytes, seconds = Torus.parse(r["topology"]), int(r["nbytes"]), float(r["seconds"])
+        # Building the schedule refuses unknown algorithms and options now, not when they are used.
         make(named[0], torus, **dict(named[1]))
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{what} is no row of mpi_bench: {error}") from None

@@ -1,7 +1,8 @@
-"""Grids of (topology, algorithm, size) to rows of results, on all cores; part of the command line.
+"""Simulate a grid of topologies, algorithms and sizes in parallel: ``python -m netsim sweep``.
 
-A case is named, not built, so that any process can run it: with `concurrent.futures` here, with
-`mpi4py.futures` on a cluster (``mpiexec -n N python -m mpi4py.futures -m netsim sweep …``).
+A case has the names of its schedule and network, so it is cheap to send to another process, which
+builds both: with `concurrent.futures` on one machine, with `mpi4py.futures` on a cluster
+(``mpiexec -n N python -m mpi4py.futures -m netsim sweep …``).
 """
 
 from __future__ import annotations
@@ -24,22 +25,23 @@ from netsim.rows import ResultRow
 from netsim.run import row, simulate
 from netsim.traffic.message_graph import RunOptions
 from swing.algorithms import make
+from swing.algorithms.spelling import spell
 from swing.compilation import quiet
 from swing.schedules.schedule import Schedule
 
 
 @dataclass(frozen=True)
 class Case:
-    """A schedule and the network it runs on, by their names.
+    """A schedule and the network that it runs on, by their names.
 
     Args:
-        topology: as `netsim.topology` takes it.
+        topology: a name as in `netsim.topology`.
         algorithm: a key of `swing.ALGORITHMS`.
-        options: its options.
-        bandwidth: of a link, Gb/s; the rest is the paper's network.
+        options: the algorithm's options.
+        bandwidth: of a link, in Gb/s; everything else is as in `netsim.paper_network`.
         ties: a rule of `netsim.topologies.ties.TIES`.
         model: a key of `netsim.models.MODELS`.
-        conditions: what else `netsim.simulate` takes by keyword.
+        run_options: further keyword arguments of `netsim.simulate`.
     """
 
     topology: str
@@ -51,25 +53,38 @@ class Case:
     run_options: tuple[tuple[str, Any], ...] = ()
 
     def key(self, nbytes: int) -> tuple[str, ...]:
-        """What the columns `netsim.rows.KEY` of the row of one size say."""
-        more = RunOptions(**dict(self.run_options))
+        """Return the values of the columns `netsim.rows.KEY` in the row of one size."""
+        run = RunOptions(**dict(self.run_options))
         variant = dict(self.options).get("variant", "")
-        cells = (self.topology, self.algorithm, variant, nbytes, self.model, self.bandwidth)
-        return tuple(map(str, (*cells, self.ties, more.sync, more.parts, more.seed)))
+        cells = (self.topology, self.label, variant, nbytes, self.model, self.bandwidth)
+        return tuple(map(str, (*cells, self.ties, run.sync, run.parts, run.seed)))
+
+    @property
+    def label(self) -> str:
+        """The algorithm and its options, without the variant, which has its own column."""
+        return spell(self.algorithm, {k: v for k, v in self.options if k != "variant"})
 
     @property
     def network(self) -> Network:
-        """The network it runs on."""
+        """The network that the schedule runs on."""
         return _build(self)[1]
 
     def run(self, nbytes: int, model: str | None = None) -> ResultRow:
-        """The row of one size."""
+        """Simulate one size and return its row.
+
+        Args:
+            nbytes: size of the vector on each rank, in bytes.
+            model: replaces the case's own model.
+        """
         schedule, network = _build(self)
-        how = model or self.model
-        return row(simulate(schedule, network, nbytes, how, **dict(self.run_options)))
+        used = model or self.model
+        result = row(simulate(schedule, network, nbytes, used, **dict(self.run_options)))
+        if self.label != self.algorithm:
+            result |= {"algorithm": self.label, "variant": dict(self.options).get("variant", "")}
+        return result
 
 
-@lru_cache(maxsize=4)  # its tables of ways serve all algorithms
+@lru_cache(maxsize=4)  # all algorithms on a network share its tables of routes
 def _network(topology: str, gbps: float, ties: str) -> Network:
     return paper_network(topology, gbps * 1e9 / 8, ties)
 
@@ -81,49 +96,57 @@ def _build(case: Case) -> tuple[Schedule, Network]:
 
 
 def prune(cases: Sequence[Case], sizes: Sequence[int], most: float) -> dict[Case, list[int]]:
-    """The sizes to run each case at.
+    """Return the sizes at which each case is worth simulating.
 
-    Left out are those at which another variant of the same algorithm is ``most`` times faster
-    under the analytic model: variants are merged in the end, and those are the slow ones to run.
+    A size is left out if another variant of the same algorithm is more than ``most`` times faster
+    under the analytic model. Only the fastest variant at each size is reported in the end, and slow
+    variants take longest to simulate.
+
+    Args:
+        cases: the cases.
+        sizes: sizes of the vector, in bytes.
+        most: the ratio of estimated times up to which a variant is kept.
     """
     guess = {case: {n: case.run(n, "analytic")["seconds"] for n in sizes} for case in cases}
-    found = {}
+    kept = {}
     for case, seconds in guess.items():
         rivals = [
-            other
-            for that, other in guess.items()
-            if (that.topology, that.algorithm, that.bandwidth)
+            rival_seconds
+            for rival, rival_seconds in guess.items()
+            if (rival.topology, rival.algorithm, rival.bandwidth)
             == (case.topology, case.algorithm, case.bandwidth)
         ]
-        found[case] = [n for n in sizes if seconds[n] <= most * min(r[n] for r in rivals)]
-    return found
+        kept[case] = [n for n in sizes if seconds[n] <= most * min(r[n] for r in rivals)]
+    return kept
 
 
 def sweep(
     todo: dict[Case, list[int]], jobs: int, tell: Callable[[str], object]
 ) -> Generator[ResultRow]:
-    """The rows of every case and size, as they come.
+    """Simulate all cases at their sizes; yields each row as soon as it is finished.
 
     Args:
         todo: the sizes of each case, in bytes.
-        jobs: processes; 1 is this one alone.
-        tell: called with what can not be simulated, and why; there is no row of it.
+        jobs: number of processes.
+        tell: called with a line of text for each case and size that deadlocks; such a case has no
+            row.
     """
-    for found in _rows(todo, jobs):
-        if isinstance(found, str):
-            tell(found)
+    for result in _results(todo, jobs):
+        if isinstance(result, str):
+            tell(result)
         else:
-            yield found
+            yield result
 
 
-def _rows(todo: dict[Case, list[int]], jobs: int) -> Iterator[ResultRow | str]:
+def _results(todo: dict[Case, list[int]], jobs: int) -> Iterator[ResultRow | str]:
+    """Yield the row of each case and size, or a line of text where it deadlocks."""
     pairs = [(case, n) for case, sizes in todo.items() for n in sizes]
     compiled = {case.model for case in todo} - {"analytic"}
     if jobs == 1 and not compiled:
         yield from starmap(_run, pairs)
         return
-    # A task for each row, so that what is finished is here when the sweep is interrupted; and
-    # other processes even for one job, because compiled code hears no Ctrl-C.
+    # One task per row, so that no finished row is lost when the sweep is interrupted. Even one job
+    # gets its own process, because Ctrl-C does not interrupt compiled code.
     with executor(jobs, compiled) as pool:
         for done in as_completed([pool.submit(_run, *pair) for pair in pairs]):
             yield done.result()
@@ -133,22 +156,21 @@ def _run(case: Case, nbytes: int) -> ResultRow | str:
     try:
         return case.run(nbytes)
     except DeadlockError as error:
-        options = " ".join(str(v) for _, v in case.options)
-        name = f"{case.algorithm} {options}".strip()
+        name = spell(case.algorithm, dict(case.options))
         return f"{name} on {case.topology}, {nbytes} bytes: {error}"
 
 
 @contextmanager
 def executor(jobs: int, models: Iterable[str]) -> Iterator[Executor]:
-    """Processes of this machine, or the ranks of ``python -m mpi4py.futures``.
+    """Provide a pool of processes, or the ranks of ``python -m mpi4py.futures`` if that runs us.
 
-    An exception, such as Ctrl-C, ends the processes of this machine at once.
+    An exception in the block, such as Ctrl-C, terminates the local processes at once.
 
     Args:
-        jobs: how many processes.
-        models: what they will run; compiled code is loaded here, before they are forked.
+        jobs: number of local processes.
+        models: the models they will run; their compiled code is loaded once, before the fork.
     """
-    # Loaded already by ``python -m mpi4py.futures``; then its workers are the other ranks.
+    # If ``python -m mpi4py.futures`` has loaded it, its other ranks are waiting for tasks.
     futures = sys.modules.get("mpi4py.futures")
     if futures is not None:
         with futures.MPIPoolExecutor() as pool:
@@ -162,6 +184,7 @@ def executor(jobs: int, models: Iterable[str]) -> Iterator[Executor]:
         yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
+        # The caller's own child processes are not ours to terminate.
         for child in multiprocessing.active_children():
             if child not in others:
                 child.terminate()
@@ -171,6 +194,6 @@ def executor(jobs: int, models: Iterable[str]) -> Iterator[Executor]:
 
 
 def _worker() -> None:
-    """Ctrl-C and warnings are for the first process, which ends the others."""
+    """Ignore Ctrl-C and warnings, which the parent process handles for all workers."""
     signal(SIGINT, SIG_IGN)
     quiet()

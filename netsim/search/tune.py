@@ -1,13 +1,15 @@
-"""tune: which schedule is the fastest on a topology, by search; part of the command line.
+"""Search for the fastest schedule on a topology at each vector size: ``python -m netsim tune``.
 
-All candidates are judged by the analytic model first, which takes milliseconds. Then, size by
-size, the most promising are simulated, best guess first, until
+First the analytic model, which takes milliseconds, estimates all candidates. Then, for each size,
+the candidates are simulated in ascending order of their estimates, until
 
-- the fastest found is within ``enough`` of the lower bound, so that no other can matter, or
-- the next guess is ``keep`` times the best guess, or ``most`` have been simulated.
+- the fastest time is within a factor of ``enough`` of the lower bound, so that no other candidate
+  can be much faster, or
+- the next estimate is more than ``keep`` times the best one, or
+- ``most`` candidates have been simulated.
 
-Whoever wins at a size is also simulated at the sizes beside it, so that a table can tell where
-one overtakes the other.
+The winner at each size is also simulated at the neighbouring sizes, so that interpolation in a
+table finds the size at which one winner overtakes the next.
 """
 
 from __future__ import annotations
@@ -19,21 +21,22 @@ from dataclasses import dataclass
 
 from netsim.bounds import lower_bound
 from netsim.search.sweep import Case, executor
+from swing.algorithms.spelling import spell
 
 Seconds = dict[Case, dict[int, float]]
-"""By case and size in bytes."""
+"""Simulated seconds by case and size in bytes."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """How much is simulated.
+    """The limits of a search.
 
     Args:
-        keep: guesses up to so many times the best one are followed up.
-        most: at most so many candidates a size.
-        enough: times the lower bound; who comes so near need not be beaten.
-        packets: the largest size that is simulated by packets; above, flows are.
-        jobs: processes.
+        keep: candidates are simulated if their estimate is at most this factor times the best one.
+        most: the maximum number of candidates simulated per size.
+        enough: a time of at most this factor times the lower bound ends the search at a size.
+        packets: the largest size, in bytes, for the packet model; above it the flow model is used.
+        jobs: number of processes.
     """
 
     keep: float = 3.0
@@ -43,7 +46,7 @@ class Search:
     jobs: int = 1
 
     def model(self, nbytes: int) -> str:
-        """The model for a size."""
+        """Return the model that simulates a size."""
         return "packet" if nbytes <= self.packets else "flow"
 
 
@@ -51,44 +54,50 @@ def tune(
     cases: Sequence[Case],
     sizes: Sequence[int],
     search: Search,
-    found: Seconds | None = None,
+    times: Seconds | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Seconds:
-    """Seconds of the candidates that were simulated; infinite where one can not end.
+    """Simulate the promising candidates at each size.
 
     Args:
         cases: the candidates, all on one network.
         sizes: bytes of the vector on each rank, ascending.
-        search: how much is simulated.
-        found: what was simulated before: it is not simulated again, but filled up.
-        tell: is called with a line of text for every time found.
+        search: the limits of the search.
+        times: times of an earlier search. They are not simulated again; new times are added.
+        tell: called with a line of text for each new time.
+
+    Returns:
+        The seconds of all simulated candidates; infinite for one that cannot finish. This is
+        ``times``, if that was passed.
     """
-    found = {} if found is None else found
+    times = {} if times is None else times
     bound = {n: lower_bound(cases[0].network, n) for n in sizes}
 
     def best(n: int) -> Case | None:
-        there = [case for case in cases if n in found.get(case, {})]
-        return min(there, key=lambda case: found[case][n], default=None)
+        simulated = [case for case in cases if n in times.get(case, {})]
+        return min(simulated, key=lambda case: times[case][n], default=None)
 
     def is_open(n: int) -> bool:
         leader = best(n)
-        return leader is None or found[leader][n] > search.enough * bound[n]
+        return leader is None or times[leader][n] > search.enough * bound[n]
 
     with executor(search.jobs, ("packet", "flow")) as pool:
 
         def run(pairs: Iterable[tuple[Case, int]]) -> None:
-            todo = [(c, n) for c, n in dict.fromkeys(pairs) if n not in found.get(c, {})]
-            _fill(pool, todo, search, found, tell)
+            todo = [(c, n) for c, n in dict.fromkeys(pairs) if n not in times.get(c, {})]
+            _fill(pool, todo, search, times, tell)
 
         pairs = [(case, n) for case in cases for n in sizes]
         guess = {(case, n): t for case, n, t in _times(pool, pairs, lambda n: "analytic")}
         order = {n: sorted(cases, key=lambda case: guess[case, n]) for n in sizes}
+        # All sizes advance together by one candidate, which gives the processes enough to do.
         for i in range(min(search.most, len(cases))):
             run(
                 (order[n][i], n)
                 for n in sizes
                 if is_open(n) and guess[order[n][i], n] <= search.keep * guess[order[n][0], n]
             )
+        # The slice is the size before, the size itself and the size after.
         leaders = [best(n) for n in sizes]
         run(
             (leader, n)
@@ -96,42 +105,49 @@ def tune(
             for n in sizes[max(i - 1, 0) : i + 2]
             if leader
         )
-    return found
+    return times
 
 
 def simulate_pairs(
     pairs: Sequence[tuple[Case, int]],
     search: Search,
-    found: Seconds,
+    times: Seconds,
     tell: Callable[[str], None],
 ) -> None:
-    """Simulate each case at its size, by the search's models, and put the seconds into found."""
+    """Simulate each case at its size, with the search's models.
+
+    Args:
+        pairs: cases and sizes in bytes.
+        search: the models and the number of processes.
+        times: earlier times, to which the new ones are added.
+        tell: called with a line of text for each new time.
+    """
     with executor(search.jobs, ("packet", "flow")) as pool:
-        _fill(pool, pairs, search, found, tell)
+        _fill(pool, pairs, search, times, tell)
 
 
 def _fill(
     pool: Executor,
     pairs: Sequence[tuple[Case, int]],
     search: Search,
-    found: Seconds,
+    times: Seconds,
     tell: Callable[[str], None],
 ) -> None:
     for case, n, seconds in _times(pool, pairs, search.model):
-        found.setdefault(case, {})[n] = seconds
-        tell(f"{n} B, {case.algorithm} {dict(case.options)}: {seconds * 1e6:.3f} us")
+        times.setdefault(case, {})[n] = seconds
+        tell(f"{n} B, {spell(case.algorithm, dict(case.options))}: {seconds * 1e6:.3f} us")
 
 
 def _times(
     pool: Executor, pairs: Sequence[tuple[Case, int]], model: Callable[[int], str]
 ) -> Iterator[tuple[Case, int, float]]:
-    """Case, size and seconds, as they come."""
+    """Yield case, size and seconds, each as soon as it is finished."""
     sizes: dict[Case, list[int]] = {}
     for case, n in pairs:
         sizes.setdefault(case, []).append(n)
     jobs = {
-        pool.submit(_seconds, case, some, [model(n) for n in some]): case
-        for case, some in sizes.items()
+        pool.submit(_seconds, case, case_sizes, [model(n) for n in case_sizes]): case
+        for case, case_sizes in sizes.items()
     }
     for done in as_completed(jobs):
         case = jobs[done]
@@ -139,15 +155,15 @@ def _times(
 
 
 def _seconds(case: Case, sizes: Sequence[int], models: Sequence[str]) -> list[float]:
-    """Of one case at some sizes: one process builds its schedule once.
+    """Return the seconds of one case at several sizes, in one process that builds it once.
 
-    A schedule that a model can not carry to its end (buffers that block each other) never wins.
+    A schedule that deadlocks under a model gets an infinite time, so that it never wins.
     """
 
     def seconds(nbytes: int, model: str) -> float:
         try:
             return float(case.run(nbytes, model)["seconds"])
-        except ValueError:
+        except ValueError:  # DeadlockError is one
             return math.inf
 
     return [seconds(n, model) for n, model in zip(sizes, models, strict=True)]

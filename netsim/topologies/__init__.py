@@ -1,1 +1,4 @@
-"""Networks as graphs of directed links, and the routes of messages on them; no units."""
+"""Network topologies: directed links, and the route of every message. No units.
+
+Lengths and delays are relative; `netsim.network.Network` gives them seconds and bytes.
+"""

@@ -1,8 +1,12 @@
-"""Graph: any networkx graph as a topology; and a topology with links taken out."""
+"""Arbitrary topologies: any networkx graph.
+
+Messages take one shortest path, counted in links. All p² routes are listed, so this is for
+networks of a few thousand nodes at most.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -11,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netsim.checks import check_number
-from netsim.topologies.grid import Grid
 from netsim.topologies.lookup import LookupTable
-from netsim.topologies.routes import Seed, Ways
+from netsim.topologies.routes import Routes, Seed
 from netsim.topologies.row import Path, Traffic
 from swing.torus import Array, Torus
 
@@ -23,14 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class GraphTopology:
-    """Links of any shape, one shortest way (fewest links) between any two nodes.
+    """A topology of any shape, with one shortest route (fewest links) between every two nodes.
 
     Args:
-        name: any.
-        torus: the dimensions that schedules have; the first vertices are its nodes.
-        table: links and ways.
-        bandwidth: (nlinks,) bytes per second, NaN where it is the network's.
-        latency: (nlinks,) seconds, NaN where it is the network's.
+        name: for tables and figures.
+        torus: the dimensions of the schedules to run; vertices 0 … torus.size - 1 are its nodes.
+        table: links and routes.
+        bandwidth: (nlinks,) bytes per second; NaN means the network's bandwidth.
+        latency: (nlinks,) seconds; NaN means the network's link latency.
     """
 
     name: str
@@ -51,12 +54,12 @@ class GraphTopology:
 
     @property
     def first_router(self) -> float:
-        """Delay of the router at the sender, in units of the network's."""
+        """Delay of the sender's router, in units of the network's router latency."""
         return 1.0
 
     @property
     def ndim(self) -> int:
-        """D: dimensions longer than 1."""
+        """D, the number of dimensions longer than 1."""
         return len(self.torus.active)
 
     @property
@@ -66,49 +69,59 @@ class GraphTopology:
 
     @property
     def ends(self) -> Array:
-        """(nlinks, 2) the vertices every link leaves and reaches."""
+        """(nlinks, 2) the vertices that each link leaves and reaches."""
         return self.table.ends
 
     @property
     def wire(self) -> np.ndarray:
-        """(nlinks,) length of every link, in units of the network's."""
+        """(nlinks,) length of every link, in units of the network's link latency."""
         return self.table.wire
 
     @property
     def router(self) -> np.ndarray:
-        """(nlinks,) delay of the router every link leads to."""
+        """(nlinks,) delay of the router that each link leads to, in units of the network's."""
         return self.table.router
 
     @property
-    def way(self) -> Array:
-        """(nlinks,) no direction."""
-        return self.table.way
+    def direction(self) -> Array:
+        """(nlinks,) 0: links have no direction along an axis."""
+        return self.table.direction
 
     @property
     def dim(self) -> Array:
-        """(nlinks,) no dimension: 0."""
-        return self.table.way
+        """(nlinks,) 0: links belong to no dimension."""
+        return np.zeros(self.nlinks, dtype=np.int64)
+
+    @property
+    def d(self) -> int:
+        """Number of nodes, where the whole graph is taken for one row."""
+        return self.size
+
+    @property
+    def farthest(self) -> tuple[int, int]:
+        """A pair of nodes with the most links between them."""
+        return self.table.farthest
 
     @cached_property
     def least_ports(self) -> int:
-        """Links that leave the node that has the fewest."""
+        """Fewest outgoing links of any node."""
         return int(np.bincount(self.ends[:, 0], minlength=self.size)[: self.size].min())
 
     @cached_property
     def diameter(self) -> Path:
-        """What the two nodes that are farthest apart have between them."""
-        far = self.table._paths.max(axis=0)
-        return Path(int(far[0]), float(far[1]), float(far[2]))
+        """The largest hops, wire and routers of any `Path`, each over all pairs of nodes."""
+        hops, wire, routers = self.table.all_paths.max(axis=0).tolist()
+        return Path(int(hops), wire, routers)
 
     def load(self, traffic: Traffic, ties: str, seed: Seed = ()) -> np.ndarray:
-        """(nlinks,) the weight every link carries."""
-        zero = np.zeros_like(traffic.src)
-        (carried,) = self.table.load(1, zero, traffic, ties, seed)
-        return np.asarray(carried)
+        """(nlinks,) the total weight of the messages on every link."""
+        row = np.zeros_like(traffic.src)
+        (weights,) = self.table.load(1, row, traffic, ties, seed)
+        return np.asarray(weights)
 
-    def ways(self, src: Array, dst: Array, ties: str, seed: Seed = ()) -> Ways:
-        """The links between nodes."""
-        return self.table.ways(src, dst, ties, seed)
+    def routes(self, src: Array, dst: Array, ties: str, seed: Seed = ()) -> Routes:
+        """The route from each src to its dst."""
+        return self.table.routes(src, dst, ties, seed)
 
     def paths(self, src: Array, dst: Array) -> np.ndarray:
         """(m, 3) the `Path` of every message."""
@@ -118,21 +131,23 @@ class GraphTopology:
 def graph(
     links: nx.Graph[Any], dims: Sequence[int] | int | None = None, name: str = "graph"
 ) -> GraphTopology:
-    """Any networkx graph as a topology.
+    """Turn any networkx graph into a topology.
 
     Args:
-        links: directed, or each edge both ways. Edges may have ``bandwidth`` (bytes/s) and
-            ``latency`` (s); nodes that have ``switch=True`` hold no rank.
-        dims: of the schedules to run on it, row-major over the nodes in order; one dimension
-            if None.
+        links: a directed graph, or an undirected one whose edges become two links each. Edges may
+            have ``bandwidth`` (bytes/s) and ``latency`` (s). Nodes with ``switch=True`` hold no
+            rank.
+        dims: dimensions of the schedules to run on it, in row-major order over the nodes in the
+            graph's order; None for one dimension.
         name: for tables and figures.
 
     Raises:
-        ValueError: nodes that cannot reach each other, another number of nodes than ``dims``, an
-            edge whose bandwidth is not above 0 or whose latency is negative.
+        ValueError: a node cannot reach another one, the number of nodes is not that of ``dims``,
+            or an edge has a bandwidth that is not above 0 or a negative latency.
     """
     import networkx as nx
 
+    # The sort is stable: ranks keep the graph's order, and switches move behind them.
     order = sorted(links, key=lambda v: bool(links.nodes[v].get("switch")))
     size = sum(not links.nodes[v].get("switch") for v in order)
     torus = Torus(size if dims is None else dims)
@@ -145,38 +160,20 @@ def graph(
     edges = [(number[a], number[b], data) for a, b, data in links.edges(data=True)]
     if not links.is_directed():
         edges += [(b, a, data) for a, b, data in edges]
+    # Of parallel edges the routes use the first; the reversed order makes it overwrite the others.
     first = {(a, b): i for i, (a, b, _) in reversed(list(enumerate(edges)))}
     plain: nx.DiGraph[int] = nx.DiGraph(list(first))
     plain.add_nodes_from(range(size))
-    routes: list[list[int]] = []
+    links_between: list[list[int]] = []
     for src in range(size):
-        found = nx.single_source_shortest_path(plain, src)
+        paths = nx.single_source_shortest_path(plain, src)
         for dst in range(size):
-            if dst not in found:
+            if dst not in paths:
                 raise ValueError(f"node {order[dst]} cannot be reached from node {order[src]}")
-            way = found[dst]
-            routes.append([first[pair] for pair in pairwise(way)])
+            links_between.append([first[pair] for pair in pairwise(paths[dst])])
     ends = np.array([(a, b) for a, b, _ in edges], dtype=np.int64).reshape(-1, 2)
     ones = np.ones(len(edges))
-    given = [[data.get(key, np.nan) for _, _, data in edges] for key in ("bandwidth", "latency")]
-    return GraphTopology(
-        name, torus, LookupTable(size, ends, routes, ones, ones), *map(np.array, given)
-    )
-
-
-def without(topology: Grid | GraphTopology, failed: Iterable[tuple[int, int]]) -> GraphTopology:
-    """A topology without the links from one node to another; messages go round them.
-
-    Raises:
-        ValueError: there is no such link, or nodes that are cut off.
-    """
-    import networkx as nx
-
-    gone = {tuple(np.ravel(pair).tolist()) for pair in failed}
-    for pair in gone - set(map(tuple, topology.ends.tolist())):
-        raise ValueError(f"there is no link {'→'.join(map(str, pair))} in {topology.name}")
-    rest: nx.MultiDiGraph[int] = nx.MultiDiGraph()
-    rest.add_nodes_from(range(topology.size))
-    rest.add_nodes_from(range(topology.size, 1 + int(topology.ends.max())), switch=True)
-    rest.add_edges_from(pair for pair in map(tuple, topology.ends.tolist()) if pair not in gone)
-    return graph(rest, topology.dims, f"{topology.name} without {len(gone)} links")
+    bandwidth = np.array([data.get("bandwidth", np.nan) for _, _, data in edges])
+    latency = np.array([data.get("latency", np.nan) for _, _, data in edges])
+    table = LookupTable(size, ends, links_between, ones, ones)
+    return GraphTopology(name, torus, table, bandwidth, latency)

@@ -1,15 +1,16 @@
-"""HammingMesh: boards of a x a nodes; a row of boards is joined by a fat tree.
+"""HammingMesh: square boards of nodes, with a fat tree joining each row and column of boards.
 
-On a board neighbours have a short trace between them. Both ends of each row of a board have a
-cable to that row's tree, which is taken as one switch without contention inside: from it a
-message reaches either end of any other board. Hx2Mesh has boards of 2 x 2, Hx4Mesh of 4 x 4.
+Neighbours on a board are joined by a short trace. Both ends of each row of a board have a cable
+to the tree of that row, which is modelled as one switch without contention inside: from it a
+message reaches either end of any other board. Hx2Mesh has boards of 2 x 2 nodes, Hx4Mesh of 4 x 4.
 
-The paper does not print the latencies of traces, boards and trees. They are identified once from
-its runtimes of 32 B on a 64x64 Hx2Mesh (Fig. 12): bucket takes 252 times the mean of a step on a
-board and one between boards, 0.521 us; recursive doubling takes 2 of the one and 10 of the other,
-8.63 us. So a step on a board takes 0.223 us, which leaves 8 ns for the trace and nothing for a
-router on the board; one between boards takes 0.818 us, which leaves 0.4 us for the tree beside two
-cables. `TRACE` and `TREE` are these, in units of a cable and a router.
+The Swing paper does not print the latencies of traces, boards and trees. They are fitted once to
+its runtimes of 32 B on a 64x64 Hx2Mesh (Fig. 12). Bucket takes 252 steps, in which a block moves
+on a board and between boards in turn; the mean of the two is 0.521 us. Recursive doubling takes 2
+steps on boards and 10 between boards, 8.63 us in all. Hence a step on a board takes 0.223 us,
+which leaves 8 ns for the trace and nothing for a router on the board; a step between boards takes
+0.818 us, which leaves 0.4 us for the tree besides its two cables. `TRACE` and `TREE` express these
+in units of a cable and of a router.
 
 Source: Hoefler et al., HammingMesh, SC 2022; Swing paper, §5.4.
 """
@@ -25,23 +26,26 @@ from netsim.topologies.lookup import LookupTable
 from swing.torus import Torus
 
 TRACE = 0.08
+"""Length of a trace on a board, in units of a cable."""
 TREE = 1.33
+"""Delay of a tree, in units of a router."""
 
 
-def hamming_mesh(where: Torus, board: int) -> Grid:
-    """A HammingMesh of boards of ``board`` nodes in every dimension.
+def hamming_mesh(shape: Torus, board: int) -> Grid:
+    """A HammingMesh whose boards have ``board`` nodes in every dimension.
 
     Raises:
-        ValueError: a dimension that is no whole number of boards.
+        ValueError: a dimension that is neither 1 nor a multiple of ``board``.
     """
-    for d in where.dims:
+    for d in shape.dims:
         if d % board and d > 1:
             raise ValueError(f"hx{board}mesh needs dimensions that are multiples of {board}")
-    return Grid(f"hx{board}mesh", where, tuple(boards(d, board) for d in where.dims), 0.0)
+    # The first router is the sender's, which is on a board and so has no delay.
+    return Grid(f"hx{board}mesh", shape, tuple(boards(d, board) for d in shape.dims), 0.0)
 
 
 def boards(d: int, board: int) -> LookupTable:
-    """A row of boards and its tree, which is vertex d."""
+    """A row of boards and its tree, which is vertex d. A single board has no tree."""
     links: dict[tuple[int, int], int] = {}
     wire: list[float] = []
 
@@ -59,11 +63,14 @@ def boards(d: int, board: int) -> LookupTable:
                 join(a, d, 1.0)
 
     def route(a: int, b: int) -> list[int]:
+        """Along the board if it is the same one, else over the nearer ends and the tree."""
         if a // board == b // board:
             step = 1 if b > a else -1
             return [links[pair] for pair in pairwise(range(a, b + step, step))] if a != b else []
-        out, into = (x - x % board + (0 if 2 * (x % board) < board else board - 1) for x in (a, b))
-        return [*route(a, out), links[out, d], links[d, into], *route(into, b)]
+        exit_, entry = (
+            x - x % board + (0 if 2 * (x % board) < board else board - 1) for x in (a, b)
+        )
+        return [*route(a, exit_), links[exit_, d], links[d, entry], *route(entry, b)]
 
     ends = np.array(list(links), dtype=np.int64).reshape(-1, 2)
     routes = [route(a, b) for a in range(d) for b in range(d)]

@@ -1,4 +1,8 @@
-"""HyperX: a direct link to every other node of the same row, column, and so on."""
+"""HyperX: a direct link to every other node of the same row, column, and so on.
+
+Source: Ahn et al., HyperX: Topology, Routing, and Packaging of Efficient Large-Scale Networks,
+SC 2009.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,13 @@ from netsim.topologies.lookup import LookupTable
 from swing.torus import Torus
 
 
-def hyperx(where: Torus) -> Grid:
-    """A HyperX of any dimensions [Ahn et al. 2009]."""
-    return Grid("hyperx", where, tuple(map(everyone, where.dims)))
+def hyperx(shape: Torus) -> Grid:
+    """A HyperX of any dimensions."""
+    return Grid("hyperx", shape, tuple(map(all_to_all, shape.dims)))
 
 
-def everyone(d: int) -> LookupTable:
-    """A row in which each node has a link to each other one."""
+def all_to_all(d: int) -> LookupTable:
+    """A row in which every node has a link to every other node."""
     pairs = [(a, b) for a in range(d) for b in range(d) if a != b]
     number = {pair: i for i, pair in enumerate(pairs)}
     routes = [[number[a, b]] if a != b else [] for a in range(d) for b in range(d)]

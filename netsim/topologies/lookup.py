@@ -1,4 +1,7 @@
-"""Table: a row, or a whole topology, whose ways are looked up."""
+"""Lookup table: a row, or a whole topology, whose routes are listed for every pair of nodes.
+
+It needs memory for d² routes; where routes follow a rule, as on a ring, they are computed instead.
+"""
 
 from __future__ import annotations
 
@@ -8,67 +11,69 @@ from functools import cached_property
 
 import numpy as np
 
-from netsim.topologies.routes import Seed, Ways
+from netsim.topologies.routes import Routes, Seed
 from netsim.topologies.row import Traffic
 from swing.torus import Array
 
 
 @dataclass(frozen=True, eq=False)
 class LookupTable:
-    """Links, and for every pair of nodes the links between them.
+    """Links, and one fixed route between every two nodes.
 
     Args:
-        d: nodes; vertices from d on are switches.
-        ends: (nlinks, 2) the vertices a link leaves and reaches.
-        routes: (d·d) the links from src to dst, at src·d + dst.
-        wire, router: (nlinks,) relative length of the link, delay of the router it leads to.
+        d: number of nodes; vertices from d up are switches.
+        ends: (nlinks, 2) the vertices that each link leaves and reaches.
+        links_between: (d·d) the links from src to dst in order, at index src·d + dst.
+        wire: (nlinks,) length of each link, in units of the network's link latency.
+        router: (nlinks,) delay of the router that each link leads to, in units of the network's.
     """
 
     d: int
     ends: Array
-    routes: Sequence[Sequence[int]]
+    links_between: Sequence[Sequence[int]]
     wire: np.ndarray
     router: np.ndarray
 
     @property
-    def way(self) -> Array:
-        """(nlinks,) no direction."""
+    def direction(self) -> Array:
+        """(nlinks,) 0: links have no direction along an axis."""
         return np.zeros(len(self.ends), dtype=np.int64)
 
     @cached_property
-    def _all(self) -> Ways:
-        hops = np.array([len(route) for route in self.routes])
-        links = np.array([link for route in self.routes for link in route], dtype=np.int64)
-        return Ways.single(hops, links)
+    def _all(self) -> Routes:
+        hops = np.array([len(links) for links in self.links_between])
+        flat = np.array([link for links in self.links_between for link in links], dtype=np.int64)
+        return Routes.single(hops, flat)
 
-    def ways(self, src: Array, dst: Array, ties: str, seed: Seed) -> Ways:
-        """One way for each message."""
+    def routes(self, src: Array, dst: Array, ties: str, seed: Seed) -> Routes:
+        """One route per message; there are no ties here to break."""
         return self._all.take(src * self.d + dst)
 
     def load(self, n: int, row: Array, traffic: Traffic, ties: str, seed: Seed) -> np.ndarray:
-        """(n, nlinks) the weight on the links of n equal rows; ``row`` is each message's."""
-        ways, nlinks = self.ways(traffic.src, traffic.dst, ties, seed), len(self.ends)
-        message = ways.message[ways.per_link()]
-        at = row[message] * nlinks + ways.links
-        return np.bincount(at, traffic.weight[message], n * nlinks).reshape(n, nlinks)
+        """(n, nlinks) the weight on the links of n equal rows; ``row`` (m,) is each message's."""
+        routes, nlinks = self.routes(traffic.src, traffic.dst, ties, seed), len(self.ends)
+        message = routes.message[routes.per_link()]
+        link = row[message] * nlinks + routes.links
+        return np.bincount(link, traffic.weight[message], n * nlinks).reshape(n, nlinks)
 
     @cached_property
-    def _paths(self) -> np.ndarray:
-        ways, m = self._all, self.d * self.d
-        on = ways.per_link()
+    def all_paths(self) -> np.ndarray:
+        """(d·d, 3) the `Path` from src to dst, at index src·d + dst."""
+        routes, m = self._all, self.d * self.d
+        route = routes.per_link()
         sums = [
-            np.bincount(on, v[ways.links], m)
+            np.bincount(route, v[routes.links], m)
             for v in (np.ones(len(self.ends)), self.wire, self.router)
         ]
         return np.stack(sums, axis=1)
 
     @property
     def farthest(self) -> tuple[int, int]:
-        """Two nodes that have most links between them."""
-        src, dst = divmod(int(self._paths[:, 0].argmax()), self.d)
+        """A pair of nodes with the most links between them."""
+        src, dst = divmod(int(self.all_paths[:, 0].argmax()), self.d)
         return src, dst
 
     def path(self, src: Array, dst: Array) -> np.ndarray:
         """(m, 3) the `Path` of every message."""
-        found: np.ndarray = self._paths[src * self.d + dst]
-        return found
+        paths: np.ndarray = self.all_paths[src * self.d + dst]
+        return paths

@@ -1,4 +1,4 @@
-"""Topologies by name."""
+"""Topologies by name, such as ``torus:8x8``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Topology = Grid | GraphTopology
 
 KINDS: dict[str, Callable[[Torus], Topology]] = {
     "torus": torus,
-    "mesh": lambda where: torus(Torus(where.dims, wrap=False)),
+    "mesh": lambda shape: torus(Torus(shape.dims, wrap=False)),
     "hx2mesh": partial(hamming_mesh, board=2),
     "hx4mesh": partial(hamming_mesh, board=4),
     "hyperx": hyperx,
@@ -24,10 +24,12 @@ KINDS: dict[str, Callable[[Torus], Topology]] = {
 
 
 def topology(name: str) -> Topology:
-    """The topology of a name such as ``torus:8x8``, ``hx2mesh:64x64`` or ``hyperx:8x8``.
+    """Make the topology with a name such as ``torus:8x8``, ``hx2mesh:64x64`` or ``hyperx:8x8``.
 
     Raises:
-        ValueError: an unknown kind, or dimensions that are no whole numbers from 1 up.
+        TypeError: the name is not a string.
+        ValueError: an unknown kind, or dimensions that are not positive whole numbers or do not
+            suit the kind.
     """
     if not isinstance(name, str):
         raise TypeError(f"a topology is named like 'torus:8x8', not {name!r}")

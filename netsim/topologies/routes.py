@@ -1,4 +1,4 @@
-"""Ways: the links that messages take, as ragged arrays."""
+"""Routes: the links that messages cross, stored as ragged arrays."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 from swing.torus import Array
 
 Seed = tuple[int, ...]
+"""Seed of `numpy.random.default_rng`, which draws the direction of ties under ``ties="random"``."""
 
 
-class Ways(NamedTuple):
-    """The ways of m messages, in the order of the messages; each has one or more.
+class Routes(NamedTuple):
+    """The routes of m messages, ordered by message; every message has at least one.
 
-    Way j takes ``share[j]`` of message ``message[j]`` over the links
-    ``links[ptr[j]] … links[ptr[j + 1] - 1]``.
+    Route j carries the fraction ``share[j]`` of message ``message[j]`` over the links
+    ``links[ptr[j]] … links[ptr[j + 1] - 1]``, in this order.
     """
 
     message: Array
@@ -25,18 +26,27 @@ class Ways(NamedTuple):
     links: Array
 
     @classmethod
-    def single(cls, hops: Array, links: Array) -> Ways:
-        """One way for each message, of so many hops."""
+    def single(cls, hops: Array, links: Array) -> Routes:
+        """One route per message.
+
+        Args:
+            hops: (m,) number of links of each route.
+            links: (sum of hops,) the links of all routes, one route after the other.
+        """
         m = len(hops)
         return cls(np.arange(m), np.ones(m), np.append(0, np.cumsum(hops)), links)
 
     def per_link(self) -> Array:
-        """(len(links),) the way that each entry of links belongs to."""
+        """(len(links),) the route that each entry of links belongs to."""
         return np.repeat(np.arange(len(self.share)), np.diff(self.ptr))
 
     @classmethod
-    def join(cls, tables: Sequence[Ways]) -> Ways:
-        """The ways of several lots of messages, one below the other; no message without a way."""
+    def join(cls, tables: Sequence[Routes]) -> Routes:
+        """Concatenate tables; messages of later tables are renumbered to follow the earlier ones.
+
+        The number of messages in a table is read off its last route, so each needs a route.
+        """
+        # One entry more than tables, hence strict=False below.
         first = np.cumsum([0] + [1 + int(t.message.max(initial=-1)) for t in tables])
         hops = np.concatenate([np.diff(t.ptr) for t in tables])
         return cls(
@@ -46,36 +56,41 @@ class Ways(NamedTuple):
             np.concatenate([t.links for t in tables]),
         )
 
-    def take(self, index: Array) -> Ways:
-        """The ways of some of the messages, in any order."""
+    def take(self, index: Array) -> Routes:
+        """The routes of the messages ``index``, renumbered 0, 1, …; repeats are allowed."""
         choices = np.bincount(self.message, minlength=1 + int(index.max(initial=-1)))
         times = choices[index]
-        way = np.repeat((np.cumsum(choices) - choices)[index], times) + _count_up(times)
-        hops = np.diff(self.ptr)[way]
+        route = np.repeat((np.cumsum(choices) - choices)[index], times) + _count_up(times)
+        hops = np.diff(self.ptr)[route]
         message = np.repeat(np.arange(len(index)), times)
-        return Ways(message, self.share[way], np.append(0, np.cumsum(hops)), _pick(self, way, hops))
+        ptr = np.append(0, np.cumsum(hops))
+        return Routes(message, self.share[route], ptr, _links_of(self, route, hops))
 
-    def then(self, more: Ways) -> Ways:
-        """Every way of a message, continued by every way of the same message in ``more``."""
-        choices = np.bincount(more.message, minlength=1 + int(self.message.max(initial=-1)))
+    def then(self, continuation: Routes) -> Routes:
+        """Extend every route of a message by every route of that message in ``continuation``.
+
+        Shares multiply: a message that splits in two here and again there ends up on four routes.
+        """
+        choices = np.bincount(continuation.message, minlength=1 + int(self.message.max(initial=-1)))
         first = np.cumsum(choices) - choices
         times = choices[self.message]
-        mine = np.repeat(np.arange(len(self.share)), times)
-        theirs = first[self.message[mine]] + _count_up(times)
-        a, b = np.diff(self.ptr)[mine], np.diff(more.ptr)[theirs]
+        head = np.repeat(np.arange(len(self.share)), times)
+        tail = first[self.message[head]] + _count_up(times)
+        a, b = np.diff(self.ptr)[head], np.diff(continuation.ptr)[tail]
         ptr = np.append(0, np.cumsum(a + b))
         links = np.empty(ptr[-1], dtype=np.int64)
-        links[np.repeat(ptr[:-1], a) + _count_up(a)] = _pick(self, mine, a)
-        links[np.repeat(ptr[:-1] + a, b) + _count_up(b)] = _pick(more, theirs, b)
-        return Ways(self.message[mine], self.share[mine] * more.share[theirs], ptr, links)
+        links[np.repeat(ptr[:-1], a) + _count_up(a)] = _links_of(self, head, a)
+        links[np.repeat(ptr[:-1] + a, b) + _count_up(b)] = _links_of(continuation, tail, b)
+        return Routes(self.message[head], self.share[head] * continuation.share[tail], ptr, links)
 
 
-def _pick(ways: Ways, index: Array, lengths: Array) -> Array:
-    found: Array = ways.links[np.repeat(ways.ptr[index], lengths) + _count_up(lengths)]
-    return found
+def _links_of(routes: Routes, index: Array, hops: Array) -> Array:
+    """The links of the routes ``index``, which have ``hops`` links each, concatenated."""
+    links: Array = routes.links[np.repeat(routes.ptr[index], hops) + _count_up(hops)]
+    return links
 
 
 def _count_up(lengths: Array) -> Array:
-    """0, 1, … up to each length, one after the other."""
+    """For each length 0, 1, …, length - 1; all concatenated."""
     ends = np.cumsum(lengths)
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)

@@ -1,4 +1,4 @@
-"""A row: the network of one dimension of a grid."""
+"""Interface of a row: the network that joins the nodes of one dimension of a grid."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from netsim.topologies.routes import Seed, Ways
+from netsim.topologies.routes import Routes, Seed
 from swing.torus import Array
 
 
 class Traffic(NamedTuple):
-    """Directed messages between nodes, each a weight (a fraction of the vector, or bytes)."""
+    """Directed messages between nodes.
+
+    Attributes:
+        src, dst: (m,) nodes.
+        weight: (m,) size of each message, as a fraction of the vector or in bytes.
+    """
 
     src: Array
     dst: Array
@@ -19,7 +24,13 @@ class Traffic(NamedTuple):
 
 
 class Path(NamedTuple):
-    """What a message passes: links, and how long its wires and routers are in units of one."""
+    """The delays that a message meets between two nodes.
+
+    Attributes:
+        hops: number of links.
+        wire: their total length, in units of the network's link latency.
+        routers: total delay of the routers, in units of the network's router latency.
+    """
 
     hops: int
     wire: float
@@ -27,14 +38,14 @@ class Path(NamedTuple):
 
 
 class Row(Protocol):
-    """The network of one dimension: d nodes, perhaps switches, directed links.
+    """The network of one dimension: d nodes, perhaps switches, and directed links.
 
     Attributes:
-        d: nodes.
-        ends: (nlinks, 2) the vertices a link leaves and reaches; switches count from d on.
-        way: (nlinks,) +1 towards higher nodes, -1 towards lower, 0 neither.
-        wire, router: (nlinks,) length of the link and delay of the router it leads to, relative
-            to the network's.
+        d: number of nodes.
+        ends: (nlinks, 2) the vertices that each link leaves and reaches; switches count from d up.
+        direction: (nlinks,) +1 towards higher nodes, -1 towards lower, 0 for neither.
+        wire: (nlinks,) length of each link, in units of the network's link latency.
+        router: (nlinks,) delay of the router that each link leads to, in units of the network's.
     """
 
     @property
@@ -42,17 +53,17 @@ class Row(Protocol):
     @property
     def ends(self) -> Array: ...  # noqa: D102
     @property
-    def way(self) -> Array: ...  # noqa: D102
+    def direction(self) -> Array: ...  # noqa: D102
     @property
     def wire(self) -> np.ndarray: ...  # noqa: D102
     @property
     def router(self) -> np.ndarray: ...  # noqa: D102
 
-    def ways(self, src: Array, dst: Array, ties: str, seed: Seed) -> Ways:
-        """The links between nodes."""
+    def routes(self, src: Array, dst: Array, ties: str, seed: Seed) -> Routes:
+        """The routes from each src to its dst."""
 
     def load(self, n: int, row: Array, traffic: Traffic, ties: str, seed: Seed) -> np.ndarray:
-        """(n, nlinks) the weight on the links of n equal rows; ``row`` is each message's."""
+        """(n, nlinks) the weight on the links of n equal rows; ``row`` (m,) is each message's."""
 
     def path(self, src: Array, dst: Array) -> np.ndarray:
         """(m, 3) the `Path` of every message."""

@@ -1,4 +1,8 @@
-"""Minimal routes: dimension by dimension, the shorter way round; ties at half a ring by name."""
+"""Tie-breaking on rings: which way a message goes when its peer is exactly half a ring away.
+
+Routing is minimal and goes dimension by dimension, the shorter way round each ring, so that these
+ties are the only choice there is.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,32 @@ import numpy as np
 from swing.torus import Array
 
 TIES = ("split", "positive", "random", "adaptive", "simgrid")
-"""What happens to a message whose peer lies exactly half a ring away.
+"""Rules for a message whose peer is exactly half a ring away.
 
-split: half of it goes each way. positive: all goes to higher coordinates. random: each message
-one way, by the seed. adaptive: each packet takes the emptier way; in a model without queues that
-is split. simgrid: positive, except from coordinate d/2 (what SimGrid's torus does).
+- split: half of the message goes each way.
+- positive: every message goes towards higher coordinates.
+- random: each message goes one way, drawn with the seed.
+- adaptive: each packet goes the less loaded way; models without queues treat it as split.
+- simgrid: positive, except from coordinate d/2, as SimGrid's torus does it.
 """
 
 
 def forward(
     d: int, wrap: bool, src: Array, dst: Array, ties: str, rng: np.random.Generator
 ) -> np.ndarray:
-    """(m,) the fraction of every message that travels to higher coordinates of a ring of d."""
+    """(m,) the fraction of every message that travels to higher coordinates of a ring of d.
+
+    Args:
+        d: length of the ring, or of a row of a mesh.
+        wrap: whether the last node has a link to the first.
+        src: (m,) coordinates of the senders.
+        dst: (m,) coordinates of the receivers.
+        ties: a rule of `TIES`.
+        rng: draws the directions of ``random`` ties; the other rules do not use it.
+
+    Raises:
+        ValueError: an unknown rule.
+    """
     if not wrap:
         return (dst > src).astype(float)
     up = (dst - src) % d
@@ -38,7 +56,7 @@ def forward(
 
 
 def distance(d: int, wrap: bool, src: Array, dst: Array) -> Array:
-    """(m,) hops between coordinates of a ring of d, or of a row without wraparound."""
+    """(m,) hops between coordinates on a ring of d nodes, or on a row without wraparound."""
     up = (dst - src) % d
     hops: Array = np.minimum(up, d - up) if wrap else np.abs(dst - src)
     return hops

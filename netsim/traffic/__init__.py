@@ -1,1 +1,1 @@
-"""What a schedule puts on a network: loads of links, and graphs of messages."""
+"""The traffic of a schedule on a network: link loads, and graphs of dependent messages."""

@@ -1,4 +1,9 @@
-"""What a step puts on the links of a network, in fractions of the vector."""
+"""Load of steps and phases on links and ranks, in fractions of the vector.
+
+Where a step repeats one pattern on all lines of a dimension of a grid, its load is computed from
+one line (`netsim.topologies.grid.Grid.line_peak`), so that a step of a million ranks costs little
+more than one of a single ring. Otherwise all its messages are routed.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +27,16 @@ from swing.schedules.step import LineRows, Op, Step
 
 @dataclass(frozen=True)
 class StepLoad:
-    """The figures of a step that time depends on.
+    """The figures of a step that determine its time in the analytic model.
 
     Args:
         peak: fraction of the vector on the busiest link.
-        drain: seconds per byte of the vector until the slowest link has carried its share.
-        latency: seconds of the longest way.
-        sends, receives: most messages that one rank sends, receives.
-        sent, received: largest fraction of the vector that one rank sends, receives.
+        drain: seconds per byte of the vector until the slowest link has carried its load.
+        latency: seconds until the first byte arrives on the longest route.
+        sends: largest number of messages that one rank sends.
+        receives: largest number of messages that one rank receives.
+        sent: largest fraction of the vector that one rank sends.
+        received: largest fraction of the vector that one rank receives.
         reduced: largest fraction of the vector that one rank reduces.
     """
 
@@ -44,10 +51,13 @@ class StepLoad:
 
 
 class PhaseLoad(NamedTuple):
-    """The steps of a phase, and their loads for every group of parts that runs together.
+    """The steps of a phase, and their loads for every group of parts that run in lockstep.
 
-    Over the whole phase, of all groups: ``total`` is the fraction of the vector on the busiest
-    link, ``drain`` the seconds per byte of the vector that the slowest link needs.
+    Attributes:
+        steps: the steps of the phase.
+        groups: one list per group, with the load of every step.
+        total: fraction of the vector on the busiest link, summed over all steps and groups.
+        drain: seconds per byte of the vector that the slowest link needs for all steps and groups.
     """
 
     steps: range
@@ -58,25 +68,27 @@ class PhaseLoad(NamedTuple):
 
 @lru_cache(maxsize=4)  # a sweep asks for one schedule at many sizes
 def phase_loads(schedule: Schedule, network: Network, seed: int = 0) -> list[PhaseLoad]:
-    """Every phase; in a phase of one step all parts are one group, else each is its own.
+    """The loads of every phase, in order.
 
-    Steps of one pattern are computed once.
+    In a phase of one step all parts form one group, otherwise each part is a group of its own.
+    Steps with the same signature are computed once and share one `StepLoad`.
 
     Raises:
-        ValueError: a schedule for other dimensions than the topology's.
+        ValueError: the schedule and the topology have different dimensions.
     """
     check_dims(schedule, network.topology)
-    known: dict[Hashable, StepLoad] = {}
+    cache: dict[Hashable, StepLoad] = {}
 
     def pattern(s: int) -> Hashable:
+        # Random ties are drawn for each step, so that no two steps have the same load.
         return s if network.ties == "random" else schedule.signature(s)
 
     def measure(s: int, part: int | None) -> StepLoad:
         key = pattern(s), part
-        if key not in known:
+        if key not in cache:
             step = schedule.step(s) if part is None else schedule.step(s).only(part)
-            known[key] = _measure(schedule, step, network, (seed, s))
-        return known[key]
+            cache[key] = _measure(schedule, step, network, (seed, s))
+        return cache[key]
 
     phases = []
     for _, group in groupby(range(schedule.nsteps), key=schedule.sync_phase):
@@ -85,7 +97,7 @@ def phase_loads(schedule: Schedule, network: Network, seed: int = 0) -> list[Pha
             load = measure(steps[0], None)
             phases.append(PhaseLoad(range(steps[0], steps[0] + 1), [[load]], load.peak, load.drain))
             continue
-        first = {pattern(s): s for s in reversed(steps)}
+        first = {pattern(s): s for s in reversed(steps)}  # the earliest step of each pattern
         times = [(schedule.step(first[key]), n) for key, n in Counter(map(pattern, steps)).items()]
         total, drain = _peak(schedule, times, network, (seed, steps[0]))
         groups = [[measure(s, j) for s in steps] for j in range(len(schedule.parts))]
@@ -95,31 +107,38 @@ def phase_loads(schedule: Schedule, network: Network, seed: int = 0) -> list[Pha
 
 @lru_cache(maxsize=4)
 def congestion(schedule: Schedule, network: Network, seed: int = 0) -> float:
-    """Σ over steps of the fraction of the vector on the busiest directed link, times D."""
-    most = [
+    """Σ over steps of the fraction of the vector on the busiest directed link, times D.
+
+    A phase of several steps counts with the larger of its slowest group and its busiest link.
+    """
+    peaks = [
         max(phase.total, *(sum(load.peak for load in group) for group in phase.groups))
         for phase in phase_loads(schedule, network, seed)
     ]
-    return sum(most) * network.topology.ndim
+    return sum(peaks) * network.topology.ndim
 
 
 def link_load(schedule: Schedule, s: int, network: Network, seed: int = 0) -> np.ndarray:
-    """(nlinks,) fraction of the vector that step s puts on every link."""
-    step, place = schedule.step(s), network.topology
+    """(nlinks,) fraction of the vector that crosses each link in step s."""
+    step, topology = schedule.step(s), network.topology
     lines = line_units(schedule, step, network.ties)
-    if lines and isinstance(place, Grid):
-        return place.line_load(*lines, network.ties, (seed, s))
-    return place.load(traffic(schedule, step), network.ties, (seed, s))
+    if lines and isinstance(topology, Grid):
+        return topology.line_load(*lines, network.ties, (seed, s))
+    return topology.load(traffic(schedule, step), network.ties, (seed, s))
 
 
 def traffic(schedule: Schedule, step: Step) -> Traffic:
-    """The messages of a step between nodes, weighted with their fraction of the vector."""
+    """The messages of a step between nodes, each weighted with its fraction of the vector."""
     nodes = schedule.torus.node_of
     return Traffic(nodes[step.src], nodes[step.dst], schedule.share(step))
 
 
 def check_dims(schedule: Schedule, topology: Topology) -> None:
-    """A schedule runs on a topology of the same dimensions only."""
+    """Check that a schedule was made for the dimensions of a topology.
+
+    Raises:
+        ValueError: the dimensions differ.
+    """
     if schedule.torus.dims != topology.dims:
         raise ValueError(
             f"a schedule for {schedule.torus} cannot run on {topology.name}: "
@@ -130,40 +149,47 @@ def check_dims(schedule: Schedule, topology: Topology) -> None:
 def line_units(
     schedule: Schedule, step: Step, ties: str
 ) -> tuple[tuple[LineRows, ...], list[float]] | None:
-    """The step's lines and the fraction of one block on each; None if rows are needed.
+    """The lines of a step, and for each the fraction of the vector in one block of its part.
 
-    They are where blocks of a part differ in size, and where lines differ because every message
-    draws its own way.
+    Returns:
+        None if the load cannot be computed from lines: the step has none, blocks of one part differ
+        in size, or lines differ because every message draws its own direction.
     """
-    units = [schedule.unit(line.part) for line in step.line]
-    known = [u for u in units if u is not None]
-    return (step.line, known) if units and len(known) == len(units) and ties != "random" else None
+    units = [unit for line in step.line if (unit := schedule.unit(line.part)) is not None]
+    if not step.line or len(units) < len(step.line) or ties == "random":
+        return None
+    return step.line, units
 
 
 def _peak(
     schedule: Schedule, times: Sequence[tuple[Step, int]], network: Network, seed: Seed
 ) -> tuple[float, float]:
-    """Largest fraction, and seconds per byte, of a link after steps taken n times each."""
-    place = network.topology
+    """Load of the busiest link after (step, n) pairs, each step taken n times.
+
+    Returns:
+        Its fraction of the vector, and the seconds per byte of the vector that the slowest link
+        needs.
+    """
+    topology = network.topology
     lines = [(n, line_units(schedule, step, network.ties)) for step, n in times]
-    if network.uniform and isinstance(place, Grid) and all(found for _, found in lines):
-        rows = [row for _, found in lines if found for row in found[0]]
-        units = [n * unit for n, found in lines if found for unit in found[1]]
-        peak = place.line_peak(rows, units, network.ties, seed)
+    if network.uniform and isinstance(topology, Grid) and all(pair for _, pair in lines):
+        rows = [row for _, pair in lines if pair for row in pair[0]]
+        units = [n * unit for n, pair in lines if pair for unit in pair[1]]
+        peak = topology.line_peak(rows, units, network.ties, seed)
         return peak, peak / network.bandwidth
-    loads = [n * place.load(traffic(schedule, step), network.ties, seed) for step, n in times]
+    loads = [n * topology.load(traffic(schedule, step), network.ties, seed) for step, n in times]
     total = np.sum(loads, axis=0)
     return float(total.max(initial=0)), float((total / network.bandwidths).max(initial=0))
 
 
 def _measure(schedule: Schedule, step: Step, network: Network, seed: Seed) -> StepLoad:
-    place = network.topology
+    topology = network.topology
     peak, drain = _peak(schedule, [(step, 1)], network, seed)
     lines = line_units(schedule, step, network.ties)
     reduces = isinstance(step.op, np.ndarray) or step.op is Op.REDUCE
-    if lines and network.uniform and isinstance(place, Grid):
-        latency = max(network.latency(*path) for path in place.line_paths(lines[0]).tolist())
-        sends, receives, sent, received = _per_node(*lines, place.dims)
+    if lines and network.uniform and isinstance(topology, Grid):
+        latency = max(network.latency(*path) for path in topology.line_paths(lines[0]).tolist())
+        sends, receives, sent, received = _per_node(*lines, topology.dims)
         reduced = received if reduces else 0.0
         count = round(sends), round(receives)
         return StepLoad(peak, drain, latency, *count, sent, received, reduced)
@@ -178,7 +204,7 @@ def _measure(schedule: Schedule, step: Step, network: Network, seed: Seed) -> St
         (flow.dst, np.where(step.reduces, flow.weight, 0.0)),
     )
     sends, receives, sent, received, reduced = (
-        float(np.bincount(node, weight, place.size).max()) for node, weight in columns
+        float(np.bincount(node, weight, topology.size).max()) for node, weight in columns
     )
     latency = _longest(network, flow, seed)
     count = round(sends), round(receives)
@@ -186,34 +212,35 @@ def _measure(schedule: Schedule, step: Step, network: Network, seed: Seed) -> St
 
 
 def _longest(network: Network, flow: Traffic, seed: Seed) -> float:
-    """Seconds of the longest way."""
-    place = network.topology
+    """Seconds until the first byte arrives on the slowest route."""
+    topology = network.topology
     if network.uniform:
-        paths = np.unique(place.paths(flow.src, flow.dst), axis=0)
+        paths = np.unique(topology.paths(flow.src, flow.dst), axis=0)
         return max(network.latency(*path) for path in paths.tolist())
-    ways = place.ways(flow.src, flow.dst, network.ties, seed)
-    hops = np.bincount(ways.per_link(), network.hop_latencies[ways.links], len(ways.share))
+    routes = topology.routes(flow.src, flow.dst, network.ties, seed)
+    hops = np.bincount(routes.per_link(), network.hop_latencies[routes.links], len(routes.share))
     return network.end_latency + float(hops.max())
 
 
 def _per_node(
     lines: Sequence[LineRows], units: Sequence[float], dims: tuple[int, ...]
 ) -> tuple[float, float, float, float]:
-    """Most messages that a node sends and receives, and the largest shares.
+    """Largest numbers of messages that a node sends and receives, and the largest fractions.
 
-    Of each dimension the most; the same node has the most in all of them, or no less is told.
+    The maxima of the dimensions are added up. That is exact if one node attains all of them, and
+    an upper bound otherwise.
     """
-    most = np.zeros(4)
+    total = np.zeros(4)
     for j, d in enumerate(dims):
-        node = np.zeros((4, d))
+        by_node = np.zeros((4, d))
         for line, unit in zip(lines, units, strict=True):
             if line.dim == j:
                 others = [h.max() for i, h in enumerate(line.pending) if i != j]
                 share = line.sent * unit * np.prod(others, dtype=float)
-                node[0] += np.bincount(line.src, line.sent > 0, d)
-                node[1] += np.bincount(line.dst, line.sent > 0, d)
-                node[2] += np.bincount(line.src, share, d)
-                node[3] += np.bincount(line.dst, share, d)
-        most += node.max(axis=1)
-    sends, receives, sent, received = most.tolist()
+                by_node[0] += np.bincount(line.src, line.sent > 0, d)
+                by_node[1] += np.bincount(line.dst, line.sent > 0, d)
+                by_node[2] += np.bincount(line.src, share, d)
+                by_node[3] += np.bincount(line.dst, share, d)
+        total += by_node.max(axis=1)
+    sends, receives, sent, received = total.tolist()
     return sends, receives, sent, received

@@ -1,4 +1,8 @@
-"""From a schedule on a network to flat arrays of messages."""
+"""Message graph: the messages of a schedule on a network, their routes and their dependencies.
+
+It is the common input of the flow and packet models. Sizes are kept per byte of the vector, so that
+one graph serves all sizes of a sweep.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ import numpy as np
 
 from netsim.checks import check_number
 from netsim.network import Network
-from netsim.topologies.routes import Ways
+from netsim.topologies.routes import Routes
 from netsim.traffic.load import check_dims
 from netsim.traffic.messages import Links, Messages
 from netsim.traffic.symmetry import Folded, Whole, fold
@@ -21,28 +25,28 @@ from swing.schedules.step import Op, Step
 from swing.torus import Array
 
 SYNC = ("rank", "local", "receives", "step")
-"""When a rank begins its next step.
+"""Rules for when a rank begins its next step.
 
-- rank: its own messages of the step, those sent and those received, have arrived.
-- local: those received have arrived, and those sent have left: packets have passed their first
-  link, and of a flow only the way is left.
-- receives: those received have arrived.
-- step: all messages of the step have arrived, anywhere.
+- rank: the messages that it sends and those that it receives in the step have arrived.
+- local: the messages that it receives have arrived, and those that it sends have left: all their
+  packets have passed the first link, or all bytes of a flow are under way.
+- receives: the messages that it receives have arrived.
+- step: all messages of the step have arrived, at all ranks.
 """
 
 PARTS = ("schedule", "free")
-"""When the parts of a schedule meet.
+"""Rules for when the parts of a schedule wait for each other.
 
-- schedule: where its phases change, for most after every step (lockstep).
-- free: only between phases of several steps; lockstep is not kept.
+- schedule: at the end of every phase. In most schedules each step is a phase (lockstep).
+- free: at the beginning and end of phases of several steps only; there is no lockstep.
 """
 
 FOLLOWED_STEPS = 16
-"""Steps that are followed of a run of equal ones; the others take the mean of their second half."""
+"""Steps simulated of a run of equal ones; the others take the mean time of the second half."""
 
 
 MAX_MESSAGES = 10**8
-"""Messages that are followed one by one; ten million take about a gigabyte."""
+"""Limit on simulated messages; ten million take about a gigabyte of memory."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,12 @@ class RunOptions:
         seed: for random ties and skew.
         sync: a rule of `SYNC`.
         parts: a rule of `PARTS`.
-        skew: ranks start at random within so many seconds.
-        delay: seconds that a rank needs for each message it receives, by rank: slow ranks.
-        fold: whether nodes that are alike are followed once, see `netsim.traffic.symmetry`.
+        skew: seconds within which the ranks start, at random.
+        delay: slow ranks: seconds that a rank needs for each message it receives, by rank.
+        fold: whether equivalent nodes are simulated once, see `netsim.traffic.symmetry`.
+
+    Raises:
+        ValueError: an unknown rule, or a skew or delay that is negative or not finite.
     """
 
     seed: int = 0
@@ -75,57 +82,68 @@ class RunOptions:
             check_number(f"delay of rank {rank}", seconds)
 
     def starts(self, p: int) -> np.ndarray:
-        """(p,) seconds at which the ranks start."""
+        """(p,) seconds at which the ranks start, drawn with the seed."""
         return np.random.default_rng((self.seed, p)).uniform(0, self.skew, p)
 
     def delays(self, p: int) -> np.ndarray:
-        """(p,) seconds that the ranks need for each message they receive."""
+        """(p,) seconds that the ranks need for each message they receive.
+
+        Raises:
+            ValueError: a delay for a rank that does not exist.
+        """
         seconds = np.zeros(p)
-        for rank, more in self.delay.items():
+        for rank, delay in self.delay.items():
             if not 0 <= rank < p:
                 raise ValueError(f"there is no rank {rank} to delay: ranks go from 0 to {p - 1}")
-            seconds[rank] = more
+            seconds[rank] = delay
         return seconds
 
 
 def kept_steps(schedule: Schedule) -> Array:
-    """(nsteps,) for every step the one that is followed in its stead.
+    """(nsteps,) for every step the simulated step that stands for it.
 
-    Of a run of equal steps the first `FOLLOWED_STEPS` are followed. Steps in lockstep are equal if
-    they have the same pattern; a phase in which parts run on their own is a run if all its steps
-    have.
+    Of a run of equal steps the first `FOLLOWED_STEPS` are simulated, and the last of these stands
+    for all later ones. Steps in lockstep are equal if their signatures are. A phase of several
+    steps, in which the parts run on their own, is a run if all its steps have one signature.
     """
     phases: dict[Hashable, set[Hashable]] = {}
     length = Counter(map(schedule.sync_phase, range(schedule.nsteps)))
     for s in range(schedule.nsteps):
         phases.setdefault(schedule.sync_phase(s), set()).add(schedule.signature(s))
 
-    def alike(s: int) -> Hashable:
+    def run_key(s: int) -> Hashable:
         phase = schedule.sync_phase(s)
         if length[phase] == 1:
             return "lockstep", schedule.signature(s)
         return ("phase", phase) if len(phases[phase]) == 1 else s
 
-    follow = np.arange(schedule.nsteps)
-    for _, run in groupby(range(schedule.nsteps), key=alike):
+    stand_in = np.arange(schedule.nsteps)
+    for _, run in groupby(range(schedule.nsteps), key=run_key):
         steps = list(run)
-        follow[steps[FOLLOWED_STEPS:]] = steps[FOLLOWED_STEPS - 1 : FOLLOWED_STEPS]
-    return follow
+        stand_in[steps[FOLLOWED_STEPS:]] = steps[FOLLOWED_STEPS - 1 : FOLLOWED_STEPS]
+    return stand_in
 
 
 def messages_of(
     schedule: Schedule, network: Network, nbytes: int, options: RunOptions = RunOptions()
 ) -> tuple[Messages, Links]:
-    """The messages of the steps of a schedule that `kept_steps` follows, and their links.
+    """The messages of the steps that `kept_steps` simulates, and their links.
 
-    Of nodes and links that are alike, see `netsim.traffic.symmetry`, one stands for all.
+    One node and one link stand for each class of equivalent ones, see `netsim.traffic.symmetry`.
+
+    Args:
+        schedule: the steps.
+        network: topology and costs.
+        nbytes: size of the vector on each rank, in bytes.
+        options: how the schedule is run.
 
     Raises:
-        ValueError: a schedule for other dimensions than the topology's, or with too many messages.
+        ValueError: the schedule and the topology have different dimensions, or there are more than
+            `MAX_MESSAGES` messages.
     """
     check_dims(schedule, network.topology)
-    messages, links, late = _messages(schedule, network, options)
-    cost = messages.cost * nbytes + late
+    messages, links, fixed_cost = _messages(schedule, network, options)
+    cost = messages.cost * nbytes + fixed_cost
     return replace(messages, nbytes=messages.nbytes * nbytes, cost=cost), links
 
 
@@ -133,18 +151,21 @@ def messages_of(
 def _messages(
     schedule: Schedule, network: Network, options: RunOptions
 ) -> tuple[Messages, Links, np.ndarray]:
-    """As `messages_of` for one byte; and the part of the cost that no byte adds to."""
+    """The result of `messages_of` for one byte, and the part of the cost without bytes."""
+    # A torus too large even for one step is refused before any step is made.
     _check_count(schedule, schedule.torus.size if schedule.torus.size > MAX_MESSAGES else 1, 1)
     kept = np.unique(kept_steps(schedule)).tolist()
-    alike = options.fold and not options.skew and not options.delay
-    where = fold(schedule, network, kept) if alike else Whole(schedule, network)
-    _check_count(schedule, where.links.nodes, len(kept))
-    table = _Table(where, options)
+    equivalent = options.fold and not options.skew and not options.delay
+    nodes = fold(schedule, network, kept) if equivalent else Whole(schedule, network)
+    _check_count(schedule, nodes.links.nodes, len(kept))
+    table = _Table(nodes, options)
     length = Counter(map(schedule.sync_phase, range(schedule.nsteps)))
 
     def phase(s: int) -> Hashable:
-        found = schedule.sync_phase(s)
-        return None if options.parts == "free" and length[found] == 1 else (found,)
+        # With parts="free" successive phases of one step become one phase, in which parts run on
+        # their own.
+        number = schedule.sync_phase(s)
+        return None if options.parts == "free" and length[number] == 1 else (number,)
 
     for _, steps in groupby(kept, key=phase):
         table.add_phase(list(steps))
@@ -155,33 +176,46 @@ def _check_count(schedule: Schedule, nodes: int, nsteps: int) -> None:
     count = nsteps * nodes * len(schedule.parts)
     if count > MAX_MESSAGES:
         raise ValueError(
-            f"{schedule.name} on {schedule.torus} has about {count} messages to follow, "
+            f"{schedule.name} on {schedule.torus} has about {count} messages to simulate, "
             f"more than {MAX_MESSAGES}: use model='analytic'"
         )
 
 
 def with_ends(messages: Messages, links: Links, network: Network) -> tuple[Messages, Links]:
-    """Messages and links, with nodes' own links where they count.
+    """Add the links between nodes and their routers, if they can be a bottleneck.
 
-    They do where a node's links to others could carry more: then each way begins with the link
-    that injects, and ends with the one that ejects.
+    An injection link can if it carries less than all links out of some node together; then every
+    route begins with its sender's. Likewise an ejection link, with which routes end.
     """
-    most = network.topology.least_ports * network.bandwidth
-    given = network.injection_bandwidth, network.ejection_bandwidth
-    rates = [most if rate is None else rate for rate in given]
-    if min(rates) >= most:
+    tails, heads = network.topology.ends.T
+    size = network.topology.size
+    out_rate, in_rate = (np.bincount(v, network.bandwidths, size)[:size] for v in (tails, heads))
+    limited = [
+        limit is not None and limit < rates.max(initial=0.0)
+        for limit, rates in (
+            (network.injection_bandwidth, out_rate),
+            (network.ejection_bandwidth, in_rate),
+        )
+    ]
+    injects, ejects = map(int, limited)
+    if not (injects or ejects):
         return messages, links
     hops = np.diff(messages.link_ptr)
-    message = np.repeat(np.arange(len(messages)), np.diff(messages.way_ptr))
-    ptr = messages.link_ptr + 2 * np.arange(len(messages.link_ptr))
-    passed, nlinks = np.empty(ptr[-1], dtype=np.int64), len(links.bandwidth)
-    passed[ptr[:-1]] = nlinks + messages.src[message]
-    passed[ptr[1:] - 1] = nlinks + links.nodes + messages.dst[message]
-    passed[np.arange(len(messages.links)) + 2 * np.repeat(np.arange(len(hops)), hops) + 1] = (
-        messages.links
-    )
-    ends = np.repeat(rates, links.nodes)
-    return replace(messages, link_ptr=ptr, links=passed), Links(
+    message = np.repeat(np.arange(len(messages)), np.diff(messages.route_ptr))
+    ptr = messages.link_ptr + (injects + ejects) * np.arange(len(messages.link_ptr))
+    crossed = np.empty(ptr[-1], dtype=np.int64)
+    before = (injects + ejects) * np.repeat(np.arange(len(hops)), hops) + injects
+    crossed[np.arange(len(messages.links)) + before] = messages.links
+    rates: list[float | None] = []
+    if injects:
+        crossed[ptr[:-1]] = len(links.bandwidth) + messages.src[message]
+        rates.append(network.injection_bandwidth)
+    if ejects:
+        first = len(links.bandwidth) + injects * links.nodes
+        crossed[ptr[1:] - 1] = first + messages.dst[message]
+        rates.append(network.ejection_bandwidth)
+    ends = np.repeat(np.array(rates, dtype=float), links.nodes)
+    return replace(messages, link_ptr=ptr, links=crossed), Links(
         links.nodes,
         np.concatenate([links.bandwidth, ends]),
         np.concatenate([links.latency, np.zeros_like(ends)]),
@@ -190,106 +224,133 @@ def with_ends(messages: Messages, links: Links, network: Network) -> tuple[Messa
 
 
 class _Table:
-    """Messages in the making, phase by phase; ``waits_for`` is what each rank waits for next."""
+    """Builds the messages phase by phase. ``waits_for`` is the group that each node waits for."""
 
-    def __init__(self, where: Whole | Folded, options: RunOptions) -> None:
-        self.where, self.options = where, options
-        self.schedule, self.network = where.schedule, where.network
+    def __init__(self, nodes: Whole | Folded, options: RunOptions) -> None:
+        self.nodes, self.options = nodes, options
+        self.schedule, self.network = nodes.schedule, nodes.network
         ranks, p = self.schedule.torus.rank_of, self.schedule.torus.size
         self.start, self.delay = options.starts(p)[ranks], options.delays(p)[ranks]
         self.columns: list[list[np.ndarray]] = []
-        self.ways: list[Ways] = []
-        nodes = where.links.nodes
-        most = nodes * (self.schedule.nsteps + 1) * (len(self.schedule.parts) + 1)
-        self.pending_count = np.zeros(most, dtype=np.int64)
-        self.successor = np.full(most, -1)
+        self.routes: list[Routes] = []
+        nnodes = nodes.links.nodes
+        max_groups = nnodes * (self.schedule.nsteps + 1) * (len(self.schedule.parts) + 1)
+        self.pending_count = np.zeros(max_groups, dtype=np.int64)
+        self.successor = np.full(max_groups, -1)
         self.ngroups = 0
-        self.waits_for = np.full(nodes, -1)
+        self.waits_for = np.full(nnodes, -1)
 
     def add_phase(self, steps: list[int]) -> None:
-        """Its steps, one after the other; where there are several, each part for itself."""
+        """Add the steps of a phase; if there are several, each part runs them on its own."""
         if len(steps) == 1:
             self.waits_for = self.add_step(steps[0], self.schedule.step(steps[0]), self.waits_for)
             return
         ends = []
-        made = {s: self.schedule.step(s) for s in steps}
+        by_number = {s: self.schedule.step(s) for s in steps}  # each is made once for all parts
         for part in range(len(self.schedule.parts)):
             waits_for = self.waits_for
             for s in steps:
-                waits_for = self.add_step(s, made[s].only(part), waits_for)
+                waits_for = self.add_step(s, by_number[s].only(part), waits_for)
             ends.append(waits_for)
-        # Where the ranks' parts meet again: a group that only waits for the last ones of them.
-        moved = [waits_for != self.waits_for for waits_for in ends]
-        meet = self._open(np.sum(moved, axis=0), np.full_like(self.waits_for, -1))
-        for waits_for, some in zip(ends, moved, strict=True):
-            self.successor[waits_for[some]] = meet[some]
-        self.waits_for = np.where(meet >= 0, meet, self.waits_for)
+        # The parts of a rank meet in a group without messages: it waits for the last group of each
+        # part in which the rank took part.
+        active = [waits_for != self.waits_for for waits_for in ends]
+        join = self._open(np.sum(active, axis=0), np.full_like(self.waits_for, -1))
+        for waits_for, ranks in zip(ends, active, strict=True):
+            self.successor[waits_for[ranks]] = join[ranks]
+        self.waits_for = np.where(join >= 0, join, self.waits_for)
 
     def add_step(self, s: int, step: Step, waits_for: Array) -> Array:
-        """Its messages and their groups; what each node waits for afterwards."""
-        (src, dst, share), ways = self.where.rows(step, (self.options.seed, s))
+        """Add the messages of a step and their groups.
+
+        Returns:
+            (nodes,) the group that each node waits for afterwards.
+        """
+        (src, dst, share), routes = self.nodes.rows(step, (self.options.seed, s))
         if not len(src):
             return waits_for
-        # With a barrier all nodes wait for what node 0 waits for.
+        # A barrier is one group for all: node 0 stands for every node.
         sync, p = self.options.sync, len(waits_for)
         sender, receiver = (
             np.zeros_like(nodes) if sync == "step" else nodes for nodes in (src, dst)
         )
-        waits = np.bincount(receiver, minlength=p)
-        both = sync in ("rank", "local")
-        if both:
-            waits += np.bincount(sender, minlength=p)
-        group = self._open(waits, waits_for)
-        own = group[sender] if both else np.full_like(sender, -1)
+        count = np.bincount(receiver, minlength=p)
+        waits_for_sends = sync in ("rank", "local")
+        if waits_for_sends:
+            count += np.bincount(sender, minlength=p)
+        group = self._open(count, waits_for)
+        sender_group = group[sender] if waits_for_sends else np.full_like(sender, -1)
         cost = np.zeros_like(share)
         if self.network.gamma:
             ops = np.broadcast_to(np.asarray(step.op, dtype=object), len(src))
-            # A rank reduces one message after the other, and they come together.
-            todo = np.bincount(dst, np.where(ops == Op.REDUCE, share, 0.0), p)[dst]
-            cost = np.where(ops == Op.REDUCE, self.network.gamma * todo, 0.0)
+            # The messages of a step come together and a rank reduces them one after the other, so
+            # each costs the time of all.
+            reduced = np.bincount(dst, np.where(ops == Op.REDUCE, share, 0.0), p)[dst]
+            cost = np.where(ops == Op.REDUCE, self.network.gamma * reduced, 0.0)
         ready, steps = self.start[src], np.full_like(src, s)
-        late = self.delay[dst] + self.network.receive_overhead * np.bincount(dst, minlength=p)[dst]
-        self.columns.append(
-            [src, dst, share, steps, waits_for[sender], ready, group[receiver], own, cost, late]
+        fixed_cost = (
+            self.delay[dst] + self.network.receive_overhead * np.bincount(dst, minlength=p)[dst]
         )
-        self.ways.append(ways)
+        self.columns.append(
+            [src, dst, share, steps, waits_for[sender], ready, group[receiver], sender_group,
+             cost, fixed_cost]
+        )  # fmt: skip
+        self.routes.append(routes)
         return np.where(group >= 0, group, waits_for)
 
-    def _open(self, waits: Array, waits_for: Array) -> Array:
-        """(p,) a new group for each rank that waits for something, -1 for the others.
+    def _open(self, count: Array, waits_for: Array) -> Array:
+        """(p,) a new group for each rank with events to wait for, -1 for the other ranks.
 
-        It also waits for the rank's group before it, unless another one follows that already:
-        then the parts of a phase begin, and their messages wait for it themselves.
+        The new group becomes the successor of the rank's group before it, unless that one already
+        has a successor. It has one where the second and later parts of a phase begin: their
+        messages wait for the group before themselves.
+
+        Args:
+            count: (p,) number of messages that each rank's group waits for.
+            waits_for: (p,) the group before, -1 for none.
         """
         group = np.full_like(waits_for, -1)
-        ranks = np.flatnonzero(waits)
+        ranks = np.flatnonzero(count)
         new = self.ngroups + np.arange(len(ranks))
         self.ngroups += len(ranks)
         group[ranks] = new
         before = waits_for[ranks]
         linked = (before >= 0) & (self.successor[before] < 0)
-        self.pending_count[new] = waits[ranks] + linked
+        self.pending_count[new] = count[ranks] + linked
         self.successor[before[linked]] = new[linked]
         return group
 
     def messages(self) -> tuple[Messages, Links, np.ndarray]:
-        """All that was added; seconds that do not depend on bytes until each counts."""
-        src, dst, share, step, waits_for, ready, signals, own, cost, late = (
+        """The messages for a vector of one byte, their links, and (m,) the cost without bytes."""
+        src, dst, share, step, waits_for, ready, receiver_group, sender_group, cost, fixed_cost = (
             np.concatenate([np.zeros(0), *c]) for c in zip(*self.columns, strict=True)
         ) if self.columns else [np.zeros(0)] * 10  # fmt: skip
-        whole = [a.astype(np.int64) for a in (src, dst, step, waits_for, signals, own)]
-        count = [np.bincount(w.message) for w in self.ways]
-        hops = np.concatenate([np.zeros(0, dtype=np.int64), *(np.diff(w.ptr) for w in self.ways)])
-        passed = np.concatenate([np.zeros(0, dtype=np.int64), *(w.links for w in self.ways)])
-        per_way = np.repeat(np.arange(len(hops)), hops)
-        links = self.where.links
-        latency = np.bincount(per_way, links.latency[passed], len(hops))
+        integers = (src, dst, step, waits_for, receiver_group, sender_group)
+        src, dst, step, waits_for, receiver_group, sender_group = (
+            column.astype(np.int64) for column in integers
+        )
+        count = [np.bincount(w.message) for w in self.routes]
+        hops = np.concatenate([np.zeros(0, dtype=np.int64), *(np.diff(w.ptr) for w in self.routes)])
+        crossed = np.concatenate([np.zeros(0, dtype=np.int64), *(w.links for w in self.routes)])
+        per_route = np.repeat(np.arange(len(hops)), hops)
+        links = self.nodes.links
+        latency = np.bincount(per_route, links.latency[crossed], len(hops))
+        routes_per_message = np.concatenate([np.zeros(0, dtype=np.int64), *count])
         messages = Messages(
-            whole[0], whole[1], share, whole[2], whole[3], ready,
-            np.stack([whole[4], whole[5]], axis=1),
-            self.pending_count[: self.ngroups], self.successor[: self.ngroups],
-            np.append(0, np.cumsum(np.concatenate([np.zeros(0, dtype=np.int64), *count]))),
-            np.concatenate([np.zeros(0), *(w.share for w in self.ways)]),
-            np.append(0, np.cumsum(hops)), passed, latency + self.network.end_latency, cost,
-        )  # fmt: skip
-        return messages, links, late
+            src=src,
+            dst=dst,
+            nbytes=share,
+            step=step,
+            waits_for=waits_for,
+            ready=ready,
+            signals=np.stack([receiver_group, sender_group], axis=1),
+            pending_count=self.pending_count[: self.ngroups],
+            successor=self.successor[: self.ngroups],
+            route_ptr=np.append(0, np.cumsum(routes_per_message)),
+            share=np.concatenate([np.zeros(0), *(w.share for w in self.routes)]),
+            link_ptr=np.append(0, np.cumsum(hops)),
+            links=crossed,
+            latency=latency + self.network.end_latency,
+            cost=cost,
+        )
+        return messages, links, fixed_cost

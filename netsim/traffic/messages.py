@@ -1,4 +1,4 @@
-"""All messages of a schedule as flat arrays, for the models that follow each of them."""
+"""All messages of a schedule as flat arrays, for the flow and packet models."""
 
 from __future__ import annotations
 
@@ -12,30 +12,34 @@ from swing.torus import Array
 
 @dataclass(frozen=True, eq=False)
 class Messages:
-    """What is sent over which links, and what waits for what.
+    """Messages, the links that they cross, and the messages that they wait for.
 
-    Messages belong to *groups*. A group is done when all its messages have arrived and the group
-    before it is done; a message starts when its gate, a group, is done. With ``sync="rank"``
-    there is a group for every rank and step, with ``sync="step"`` one for every step.
+    Dependencies go through *groups*. A group is done when all its messages have arrived and the
+    group before it is done. A message starts when the group that it waits for is done, and signals
+    the groups that it belongs to when it has arrived. With ``sync="rank"`` there is one group per
+    rank and step, with ``sync="step"`` one per step.
 
     Args:
         src, dst: (m,) nodes.
-        nbytes: (m,) bytes, fractions allowed.
+        nbytes: (m,) sizes in bytes; fractions are allowed.
         step: (m,) step of the schedule.
-        waits_for: (m,) the group that must be done before it starts; -1: it starts at ``ready``.
+        waits_for: (m,) the group that must be done before the message starts; -1 for none.
         ready: (m,) seconds, the earliest start.
-        signals: (m, 2) the groups that it belongs to; -1 for none.
-        pending_count: (g,) what a group waits for: its messages, and one more if a group is before
-        it.
-        successor: (g,) the group that comes after; -1 for none.
-        way_ptr: (m + 1,) ways of message i are way_ptr[i] … way_ptr[i + 1] - 1; at least one.
-            Two where a tie at half a ring is left open.
-        share: (w,) the fraction that takes each way where ties are split.
-        link_ptr: (w + 1,) links of way j are links[link_ptr[j]] … in order.
+        signals: (m, 2) the groups that the message belongs to; -1 for none. The second one is the
+            sender's, which ``sync="local"`` signals when the message has left.
+        pending_count: (g,) events that a group waits for: its messages, and one more if it is the
+            successor of a group.
+        successor: (g,) the group that the group signals when it is done; -1 for none.
+        route_ptr: (m + 1,) message i has the routes route_ptr[i] … route_ptr[i + 1] - 1, at least
+            one, and two for a tie at half a ring that is split or adaptive.
+        share: (w,) the fraction of its message that takes each route where ties are split.
+        link_ptr: (w + 1,) route j has the links links[link_ptr[j]] … links[link_ptr[j + 1] - 1],
+            in order.
         links: link numbers.
-        latency: (w,) seconds from start until the first byte arrives, if nothing is in the way:
-            all links and routers, injection and ejection.
-        cost: (m,) seconds from when it has arrived until it counts: reductions, slow ranks.
+        latency: (w,) seconds from the start until the first byte arrives on an idle network: all
+            links and routers, injection and ejection.
+        cost: (m,) seconds from the arrival until the message signals its groups: reductions, work
+            on receives, slow ranks.
     """
 
     src: Array
@@ -47,7 +51,7 @@ class Messages:
     signals: Array
     pending_count: Array
     successor: Array
-    way_ptr: Array
+    route_ptr: Array
     share: np.ndarray
     link_ptr: Array
     links: Array
@@ -59,13 +63,13 @@ class Messages:
 
 
 class Links(NamedTuple):
-    """The links that messages take.
+    """The links that messages cross.
 
     Args:
-        nodes: how many they join.
+        nodes: number of nodes that the links join.
         bandwidth: (nlinks,) bytes per second.
         latency: (nlinks,) seconds until the first byte is at the next link.
-        credit: (nlinks,) seconds until a link knows of room behind it.
+        credit: (nlinks,) seconds until the link learns of room in the buffer behind it.
     """
 
     nodes: int

@@ -1,18 +1,20 @@
-"""Fold: nodes that are alike are simulated once.
+"""Symmetry reduction: of equivalent nodes and links, one is simulated for all.
 
-Moving all nodes of a torus along a dimension, or flipping bits of their coordinates, maps links to
-links. If it also maps the messages of every step to messages, then what happens at a node happens
-at the same time at its image, and on every link what happens on its image. So one node of each
-such orbit, and one link, are followed for all of them: a message that passes five links of one
-orbit passes the one that stands for them five times.
+Shifting all nodes of a torus along a dimension, or flipping bits of their coordinates, maps links
+to links. If such a permutation also maps the messages of every step to messages, it is a symmetry
+of the simulation: whatever happens at a node or on a link happens at its image at the same time.
+The symmetries divide nodes and links into orbits, and one node and one link of each orbit are
+simulated. A message that crosses five links of one orbit crosses the link that stands for them
+five times.
 
-Nothing is approximated but adaptive ties: which of two equal packets is first, and so takes the
-emptier way, follows the numbers of nodes, which an orbit has but one of.
+The result is exact except for adaptive ties: which of two equal packets goes first, and so takes
+the less loaded route, depends on node numbers, of which an orbit has only one.
 
-Swing repeats after two nodes of a dimension, bucket after one, and the bits of XOR that keep
-neighbours neighbours make recursive doubling repeat: on a 64x64 torus 4, 1 and 256 of 4,096 nodes
-are followed. Where nodes differ - slow links, random and SimGrid's ties, late starts, meshes,
-schedules without lines, steps that copy and reduce where reducing costs time - all are.
+Swing repeats every two nodes of a dimension and bucket every node. Recursive doubling repeats under
+XOR with masks that keep neighbours neighbours. On a 64x64 torus 4, 1 and 256 of the 4,096 nodes
+are simulated. All nodes are simulated where they differ: with slow links, random or SimGrid's ties,
+late starts or slow ranks, on meshes, for schedules without lines, and for steps that both copy and
+reduce if reducing costs time.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import numpy as np
 
 from netsim.network import Network
 from netsim.topologies.grid import Grid
-from netsim.topologies.routes import Seed, Ways
+from netsim.topologies.routes import Routes, Seed
 from netsim.topologies.row import Row, Traffic
 from netsim.traffic.load import line_units, traffic
 from netsim.traffic.messages import Links
@@ -36,48 +38,51 @@ from swing.torus import Array
 
 @dataclass(frozen=True, eq=False)
 class Whole:
-    """Every node and link of a network for itself."""
+    """A network without symmetry reduction: every node and link is simulated."""
 
     schedule: Schedule
     network: Network
 
     @property
     def links(self) -> Links:
-        """All links."""
+        """All links of the network."""
         net = self.network
         return Links(net.topology.size, net.bandwidths, net.hop_latencies, net.credit_latencies)
 
-    def rows(self, step: Step, seed: Seed) -> tuple[Traffic, Ways]:
-        """The messages of a step, and their ways."""
+    def rows(self, step: Step, seed: Seed) -> tuple[Traffic, Routes]:
+        """The messages of a step, weighted with fractions of the vector, and their routes."""
         flow = traffic(self.schedule, step)
-        return flow, self.network.topology.ways(flow.src, flow.dst, self.network.ties, seed)
+        return flow, self.network.topology.routes(flow.src, flow.dst, self.network.ties, seed)
 
 
 class Orbits:
-    """What stands for what in one dimension.
+    """The orbits of nodes and links of one dimension.
 
     Args:
         row: the network of the dimension.
-        moves: permutations of its nodes that commute, each with the permutation of links it makes.
+        moves: permutations of the nodes, which commute, each with its permutation of the links.
 
     Attributes:
-        node, link: the orbit of every node, of every link.
-        nodes, links: the node, the link, that stands for each orbit.
+        node: (d,) the orbit of every node.
+        link: (nlinks,) the orbit of every link.
+        nodes: (orbits,) the node that stands for each orbit, its lowest one.
+        links: (orbits,) the link that stands for each orbit, its lowest one.
     """
 
     def __init__(self, row: Row, moves: Sequence[tuple[Array, Array]]) -> None:
-        at, on = np.arange(row.d), np.arange(len(row.ends))
-        for to, over in moves:
-            at, on = _least(at, to), _least(on, over)
+        lowest_node, lowest_link = np.arange(row.d), np.arange(len(row.ends))
+        for node_map, link_map in moves:
+            lowest_node = _lowest_in_cycle(lowest_node, node_map)
+            lowest_link = _lowest_in_cycle(lowest_link, link_map)
         self.row = row
-        self.nodes, self.node = np.unique(at, return_inverse=True)
-        self.links, self.link = np.unique(on, return_inverse=True)
+        self.nodes, self.node = np.unique(lowest_node, return_inverse=True)
+        self.links, self.link = np.unique(lowest_link, return_inverse=True)
 
 
-def _least(label: Array, to: Array) -> Array:
-    """The least label that the powers of a permutation lead to."""
-    power = to
-    for _ in range(len(to).bit_length()):
+def _lowest_in_cycle(label: Array, permutation: Array) -> Array:
+    """For each element the lowest label on its cycle, by doubling the power of the permutation."""
+    power = permutation
+    for _ in range(len(permutation).bit_length()):
         label = np.minimum(label, label[power])
         power = power[power]
     return label
@@ -85,7 +90,10 @@ def _least(label: Array, to: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Folded:
-    """One node and one link of each orbit, for a step's lines."""
+    """A network reduced by symmetry: one node and one link stand for each orbit.
+
+    The orbits of the torus are the products of the orbits of its dimensions.
+    """
 
     schedule: Schedule
     network: Network
@@ -97,7 +105,7 @@ class Folded:
 
     @cached_property
     def _first(self) -> list[int]:
-        """The number of each dimension's first link; last, the number of links."""
+        """Index of each dimension's first link; the last entry is the number of links."""
         size = int(np.prod(self._shape))
         each = [len(o.links) * (size // k) for o, k in zip(self.orbits, self._shape, strict=True)]
         first: list[int] = np.cumsum([0, *each]).tolist()
@@ -105,80 +113,96 @@ class Folded:
 
     @cached_property
     def links(self) -> Links:
-        """One link of each orbit."""
-        place = self.network.topology
-        assert isinstance(place, Grid)
+        """The link that stands for each orbit."""
+        topology = self.network.topology
+        assert isinstance(topology, Grid)
         size = int(np.prod(self._shape))
         index = np.concatenate([
             np.tile(first + o.links, size // k)
-            for first, o, k in zip(place.first_links, self.orbits, self._shape, strict=False)
+            for first, o, k in zip(topology.first_links, self.orbits, self._shape, strict=False)
         ])  # fmt: skip
         net = self.network
-        given = net.bandwidths, net.hop_latencies, net.credit_latencies
-        return Links(size, *(values[index] for values in given))
+        columns = net.bandwidths, net.hop_latencies, net.credit_latencies
+        return Links(size, *(column[index] for column in columns))
 
-    def rows(self, step: Step, seed: Seed) -> tuple[Traffic, Ways]:
-        """One message of each orbit, and its ways."""
-        found = line_units(self.schedule, step, self.network.ties)
-        if not found:
-            none = np.zeros(0, dtype=np.int64)
-            return Traffic(none, none, np.zeros(0)), Ways.single(none, none)
-        parts = [self._line(line, unit, seed) for line, unit in zip(*found, strict=True)]
-        flows, ways = zip(*parts, strict=True)
-        return Traffic(*map(np.concatenate, zip(*flows, strict=True))), Ways.join(ways)
+    def rows(self, step: Step, seed: Seed) -> tuple[Traffic, Routes]:
+        """One message of each orbit of messages, and its routes."""
+        lines = line_units(self.schedule, step, self.network.ties)
+        if not lines:
+            empty = np.zeros(0, dtype=np.int64)
+            return Traffic(empty, empty, np.zeros(0)), Routes.single(empty, empty)
+        parts = [self._line(line, unit, seed) for line, unit in zip(*lines, strict=True)]
+        flows, routes = zip(*parts, strict=True)
+        return Traffic(*map(np.concatenate, zip(*flows, strict=True))), Routes.join(routes)
 
-    def _line(self, line: LineRows, unit: float, seed: Seed) -> tuple[Traffic, Ways]:
+    def _line(self, line: LineRows, unit: float, seed: Seed) -> tuple[Traffic, Routes]:
+        """The messages of a line that the nodes standing for orbits send, and their routes."""
         j, orbits = line.dim, self.orbits[line.dim]
-        mine = np.flatnonzero(np.isin(line.src, orbits.nodes))
-        pending = [
-            h[o.nodes] if i != j else line.sent[mine]
-            for i, (h, o) in enumerate(zip(line.pending, self.orbits, strict=True))
+        sent_by_orbits = np.flatnonzero(np.isin(line.src, orbits.nodes))
+        line_src, line_dst = line.src[sent_by_orbits], line.dst[sent_by_orbits]
+        # Axis j of nblocks goes over messages of the line, the others over orbits of a dimension.
+        factors = [
+            pending[o.nodes] if i != j else line.sent[sent_by_orbits]
+            for i, (pending, o) in enumerate(zip(line.pending, self.orbits, strict=True))
         ]
-        count = reduce(np.multiply.outer, pending)
-        some = np.flatnonzero(count)
+        nblocks = reduce(np.multiply.outer, factors)
+        nonempty = np.flatnonzero(nblocks)
         nodes = np.arange(int(np.prod(self._shape))).reshape(self._shape)
         src, dst = (
-            np.take(nodes, orbits.node[at[mine]], axis=j).ravel()[some]
-            for at in (line.src, line.dst)
+            np.take(nodes, orbits.node[ends], axis=j).ravel()[nonempty]
+            for ends in (line_src, line_dst)
         )
-        ends = np.unravel_index(some, count.shape)
-        others = [1 if i == j else k for i, k in enumerate(self._shape)]
-        row = np.ravel_multi_index([x * (i != j) for i, x in enumerate(ends)], others)
-        along = orbits.row.ways(line.src[mine], line.dst[mine], self.network.ties, (*seed, j))
-        ways = along.take(ends[j])
+        index = np.unravel_index(nonempty, nblocks.shape)
+        other_dims = [1 if i == j else k for i, k in enumerate(self._shape)]
+        row = np.ravel_multi_index([x * (i != j) for i, x in enumerate(index)], other_dims)
+        along = orbits.row.routes(line_src, line_dst, self.network.ties, (*seed, j))
+        routes = along.take(index[j])
         base = self._first[j] + row * len(orbits.links)
-        links = orbits.link[ways.links] + base[ways.message[ways.per_link()]]
-        return Traffic(src, dst, count.ravel()[some] * unit), ways._replace(links=links)
+        links = orbits.link[routes.links] + base[routes.message[routes.per_link()]]
+        return Traffic(src, dst, nblocks.ravel()[nonempty] * unit), routes._replace(links=links)
 
 
 def fold(schedule: Schedule, network: Network, steps: Iterable[int]) -> Whole | Folded:
-    """What has to be followed of some steps of a schedule on a network."""
-    place = network.topology
+    """Reduce a network by the symmetries that all given steps of a schedule share.
+
+    Args:
+        schedule: the schedule.
+        network: the network it runs on.
+        steps: the steps to simulate.
+
+    Returns:
+        The whole network if no symmetry applies.
+    """
+    topology = network.topology
     whole = Whole(schedule, network)
-    if not isinstance(place, Grid) or not network.uniform or network.ties in ("random", "simgrid"):
+    if (
+        not isinstance(topology, Grid)
+        or not network.uniform
+        or network.ties in ("random", "simgrid")
+    ):
         return whole
-    known: dict[Hashable, tuple[LineRows, ...]] = {}
+    by_signature: dict[Hashable, tuple[LineRows, ...]] = {}
     for s in steps:
-        if (pattern := schedule.signature(s)) in known:
+        if (signature := schedule.signature(s)) in by_signature:
             continue
         step = schedule.step(s)
         if line_units(schedule, step, network.ties) is None and len(step):
             return whole
         if network.gamma and isinstance(step.op, np.ndarray):
-            return whole  # a line does not tell what its receivers do
-        known[pattern] = step.line
-    lines = [line for step_lines in known.values() for line in step_lines]
+            return whole  # lines do not say which of their messages are reduced
+        by_signature[signature] = step.line
+    lines = [line for step_lines in by_signature.values() for line in step_lines]
     orbits = []
-    for j, row in enumerate(place.rows):
+    for j, row in enumerate(topology.rows):
         along = [(line.src, line.dst, line.sent) for line in lines if line.dim == j]
         pending = [(line.pending[j],) for line in lines if line.dim != j]
-        orbits.append(_orbits(row, _different(along), _different(pending), network.ties))
+        orbits.append(_orbits(row, _distinct(along), _distinct(pending), network.ties))
     folded = Folded(schedule, network, tuple(orbits))
-    return folded if folded.links.nodes < place.size else whole
+    return folded if folded.links.nodes < topology.size else whole
 
 
-def _different(columns: Iterable[tuple[Array, ...]]) -> list[np.ndarray]:
-    """Tables of columns, each once."""
+def _distinct(columns: Iterable[tuple[Array, ...]]) -> list[np.ndarray]:
+    """Stack each tuple of columns into a table, and drop tables that repeat."""
     tables = [np.stack(column) for column in columns]
     return list({table.tobytes(): table for table in tables}.values())
 
@@ -186,58 +210,71 @@ def _different(columns: Iterable[tuple[Array, ...]]) -> list[np.ndarray]:
 def _orbits(
     row: Row, along: Sequence[np.ndarray], pending: Sequence[np.ndarray], ties: str
 ) -> Orbits:
-    """The fewest orbits of a dimension that its messages, and what its nodes hold, allow.
+    """The coarsest orbits of a dimension whose moves leave its traffic unchanged.
 
     Args:
         row: the network of the dimension.
-        along: (3, m) src, dst and blocks of the messages of every step along it.
-        pending: (1, d) what the nodes hold in steps along other dimensions.
+        along: (3, m) src, dst and blocks of the messages along it, one table per distinct step.
+        pending: (1, d) block counts of its coordinates in steps along other dimensions.
         ties: the rule at half a ring.
     """
     d, nodes = row.d, np.arange(row.d)
     shifts = [(nodes + q) % d for q in range(1, d) if d % q == 0]
-    groups = [[(to, _over(row, to)) for to in shifts]]
+    # Shifts and XOR masks do not commute with each other, so each kind is tried for itself.
+    groups = [[(to, _link_map(row, to)) for to in shifts]]
+    # A mask of ones reflects the ring, and the rule "positive" is not symmetric under reflection.
     if d & (d - 1) == 0 and ties != "positive":
         masks = {m for k in range(d.bit_length() - 1) for m in (1 << k, (2 << k) - 1)}
-        groups.append([(nodes ^ m, _over(row, nodes ^ m, turned=True)) for m in sorted(masks)])
-    found = []
+        groups.append([(nodes ^ m, _link_map(row, nodes ^ m, turned=True)) for m in sorted(masks)])
+    candidates = []
     for group in groups:
-        moves = [(to, over) for to, over in group if over is not None]
-        found.append(Orbits(row, [m for m in moves if _same(row, along, pending, ties, *m)]))
-    return min(found, key=lambda orbits: len(orbits.nodes))
+        moves = [(to, links) for to, links in group if links is not None]
+        symmetries = [move for move in moves if _is_symmetry(row, along, pending, ties, *move)]
+        candidates.append(Orbits(row, symmetries))
+    return min(candidates, key=lambda orbits: len(orbits.nodes))
 
 
-def _same(
-    row: Row, along: Sequence[np.ndarray], pending: Sequence[np.ndarray], ties: str, to: Array,
-    over: Array,
+def _is_symmetry(
+    row: Row, along: Sequence[np.ndarray], pending: Sequence[np.ndarray], ties: str,
+    node_map: Array, link_map: Array,
 ) -> bool:  # fmt: skip
-    """Whether the same happens if nodes and links are permuted."""
-    if any((h[:, to] != h).any() for h in pending):
+    """Whether permuted nodes and links carry the same messages over the same routes."""
+    if any((counts[:, node_map] != counts).any() for counts in pending):
         return False
     for table in along:
         src, dst, sent = table
-        moved = np.stack([to[src], to[dst], sent])
+        moved = np.stack([node_map[src], node_map[dst], sent])
         if (table[:, np.lexsort(table)] != moved[:, np.lexsort(moved)]).any():
             return False
     src, dst, _ = np.concatenate([np.zeros((3, 0), dtype=np.int64), *along], axis=1)
-    here, there = (row.ways(a, b, ties, ()) for a, b in ((src, dst), (to[src], to[dst])))
-    return all(map(np.array_equal, here._replace(links=over[here.links]), there))
+    routes = row.routes(src, dst, ties, ())
+    moved_routes = row.routes(node_map[src], node_map[dst], ties, ())
+    return all(map(np.array_equal, routes._replace(links=link_map[routes.links]), moved_routes))
 
 
-def _over(row: Row, to: Array, turned: bool = False) -> Array | None:
-    """(nlinks,) where links go if nodes are permuted and switches stay; None if nowhere.
+def _link_map(row: Row, node_map: Array, turned: bool = False) -> Array | None:
+    """(nlinks,) the permutation of links that a permutation of nodes makes; switches stay.
 
-    Of the two links between nodes of a ring of two, each goes to the other one if ``turned``.
+    Args:
+        row: the network of the dimension.
+        node_map: (d,) the image of every node.
+        turned: whether parallel links, which only a ring of two has, change places.
+
+    Returns:
+        None if some link has no image, or one of another length or router delay.
     """
     vertices = 1 + int(row.ends.max(initial=row.d - 1))
-    to = np.concatenate([to, np.arange(row.d, vertices)])
-    before, after = (ends[:, 0] * vertices + ends[:, 1] for ends in (row.ends, to[row.ends]))
-    number = np.arange(len(before))
-    order = np.lexsort((number, before))
-    place = np.lexsort((-number if turned else number, after))
-    if (before[order] != after[place]).any():
+    vertex_map = np.concatenate([node_map, np.arange(row.d, vertices)])
+    # A link is identified by its ends, so matching sorted keys pairs every link with its image.
+    keys, image_keys = (
+        ends[:, 0] * vertices + ends[:, 1] for ends in (row.ends, vertex_map[row.ends])
+    )
+    number = np.arange(len(keys))
+    order = np.lexsort((number, keys))
+    image_order = np.lexsort((-number if turned else number, image_keys))
+    if (keys[order] != image_keys[image_order]).any():
         return None
-    over = np.empty_like(order)
-    over[place] = order
-    same = (row.wire[over] == row.wire).all() and (row.router[over] == row.router).all()
-    return over if same else None
+    link_map = np.empty_like(order)
+    link_map[image_order] = order
+    equal = (row.wire[link_map] == row.wire).all() and (row.router[link_map] == row.router).all()
+    return link_map if equal else None

@@ -1,7 +1,8 @@
-"""``make emulate`` (Linux, root, about an hour): every figure and table of this folder.
+"""``make emulate``: measure an emulated torus and make every figure and table of this folder.
 
-Portions that are in ``data/`` already are not measured again: delete a file to renew it. Measure
-on a machine that does nothing else. ``--plan`` only names the commands.
+It needs Linux and root, and takes about an hour on a machine that does nothing else. Portions that
+are in ``data/`` already are not measured again: delete a file to renew it. ``--plan`` only prints
+the commands.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from mpi_bench.emulate.compare import BANDS, LINKS, agreement  # noqa: E402  found beside this folder
-from netsim.sizes import format_size  # noqa: E402
+from mpi_bench.emulate.compare import BANDS, LINKS, agreement  # noqa: E402  needs the path above
+from swing.sizes import format_size  # noqa: E402
 
 SMALL = "--sizes 4KiB:1MiB:x4 --longest 2.5 --seconds 3"
 MANY = "--sizes 64KiB:1MiB:x16 --longest 3 --seconds 1"
@@ -30,10 +31,10 @@ NATIVES = "--sizes 1MiB --algorithm auto --longest 20 --most 1 --native auto"
 LARGE = "--sizes 4MiB:16MiB:x4 --longest 4 --native none"
 
 
-def portion(place: str, rate: float, name: str, options: str) -> tuple[str, str]:
-    """A file and the options that make it."""
-    file = f"data/{place.replace(':', '-')}-{rate:g}-{name}.csv"
-    return file, f"--topology {place} --rate {rate:g} {options}"
+def portion(topology: str, rate: float, name: str, options: str) -> tuple[str, str]:
+    """The file of a portion and the options that make it."""
+    file = f"data/{topology.replace(':', '-')}-{rate:g}-{name}.csv"
+    return file, f"--topology {topology} --rate {rate:g} {options}"
 
 
 PORTIONS = dict(
@@ -43,8 +44,8 @@ PORTIONS = dict(
         portion("torus:4x4", 25, "native", "--sizes 64KiB:1MiB:x16 --algorithm auto --native all"),
         *(portion("torus:2x8", rate, "small", SMALL) for rate in (6.25, 12.5, 25)),
         *(
-            portion(place, rate, name, f"{MANY} {algorithms}")
-            for place, rates in (("torus:4x4x2", (5, 10, 20)), ("torus:8x8", (2.5, 5, 10)))
+            portion(topology, rate, name, f"{MANY} {algorithms}")
+            for topology, rates in (("torus:4x4x2", (5, 10, 20)), ("torus:8x8", (2.5, 5, 10)))
             for rate in rates
             for name, algorithms in HALVES.items()
         ),
@@ -77,7 +78,7 @@ def run(command: str) -> None:
 
 
 def write() -> None:
-    """Draw the figures, and put the tables behind the text."""
+    """Draw the figures and write README.md: text.md, then the tables."""
     files = sorted(str(path.relative_to(HERE)) for path in HERE.glob("data/*.csv"))
     run(f"-m mpi_bench.emulate compare {' '.join(files)} --out figures")
     rows = []
@@ -88,10 +89,10 @@ def write() -> None:
     text += "\n## Agreement\n\n" + _agreement(rows)
     text += "\n## Bytes on links\n\n" + _links(rows)
     text += "\n## Who wins\n\n" + _winners(rows)
-    places = sorted({r["topology"] for r in rows})
+    topologies = sorted({r["topology"] for r in rows})
     text += "\n## Figures\n\n" + "".join(
-        f"![{place}, {what}](figures/{place.replace(':', '-')}-{what}.svg)\n\n"
-        for place in places for what in ("times", "agreement")
+        f"![{topology}, {what}](figures/{topology.replace(':', '-')}-{what}.svg)\n\n"
+        for topology in topologies for what in ("times", "agreement")
     )  # fmt: skip
     lines = [f"python -m mpi_bench.emulate {o} --csv {f}\n" for f, o in PORTIONS.items()]
     text += "## Commands\n\n```\n" + "".join(lines) + "```\n"
@@ -99,24 +100,24 @@ def write() -> None:
 
 
 def _agreement(rows: list[dict[str, str]]) -> str:
-    bands = "; ".join(f"{many} {low:g}-{high:g}" for many, (low, high) in BANDS.items())
-    text = f"Measured over predicted; inside: {bands}.\n"
-    text += "Of the points whose time is link time to at least so much; from "
-    text += f"{LINKS:.0%} on they are called bound by links:\n\n"
-    text += "| link time | one port | several ports |\n|---|---|---|\n"
-    for least in (LINKS, 0.85, 0.9, 0.95):
-        told = [r for r in agreement(rows, least) if r["bound"] == "links"]
-        text += f"| {least:.0%} |"
-        for many in BANDS:
-            some = [r for r in told if r["ports"] == many]
-            points, inside = (sum(r[key] for r in some) for key in ("points", "agree"))
+    bands = "; ".join(f"{ports} {low:g}-{high:g}" for ports, (low, high) in BANDS.items())
+    text = "A ratio is the measured time over the predicted one. A point is inside if its ratio is "
+    text += f"within these limits: {bands}.\n\n"
+    text += "Points inside, of those with at least the given share of link time (from "
+    text += f"{LINKS:.0%} on a point counts as bound by links):\n\n"
+    text += "| share of link time | one port | several ports |\n|---|---|---|\n"
+    for share in (LINKS, 0.85, 0.9, 0.95):
+        bound = [r for r in agreement(rows, share) if r["bound"] == "links"]
+        text += f"| {share:.0%} |"
+        for ports in BANDS:
+            groups = [r for r in bound if r["ports"] == ports]
+            points, inside = (sum(r[key] for r in groups) for key in ("points", "agree"))
             text += f" {inside} of {points} ({inside / points:.0%}) |"
         text += "\n"
-    told = agreement(rows)
-    text += "\n"
+    text += "\nRatios by topology, rate and number of ports:\n\n"
     text += "| topology | Mbit/s | ports | bound by | points | inside | least | median | most |\n"
     text += "|---|---|---|---|---|---|---|---|---|\n"
-    for r in told:
+    for r in agreement(rows):
         text += (
             f"| {r['topology']} | {r['rate_mbps']:g} | {r['ports']} | {r['bound']} | {r['points']} "
             f"| {r['agree']} ({r['agree'] / r['points']:.0%}) | {r['least']:.3f} "
@@ -126,54 +127,63 @@ def _agreement(rows: list[dict[str, str]]) -> str:
 
 
 def _links(rows: list[dict[str, str]]) -> str:
-    text = "Counted by the kernel over what `netsim` says, vectors of 1 MiB, all rates: the least "
-    text += "and the most of all links used; the most bytes on a link that is not.\n\n"
-    text += "| topology | algorithm | ports | links used | unused |\n|---|---|---|---|---|\n"
+    text = (
+        "Bytes counted by the kernel over bytes expected by `netsim`, for vectors of 1 MiB at all "
+    )
+    text += (
+        "rates: the least and the largest ratio of the links that are used, and the most bytes on "
+    )
+    text += "a link that is not used.\n\n"
+    text += "| topology | algorithm | ports | ratio | bytes on an unused link |\n"
+    text += "|---|---|---|---|---|\n"
     groups = defaultdict(list)
     for r in rows:
         if r["links_least"] and int(r["nbytes"]) == 2**20:
             groups[r["topology"], f"{r['algorithm']} {r['variant']}".strip(), r["ports"]].append(r)
-    for (place, name, ports), some in sorted(groups.items()):
-        least = min(float(r["links_least"]) for r in some)
-        most = max(float(r["links_most"]) for r in some)
-        idle = max(int(r["idle_bytes"]) for r in some)
-        text += f"| {place} | {name.replace('_', ' ')} | {ports} | {least:.3f}-{most:.3f} "
+    for (topology, name, ports), group in sorted(groups.items()):
+        least = min(float(r["links_least"]) for r in group)
+        most = max(float(r["links_most"]) for r in group)
+        idle = max(int(r["idle_bytes"]) for r in group)
+        text += f"| {topology} | {name.replace('_', ' ')} | {ports} | {least:.3f}-{most:.3f} "
         text += f"| {idle or ''} |\n"
     return text
 
 
 def _winners(rows: list[dict[str, str]]) -> str:
-    text = "Milliseconds. ``auto`` is `swing.allreduce` told the predictions (`SWING_MACHINE`).\n\n"
-    text += "| topology | Mbit/s | size | best of ours | auto | MPICH's default | its best "
+    text = (
+        "Times in milliseconds. `auto` is `swing.allreduce` with the predictions as its selection "
+    )
+    text += "table (`SWING_MACHINE`).\n\n"
+    text += "| topology | Mbit/s | size | best of ours | auto | MPICH's default | MPICH's best "
     text += "| default / auto | best / auto |\n|---|---|---|---|---|---|---|---|---|\n"
     points = defaultdict(list)
     for r in rows:
         points[r["topology"], float(r["rate_mbps"]), int(r["nbytes"])].append(r)
-    for (place, rate, n), some in sorted(points.items()):
-        time = {
-            kind: [(1e3 * float(r["seconds"]), r) for r in some if wanted(r)]
-            for kind, wanted in {
+    for (topology, rate, n), group in sorted(points.items()):
+        times = {
+            kind: [(1e3 * float(r["seconds"]), r) for r in group if belongs(r)]
+            for kind, belongs in {
                 "ours": lambda r: r["algorithm"] not in ("mpi", "auto"),
                 "auto": lambda r: r["algorithm"] == "auto",
                 "default": lambda r: (r["algorithm"], r["variant"]) == ("mpi", "auto"),
                 "native": lambda r: r["algorithm"] == "mpi",
             }.items()
         }
-        best = {k: min(v, key=lambda pair: pair[0]) for k, v in time.items() if v}
-        natives = len({r["variant"] for _, r in time["native"]})
+        best = {k: min(v, key=lambda pair: pair[0]) for k, v in times.items() if v}
+        # MPICH's best is a choice only where more than its default was measured.
+        several = len({r["variant"] for _, r in times["native"]}) > 1
         ours = best.get("ours")
-        cells = [f"{place} | {rate:g} | {format_size(n)}"]
+        cells = [f"{topology} | {rate:g} | {format_size(n)}"]
         cells.append(f"{_name(ours[1])} {ours[0]:.1f}" if ours else "")
         cells.append(f"{best['auto'][0]:.1f}" if "auto" in best else "")
         cells.append(f"{best['default'][0]:.1f}" if "default" in best else "")
-        known = natives > 1
         cells.append(
             f"{best['native'][1]['variant'].replace('_', ' ')} {best['native'][0]:.1f}"
-            if known else ""
+            if several else ""
         )  # fmt: skip
         both = "auto" in best and "default" in best
         cells.append(f"{best['default'][0] / best['auto'][0]:.2f}" if both else "")
-        cells.append(f"{best['native'][0] / best['auto'][0]:.2f}" if both and known else "")
+        cells.append(f"{best['native'][0] / best['auto'][0]:.2f}" if both and several else "")
         text += "| " + " | ".join(cells) + " |\n"
     return text
 

@@ -1,20 +1,20 @@
 """Bucket: ring reduce-scatters along one dimension after the other.
 
-Each of 2D parts starts in another dimension and direction, so that in every step each link
-carries one part's messages. On a rectangle all parts change dimension together: a part whose
-dimension is shorter waits for the others at the end of the phase; within a phase each part runs
-on its own.
+Each of 2D parts starts in a different dimension and direction, so that in every step each link
+carries the messages of one part. On a rectangle (a torus of unequal sizes) all parts change
+dimension together: a part whose dimension is shorter waits for the others at the end of the phase.
+Within a phase the parts do not wait for each other.
 
-Segmented, it nears the bandwidth of all links on any torus: parts have the shares that load all
-links alike, they never wait for each other, and each is cut into segments of growing size that
-go the same way on their own. Where one segment waits for a latency, or works in a dimension in
-which it has little left to send, another one uses the link.
+The segmented variant approaches the bandwidth of all links on any torus. The parts have shares of
+the vector that load all links equally, they never wait for each other, and each is cut into
+segments of growing size that take the same route independently. While one segment waits for a
+latency, or is in a dimension in which it has little left to send, another one uses the link.
 
 Restrictions: none.
 
-Cost: Λ = 2D·(d_max - 1)/log2 p, Ψ = 1, Ξ = 1 on squares; 1.047 / 1.117 / 1.246 on
-64x16 / 128x8 / 256x4. Segmented: Λ = 2·Σ(d_i - 1)/log2 p, Ξ = 1 everywhere, and of the larger
-of the two terms, not of their sum.
+Cost: Λ = 2D·(d_max - 1)/log2 p, Ψ = 1, Ξ = 1 where all sizes are equal; 1.047 / 1.117 / 1.246 on
+64x16 / 128x8 / 256x4. Segmented: Λ = 2·Σ(d_i - 1)/log2 p, Ξ = 1 everywhere, and the time is the
+larger of the two terms instead of their sum.
 
 >>> import swing
 >>> print(swing.schedule("bucket", swing.Torus((2, 2)), ports=1, collective="reduce_scatter"))
@@ -49,10 +49,10 @@ def bucket(
 
     Args:
         torus: the ranks.
-        ports: parts that run side by side, 1 … 2D; 2D if None. Segmented: always 2D.
-        segments: None for equal parts that change dimension together. Otherwise the segments
-            that a part is cut into, one number for all or one for each dimension that parts
-            start in: parts that start in a long dimension of a rectangle need fewer.
+        ports: number of parts that run side by side, 1 … 2D; 2D if None. Segmented, it must be 2D.
+        segments: None for equal parts that change dimension together. Otherwise the number of
+            segments of a part: one number for all parts, or one for each dimension that parts
+            start in. Parts that start in a long dimension of a rectangle need fewer.
         collective: "allreduce", "reduce_scatter" or "allgather".
 
     Raises:
@@ -61,7 +61,7 @@ def bucket(
     if segments is not None:
         return _segmented(torus, ports, segments, collective)
     ndim = len(torus.dims)
-    starts = (torus.active * 2)[:ports] or (0,)
+    starts = (torus.active * 2)[:ports] or (0,)  # dimensions that parts start in
 
     def part(start: int, mirrored: bool) -> Schedule:
         lines = [ring_line(d, -1 if mirrored else 1) for d in torus.dims]
@@ -80,10 +80,11 @@ def bucket(
 
 
 def balanced(dims: Sequence[int]) -> np.ndarray:
-    """(D,) shares of the parts that start in each dimension, so that all links carry the same.
+    """Return the (D,) shares of the parts starting in each dimension that load all links equally.
 
-    The part that starts in dimension j brings (d_i - 1)/d_i · Π 1/d_k of its share on dimension
-    i, k the dimensions between; every dimension's sum is to be (p - 1)/(pD).
+    A part puts (d_i - 1)/d_i · Π 1/d_k of its share on the links of dimension i, where k runs over
+    the dimensions that it takes before i. The shares make the sum over all parts (p - 1)/(pD) in
+    every dimension.
 
     >>> [balanced(dims).round(3).tolist() for dims in ((8, 8), (128, 8), (256, 4))]
     [[0.5, 0.5], [0.433, 0.567], [0.335, 0.665]]
@@ -91,27 +92,27 @@ def balanced(dims: Sequence[int]) -> np.ndarray:
     ndim = len(dims)
     load = np.zeros((ndim, ndim))
     for start in range(ndim):
-        held = 1.0
+        pending = 1.0  # fraction of the part's share that a rank has not yet passed on
         for i in range(start, start + ndim):
             d = dims[i % ndim]
-            load[i % ndim, start] = held * (d - 1) / d
-            held /= d
+            load[i % ndim, start] = pending * (d - 1) / d
+            pending /= d
     return np.linalg.solve(load, np.full(ndim, load[:, 0].sum() / ndim))
 
 
 def family(torus: Torus) -> list[dict[str, Any]]:
-    """What is worth a thought on a torus: the published one, and segments.
+    """Option sets that `tune` searches: the published algorithm, and numbers of segments.
 
     >>> family(Torus((4, 4)))
     [{}, {'segments': 1}, {'segments': 2}, {'segments': 4}, {'segments': 6}]
     """
     dims = [torus.dims[j] for j in torus.active]
-    found: list[dict[str, Any]] = [{}, *({"segments": count} for count in (1, 2, 4, 6))]
+    options: list[dict[str, Any]] = [{}, *({"segments": count} for count in (1, 2, 4, 6))]
     if len(set(dims)) > 1:
         longest = max(dims)
         for few, many in ((1, 4), (1, 6), (2, 4), (2, 6), (3, 6)):
-            found.append({"segments": tuple(few if d == longest else many for d in dims)})
-    return found
+            options.append({"segments": tuple(few if d == longest else many for d in dims)})
+    return options
 
 
 def _segmented(

@@ -1,11 +1,12 @@
-"""Algorithms of other packages, found by name through an entry point.
+"""Algorithms from other packages, found through Python entry points.
 
-A package offers a function from Torus to Schedule in its pyproject.toml:
+A package registers a function from Torus to Schedule in its pyproject.toml:
 
     [project.entry-points."torus_swing.algorithms"]
     ring_of_rings = "my_package:ring_of_rings"
 
-Nothing is imported until the name is asked for. Names that ship with this library stay its own.
+The package is imported only when its algorithm is looked up. It cannot replace an algorithm of this
+library: where names clash, the library's own wins.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Algorithm = Callable[..., Schedule]
 
 
 class Algorithms(Mapping[str, Algorithm]):
-    """The algorithms that ship, then those of other packages."""
+    """The algorithms of this library, then those of other packages."""
 
     def __init__(self, shipped: Mapping[str, Algorithm]) -> None:
         self.shipped = shipped
@@ -29,36 +30,36 @@ class Algorithms(Mapping[str, Algorithm]):
     def __getitem__(self, name: str) -> Algorithm:
         if name in self.shipped:
             return self.shipped[name]
-        return _load(_offered()[name])
+        return _load(_registered()[name])
 
     def __contains__(self, name: object) -> bool:
-        return name in self.shipped or name in _offered()
+        return name in self.shipped or name in _registered()
 
     def __iter__(self) -> Iterator[str]:
         yield from self.shipped
-        yield from sorted(_offered().keys() - self.shipped.keys())
+        yield from sorted(_registered().keys() - self.shipped.keys())
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
 
-def _offered() -> dict[str, EntryPoint]:
+def _registered() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def _load(point: EntryPoint) -> Algorithm:
-    """The function of an entry point.
+    """Import the function of an entry point.
 
     Raises:
-        ValueError: it can not be imported, or is no function.
+        ValueError: it cannot be imported, or is not a function.
     """
     package = point.dist.name if point.dist else "another package"
     try:
-        found = point.load()
-    except Exception as error:  # whatever a stranger's module does when it is imported
-        what = f"algorithm {point.name!r} of {package} can not be loaded from {point.value}"
-        raise ValueError(f"{what}: {type(error).__name__}: {error}") from error
-    if not callable(found):
-        raise ValueError(f"algorithm {point.name!r} of {package} is {found!r}, not a function")
-    function: Algorithm = found
+        value = point.load()
+    except Exception as error:  # importing another package may raise anything
+        problem = f"algorithm {point.name!r} of {package} cannot be loaded from {point.value}"
+        raise ValueError(f"{problem}: {type(error).__name__}: {error}") from error
+    if not callable(value):
+        raise ValueError(f"algorithm {point.name!r} of {package} is {value!r}, not a function")
+    function: Algorithm = value
     return function

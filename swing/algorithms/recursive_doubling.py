@@ -1,13 +1,13 @@
 """Recursive doubling: in step σ along a dimension, the peer is coordinate XOR 2^σ.
 
-The dimensions of a torus take turns, so that short ways come first and carry the largest
-messages (Rabenseifner's reduce-scatter and allgather in the torus order of Sack and Gropp).
-With one port it leaves the other links idle; mirrored parts, which step the other way, fill
+The dimensions of a torus take turns, so that short hops come first and carry the largest messages
+(Rabenseifner's reduce-scatter and allgather in the torus order of Sack and Gropp). With one port
+the other links are idle; more parts, half of them mirrored to step in the other direction, use
 them.
 
-Restrictions: none; a size that is no power of two is folded to the next lower one, dimension by
-dimension. The hybrid cuts the next higher one instead: where coordinate XOR 2^σ is not there, the
-nearest node with that bit, and the lower ones, takes its place.
+Restrictions: none. A dimension whose size is not a power of two is folded to the next lower one.
+The hybrid keeps all nodes instead: there the peer is the nearest node whose bit σ is the other one
+and whose lower bits are the same.
 
 Cost: bandwidth-optimal Λ = 2, Ψ = 2D (one port) or 1 (mirrored), Ξ = (2^D - 1)/(2^D - 2) for
 one port; latency-optimal Λ = 1, Ψ = D·log2 p, Ξ = 2D·p^(1/D).
@@ -51,14 +51,16 @@ def recursive_doubling(
     Args:
         torus: the ranks.
         variant: "bandwidth"-optimal, "latency"-optimal, or "hybrid": k steps of reduce-scatter,
-            an exchange of what is left, k steps of allgather.
-        k: for "hybrid", 0 … the number of halving steps, Σ ⌈log2 d_i⌉.
-        ports: parts that run side by side, 1 … 2D (None: all); the second half are mirrored.
+            an exchange of the pending blocks, k steps of allgather.
+        k: for "hybrid", from 0 to the number of halving steps, Σ ⌈log2 d_i⌉.
+        ports: number of parts that run side by side, 1 … 2D; 2D if None. All parts after the D-th
+            are mirrored.
         collective: "allreduce", "reduce_scatter" or "allgather" (bandwidth only).
 
     Raises:
         ValueError: an option out of range, with the range.
     """
+    # A reduce-scatter must end with a block on every rank, including those that folding idles.
     deliver = collective != "allreduce"
 
     def part(start: int, mirrored: bool) -> Schedule:
@@ -82,12 +84,12 @@ def mirrored_recursive_doubling(
     collective: str = "allreduce",
 ) -> Schedule:
     """Recursive doubling on all 2D ports: see `recursive_doubling`."""
-    every = recursive_doubling(torus, variant=variant, k=k, ports=None, collective=collective)
-    return replace(every, name="mirrored_recursive_doubling")
+    schedule = recursive_doubling(torus, variant=variant, k=k, ports=None, collective=collective)
+    return replace(schedule, name="mirrored_recursive_doubling")
 
 
 def family(torus: Torus) -> list[dict[str, Any]]:
-    """What is worth a thought on a torus: every variant, every k, one port or all.
+    """Option sets that `tune` searches: each variant and k, on one port and on all.
 
     >>> len(family(Torus((8, 8))))
     14
@@ -96,20 +98,20 @@ def family(torus: Torus) -> list[dict[str, Any]]:
 
 
 def peers(d: int, mirrored: bool = False) -> list[Array]:
-    """x XOR 2^σ on d = 2^m nodes; mirrored, the same way in the other direction."""
+    """List the peers of all d = 2^m nodes in each step: x XOR 2^σ, or its mirror image at x."""
     x = np.arange(d)
     steps = range(d.bit_length() - 1)
     return [(2 * x - (x ^ 2**s)) % d if mirrored else x ^ 2**s for s in steps]
 
 
 def xor_line(d: int, mirrored: bool = False, deliver: bool = False) -> RingPattern:
-    """The reduce-scatter on one ring of any size, folded to a power of two."""
+    """Make the reduce-scatter on one ring of any size, folded to a power of two."""
     return fold_to_power_of_two(halving(peers(2 ** (d.bit_length() - 1), mirrored)), d, deliver)
 
 
-@lru_cache(maxsize=64)  # parts and hybrids share them
+@lru_cache(maxsize=64)  # the parts of a schedule, and hybrids with different k, share patterns
 def nested_line(d: int, wrap: bool = True, mirrored: bool = False) -> RingPattern:
-    """The reduce-scatter of a power of two, or one that is cut to d nodes."""
+    """Make the reduce-scatter on 2^m nodes, or on the next higher power of two cut to d nodes."""
     if d & (d - 1) == 0:
         return halving(peers(d, mirrored))
     return partition_pattern(digits_of(d, (2,) * d.bit_length()), wrap, mirrored)

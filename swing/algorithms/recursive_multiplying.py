@@ -1,15 +1,17 @@
-"""Recursive multiplying: several peers a step, one of each other class, the nearest.
+"""Recursive multiplying: in each step a rank exchanges with m - 1 peers instead of one.
 
-A vector of a few bytes costs what its steps and its hops cost. m - 1 peers a step multiply by m
-what a rank knows, where one doubles it, so there are fewer steps. And a rank that hears from the
-nearest member of each class (see `swing.build.partition`) travels the diameter hardly more than
-once: on a ring of 64, all-to-all among those whose coordinates are equal modulo 8, then among
-neighbours, 32 + 4 hops in two steps. Several dimensions at once save further steps.
+The time for a vector of a few bytes depends on the steps and hops only. With m - 1 peers per step
+the number of contributions that a rank has grows m-fold instead of twofold, so there are fewer
+steps. Each peer is the nearest member of its class (see `swing.build.partition`), so the hops of
+all steps add up to little more than the diameter: a ring of 64 takes two steps of 32 + 4 hops,
+first among the nodes whose coordinates are equal modulo 8, then among neighbours. Steps that act
+along several dimensions at once save further steps.
 
 Restrictions: none.
 
-Cost, latency-optimal: Λ = steps/log2 p; hops: the diameter, and half a window a dimension for
-every further step along it. Bandwidth-optimal: twice the steps, p - 1 blocks out of every rank.
+Cost, latency-optimal: Λ = steps/log2 p. The hops are the diameter plus, for each further step along
+a dimension, half the range of neighbours that the remaining steps cover. Bandwidth-optimal: twice
+the steps, and p - 1 blocks out of each rank.
 
 >>> import swing
 >>> steps = ((2,), (2,))
@@ -18,9 +20,9 @@ every further step along it. Bandwidth-optimal: twice the steps, p - 1 blocks ou
 0 +  0→2:0  1→3:0  2→0:0  3→1:0
 1 +  0→1:0  1→0:0  2→3:0  3→2:0
 
-Source: Ruefenacht, Bull, Booth 2017 for exchanges in groups, `radices` of one dimension; r ± 3^k
-is the pattern of Trivance (arXiv 2602.17254); nearest members, dimensions at once, sizes that no
-radix divides and the hybrid are our own.
+Source: Ruefenacht, Bull, Booth 2017 for exchanges in groups, which are `radices` of one dimension;
+r ± 3^k is the pattern of Trivance (arXiv 2602.17254); nearest members, several dimensions at once,
+sizes that no radix divides and the hybrid are our own.
 """
 
 from __future__ import annotations
@@ -39,11 +41,14 @@ from swing.torus import Torus
 
 Radices = tuple[tuple[int, ...], ...]
 MAX_RADIX = 16
-"""By default no more nodes of a ring than these exchange in one step: each costs to inject."""
-AT_ONCE = 128
-"""Nodes that exchange in one step along several dimensions, at most."""
-MAX_PATTERN_PEERS = 2**18
-"""Messages of such a step, at most: it is no product of lines, so others have to look at each."""
+"""Largest radix in the default steps: a rank sends one message per peer, one after the other."""
+MAX_NODES_AT_ONCE = 128
+"""Largest product of the radices of a step along several dimensions, in option sets of `family`."""
+MAX_MESSAGES_AT_ONCE = 2**18
+"""Largest number of messages of such a step, in option sets of `family`.
+
+The step has no compact description by lines (`LineRows`), so models must read every message.
+"""
 
 
 def recursive_multiplying(
@@ -59,14 +64,14 @@ def recursive_multiplying(
 
     Args:
         torus: the ranks.
-        radices: for every step, by how much it multiplies along each dimension; 1 where it does
-            not act. Short hops come first, as in a reduce-scatter; an exchange runs the steps
-            from the last to the first. By default see `default`.
+        radices: for each step, its factor along each dimension; 1 where it does not act. Short
+            hops come first, as in a reduce-scatter; an exchange runs the steps from the last to
+            the first. If None, see `default`.
         variant: "bandwidth"-optimal, "latency"-optimal, or "hybrid": k steps of reduce-scatter,
-            an exchange of what is left, k steps of allgather.
-        k: for "hybrid", 0 … the number of steps.
-        ports: parts that run side by side, 1 … 2D (None: all). Each begins the list of steps
-            with another dimension; the second half are mirrored.
+            an exchange of the pending blocks, k steps of allgather.
+        k: for "hybrid", from 0 to the number of steps.
+        ports: number of parts that run side by side, 1 … 2D; 2D if None. Each part starts at the
+            first step that acts along its dimension; all parts after the D-th are mirrored.
         collective: "allreduce", "reduce_scatter" or "allgather" (bandwidth only).
 
     Raises:
@@ -96,26 +101,26 @@ def trivance(
     ports: int | None = None,
     collective: str = "allreduce",
 ) -> Schedule:
-    """Two peers a step, at distance 3^s on either side: the pattern of Trivance, a rival.
+    """Two peers per step, at distance 3^s on either side: the pattern of Trivance.
 
-    The pattern alone, not the code of its authors: other sizes than powers of three, the order
-    of the steps (long hops first, for the same bits) and the parts are as in
-    `recursive_multiplying`, and so are the options.
+    This is not its authors' code. Sizes other than powers of three, the order of the steps (long
+    hops first, for the same bits on all ranks), the parts and the options are those of
+    `recursive_multiplying`.
     """
     steps = steps_in_turn([(3,) * _steps(d, 3) for d in torus.dims])
-    every = recursive_multiplying(
+    schedule = recursive_multiplying(
         torus, radices=steps, variant=variant, k=k, ports=ports, collective=collective
     )
-    return replace(every, name="trivance")
+    return replace(schedule, name="trivance")
 
 
 def default(torus: Torus) -> Radices:
-    """Dimensions in turn, each in as few steps as need no radix above `MAX_RADIX`."""
+    """Make radices for dimensions in turn, each in the fewest steps with radices ≤ `MAX_RADIX`."""
     return steps_in_turn([even(d, _steps(d, MAX_RADIX)) for d in torus.dims])
 
 
 def steps_in_turn(radices: Sequence[Sequence[int]]) -> Radices:
-    """The radices of every dimension as steps, each along one dimension.
+    """Arrange the radices of each dimension as steps along one dimension, in turn.
 
     >>> steps_in_turn([(2, 8), (4,)])
     ((2, 1), (1, 4), (8, 1))
@@ -131,9 +136,10 @@ def steps_in_turn(radices: Sequence[Sequence[int]]) -> Radices:
 
 @lru_cache(maxsize=1024)
 def even(d: int, nsteps: int) -> tuple[int, ...]:
-    """Radices of so many steps for more than 2^(nsteps - 1) nodes, ascending.
+    """Choose ``nsteps`` ascending radices for d > 2^(nsteps - 1) nodes.
 
-    They have few peers and leave few classes without a node.
+    A recursion over the first radix keeps Σ radices · (Π radices)^4 low: few peers, and above all a
+    product close to d, which leaves few classes without a node.
 
     >>> even(64, 2), even(128, 2), even(61, 2), even(8, 3)
     ((8, 8), (8, 16), (7, 9), (2, 2, 2))
@@ -141,13 +147,13 @@ def even(d: int, nsteps: int) -> tuple[int, ...]:
     if nsteps < 2:
         return (d,) * nsteps
     firsts = range(2, math.ceil(d ** (1 / nsteps) - 1e-9) + 1)
-    rests = {m: -(-d // m) for m in firsts if d > m * 2 ** (nsteps - 2)}
-    found = [(m, *even(rest, nsteps - 1)) for m, rest in rests.items()]
-    return tuple(sorted(min(found, key=lambda some: sum(some) * math.prod(some) ** 4)))
+    quotients = {m: -(-d // m) for m in firsts if d > m * 2 ** (nsteps - 2)}
+    choices = [(m, *even(quotient, nsteps - 1)) for m, quotient in quotients.items()]
+    return tuple(sorted(min(choices, key=lambda radices: sum(radices) * math.prod(radices) ** 4)))
 
 
 def _steps(d: int, widest: int) -> int:
-    """The fewest steps along d nodes in which no radix need be above ``widest``."""
+    """Return the fewest steps along d nodes for which radices of at most ``widest`` suffice."""
     nsteps = 0
     while widest**nsteps < d:
         nsteps += 1
@@ -156,7 +162,7 @@ def _steps(d: int, widest: int) -> int:
 
 def _checked(torus: Torus, radices: Sequence[Sequence[int]]) -> Radices:
     ndim = len(torus.dims)
-    rule = f"radices needs for every step {ndim} whole numbers from 1 up, as in {default(torus)}"
+    rule = f"radices needs {ndim} whole numbers from 1 up for every step, such as {default(torus)}"
     try:
         steps = tuple(tuple(operator.index(m) for m in step) for step in radices)
     except TypeError:
@@ -167,60 +173,61 @@ def _checked(torus: Torus, radices: Sequence[Sequence[int]]) -> Radices:
         along = [step[j] for step in steps if step[j] > 1]
         if math.prod(along) < d or (along and math.prod(along[:-1]) >= d):
             raise ValueError(
-                f"the radices along dimension {j} must multiply to its size {d} or beyond it, "
-                f"and only with the last one, not {along}"
+                f"the product of the radices along dimension {j} must reach its size {d}, "
+                f"and must not reach it without the last one; they are {along}"
             )
     return steps
 
 
 def family(torus: Torus) -> list[dict[str, Any]]:
-    """What is worth a thought on a torus: the same rule for the radices of all dimensions.
+    """Option sets that `tune` searches: the same rule for the radices of all dimensions.
 
-    Alike as they can be below some bound, or one of the first few and then the rest in hardly
-    any steps; along several dimensions at once where that makes few peers. Reduce-scatters end
-    after whole rounds of the dimensions.
+    Radices are as equal as possible below a bound, or a small first one is followed by the fewest
+    steps that cover the nodes. Both are tried with one dimension per step and, where few peers
+    result, with several at once. The reduce-scatter of a hybrid ends after a whole round of the
+    dimensions.
 
     >>> family(Torus(2))[:2]
     [{'radices': ((2,),), 'variant': 'latency', 'ports': 1}, {'radices': ((2,),), 'variant': 'bandwidth'}]
     """  # noqa: E501
     ndim = len(torus.active)
-    found: list[dict[str, Any]] = []
+    options: list[dict[str, Any]] = []
     rules = [(0, widest) for widest in (2, 3, 4, 8, 16, 32, 64, 128)]
     rules += [(first, 32) for first in (2, 3, 4, 8)]
-    apart = [steps_in_turn([_ruled(d, *rule) for d in torus.dims]) for rule in rules]
-    joint = [_joined(steps) for steps in apart]
-    for steps in dict.fromkeys(apart + joint):
+    in_turn = [steps_in_turn([_radices(d, *rule) for d in torus.dims]) for rule in rules]
+    at_once = [_joined(steps) for steps in in_turn]
+    for steps in dict.fromkeys(in_turn + at_once):
         if not steps:
             continue
         messages = torus.size * max(map(math.prod, steps))
-        alone = all(math.prod(step) == max(step) for step in steps)
-        if alone or messages <= MAX_PATTERN_PEERS:
-            ports = sorted({1, ndim if alone else 1})
-            found += [{"radices": steps, "variant": "latency", "ports": n} for n in ports]
-        if alone or messages <= MAX_PATTERN_PEERS // 16:
-            rounds = range(ndim, len(steps), ndim) if alone else range(1, len(steps))
-            found += [{"radices": steps, "variant": "hybrid", "k": k} for k in rounds]
-            found += [{"radices": steps, "variant": "bandwidth"}]
-    return found
+        one_dim = all(math.prod(step) == max(step) for step in steps)
+        if one_dim or messages <= MAX_MESSAGES_AT_ONCE:
+            ports = sorted({1, ndim if one_dim else 1})
+            options += [{"radices": steps, "variant": "latency", "ports": n} for n in ports]
+        if one_dim or messages <= MAX_MESSAGES_AT_ONCE // 16:
+            rounds = range(ndim, len(steps), ndim) if one_dim else range(1, len(steps))
+            options += [{"radices": steps, "variant": "hybrid", "k": k} for k in rounds]
+            options += [{"radices": steps, "variant": "bandwidth"}]
+    return options
 
 
-def _ruled(d: int, first: int, widest: int) -> tuple[int, ...]:
-    """Radices up to ``widest``, behind a ``first`` one if there is one and it leaves something."""
+def _radices(d: int, first: int, widest: int) -> tuple[int, ...]:
+    """Choose radices up to ``widest``, after a radix ``first`` unless that is 0 or covers d."""
     if not 0 < first < d:
         return even(d, _steps(d, widest))
-    rest = -(-d // first)
-    return (first, *even(rest, _steps(rest, widest)))
+    quotient = -(-d // first)
+    return (first, *even(quotient, _steps(quotient, widest)))
 
 
 def _joined(steps: Radices) -> Radices:
-    """Steps along different dimensions in one, as long as it has at most so many peers."""
-    found: list[tuple[int, ...]] = []
+    """Join successive steps along different dimensions, up to `MAX_NODES_AT_ONCE` nodes."""
+    joined: list[tuple[int, ...]] = []
     for step in steps:
-        if found:
-            both = tuple(a * b for a, b in zip(found[-1], step, strict=True))
-            apart = all(1 in pair for pair in zip(found[-1], step, strict=True))
-            if apart and math.prod(both) <= AT_ONCE:
-                found[-1] = both
+        if joined:
+            both = tuple(a * b for a, b in zip(joined[-1], step, strict=True))
+            disjoint = all(1 in pair for pair in zip(joined[-1], step, strict=True))
+            if disjoint and math.prod(both) <= MAX_NODES_AT_ONCE:
+                joined[-1] = both
                 continue
-        found.append(step)
-    return tuple(found)
+        joined.append(step)
+    return tuple(joined)

@@ -1,13 +1,15 @@
-"""Ring: every rank passes one block a step on to the next, 2(p - 1) times.
+"""Ring: every rank passes one block per step on to the next rank, 2(p - 1) times.
 
-Every message goes to the right-hand neighbour of one logical ring, by rank. No bytes are sent
-twice and, where neighbours on the ring are neighbours on the torus, no link is shared; but
-there are as many steps as ranks. With two ports, half of the vector goes the other way round.
-Segments of the vector go round on their own: one uses a link while another waits for a latency.
+The ranks form one logical ring, in order. In the reduce-scatter every message goes to the
+right-hand neighbour; the allgather sends the messages back. No rank sends more bytes than necessary
+and, where neighbours on the ring are neighbours on the torus, no link is shared, but the number of
+steps grows with the number of ranks. With two ports, half of the vector goes in the other
+direction. Segments of the vector go round independently: one uses a link while another waits for a
+latency.
 
 Restrictions: none.
 
-Cost: Λ = 2(p - 1)/log2 p, Ψ = D/ports·(p - 1)/p relative to all 2D ports, Ξ = 1 on a ring.
+Cost: Λ = 2(p - 1)/log2 p, Ψ = 2D/ports·(p - 1)/p, Ξ = 1 where neighbours share no link.
 
 >>> import swing
 >>> print(swing.schedule("ring", swing.Torus(3)))
@@ -46,35 +48,43 @@ def ring(
 
     Args:
         torus: the ranks.
-        ports: 1, or 2 for both directions.
-        segments: that each direction's part is cut into; None for one, in lockstep.
+        ports: 1, or 2 to send in both directions.
+        segments: number of segments that each direction's part is cut into; None for one, in
+            lockstep.
         collective: "allreduce", "reduce_scatter" or "allgather".
 
     Raises:
-        ValueError: another number of ports, segments below 1.
+        ValueError: another number of ports, or segments below 1.
     """
     if ports not in (1, 2):
         raise ValueError(f"ring uses 1 or 2 ports, not {ports}")
-    ways = [torus.ranks, torus.ranks[::-1]][:ports]
-    return replace(around(torus, ways, segments, collective), name="ring")
+    directions = [torus.ranks, torus.ranks[::-1]][:ports]
+    return replace(around(torus, directions, segments, collective), name="ring")
 
 
 def family(torus: Torus) -> list[dict[str, Any]]:
-    """What is worth a thought on a torus: where it is one ring, and anywhere as a baseline.
+    """Option sets that `tune` searches: one or both directions, and on a ring also segments.
 
     >>> family(Torus((4, 4)))
     [{'ports': 1}, {'ports': 2}]
     """
-    found: list[dict[str, Any]] = [{"ports": 1}, {"ports": 2}]
+    options: list[dict[str, Any]] = [{"ports": 1}, {"ports": 2}]
     if len(torus.active) == 1:
-        found += [{"ports": 2, "segments": count} for count in (2, 4)]
-    return found
+        options += [{"ports": 2, "segments": count} for count in (2, 4)]
+    return options
 
 
 def around(
     torus: Torus, cycles: Sequence[Array], segments: int | None, collective: str
 ) -> Schedule:
-    """One part around each cycle; a cycle names every rank once, block i is its i-th rank's."""
+    """Run one ring part around each cycle.
+
+    Args:
+        torus: the ranks.
+        cycles: (p,) arrays that list every rank once; block i belongs to the i-th rank.
+        segments: number of segments per part; None for one, in lockstep.
+        collective: "allreduce", "reduce_scatter" or "allgather".
+    """
     parts = [collect(_reduce_scatter(torus, cycle), collective) for cycle in cycles]
     return parallel(parts) if segments is None else segmented(parts, segments)
 
@@ -87,13 +97,13 @@ def _reduce_scatter(torus: Torus, cycle: Array) -> Schedule:
         return Step(Op.REDUCE, src=cycle, dst=right, blocks=one_block((i - s - 1) % p))
 
     def own(rank: int) -> RankMessages:
-        at, when = int(np.flatnonzero(cycle == rank)[0]), np.arange(p - 1)
+        x, steps = int(np.flatnonzero(cycle == rank)[0]), np.arange(p - 1)
 
         def messages(peer: Array, sender: int) -> MessageTable:
-            peers, blocks = np.full(p - 1, peer), one_block((sender - when - 1) % p)
-            return MessageTable.to_reduce(when, peers, blocks, np.full(p - 1, rank), peers)
+            peers, blocks = np.full(p - 1, peer), one_block((sender - steps - 1) % p)
+            return MessageTable.to_reduce(steps, peers, blocks, np.full(p - 1, rank), peers)
 
-        return RankMessages(messages(right[at], at), messages(cycle[at - 1], at - 1))
+        return RankMessages(messages(right[x], x), messages(cycle[x - 1], x - 1))
 
     return Schedule(
         "ring",

@@ -1,16 +1,16 @@
-"""Windows: short ways to the middle of a window, then the middles are a smaller ring.
+"""Multilevel nearest-neighbour reduction ("windows"): towards a window's middle in short hops.
 
-The nodes around the owner of a block form windows of r. In q steps of distance 1, from the
-window's two ends inwards, everything comes to its middle; then the middles do the same at
-distance r, and so on. Each node sends to both sides at a time: in as many steps as Swing's, or
-fewer, messages go shorter ways.
+For each block, the nodes around its owner form windows of r neighbours. In q steps of distance 1,
+from the two ends of each window inwards, all contributions reach the window's middle. The middles
+are then a ring of their own and do the same at distance r, and so on. Each node sends to both sides
+at the same time, so messages travel shorter distances than Swing's, in as many steps or fewer.
 
-Restrictions: none. Powers of two, other even sizes and odd sizes are alike. On rectangles the
-parts do not run in lockstep.
+Restrictions: none. Powers of two, other even sizes and odd sizes are treated alike. On a torus of
+unequal sizes the parts do not run in lockstep.
 
-Cost: with ⌈log2 d⌉ steps a dimension Λ = 2, Ψ = 1, Ξ ~ 1.12 / 1.14 / 1.13 on 16x16 / 64x64 /
-128x128, 1 on 5x5, 7x7 and 9x9; with more steps Ξ falls, with (d - 1)/2 it is a ring both ways
-round. Widths and steps of the windows are those of least Ξ.
+Cost: with ⌈log2 d⌉ steps per dimension Λ = 2, Ψ = 1, Ξ ~ 1.12 / 1.14 / 1.13 on 16x16 / 64x64 /
+128x128, and 1 on 5x5, 7x7 and 9x9. More steps lower Ξ; with (d - 1)/2 steps the pattern is a ring
+in both directions. `plan` chooses the widths and steps of the windows for the lowest Ξ.
 
 >>> import swing
 >>> print(swing.schedule("windows", swing.Torus(5), ports=1, collective="reduce_scatter"))
@@ -43,12 +43,14 @@ def windows(
     ports: int | None = None,
     collective: str = "allreduce",
 ) -> Schedule:
-    """Windows on any torus.
+    """Multilevel nearest-neighbour reduction on any torus.
 
     Args:
         torus: the ranks.
-        extra: steps a dimension beyond ⌈log2 d⌉; fewer if negative, as far as that goes.
-        ports: parts that run side by side, 1 … 2D, each sending both ways; 2D if None.
+        extra: number of steps per dimension beyond ⌈log2 d⌉. If it is negative there are fewer
+            steps, but no fewer than the pattern needs.
+        ports: number of parts that run side by side, 1 … 2D, each sending in both directions; 2D
+            if None.
         collective: "allreduce", "reduce_scatter" or "allgather".
 
     Raises:
@@ -58,67 +60,75 @@ def windows(
     steps = [max(1, (d - 1).bit_length() + extra) for d in torus.dims]
 
     levels = [plan(d, s, ndim) for d, s in zip(torus.dims, steps, strict=True)]
-    ways = [_distances(level) for level in levels]
+    distances = [_distances(level) for level in levels]
 
     def part(start: int, mirrored: bool) -> Schedule:
         lines = [
             windows_line(d, level, mirrored) for d, level in zip(torus.dims, levels, strict=True)
         ]
-        # Dimensions in turn, or on a rectangle the one with the shortest way ahead.
+        # The dimension whose next hop is shortest is next; where hops are equal, dimensions take
+        # turns. Messages shrink from step to step, so long hops carry little.
         turn = [(start + i) % len(lines) for i in range(len(lines))]
-        order = sorted((way, s, turn.index(j), j) for j in turn for s, way in enumerate(ways[j]))
+        order = sorted(
+            (hop, s, turn.index(j), j) for j in turn for s, hop in enumerate(distances[j])
+        )
         return collect(product(torus, lines, [j for *_, j in order]), collective)
 
-    every = by_ports("windows", torus, part, "", ports)
-    alike = len({torus.dims[j] for j in torus.active}) < 2
-    return every if alike else replace(every, sync_phase=lambda s: 0)
+    schedule = by_ports("windows", torus, part, "", ports)
+    square = len({torus.dims[j] for j in torus.active}) < 2
+    return schedule if square else replace(schedule, sync_phase=lambda s: 0)
 
 
 def family(torus: Torus) -> list[dict[str, Any]]:
-    """What is worth a thought on a torus: fewer steps and more.
+    """Option sets that `tune` searches: one step fewer than ⌈log2 d⌉, and up to 8 more.
 
     >>> family(Torus((4, 4)))
     [{'extra': -1}, {'extra': 0}, {'extra': 1}]
     """
     longest = max(torus.dims)
-    most = longest // 2 - (longest - 1).bit_length()  # as many steps as a ring both ways round
+    # A ring in both directions takes longest // 2 steps; more steps gain nothing.
+    most = longest // 2 - (longest - 1).bit_length()
     return [{"extra": extra} for extra in (-1, 0, 1, 2, 4, 8) if extra <= max(most, 0) + 1]
 
 
 def _distances(levels: list[tuple[int, int]]) -> list[int]:
-    """Of every step."""
+    """Return the hop distance of each step."""
     units = np.cumprod([1] + [r for _, r in levels])
     return [int(unit) for (q, _), unit in zip(levels, units, strict=False) for _ in range(q)]
 
 
 def windows_line(d: int, levels: list[tuple[int, int]], mirrored: bool = False) -> RingPattern:
-    """The reduce-scatter on one ring of any size, in levels of q steps and windows r apart."""
+    """Make the reduce-scatter on one ring of any size; each level is (q steps, window width r)."""
     kept = np.arange(d) - (d - 1) // 2  # the offset d/2 of even sizes counts on one side only
     unit, moves = 1, []
     for q, r in levels:
         away = _away(kept // unit, q, r)
-        for far in range(q, 0, -1):
-            sent = [(way * unit, kept[away == way * far]) for way in (1, -1)]
+        for distance in range(q, 0, -1):
+            sent = [(side * unit, kept[away == side * distance]) for side in (1, -1)]
             moves.append([(delta, offsets) for delta, offsets in sent if len(offsets)])
         kept, unit = kept[away == 0], unit * r
     return circulant_pattern(np.arange(d), np.full(d, -1 if mirrored else 1), moves)
 
 
 def _away(offsets: Array, q: int, r: int) -> Array:
-    """How far each offset is from the middle of its window.
+    """Return how far each offset is from the middle of its window.
 
-    Middles are multiples of r, so many that the ends are no further than q away from one.
+    The middles are multiples of r. There are enough of them that neither end is further than q from
+    the nearest one.
     """
     low, high = (-(-max(0, end - q) // r) for end in (-offsets[0], offsets[-1]))
     return offsets - r * np.clip((offsets + r // 2) // r, -low, high)
 
 
 def plan(d: int, steps: int, ndim: int = 1) -> list[tuple[int, int]]:
-    """The levels of windows, (q, r) each, of least Ξ on a torus of so many dimensions.
+    """Find the levels of windows with the lowest Ξ on a torus of ``ndim`` dimensions.
 
-    They take no more than the given steps, or the fewest there can be if that is too few.
-    In step s a node sends what it then no longer keeps over a distance δ. Other dimensions'
-    blocks multiply that, and they become fewer likewise: Ξ ~ Σ δ·(kept_s^ndim - kept_(s+1)^ndim).
+    Each level is (q steps, window width r). All levels together take at most ``steps`` steps, or
+    the smallest possible number if that is not enough.
+
+    In step s a node sends the blocks that it does not keep over a distance of δ hops. The blocks
+    that are pending in the other dimensions multiply their number and shrink in the same way, so
+    Ξ ~ Σ δ·(kept_s^ndim - kept_(s+1)^ndim).
     """
     while True:
         cost, levels = _plan((d - 1) // 2, d // 2, steps, ndim)
@@ -129,7 +139,7 @@ def plan(d: int, steps: int, ndim: int = 1) -> list[tuple[int, int]]:
 
 @cache
 def _plan(low: int, high: int, steps: int, ndim: int) -> tuple[float, tuple[tuple[int, int], ...]]:
-    """The least cost for offsets -low … high in so many steps, and its levels."""
+    """Return the lowest cost for offsets -low … high in up to ``steps`` steps, and its levels."""
     if not high:
         return 0.0, ()
     best: tuple[float, tuple[tuple[int, int], ...]] = (np.inf, ())
@@ -139,11 +149,12 @@ def _plan(low: int, high: int, steps: int, ndim: int) -> tuple[float, tuple[tupl
             away = _away(offsets, q, r)
             middles = (offsets - away) // r
             away = np.abs(away)
-            far = int(away.max())
-            if far > q or (away == 0).sum() <= middles[-1] - middles[0]:
-                continue  # an end is too far from a middle, or a middle is not there
-            inner, levels = _plan(-int(middles[0]), int(middles[-1]), steps - far, ndim)
+            furthest = int(away.max())
+            # Skip windows with an end too far from its middle, or with a middle that is no offset.
+            if furthest > q or (away == 0).sum() <= middles[-1] - middles[0]:
+                continue
+            inner, levels = _plan(-int(middles[0]), int(middles[-1]), steps - furthest, ndim)
             kept = np.append(np.cumsum(np.bincount(away)), 0).astype(float)
-            cost = kept[far] ** ndim - kept[0] ** ndim + r * inner
-            best = min(best, (cost, ((far, r), *levels)))
+            cost = kept[furthest] ** ndim - kept[0] ** ndim + r * inner
+            best = min(best, (cost, ((furthest, r), *levels)))
     return best

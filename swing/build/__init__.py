@@ -1,1 +1,1 @@
-"""How schedules are made: patterns on one ring, their products on a torus, and combinations."""
+"""Building blocks of schedules: patterns on one ring, products on a torus, combinations."""

@@ -1,15 +1,15 @@
-"""Edge-disjoint Hamiltonian cycles of a torus: all links of D dimensions in D cycles.
+"""Decompose a torus of D dimensions into D edge-disjoint Hamiltonian cycles, by local search.
 
-The links of each dimension are rings, many of them; dimension j begins with those of its own as
-its *family*. Where two opposite links of a square belong to one family and the other two to
-another, the families swap them: each node still has two links of each family, so these still are
-rings. If the two links lay on different rings of a family, they are one ring afterwards. If they
-lay on the same ring, it stays one if it ran through both in the same direction, and falls apart
-if not. So we swap as long as rings become fewer, and what comes out is checked by counting: D
-families of one ring each.
+The links are split into D *families*; at first family j holds the links along dimension j, which
+form many rings. If two opposite links of a square belong to one family and the other two to
+another, the two families can swap them: each node still has two links of each family, so each
+family still consists of rings. If the two links lay on different rings of a family, these rings
+merge. If they lay on the same ring, it stays whole if it ran through both links in the same
+direction, and splits otherwise. The search makes swaps that reduce the number of rings, and where
+none does, a random one of those that add the fewest, until each family is a single ring.
 
-That every torus with no size below 3 has such cycles is a theorem [Kotzig 1973, Foregger 1978,
-Aubert and Schneider 1982]; the search is our own.
+Every torus with no size below 3 has such cycles [Kotzig 1973, Foregger 1978, Aubert and Schneider
+1982]; the search is our own.
 """
 
 from __future__ import annotations
@@ -25,17 +25,25 @@ from numpy.typing import NDArray
 from swing.torus import Array
 
 ROUNDS = 1000
+"""Largest number of rounds of swaps before the search gives up."""
 
 
 class _Links(NamedTuple):
-    """Link ``j·p + v`` goes from node v up along dimension j."""
+    """End nodes of each link: link ``j·p + v`` goes from node v up along dimension j."""
 
     tail: Array
     head: Array
 
 
 class _Rings(NamedTuple):
-    """The rings of all families: their number, of each link its ring and direction, the nodes."""
+    """The rings of all families.
+
+    Args:
+        total: number of rings.
+        ring: (links,) number of each link's ring.
+        upwards: (links,) whether its ring runs through the link from tail to head.
+        nodes: for each family, the nodes in order, ring after ring.
+    """
 
     total: int
     ring: Array
@@ -45,49 +53,52 @@ class _Rings(NamedTuple):
 
 @cache
 def disjoint_cycles(dims: tuple[int, ...]) -> tuple[Array, ...] | None:
-    """One cycle a dimension, each through all nodes (row-major), together over every link.
+    """Find one cycle per dimension, each through all nodes, which together use every link once.
 
     Args:
-        dims: sizes from 2 up; a ring of two has two links.
+        dims: sizes from 2 up; a ring of two nodes has two links.
 
     Returns:
-        (p,) nodes in order for every cycle; None if none were found, which happens on tori with
-        rings of two and on long thin ones. The search takes a second for 4,096 nodes.
+        For each cycle a (p,) array of row-major nodes in order. None if the search fails, as it may
+        on tori with rings of two and on long thin ones. The search takes a second for 4,096 nodes.
     """
     p = math.prod(dims)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(0)  # all ranks must find the same cycles
     grid = np.arange(p).reshape(dims)
     up = [np.roll(grid, -1, axis=j).ravel() for j in range(len(dims))]
     links = _Links(np.tile(np.arange(p), len(dims)), np.concatenate(up))
     squares, turned = _squares(dims, up)
     family = np.repeat(np.arange(len(dims)), p)
     for _ in range(ROUNDS):
-        rings = _walk(links, family, p)
+        rings = _trace_rings(links, family, p)
         if rings.total == len(dims):
             return tuple(rings.nodes)
         a, b, c, d = family[squares]
-        some = np.flatnonzero((a == b) & (c == d) & (a != c))
-        more = sum(
+        swappable = np.flatnonzero((a == b) & (c == d) & (a != c))
+        change = sum(  # by how much each swap changes the number of rings
             np.where(
                 rings.ring[one] != rings.ring[two],
                 -1,
-                (rings.upwards[one] == rings.upwards[two]) == turned[k, some],
+                (rings.upwards[one] == rings.upwards[two]) == turned[k, swappable],
             )
-            for k, (one, two) in enumerate(squares[:, some].reshape(2, 2, -1))
+            for k, (one, two) in enumerate(squares[:, swappable].reshape(2, 2, -1))
         )
-        assert isinstance(more, np.ndarray)
-        order = rng.permutation(len(some))
-        order = order[np.argsort(more[order], kind="stable")]
-        order = order[more[order] < 0] if more.min() < 0 else order[:1]
-        _swap(squares[:, some[order]], family, rings)
+        assert isinstance(change, np.ndarray)
+        order = rng.permutation(len(swappable))
+        order = order[np.argsort(change[order], kind="stable")]
+        # Where no swap reduces the rings, leave the local minimum by one that adds the fewest.
+        order = order[change[order] < 0] if change.min() < 0 else order[:1]
+        _swap(squares[:, swappable[order]], family, rings)
     return None
 
 
 def _squares(dims: tuple[int, ...], up: list[Array]) -> tuple[Array, NDArray[np.bool_]]:
-    """(4, m) two opposite links along i, then two along j, of all squares.
+    """List all squares of links, in every plane of two dimensions i < j.
 
-    Also (2, m) whether these two links count upwards in opposite directions: between the nodes of
-    a ring of two there is a second link, and it goes back.
+    Returns:
+        (4, m) the links of each square: two opposite ones along i, then two along j.
+        (2, m) whether the two links of each pair point, from tail to head, in opposite directions.
+        They do so only on rings of two nodes, which a second link joins in the other direction.
     """
     p = math.prod(dims)
     squares, turned = [], []
@@ -101,35 +112,40 @@ def _squares(dims: tuple[int, ...], up: list[Array]) -> tuple[Array, NDArray[np.
     return np.concatenate(squares, axis=1), np.concatenate(turned, axis=1)
 
 
-def _walk(links: _Links, family: Array, p: int) -> _Rings:
-    """Follow the rings of every family."""
+def _trace_rings(links: _Links, family: Array, p: int) -> _Rings:
+    """Follow the rings of each family."""
     ring, upwards = np.zeros(len(family), dtype=np.int64), np.zeros(len(family), dtype=bool)
     count, nodes = 0, []
     tail, head = links.tail.tolist(), links.head.tolist()
     for f in range(family.max() + 1):
-        own = np.flatnonzero(family == f)
-        at = np.concatenate([links.tail[own], links.head[own]])
-        two = np.tile(own, 2)[np.argsort(at, kind="stable")].reshape(p, 2).tolist()
-        seen, path, way, up, number = [False] * p, [], [], [], []
+        members = np.flatnonzero(family == f)
+        ends = np.concatenate([links.tail[members], links.head[members]])
+        # Each node has exactly two links of the family, so sorting by node gives pairs.
+        two = np.tile(members, 2)[np.argsort(ends, kind="stable")].reshape(p, 2).tolist()
+        seen, path, passed, up, number = [False] * p, [], [], [], []
         for start in range(p):
             x, link = start, two[start][0]
             while not seen[x]:
                 seen[x] = True
                 path.append(x)
-                way.append(link)
+                passed.append(link)
                 up.append(tail[link] == x)
                 number.append(count)
                 x = head[link] if up[-1] else tail[link]
                 a, b = two[x]
                 link = b if link == a else a
             count = number[-1] + 1
-        ring[way], upwards[way] = number, up
+        ring[passed], upwards[passed] = number, up
         nodes.append(np.array(path))
     return _Rings(count, ring, upwards, nodes)
 
 
 def _swap(squares: Array, family: Array, rings: _Rings) -> None:
-    """Swap the links of the squares, one after the other, where what is known still holds."""
+    """Swap the links of the squares in turn, skipping swaps whose effect is no longer certain.
+
+    ``rings`` describes the state before the first swap. Rings that have merged since are followed
+    with a union-find. Once a ring has lost two links of its own, its directions are unknown.
+    """
     root, torn = list(range(rings.total)), [False] * rings.total
     touched = np.zeros(len(family), dtype=bool)
 
@@ -139,13 +155,13 @@ def _swap(squares: Array, family: Array, rings: _Rings) -> None:
         return x
 
     for square in squares.T:
-        own = rings.ring[square].tolist()
-        now = [find(x) for x in own]
-        pairs = [(own[k] == own[k + 1], now[k], now[k + 1]) for k in (0, 2)]
+        before = rings.ring[square].tolist()
+        now = [find(x) for x in before]
+        pairs = [(before[k] == before[k + 1], now[k], now[k + 1]) for k in (0, 2)]
         if touched[square].any() or any(torn[x] if same else x == y for same, x, y in pairs):
             continue
         for same, x, y in pairs:
-            torn[y] |= torn[x] | same  # a ring's directions hold until one of its own pairs goes
+            torn[y] |= torn[x] | same  # directions stay right until a ring loses a pair of its own
             root[x] = y
         touched[square] = True
         family[square] = family[square[[2, 3, 0, 1]]]

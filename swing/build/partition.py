@@ -1,15 +1,15 @@
-"""A line with several peers a step: one of each other class, the nearest.
+"""Ring patterns with several peers per step: the nearest member of each other class of nodes.
 
-A chain of partitions of a ring: the digits of a node, in a base that changes from digit to digit,
-put it into smaller and smaller classes. In step s of the reduce-scatter a node sends each other
-class that digit s splits off from its own class that class' blocks, all to the nearest member. So
-a class' blocks arrive at all of its members, each adding up what lies around it; the last classes
-are single nodes.
+The digits of a node in a mixed radix put it into smaller and smaller classes, down to single nodes.
+Digit s splits each class into several. In step s of the reduce-scatter a node sends, for each of
+the new classes that it is not in, the blocks of that class to the nearest member. The contributions
+to a class' blocks thus move into the class, and each member adds up those from the nodes around it.
 
-Sent the other way round the same messages exchange whole vectors, long hops first: a node that
-hears from one member of each other class hears all there is to know, because the steps before
-have given all members of a class the same sum. It does not matter which member, so the nearest
-will do: d nodes in two steps need the distance d/2 and then half a window.
+In a latency-optimal allreduce the steps run in reverse order, long hops first, and the messages
+carry whole vectors. All members of a class then have the same sum, because the earlier steps gave
+it to all of them, so a node needs to hear from only one member of each other class, and the nearest
+one costs least: with two digits on a ring of d nodes, the hops are up to d/2 in the first step and
+up to half the radix of digit 0 in the second.
 """
 
 from __future__ import annotations
@@ -24,17 +24,19 @@ from swing.torus import Array
 
 
 def digits_of(d: int, radices: Sequence[int]) -> list[Array]:
-    """(d,) digits of the coordinates, lowest first: neighbours differ in the first one.
+    """Return one (d,) array per digit of the coordinates, least significant digit first.
+
+    Neighbours differ in the first digit.
 
     >>> [digit.tolist() for digit in digits_of(5, (2, 3))]
     [[0, 1, 0, 1, 0], [0, 0, 1, 1, 2]]
     """
-    place = np.cumprod([1, *radices])[:-1]
-    return [np.arange(d) // low % radix for low, radix in zip(place, radices, strict=True)]
+    units = np.cumprod([1, *radices])[:-1]
+    return [np.arange(d) // unit % radix for unit, radix in zip(units, radices, strict=True)]
 
 
 def bits_of(labels: Array, nbits: int) -> list[Array]:
-    """(d,) digits of the nodes that carry these labels, highest first.
+    """Return one (d,) array per bit of the nodes' labels, most significant bit first.
 
     >>> [bit.tolist() for bit in bits_of(np.array([0, 2, 3, 1]), 2)]
     [[0, 1, 1, 0], [0, 0, 1, 1]]
@@ -45,45 +47,47 @@ def bits_of(labels: Array, nbits: int) -> list[Array]:
 def partition_pattern(
     digits: Sequence[Array], wrap: bool = True, mirrored: bool = False
 ) -> RingPattern:
-    """The line of a chain of partitions.
+    """Make the pattern in which digit s of the nodes defines the classes of step s.
 
     Args:
-        digits: one (d,) array a step; no two nodes have the same digits.
+        digits: one (d,) array per step; no two nodes have the same digits.
         wrap: whether the nodes close to a ring.
-        mirrored: of two members at the same distance, even nodes take the one below them and not
-            the one above; odd nodes the other one.
+        mirrored: how to break ties between two members at the same distance. Even nodes take the
+            one above them and odd nodes the one below, or the other way round if mirrored.
 
-    >>> line = partition_pattern(digits_of(9, (3, 3)))
-    >>> [[(int(x), int(y)) for x, y in zip(*line.step(s)[:2]) if x == 4] for s in (0, 1)]
+    >>> pattern = partition_pattern(digits_of(9, (3, 3)))
+    >>> [[(int(x), int(y)) for x, y in zip(*pattern.step(s)[:2]) if x == 4] for s in (0, 1)]
     [[(4, 3), (4, 5)], [(4, 1), (4, 7)]]
     """
     d = len(digits[0]) if len(digits) else 1
     nodes = np.arange(d)
-    classes = [np.zeros(d, dtype=np.int64)]  # the number of every node's class before each step
+    classes = [np.zeros(d, dtype=np.int64)]  # before each step, the number of each node's class
     for digit in digits:
         key = classes[-1] * (1 + int(digit.max(initial=0))) + digit
         classes.append(np.unique(key, return_inverse=True)[1].astype(np.int64))
     owner = np.argsort(classes[-1])
-    size = [np.bincount(of) for of in classes]
+    size = [np.bincount(numbers) for numbers in classes]
     first = [np.cumsum(n) - n for n in size]  # classes are ranges of labels
     even = [len(n) * int(n[0]) == d and np.ptp(n) == 0 for n in size]
     radices = [len(b) // len(a) for a, b in pairwise(size)]
 
-    def blocks(s: int, of: Array) -> Sets:
-        return Sets.ranges(first[s][of], size[s][of])
+    def blocks(s: int, numbers: Array) -> Sets:
+        return Sets.ranges(first[s][numbers], size[s][numbers])
 
     def step(s: int) -> PatternStep:
-        mine, below = classes[s], classes[s + 1]
-        parent = mine[owner[first[s + 1]]]  # of every class after this step
-        count = np.bincount(parent)[mine]
+        before, after = classes[s], classes[s + 1]
+        parent = before[owner[first[s + 1]]]  # for each class after this step, its class before it
+        # Pair each node with every class that its own class splits into, except the one it is in.
+        count = np.bincount(parent)[before]
         src = np.repeat(nodes, count)
-        start = np.searchsorted(parent, mine)
-        to = np.arange(len(src)) - np.repeat(np.cumsum(count) - count - start, count)
-        other = to != below[src]
-        src, to = src[other], to[other]
-        dst, hops = _nearest(below, src, to, wrap, mirrored)
-        far = np.argsort(-hops, kind="stable")  # injected in this order
-        return PatternStep(src[far], dst[far], blocks(s + 1, to[far]))
+        start = np.searchsorted(parent, before)
+        target = np.arange(len(src)) - np.repeat(np.cumsum(count) - count - start, count)
+        other = target != after[src]
+        src, target = src[other], target[other]
+        dst, hops = _nearest(after, src, target, wrap, mirrored)
+        # Ranks send in the order of rows: the messages that travel furthest start first.
+        order = np.argsort(-hops, kind="stable")
+        return PatternStep(src[order], dst[order], blocks(s + 1, target[order]))
 
     return RingPattern(
         d,
@@ -95,19 +99,20 @@ def partition_pattern(
 
 
 def _nearest(
-    classes: Array, x: Array, wanted: Array, wrap: bool, mirrored: bool
+    classes: Array, x: Array, target: Array, wrap: bool, mirrored: bool
 ) -> tuple[Array, Array]:
-    """The member of class ``wanted[i]`` nearest to node ``x[i]``, and how far it is."""
+    """Return the member of class ``target[i]`` nearest to node ``x[i]``, and its distance."""
     d = len(classes)
-    key = np.sort(classes * d + np.arange(d))
-    size = np.bincount(classes)[wanted]
-    start = np.searchsorted(key, wanted * d)
-    at = np.searchsorted(key, wanted * d + x) - start  # members below x
+    key = np.sort(classes * d + np.arange(d))  # the nodes by class, then by coordinate
+    size = np.bincount(classes)[target]
+    start = np.searchsorted(key, target * d)
+    nbelow = np.searchsorted(key, target * d + x) - start  # number of members below x
     if wrap:
-        above, below = (key[start + i % size] % d for i in (at, at - 1))
+        above, below = (key[start + i % size] % d for i in (nbelow, nbelow - 1))
         up, down = (above - x) % d, (x - below) % d
     else:
-        above, below = (key[start + np.clip(i, 0, size - 1)] % d for i in (at, at - 1))
+        # Beyond the outermost member on either side, both neighbours are that member.
+        above, below = (key[start + np.clip(i, 0, size - 1)] % d for i in (nbelow, nbelow - 1))
         up, down = np.abs(above - x), np.abs(x - below)
     upward = np.where(up == down, x % 2 == mirrored, up < down)
     return np.where(upward, above, below), np.minimum(up, down)

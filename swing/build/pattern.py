@@ -1,12 +1,12 @@
-"""Line: a reduce-scatter on one ring of d nodes, the half of every torus algorithm.
+"""Ring patterns: reduce-scatters on one ring of d nodes, from which torus algorithms are built.
 
-A line says, step by step, which coordinate sends which block coordinates to which other
-coordinate. Each node sends every block but its own exactly once, after it has received all it
-will receive of it: the ways of a block's contributions form an in-tree that ends in its owner.
-`swing.build.combine` makes tori of lines.
+A pattern says, step by step, which coordinate sends which blocks to which other coordinate. Each
+node sends every block but its own exactly once, after it has received all contributions to that
+block that pass through it: the routes of a block's contributions form an in-tree that ends in its
+owner. `swing.build.combine` multiplies the patterns of several dimensions into one schedule.
 
-Blocks are named by *labels*, a numbering chosen so that the sets a line sends are ranges of
-labels wherever that is possible; ``owner[label]`` is the coordinate a block belongs to.
+Blocks are numbered by *labels*, chosen so that the sets of blocks that a pattern sends are ranges
+of labels wherever possible; ``owner[label]`` is the coordinate that a block belongs to.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from swing.torus import Array
 
 @dataclass(frozen=True, eq=False)
 class Sets:
-    """A family of sets of labels: set i has ``count[i]`` members, ``members(i)``.
+    """A list of sets of labels: set i has ``count[i]`` members, which are ``members(i)``.
 
-    ``start`` is there when every set is the range ``start[i] … start[i] + count[i] - 1``.
+    Where every set is a range, set i is ``start[i] … start[i] + count[i] - 1``; otherwise
+    ``start`` is None.
     """
 
     count: Array
@@ -33,35 +34,35 @@ class Sets:
 
     @classmethod
     def ranges(cls, start: Array, count: Array | int) -> Sets:
-        """Sets that are ranges of labels."""
+        """Make sets that are ranges of labels."""
         count = np.broadcast_to(count, start.shape)
         return cls(count, lambda i: np.arange(start[i], start[i] + count[i]), start)
 
     def take(self, rows: Array) -> Sets:
-        """Some of the sets."""
+        """Select the sets with the given row numbers."""
         start = None if self.start is None else self.start[rows]
         return Sets(self.count[rows], lambda i: self.members(int(rows[i])), start)
 
     @classmethod
-    def joined(cls, families: Sequence[Sets]) -> Sets:
-        """The sets of several families, one after the other."""
-        if not families:
+    def joined(cls, tables: Sequence[Sets]) -> Sets:
+        """Concatenate several lists of sets."""
+        if not tables:
             return cls.ranges(np.zeros(0, dtype=np.int64), 0)
-        count = np.concatenate([family.count for family in families])
-        starts = [family.start for family in families if family.start is not None]
-        if len(starts) == len(families):
+        count = np.concatenate([table.count for table in tables])
+        starts = [table.start for table in tables if table.start is not None]
+        if len(starts) == len(tables):
             return cls.ranges(np.concatenate(starts), count)
-        first = np.cumsum([0] + [len(family.count) for family in families])
+        first = np.cumsum([0] + [len(table.count) for table in tables])
 
         def members(i: int) -> Array:
-            f = int(np.searchsorted(first, i, side="right")) - 1
-            return families[f].members(i - int(first[f]))
+            t = int(np.searchsorted(first, i, side="right")) - 1
+            return tables[t].members(i - int(first[t]))
 
         return cls(count, members)
 
 
 class PatternStep(NamedTuple):
-    """One step of a line: coordinate ``src[i]`` sends the labels ``sent`` i to ``dst[i]``."""
+    """One step of a pattern: ``src[i]`` sends the i-th set of labels in ``sent`` to ``dst[i]``."""
 
     src: Array
     dst: Array
@@ -69,9 +70,10 @@ class PatternStep(NamedTuple):
 
 
 class NodeMessages(NamedTuple):
-    """What one coordinate sends, or receives: in step ``step[i]`` the labels ``sent`` i.
+    """The messages that one coordinate of a pattern sends, or those it receives.
 
-    ``peer[i]`` is the coordinate that they go to, or come from.
+    In step ``step[i]`` the i-th set of labels in ``sent`` goes to (or comes from) coordinate
+    ``peer[i]``.
     """
 
     step: Array
@@ -84,16 +86,19 @@ class RingPattern:
     """A reduce-scatter on one ring.
 
     Args:
-        d: nodes of the ring.
-        radices: a digit of the label for every step; labels count to their product. A step
-            that halves the labels has radix 2; a line whose sets are no ranges has one digit.
-        owner: (nblocks,) the coordinate every label belongs to.
-        step: the PatternStep of an index in ``range(nsteps)``.
-        pending: for s in ``range(nsteps + 1)``, the labels every coordinate still answers for
-            before step s.
-        folds: leading steps that only bring the ring to a power of two.
-        signature: steps with equal signatures move as many blocks between the same nodes.
-        walks: what `walk` finds in all steps, where that is less work than to look for it.
+        d: number of nodes of the ring.
+        radices: the number of values of a label's digit in each step; their product is the number
+            of labels. A step that halves the labels has radix 2. A pattern whose sets are not
+            ranges has all labels in its first digit.
+        owner: (nblocks,) the coordinate that each label belongs to.
+        step: maps an index in ``range(nsteps)`` to a PatternStep.
+        pending: maps s in ``range(nsteps + 1)`` to the labels that each coordinate has not yet
+            passed on before step s, one set per coordinate.
+        folds: number of leading steps that only reduce the active nodes to a power of two.
+        signature: maps a step index to a key. Steps with equal keys move the same number of blocks
+            between the same nodes.
+        find_messages: computes the messages of one coordinate in all steps, where that is cheaper
+            than selecting them from the steps; see `messages_of`.
     """
 
     d: int
@@ -103,7 +108,7 @@ class RingPattern:
     pending: Callable[[int], Sets]
     folds: int = 0
     signature: Callable[[int], Hashable] = field(default=lambda s: s)
-    walks: Callable[[int], tuple[NodeMessages, NodeMessages]] | None = None
+    find_messages: Callable[[int], tuple[NodeMessages, NodeMessages]] | None = None
 
     @property
     def nsteps(self) -> int:
@@ -115,28 +120,29 @@ class RingPattern:
         """Number of labels."""
         return len(self.owner)
 
-    def walk(self, x: int, nsteps: int) -> tuple[NodeMessages, NodeMessages]:
-        """What coordinate x sends, and receives, in the first so many steps."""
-        if self.walks is not None and nsteps == self.nsteps:
-            return self.walks(x)
+    def messages_of(self, x: int, nsteps: int) -> tuple[NodeMessages, NodeMessages]:
+        """Return the messages that coordinate ``x`` sends and receives in ``nsteps`` steps."""
+        if self.find_messages is not None and nsteps == self.nsteps:
+            return self.find_messages(x)
         steps = [self.step(s) for s in range(nsteps)]
 
         def find(ends: Sequence[Array], peers: Sequence[Array]) -> NodeMessages:
             rows = [np.flatnonzero(end == x) for end in ends]
-            none = [np.zeros(0, dtype=np.int64)]
+            none = [np.zeros(0, dtype=np.int64)]  # np.concatenate refuses an empty list
             return NodeMessages(
-                np.repeat(np.arange(nsteps), [len(some) for some in rows]),
-                np.concatenate([peer[some] for peer, some in zip(peers, rows, strict=True)] + none),
-                Sets.joined([step.sent.take(r) for step, r in zip(steps, rows, strict=True)]),
+                np.repeat(np.arange(nsteps), [len(row) for row in rows]),
+                np.concatenate([peer[row] for peer, row in zip(peers, rows, strict=True)] + none),
+                Sets.joined([step.sent.take(row) for step, row in zip(steps, rows, strict=True)]),
             )
 
         src, dst = [step.src for step in steps], [step.dst for step in steps]
         return find(src, dst), find(dst, src)
 
     def coarse(self, k: int) -> RingPattern:
-        """The same line with only the blocks that its first k steps tell apart.
+        """Merge the labels that the first ``k`` steps do not separate.
 
-        Labels that are held together before step k become one. The sets must be ranges.
+        The result has one label for each set that is pending before step k. The sets must be
+        ranges.
         """
         start = self.pending(k).start
         assert start is not None
@@ -153,7 +159,7 @@ class RingPattern:
 
         radices = self.radices[:k]
         if int(np.prod(radices, dtype=np.int64)) != len(cuts):
-            radices = (len(cuts),) + (1,) * (k - 1)
+            radices = (len(cuts),) + (1,) * (k - 1)  # one digit for all labels
         return RingPattern(
             self.d,
             radices + (1,) * (self.nsteps - k),
@@ -165,10 +171,10 @@ class RingPattern:
 
 
 def tree_order(peers: Sequence[Array]) -> Array:
-    """Coordinates in depth-first order of the tree that a sequence of pairings spans.
+    """List the coordinates in depth-first order of the tree that a sequence of pairings spans.
 
-    ``peers[s][x]`` is the partner of x in step s. For d = 2^len(peers) the blocks a node sends
-    in any step are one range of this order [De Sensi et al. 2024, §3.1.1].
+    ``peers[s][x]`` is the partner of x in step s. For d = 2^len(peers) the blocks that a node
+    sends in any step are one range of this order [De Sensi et al. 2024, §3.1.1].
     """
     owner = np.zeros(1, dtype=np.int64)
     for peer in peers:
@@ -177,10 +183,12 @@ def tree_order(peers: Sequence[Array]) -> Array:
 
 
 def halving(peers: Sequence[Array]) -> RingPattern:
-    """A power of two of nodes: in step s, x sends its partner the half that x's side lacks.
+    """Recursive halving on 2^n nodes: in step s each node sends its partner half of its labels.
 
-    >>> line = halving([np.array([1, 0, 3, 2]), np.array([3, 2, 1, 0])])
-    >>> [line.owner[line.step(0).sent.members(x)].tolist() for x in range(4)]
+    A node keeps the half that its own block is in.
+
+    >>> pattern = halving([np.array([1, 0, 3, 2]), np.array([3, 2, 1, 0])])
+    >>> [pattern.owner[pattern.step(0).sent.members(x)].tolist() for x in range(4)]
     [[1, 2], [0, 3], [0, 3], [1, 2]]
     """
     d = 2 ** len(peers)
@@ -200,24 +208,25 @@ def halving(peers: Sequence[Array]) -> RingPattern:
 
 
 def fold_to_power_of_two(core: RingPattern, d: int, deliver: bool = False) -> RingPattern:
-    """A line on the next lower power of two, made to serve d nodes.
+    """Extend a pattern on a power of two of nodes to d nodes, at most twice as many as it has.
 
-    The first nodes pair up, and the even one of each pair hands everything to its neighbour
-    before the core runs. Blocks are those of the core; with ``deliver`` there are d, one a
-    node, and a last step brings the handed-over nodes theirs.
+    Non-power-of-two sizes: the first 2·(d - core.d) nodes pair up, and the even node of each pair
+    sends its whole vector to its right-hand neighbour and then stays idle while the core runs.
+    The blocks are those of the core. With ``deliver`` there are d blocks, one per node, and a last
+    step brings the idle nodes theirs.
 
-    >>> fold(halving([np.array([1, 0])]), 3).step(0).src
+    >>> fold_to_power_of_two(halving([np.array([1, 0])]), 3).step(0).src
     array([0])
     """
     if d == core.d:
         return core
     extra = d - core.d
-    idle = 2 * np.arange(extra)  # these hand over, to the node on their right
-    home = np.delete(np.arange(d), idle)  # coordinate of every core node
+    idle = 2 * np.arange(extra)
+    home = np.delete(np.arange(d), idle)  # coordinate of each core node
     if deliver:
         return _fold_and_deliver(core, d, idle, home)
-    rank = np.full(d, -1)
-    rank[home] = np.arange(core.d)
+    core_node = np.full(d, -1)  # -1 for idle nodes
+    core_node[home] = np.arange(core.d)
 
     def step(s: int) -> PatternStep:
         if s == 0:
@@ -231,20 +240,21 @@ def fold_to_power_of_two(core: RingPattern, d: int, deliver: bool = False) -> Ri
             return Sets.ranges(np.zeros(d, dtype=np.int64), core.nblocks)
         inner = core.pending(s - 1)
         assert inner.start is not None
-        return Sets.ranges(inner.start[rank], np.where(rank < 0, 0, inner.count[rank]))
+        count = np.where(core_node < 0, 0, inner.count[core_node])
+        return Sets.ranges(inner.start[core_node], count)
 
     return RingPattern(d, (1, *core.radices), home[core.owner], step, pending, folds=1)
 
 
 def _fold_and_deliver(core: RingPattern, d: int, idle: Array, home: Array) -> RingPattern:
-    # A core node answers for its own block and for that of the node it stands in for; the
-    # labels of both are neighbours, so ranges stay ranges.
+    # A core node collects its own block and that of the idle node it stands in for. Both get
+    # neighbouring labels, so ranges of the core's labels stay ranges.
     owners = [[home[x] - 1, home[x]] if home[x] - 1 in idle else [home[x]] for x in core.owner]
     owner = np.concatenate(owners).astype(np.int64)
     first = np.cumsum([0] + [len(o) for o in owners])
     label = np.argsort(owner)
-    rank = np.full(d, -1)
-    rank[home] = np.arange(core.d)
+    core_node = np.full(d, -1)  # -1 for idle nodes
+    core_node[home] = np.arange(core.d)
     last = core.nsteps + 1
 
     def widen(sets: Sets) -> Sets:
@@ -270,9 +280,10 @@ def _fold_and_deliver(core: RingPattern, d: int, idle: Array, home: Array) -> Ri
             return Sets.ranges(label, 1)
         inner = widen(core.pending(s - 1))
         assert inner.start is not None
-        own = rank < 0
+        alone = core_node < 0  # idle nodes have only their own block left
         return Sets.ranges(
-            np.where(own, label, inner.start[rank]), np.where(own, 1, inner.count[rank])
+            np.where(alone, label, inner.start[core_node]),
+            np.where(alone, 1, inner.count[core_node]),
         )
 
     return RingPattern(d, (d, *(1,) * last), owner, step, pending, folds=1)
@@ -281,13 +292,13 @@ def _fold_and_deliver(core: RingPattern, d: int, idle: Array, home: Array) -> Ri
 def circulant_pattern(
     owner: Array, sign: Array, moves: Sequence[Sequence[tuple[int, Array]]]
 ) -> RingPattern:
-    """A line that looks the same from every node, up to its direction.
+    """Make a pattern whose messages are alike at all nodes, relative to the node and its direction.
 
     Args:
-        owner: (d,) the coordinate that every label belongs to.
+        owner: (d,) the coordinate that each label belongs to.
         sign: (d,) 1 or -1: the direction in which each coordinate counts.
-        moves: of every step, pairs of a distance δ and the offsets o of blocks: coordinate x
-            sends those of x + sign·o to x + sign·δ.
+        moves: for each step, pairs of a distance δ and an array of block offsets o: coordinate x
+            sends the blocks of the coordinates x + sign·o to x + sign·δ, all modulo d.
     """
     d = len(owner)
     label, nodes = np.argsort(owner), np.arange(d)
@@ -297,11 +308,11 @@ def circulant_pattern(
         return Sets(count, lambda x: np.sort(label[(x + sign[x] * offsets) % d]))
 
     kept = [np.arange(d)]
-    for step in moves:
-        sent = np.concatenate([offsets for _, offsets in step])
+    for messages in moves:
+        sent = np.concatenate([offsets for _, offsets in messages])
         kept.append(np.setdiff1d(kept[-1], sent % d))
 
-    def line_step(s: int) -> PatternStep:
+    def step(s: int) -> PatternStep:
         sets = [around(offsets) for _, offsets in moves[s]]
         return PatternStep(
             np.tile(nodes, len(sets)),
@@ -310,11 +321,14 @@ def circulant_pattern(
         )
 
     radices = (d, *(1,) * (len(moves) - 1)) if moves else ()
-    return RingPattern(d, radices, owner, line_step, lambda s: around(kept[s]))
+    return RingPattern(d, radices, owner, step, lambda s: around(kept[s]))
 
 
 def ring_line(d: int, direction: int = 1) -> RingPattern:
-    """A ring: in step s, x sends block x - s - 1 to its neighbour (mirrored if direction is -1)."""
+    """Make the ring pattern: in step s, x sends block x - s - 1 to x + 1.
+
+    With ``direction`` -1 everything is mirrored: x sends block x + s + 1 to x - 1.
+    """
     nodes = np.arange(d)
     right = (nodes + direction) % d
 
@@ -322,18 +336,22 @@ def ring_line(d: int, direction: int = 1) -> RingPattern:
         return PatternStep(nodes, right, Sets.ranges((nodes - direction * (s + 1)) % d, 1))
 
     def pending(s: int) -> Sets:
-        if s in (0, d - 1):  # everything, or one's own block
+        # Before the first step all blocks are pending and after the last one only a node's own;
+        # in between, the sets wrap around from the last label to the first and are not ranges.
+        if s in (0, d - 1):
             return Sets.ranges(nodes * (s > 0), d - s)
         offsets = direction * np.arange(d - s)
         return Sets(np.full(d, d - s), lambda x: np.sort((x + offsets) % d))
 
-    def walks(x: int) -> tuple[NodeMessages, NodeMessages]:
-        when, left = np.arange(d - 1), (x - direction) % d
-        sent, come = (Sets.ranges((y - direction * (when + 1)) % d, 1) for y in (x, left))
+    def find_messages(x: int) -> tuple[NodeMessages, NodeMessages]:
+        steps, left = np.arange(d - 1), (x - direction) % d
+        sent, received = (Sets.ranges((y - direction * (steps + 1)) % d, 1) for y in (x, left))
         return (
-            NodeMessages(when, np.full(d - 1, right[x]), sent),
-            NodeMessages(when, np.full(d - 1, left), come),
+            NodeMessages(steps, np.full(d - 1, right[x]), sent),
+            NodeMessages(steps, np.full(d - 1, left), received),
         )
 
     radices = (d,) + (1,) * (d - 2) if d > 1 else ()
-    return RingPattern(d, radices, nodes, step, pending, signature=lambda s: 0, walks=walks)
+    return RingPattern(
+        d, radices, nodes, step, pending, signature=lambda s: 0, find_messages=find_messages
+    )

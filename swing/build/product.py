@@ -1,7 +1,8 @@
-"""Seat: what one rank does in a product of lines, without all others.
+"""One rank's messages in a product of ring patterns, computed without those of other ranks.
 
-Along a dimension a rank does what its coordinate does on the line, with the products of those
-labels and what its other coordinates hold.
+Along a dimension, a rank sends and receives when its coordinate does so in that dimension's
+pattern. A message carries the products of the labels that the pattern sends and the labels that
+are pending at the rank's other coordinates.
 """
 
 from __future__ import annotations
@@ -19,125 +20,134 @@ from swing.torus import Array, Torus
 
 
 class RankProduct(NamedTuple):
-    """A product in which every step is along one dimension.
+    """A product of ring patterns in which every step acts along at most one dimension.
 
     Args:
         torus: the ranks.
-        lines: one line a dimension.
-        order: the dimension of every step, or None for a step of rest.
-        place: of each dimension the amount every label adds to a block's number.
+        patterns: one RingPattern per dimension.
+        order: the dimension of each step, or None for an idle step.
+        numbering: for each dimension, the amount that each label adds to a block's number.
     """
 
     torus: Torus
-    lines: Sequence[RingPattern]
+    patterns: Sequence[RingPattern]
     order: Sequence[int | None]
-    place: Sequence[Array]
+    numbering: Sequence[Array]
 
     def scatter(self, rank: int, split: int) -> RankMessages:
-        """A rank's messages in the first steps, ``split`` of them: a reduce-scatter."""
+        """Return a rank's messages in the first ``split`` steps, which are a reduce-scatter."""
         taken = self._taken(split)
-        at = self.torus.coords[rank].tolist()
+        coords = self.torus.coords[rank].tolist()
         sides: tuple[list[MessageTable], list[MessageTable]] = [], []
-        for j, line in enumerate(self.lines):
-            when = np.flatnonzero(np.diff(taken[:, j]))
-            for side, walk in zip(sides, line.walk(at[j], len(when)), strict=True):
-                step = when[walk.step]
-                side.append(self._messages(rank, j, walk._replace(step=step), taken[step]))
+        for j, pattern in enumerate(self.patterns):
+            steps = np.flatnonzero(np.diff(taken[:, j]))  # steps of the product along dimension j
+            both = pattern.messages_of(coords[j], len(steps))
+            for tables, messages in zip(sides, both, strict=True):
+                step = steps[messages.step]
+                moved = messages._replace(step=step)
+                tables.append(self._messages(rank, j, moved, taken[step]))
         return RankMessages(*map(stack, sides))
 
     def exchange(self, rank: int, split: int) -> RankMessages:
-        """A rank's messages in the steps after these, from the last to the first: all it holds.
+        """Return a rank's messages in the steps from ``split`` on, run from the last to the first.
 
-        A rank adds up what others had when the exchange began. So that all add in the same order
-        they go by the lowest coordinates at which that lay.
+        Each message carries all blocks that are pending at its sender before step ``split``. The
+        sort key of a partial sum is the lowest coordinate, along the step's dimension, of the
+        nodes whose values it contains; with these keys all ranks add in the same order.
         """
         taken, last = self._taken(len(self.order)), len(self.order) - 1
-        at = self.torus.coords[rank].tolist()
+        coords = self.torus.coords[rank].tolist()
         sides: tuple[list[MessageTable], list[MessageTable]] = [], []
-        for j, line in enumerate(self.lines):
-            whole, lowest = line.pending(int(taken[split, j])), np.arange(line.d)
+        for j, pattern in enumerate(self.patterns):
+            whole, lowest = pattern.pending(int(taken[split, j])), np.arange(pattern.d)
             columns: tuple[list[Array], list[Array]] = [], []
             for t in reversed(np.flatnonzero(np.diff(taken[:, j]))[taken[split, j] :].tolist()):
-                dst, src, _ = line.step(int(taken[t, j]))  # it is sent back
+                # The messages of step t run backwards, as in `combine.product`.
+                dst, src, _ = pattern.step(int(taken[t, j]))
                 by_sender = np.argsort(src, kind="stable")
                 src, dst = src[by_sender], dst[by_sender]
-                for rows_of, here, there in zip(columns, (src, dst), (dst, src), strict=True):
-                    rows = np.flatnonzero(here == at[j])
-                    peer, mine = there[rows], np.full(len(rows), lowest[at[j]])
+                for rows_of, ends, peers in zip(columns, (src, dst), (dst, src), strict=True):
+                    rows = np.flatnonzero(ends == coords[j])
+                    peer, mine = peers[rows], np.full(len(rows), lowest[coords[j]])
                     step = np.full(len(rows), last - t)
                     rows_of.append(np.stack([step, peer, src[rows], mine, lowest[peer]]))
-                low = lowest.copy()
-                np.minimum.at(low, dst, lowest[src])
-                lowest = low
-            for side, found in zip(sides, columns, strict=True):
-                step, peer, sender, *lead = np.concatenate([*found, np.zeros((5, 0), int)], axis=1)
-                pending = np.broadcast_to(taken[split], (len(step), len(at)))
-                walk = NodeMessages(step, peer, whole.take(sender))
-                side.append(self._messages(rank, j, walk, pending, lead))
+                # All messages of a step carry the state before it, so update a copy.
+                merged = lowest.copy()
+                np.minimum.at(merged, dst, lowest[src])
+                lowest = merged
+            for tables, rows_of in zip(sides, columns, strict=True):
+                empty = np.zeros((5, 0), int)  # np.concatenate refuses an empty list
+                step, peer, sender, *keys = np.concatenate([*rows_of, empty], axis=1)
+                pending = np.broadcast_to(taken[split], (len(step), len(coords)))
+                messages = NodeMessages(step, peer, whole.take(sender))
+                tables.append(self._messages(rank, j, messages, pending, keys))
         return RankMessages(*map(stack, sides))
 
     def _messages(
         self,
         rank: int,
         dim: int,
-        walk: NodeMessages,
+        along: NodeMessages,
         pending: Array,
-        lead: Sequence[Array] | None = None,
+        keys: Sequence[Array] | None = None,
     ) -> MessageTable:
-        """Messages along a dimension.
+        """Multiply the messages of one coordinate with the labels pending in other dimensions.
 
         Args:
-            rank: whose they are.
-            dim: the dimension.
-            walk: what the rank's coordinate does, and in which steps of the product.
-            pending: (m, dimensions) which of each line's sets the other coordinates hold.
-            lead: mine and theirs, if the messages are not to go by ranks.
+            rank: the rank whose messages these are.
+            dim: the dimension along which they go.
+            along: messages of the rank's coordinate, with the step indices of the product.
+            pending: (m, dimensions) how many steps each dimension has taken before each message.
+            keys: the columns ``mine`` and ``theirs``; the ranks themselves if None.
         """
-        at = self.torus.coords[rank].tolist()
+        coords = self.torus.coords[rank].tolist()
         sets = []
-        for i, line in enumerate(self.lines):
+        for i, pattern in enumerate(self.patterns):
             if i == dim:
-                sets.append(walk.sent)
+                sets.append(along.sent)
             else:
-                which, of = np.unique(pending[:, i], return_inverse=True)
-                here = np.array([at[i]])
-                sets.append(
-                    Sets.joined([line.pending(u).take(here) for u in which.tolist()]).take(of)
-                )
+                # Few different counts of steps occur, so compute the pending set once for each.
+                counts, which = np.unique(pending[:, i], return_inverse=True)
+                node = np.array([coords[i]])
+                at_node = [pattern.pending(count).take(node) for count in counts.tolist()]
+                sets.append(Sets.joined(at_node).take(which))
         count = np.prod([each.count for each in sets], axis=0, dtype=np.int64)
-        peer = self.torus.grid[tuple(walk.peer if i == dim else x for i, x in enumerate(at))]
-        some = np.flatnonzero((count > 0) & (peer != rank))
-        blocks = blocks_of([each.take(some) for each in sets], self.place, count[some])
-        mine, theirs = lead or (np.full(len(peer), rank), peer)
-        return MessageTable.to_reduce(walk.step[some], peer[some], blocks, mine[some], theirs[some])
+        peer = self.torus.grid[tuple(along.peer if i == dim else x for i, x in enumerate(coords))]
+        rows = np.flatnonzero((count > 0) & (peer != rank))
+        blocks = _blocks([each.take(rows) for each in sets], self.numbering, count[rows])
+        mine, theirs = keys or (np.full(len(peer), rank), peer)
+        return MessageTable.to_reduce(
+            along.step[rows], peer[rows], blocks, mine[rows], theirs[rows]
+        )
 
     def _taken(self, nsteps: int) -> Array:
-        """(nsteps + 1, dimensions) steps along each dimension before each step."""
-        dims = range(len(self.lines))
+        """(nsteps + 1, dimensions) number of steps along each dimension before each step."""
+        dims = range(len(self.patterns))
         acts = np.array([[j == i for i in dims] for j in self.order[:nsteps]], dtype=np.int64)
         taken: Array = np.cumsum(np.vstack([np.zeros((1, len(dims)), int), *acts]), axis=0)
         return taken
 
 
-def blocks_of(sets: Sequence[Sets], place: Sequence[Array], count: Array) -> Blocks:
-    """(m,) products of the m-th set of every family, as blocks."""
+def _blocks(sets: Sequence[Sets], numbering: Sequence[Array], count: Array) -> Blocks:
+    """Number the blocks of each message i: the product of the i-th sets of all dimensions."""
     starts = [each.start for each in sets if each.start is not None]
     if len(starts) == len(sets):
         ends = [np.maximum(s.start + s.count - 1, 0) for s in sets]  # type: ignore[operator]
-        lo = reduce(np.add, [p[s] for p, s in zip(place, starts, strict=True)])
-        hi = reduce(np.add, [p[s] for p, s in zip(place, ends, strict=True)])
+        lo = reduce(np.add, [n[s] for n, s in zip(numbering, starts, strict=True)])
+        hi = reduce(np.add, [n[s] for n, s in zip(numbering, ends, strict=True)])
+        # Numbers rise with labels, so lo and hi are the extremes of `count` distinct numbers.
         if (hi - lo + 1 == count).all():
             return BlockRange(lo, count)
-    found = list(_products(sets, place, len(count)))
-    return BlockSets(count, found.__getitem__)
+    products = list(_products(sets, numbering, len(count)))
+    return BlockSets(count, products.__getitem__)
 
 
-def _products(sets: Sequence[Sets], place: Sequence[Array], n: int) -> Iterator[Array]:
+def _products(sets: Sequence[Sets], numbering: Sequence[Array], n: int) -> Iterator[Array]:
     for i in range(n):
         labels = [each.members(i) for each in sets]
-        yield np.sort(outer(np.add, [p[m] for p, m in zip(place, labels, strict=True)]).ravel())
+        yield np.sort(outer(np.add, [n[m] for n, m in zip(numbering, labels, strict=True)]).ravel())
 
 
 def outer(op: Callable[..., Array], axes: Sequence[Array]) -> Array:
-    """op over one entry of every axis: an array with an axis each."""
+    """Combine one entry of each array with ``op``; the result has one axis per array."""
     return reduce(lambda a, b: op(a[..., None], b), axes)

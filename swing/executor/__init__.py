@@ -1,4 +1,9 @@
-"""An allreduce that runs schedules over MPI. Nothing here needs MPI until it is called."""
+"""Public functions of the executor: allreduce over MPI with the schedules of `swing.ALGORITHMS`.
+
+The three functions here are `swing.allreduce`, `swing.alloc` and `swing.explain`; `swing.Comm`
+(`swing.executor.comm`) is an mpi4py communicator whose methods run the same schedules. Importing
+this package needs neither mpi4py nor an MPI library: both are loaded at the first call.
+"""
 
 from __future__ import annotations
 
@@ -30,45 +35,60 @@ def allreduce(
     timeout: float | None = None,
     **options: Any,
 ) -> Any:
-    """Reduce a vector over all ranks and give every rank the result: the same bits on each.
+    """Reduce a vector over all ranks and give every rank the result, with the same bits on each.
 
-    Every rank of the communicator calls it with the same arguments, buffers aside. The first
-    call on a communicator makes a private duplicate of it, which is freed with it, and so is the
-    scratch memory: as much as the largest call so far has needed.
+    The call is collective: every rank of the communicator makes it, with the same arguments except
+    for the buffers' contents. The first call on a communicator duplicates it, which keeps the
+    messages of this library apart from the user's. The duplicate and the scratch memory (as much
+    as the largest call so far needed) are freed with the communicator.
 
-    A call that is refused on one rank only leaves the others waiting unless ``timeout=`` is given.
+    If one rank alone refuses its arguments, the other ranks wait for it until ``timeout`` passes;
+    the environment variable ``SWING_CHECK=1`` makes every rank raise an error instead.
+
+    Example:
+        Sum a gradient in place, then write a vector's element-wise maxima to a second array::
+
+            swing.allreduce(MPI.COMM_WORLD, gradient)
+            swing.allreduce(MPI.COMM_WORLD, vector, maxima, MPI.MAX)
 
     Args:
         comm: an mpi4py communicator.
-        sendbuf: this rank's vector: a contiguous numpy array of any shape, another buffer,
-            ``[buf, datatype]`` or ``[buf, count, datatype]``, or a CuPy array. ``MPI.IN_PLACE``
-            if it lies in ``recvbuf``.
-        recvbuf: where the result goes, of equal count and type. None: into ``sendbuf``.
-        op: an MPI operation; ``MPI.SUM`` if None. One that does not commute is left to MPI,
-            which reduces in rank order.
-        algorithm: a key of `swing.ALGORITHMS`, "auto" (see `swing.select.choose`), or an allreduce
-            `Schedule`. "auto" asks whether the ranks share a node, unless the environment variable
-            ``SWING_MACHINE`` names the machine or a selection table, ``….json``.
-        torus: who sits where; a `Schedule` brings its own. None: the communicator's Cartesian
-            topology if it has one, else two dimensions as square as can be.
-        consistent: refuse a schedule that would not give every rank the same bits.
-        timeout: seconds after which a call that waits for other ranks gives up; its buffers
-            and the communicator's later calls are lost then. None: wait for ever.
-        options: what the algorithm takes by keyword: ``variant=``, ``ports=``, ``k=``.
+        sendbuf: this rank's vector: a contiguous numpy array of any shape, another object with the
+            buffer protocol or DLPack, a CuPy array, or a specification ``[buf, datatype]`` or
+            ``[buf, count, datatype]``. ``MPI.IN_PLACE`` if the vector is in ``recvbuf``.
+        recvbuf: the buffer for the result, of the same count and type. None reduces ``sendbuf`` in
+            place.
+        op: an MPI operation; None is ``MPI.SUM``. An operation that does not commute is left to the
+            MPI library, which reduces in rank order.
+        algorithm: a key of `swing.ALGORITHMS`, "auto", or an allreduce `Schedule`. "auto" picks an
+            algorithm by torus, size and machine (see `swing.select.choose`). The machine is "node"
+            if all ranks share one node and "cluster" otherwise; the environment variable
+            ``SWING_MACHINE`` names another one, or the path of a selection table (``….json``).
+        torus: the torus and the ranks' coordinates; a `Schedule` has its own. None takes the
+            communicator's Cartesian topology if it has one, else two dimensions that are as equal
+            as possible.
+        consistent: refuse a schedule under which ranks could get different bits.
+        timeout: seconds that the call waits for other ranks; None waits without a limit. A timeout
+            while a schedule's messages are under way leaves the buffers' contents undefined, and
+            later calls on this communicator raise RuntimeError.
+        options: keyword arguments of the algorithm, such as ``variant=``, ``ports=`` or ``k=``.
 
     Returns:
-        The receive buffer.
+        The receive buffer, which is ``sendbuf`` if ``recvbuf`` is None.
 
     Raises:
-        TypeError: an argument of a wrong type, an object without a buffer, or an operation that
-            MPI does not define for it; nothing has been sent.
-        ValueError: buffers, a torus or an option that do not fit; nothing has been sent.
-        TimeoutError: names the step, the ranks and the bytes that did not come.
-        RuntimeError: this call or an earlier one on this communicator failed half-way.
-        ImportError: mpi4py or an MPI library is missing.
+        TypeError: an argument of the wrong type, an object without a buffer, or an operation that
+            MPI does not define for the buffers' type. Nothing has been sent.
+        ValueError: buffers, a torus or an option that do not fit. Nothing has been sent.
+        TimeoutError: other ranks did not take part within ``timeout``. If a schedule was under way,
+            the error names its step and the ranks and bytes that are missing.
+        RuntimeError: MPI could not deliver a message, or an earlier call on this communicator
+            failed after it had sent messages.
+        ImportError: mpi4py, an MPI library or, for GPU memory, CuPy is missing.
     """
     spec = algorithm, torus, consistent, tuple(options.items()) if options else ()
-    if timeout is None and load("dispatch").again(comm, sendbuf, recvbuf, op, spec):
+    # A cached program has no deadline, so calls with a timeout are always prepared again.
+    if timeout is None and load("dispatch").run_cached(comm, sendbuf, recvbuf, op, spec):
         return sendbuf if recvbuf is None else recvbuf
     return load("dispatch").allreduce(comm, sendbuf, recvbuf, op, spec, timeout)
 
@@ -76,28 +96,39 @@ def allreduce(
 def alloc(
     comm: MPI.Intracomm, shape: int | tuple[int, ...], dtype: Any = float, *, gpu: bool = False
 ) -> Any:
-    """An array, not set to anything, in which ranks of one node reduce fastest.
+    """Allocate an uninitialized array in memory that the ranks of one node share.
 
-    If every rank's buffers come from here, and are the same parts of the same arrays, `allreduce`
-    with ``algorithm="auto"`` lets each rank add up a block of all vectors where they lie and write
-    the sum to all: nothing is sent. That is for numpy's own operations (SUM, PROD, MAX, MIN, BAND,
-    BOR, BXOR) without ``timeout=``; for all else they are arrays as any. Pass such arrays on every
-    rank or on none, and the same parts of them: other parts give wrong sums, which SWING_CHECK=1
-    finds. On several nodes it is an ordinary array.
+    An `allreduce` with ``algorithm="auto"`` whose buffers are all such arrays sends no data: each
+    rank reads one block of all ranks' vectors, reduces it, and writes the result to every rank.
+    This requires
 
-    Every rank of the communicator calls it, with the same arguments. The memory is given back when
-    the communicator is freed, or with the process if it is still in use then.
+    - the same arrays, or the same parts of them, on every rank: different parts give wrong
+      results, which the environment variable ``SWING_CHECK=1`` detects;
+    - SUM, PROD, MAX, MIN, BAND, BOR or BXOR, on a type for which numpy has that operation;
+    - no ``timeout=``;
+    - in host memory, vectors of at least 128 KiB: below that, messages are faster.
+
+    In all other calls they behave like ordinary arrays. If the communicator spans several nodes or
+    has one rank, the array is an ordinary one.
+
+    The call is collective: every rank of the communicator makes it, with the same arguments. The
+    memory is freed with the communicator, or at the end of the process if a rank still uses it
+    then.
 
     Args:
         comm: an mpi4py communicator.
-        shape: of the array, or the number of its elements.
-        dtype: of the elements.
-        gpu: a CuPy array, in memory of the current GPU that CUDA opens to the other ranks. For that
-            they share the GPU, or theirs can reach it; else, too, it is an array as any.
+        shape: the array's shape, or its number of elements.
+        dtype: the elements' type.
+        gpu: allocate a CuPy array on the current GPU and share it with the other ranks by CUDA's
+            interprocess handles. This works if the ranks share one GPU or if their GPUs can access
+            each other's memory; otherwise the array is an ordinary CuPy array.
+
+    Returns:
+        A C-contiguous numpy array, or a CuPy array if ``gpu``.
 
     Raises:
         ImportError: mpi4py, an MPI library or, for a GPU, CuPy is missing.
-        RuntimeError: this rank finds no GPU.
+        RuntimeError: this rank finds no GPU, or an earlier call on this communicator failed.
     """
     return load("dispatch").alloc(comm, shape, dtype, gpu)
 
@@ -113,10 +144,23 @@ def explain(
     consistent: bool = True,
     **options: Any,
 ) -> Explanation:
-    """What `allreduce` would do with these arguments, and why; ``print()`` it.
+    """Explain which algorithm `allreduce` would run with these arguments, and why.
 
-    Like `allreduce`, it is called by every rank. Nothing is sent but what the first call on a
-    communicator needs.
+    The call is collective, like `allreduce`. It reads the buffers' types and sizes but not their
+    data. It sends messages only to set up a communicator at its first call, and for
+    ``SWING_CHECK=1``.
+
+    Example:
+        ``print(swing.explain(comm, gradient))`` prints the algorithm, the reason for it, the torus,
+        the engine and the scratch memory, one per line.
+
+    The arguments are those of `allreduce`, without ``timeout=``.
+
+    Returns:
+        The explanation; ``str()`` formats it in a few lines.
+
+    Raises:
+        TypeError, ValueError, RuntimeError, ImportError: as `allreduce`.
     """
     spec = algorithm, torus, consistent, tuple(options.items())
     explanation: Explanation = load("dispatch").explain(comm, sendbuf, recvbuf, op, spec)
@@ -125,7 +169,7 @@ def explain(
 
 @cache
 def load(name: str) -> ModuleType:
-    """A module of this package that needs MPI.
+    """Import a module of this package that needs MPI.
 
     Raises:
         ImportError: mpi4py or an MPI library is missing.

@@ -1,7 +1,11 @@
-"""Collectives made ready: everything is read, checked and planned, and nothing sent yet.
+"""Preparation of collectives: read and check the arguments, choose and plan a schedule.
 
-A `Task` can be started any number of times on the same buffers. It is what nonblocking and
-persistent calls are made of, and those blocking calls that do not need to be faster.
+Each function returns a `Task`, which can be started any number of times on the same buffers, or
+`Delegated` if the MPI library has to run the collective. Nonblocking and persistent calls use
+tasks, and so do blocking calls other than allreduce, whose faster path is in
+`swing.executor.dispatch`. No data is sent before a task starts. Messages are exchanged here only to
+set up a communicator at its first call, for ``SWING_CHECK=1``, and to gather ``recvcounts`` that
+were not passed.
 """
 
 from __future__ import annotations
@@ -37,15 +41,16 @@ from swing.schedules.schedule import Schedule
 
 @dataclass(frozen=True)
 class Task:
-    """A collective made ready.
+    """A collective that is ready to start.
 
     Args:
-        context: of the communicator.
-        rounds: what is to be done, with messages under some tag.
-        schedule: what is run, and ``why``.
-        scratch: bytes of scratch memory that it needs.
-        keep: what has to stay in memory if it fails.
-        engine: what carries it out if it is blocking.
+        context: the communicator's context.
+        rounds: returns the generator that runs the operation with a message tag.
+        schedule: the schedule to run.
+        why: the reason for this schedule.
+        scratch: bytes of scratch memory.
+        keep: the buffers, which must stay in memory if the operation fails.
+        engine: the engine that runs it in a blocking call, and why if it is not the compiled one.
     """
 
     context: Context
@@ -54,22 +59,23 @@ class Task:
     why: str
     scratch: int
     keep: Any
-    engine: str = "plain, which is all there is for it"
+    engine: str = "plain, the only engine for this collective"
 
     def start(self, tag: int) -> Operation:
-        """Begin; all ranks do, with the same tag."""
+        """Start the operation; all ranks start it with the same tag."""
         return self.context.begin(self.rounds(tag), self.keep)
 
 
 @dataclass(frozen=True)
 class Delegated:
-    """A collective that MPI itself has to do, and why."""
+    """A collective that the MPI library has to run, and the reason."""
 
     why: str
 
 
-Made = Task | Delegated
-Make = Callable[..., Made]
+Prepared = Task | Delegated
+Prepare = Callable[..., Prepared]
+"""``prepare(comm, spec, sendbuf, recvbuf, *args, deadline=)``: one of the functions below."""
 
 
 def allreduce(
@@ -80,28 +86,29 @@ def allreduce(
     op: MPI.Op,
     *,
     deadline: Deadline | None = None,
-) -> Made:
-    """An allreduce of buffers as `swing.executor.buffers.specs.vectors` takes them.
+) -> Prepared:
+    """Prepare an allreduce; for the buffers see `swing.executor.buffers.specs.vectors`.
 
     Raises:
-        TypeError, ValueError: as `swing.allreduce`; nothing has been sent.
-        TimeoutError: other ranks, for which a communicator's first call waits, have not come.
+        TypeError, ValueError: as `swing.allreduce`. Nothing has been sent.
+        TimeoutError: other ranks did not make a communicator's first call by the deadline.
     """
-    reason = delegated(comm, sendbuf if recvbuf is None else recvbuf, op)
-    if reason:
-        leave_to_mpi(comm, sendbuf, recvbuf, op, spec, reason, deadline)
-        return Delegated(reason)
+    why_not = why_delegated(comm, sendbuf if recvbuf is None else recvbuf, op)
+    if why_not:
+        check_delegated(comm, sendbuf, recvbuf, op, spec, why_not, deadline)
+        return Delegated(why_not)
     assert isinstance(comm, MPI.Intracomm)
     send, recv, datatype = vectors(sendbuf, recvbuf)
     reduce = reduction(op, recv.dtype, datatype)
     in_place = is_same(send, recv)
     shape = len(recv), recv.dtype, datatype
+    # This can wait for other ranks, so it comes after all checks that may refuse the arguments.
     context = argument_check.context(comm, "Allreduce", *shape, op, spec, deadline)
     planner = context.planner
     resolved, why = planner.choose(spec, recv.nbytes)
     plan = planner.plan(resolved, len(recv), recv.itemsize, in_place)
     scratch = np.empty(plan.scratch, recv.dtype)
-    reason = why_plain(recv.dtype, reduce)
+    why_not_compiled = why_plain(recv.dtype, reduce)
     return Task(
         context,
         lambda tag: play(plan, (send, recv, scratch), reduce, context.comm, tag),
@@ -109,7 +116,7 @@ def allreduce(
         why,
         scratch.nbytes,
         (send, recv, scratch),
-        f"plain, because {reason}" if reason else "compiled",
+        f"plain, because {why_not_compiled}" if why_not_compiled else "compiled",
     )
 
 
@@ -121,26 +128,30 @@ def reduce_scatter_block(
     op: MPI.Op,
     *,
     deadline: Deadline | None = None,
-) -> Made:
-    """A reduce-scatter of pieces of equal length.
+) -> Prepared:
+    """Prepare a reduce-scatter of pieces of equal length.
 
     Args:
         comm: the communicator.
-        spec: what is to be run.
-        sendbuf: the pieces of all ranks; a count, if it has one, is that of a single piece.
-        recvbuf: where this rank's piece goes; if in place, all pieces, and then the first.
+        spec: the algorithm, torus and options that were asked for.
+        sendbuf: all ranks' pieces in rank order, or ``MPI.IN_PLACE``; a count in it is the length
+            of one piece.
+        recvbuf: the buffer for this rank's piece. In place it holds all pieces, and the result
+            replaces the first one.
         op: the operation.
-        deadline: for other ranks to come, if this call has to wait for them.
+        deadline: when to give up waiting for other ranks; None waits without a limit.
     """
-    reason = delegated(comm, recvbuf, op)
-    if reason:
-        return _left(comm, "Reduce_scatter", reason, op, deadline)
+    why_not = why_delegated(comm, recvbuf, op)
+    if why_not:
+        return _delegate(comm, "Reduce_scatter", why_not, op, deadline)
     p = comm.size
     if sendbuf is MPI.IN_PLACE:
         recv, datatype = vector(recvbuf, "the buffer", p)
-        n, rest = divmod(len(recv), p)
-        if rest:
-            raise ValueError(f"{len(recv)} elements are not {p} equal pieces: use Reduce_scatter")
+        n, remainder = divmod(len(recv), p)
+        if remainder:
+            raise ValueError(
+                f"{len(recv)} elements do not make {p} equal pieces: use Reduce_scatter"
+            )
         return _reduce_scatter(comm, spec, recv, recv[:n], datatype, [n] * p, op, deadline)
     recv, datatype = vector(recvbuf, "recvbuf")
     send, expected = vector(sendbuf, "sendbuf", p)
@@ -149,7 +160,7 @@ def reduce_scatter_block(
     if len(send) != p * len(recv):
         raise ValueError(
             f"sendbuf has {len(send)} elements, not {p} times the {len(recv)} of recvbuf: "
-            "make it a piece for every rank"
+            "pass one piece for every rank"
         )
     return _reduce_scatter(comm, spec, send, recv, datatype, [len(recv)] * p, op, deadline)
 
@@ -163,21 +174,23 @@ def reduce_scatter(
     op: MPI.Op,
     *,
     deadline: Deadline | None = None,
-) -> Made:
-    """A reduce-scatter of pieces of any length.
+) -> Prepared:
+    """Prepare a reduce-scatter of pieces of any length.
 
     Args:
         comm: the communicator.
-        spec: what is to be run.
-        sendbuf: the pieces of all ranks.
-        recvbuf: where this rank's piece goes; if in place, all pieces, and then this rank's first.
-        recvcounts: the length of each piece; None to ask all ranks for that of their ``recvbuf``.
+        spec: the algorithm, torus and options that were asked for.
+        sendbuf: all ranks' pieces in rank order, or ``MPI.IN_PLACE``.
+        recvbuf: the buffer for this rank's piece. In place it holds all pieces, and the result goes
+            to its beginning.
+        recvcounts: (size,) elements of each piece; None gathers the length of every rank's
+            ``recvbuf``.
         op: the operation.
-        deadline: for other ranks to come, if this call has to wait for them.
+        deadline: when to give up waiting for other ranks; None waits without a limit.
     """
-    reason = delegated(comm, recvbuf, op)
-    if reason:
-        return _left(comm, "Reduce_scatter", reason, op, deadline)
+    why_not = why_delegated(comm, recvbuf, op)
+    if why_not:
+        return _delegate(comm, "Reduce_scatter", why_not, op, deadline)
     in_place = sendbuf is MPI.IN_PLACE
     recv, datatype = vector(recvbuf, "the buffer" if in_place else "recvbuf")
     if recvcounts is not None:
@@ -187,7 +200,7 @@ def reduce_scatter(
     else:
         raise ValueError("to reduce in place, pass recvcounts: the buffer holds all pieces")
     if len(counts) != comm.size or min(counts) < 0:
-        raise ValueError(f"recvcounts needs {comm.size} lengths, one a rank, not {recvcounts!r}")
+        raise ValueError(f"recvcounts needs {comm.size} lengths, one per rank, not {recvcounts!r}")
     if in_place:
         send, recv = recv, recv[: counts[comm.rank]]
     else:
@@ -212,27 +225,27 @@ def allgather(
     recvbuf: Any,
     *,
     deadline: Deadline | None = None,
-) -> Made:
-    """An allgather of pieces of equal length.
+) -> Prepared:
+    """Prepare an allgather of pieces of equal length.
 
     Args:
         comm: the communicator.
-        spec: what is to be run.
-        sendbuf: this rank's piece; in place, it is in ``recvbuf`` where it belongs.
-        recvbuf: for the pieces of all ranks; a count, if it has one, is that of a single piece.
-        deadline: for other ranks to come, if this call has to wait for them.
+        spec: the algorithm, torus and options that were asked for.
+        sendbuf: this rank's piece. In place it is already at its position in ``recvbuf``.
+        recvbuf: the buffer for all ranks' pieces; a count in it is the length of one piece.
+        deadline: when to give up waiting for other ranks; None waits without a limit.
     """
-    reason = delegated(comm, recvbuf, sendbuf=sendbuf)
-    if reason:
-        return _left(comm, "Allgather", reason, None, deadline)
+    why_not = why_delegated(comm, recvbuf, sendbuf=sendbuf)
+    if why_not:
+        return _delegate(comm, "Allgather", why_not, None, deadline)
     elements, _ = vector(recvbuf, "recvbuf", comm.size)
-    n, rest = divmod(len(elements), comm.size)
-    if rest:
+    n, remainder = divmod(len(elements), comm.size)
+    if remainder:
         raise ValueError(
-            f"recvbuf has {len(elements)} elements, which are not {comm.size} equal pieces: "
+            f"recvbuf has {len(elements)} elements, which do not make {comm.size} equal pieces: "
             "use Allgatherv"
         )
-    n *= elements.itemsize
+    n *= elements.itemsize  # an allgather only moves data, so it works on bytes
     starts = [r * n for r in range(comm.size)]
     recv = elements.view(np.uint8)
     return _allgather(comm, spec, sendbuf, recv, [n] * comm.size, starts, deadline)
@@ -245,53 +258,67 @@ def allgatherv(
     recvbuf: Any,
     *,
     deadline: Deadline | None = None,
-) -> Made:
-    """An allgather of pieces of any length.
+) -> Prepared:
+    """Prepare an allgather of pieces of any length.
 
     Args:
         comm: the communicator.
-        spec: what is to be run.
-        sendbuf: this rank's piece; in place, it is in ``recvbuf`` where it belongs.
-        recvbuf: for the pieces of all ranks, ``[buf, counts, displacements, datatype]``.
-        deadline: for other ranks to come, if this call has to wait for them.
+        spec: the algorithm, torus and options that were asked for.
+        sendbuf: this rank's piece. In place it is already at its position in ``recvbuf``.
+        recvbuf: the buffer for all ranks' pieces, ``[buf, counts, displacements, datatype]``.
+        deadline: when to give up waiting for other ranks; None waits without a limit.
     """
-    reason = delegated(comm, recvbuf, sendbuf=sendbuf)
-    if reason:
-        return _left(comm, "Allgather", reason, None, deadline)
+    why_not = why_delegated(comm, recvbuf, sendbuf=sendbuf)
+    if why_not:
+        return _delegate(comm, "Allgather", why_not, None, deadline)
     recv, counts, starts = pieces(recvbuf, "recvbuf", comm.size)
     return _allgather(comm, spec, sendbuf, recv, counts, starts, deadline)
 
 
 def staged(
-    make: Make,
+    prepare: Prepare,
     comm: MPI.Comm,
     spec: AlgorithmSpec,
     sendbuf: Any,
     recvbuf: Any,
-    *rest: Any,
+    *args: Any,
     deadline: Deadline | None,
-) -> Made:
-    """What ``make`` makes, of device buffers too: they go through host memory."""
+) -> Prepared:
+    """Prepare a collective whose buffers may be in GPU memory, by staging these on the host.
+
+    They are copied as a whole before and after the collective. A blocking `swing.allreduce`
+    overlaps the copies with its messages instead.
+
+    Raises:
+        TypeError: GPU memory in a collective that the MPI library has to run.
+        TypeError, ValueError, TimeoutError: as ``prepare``.
+    """
     if not (device.is_on_device(sendbuf) or device.is_on_device(recvbuf)):
-        return make(comm, spec, sendbuf, recvbuf, *rest, deadline=deadline)
+        return prepare(comm, spec, sendbuf, recvbuf, *args, deadline=deadline)
     device.check_writable(recvbuf)
     send, recv = device.host_for(sendbuf), device.host_for(recvbuf)
-    task = make(comm, spec, send, recv, *rest, deadline=deadline)
+    task = prepare(comm, spec, send, recv, *args, deadline=deadline)
     if isinstance(task, Delegated):
-        raise TypeError(f"device memory can not be left to MPI: {task.why}")
-    inner = task.rounds
+        raise TypeError(
+            f"the MPI library has to run this collective ({task.why}), which takes no GPU memory "
+            "here: copy the buffers to the host"
+        )
+    host_rounds = task.rounds
 
     def rounds(tag: int) -> Rounds:
         device.fetch(sendbuf, send)
+        # The receive buffer holds data too: the vector in place, and the gaps between pieces.
         device.fetch(recvbuf, recv)
-        yield from inner(tag)
+        yield from host_rounds(tag)
         device.put(recv, recvbuf)
 
     return Task(task.context, rounds, task.schedule, task.why, task.scratch, task.keep)
 
 
-def delegated(comm: MPI.Comm, recvbuf: Any, op: MPI.Op | None = None, sendbuf: Any = None) -> str:
-    """Why MPI itself does it; empty if a schedule of ours can."""
+def why_delegated(
+    comm: MPI.Comm, recvbuf: Any, op: MPI.Op | None = None, sendbuf: Any = None
+) -> str:
+    """Return why the MPI library has to run a collective; empty if a schedule can."""
     if comm.is_inter:
         return "an intercommunicator joins two groups, not one torus"
     if op is not None and not op.Is_commutative():
@@ -301,7 +328,7 @@ def delegated(comm: MPI.Comm, recvbuf: Any, op: MPI.Op | None = None, sendbuf: A
     return ""
 
 
-def leave_to_mpi(
+def check_delegated(
     comm: MPI.Comm,
     sendbuf: Any,
     recvbuf: Any,
@@ -310,10 +337,13 @@ def leave_to_mpi(
     why: str,
     deadline: Deadline | None = None,
 ) -> bool:
-    """Refuse from MPI's own Allreduce what a schedule would refuse; whether it is in place.
+    """Check the arguments of an allreduce that the MPI library runs, as strictly as for a schedule.
+
+    Returns:
+        Whether the call is in place.
 
     Raises:
-        TypeError, ValueError: as `swing.allreduce`; nothing has been sent.
+        TypeError, ValueError: as `swing.allreduce`. Nothing has been sent.
     """
     if is_gapped(sendbuf if recvbuf is None else recvbuf):
         in_place = check_gapped(sendbuf, recvbuf)
@@ -327,7 +357,7 @@ def leave_to_mpi(
     return in_place
 
 
-def _left(
+def _delegate(
     comm: MPI.Comm, name: str, why: str, op: MPI.Op | None, deadline: Deadline | None
 ) -> Delegated:
     argument_check.leave(comm, name, why, op, deadline)
@@ -335,20 +365,21 @@ def _left(
 
 
 def _lengths(comm: MPI.Comm, mine: int, deadline: Deadline | None) -> list[int]:
-    """What every rank says."""
-    told, counts = np.array([mine]), np.empty(comm.size, np.int64)
-    request = MPI.Comm.Iallgather(comm, told, counts)
+    """Gather one length from every rank."""
+    own, counts = np.array([mine]), np.empty(comm.size, np.int64)
+    # Call the method of mpi4py's class: `swing.Comm` overrides it and would come back here.
+    request = MPI.Comm.Iallgather(comm, own, counts)
     try:
         wait_for(request, deadline, "MPI_Iallgather of recvcounts")
     except TimeoutError:
-        _given_up.append((told, counts))
+        _abandoned.append((own, counts))
         raise
-    found: list[int] = counts.tolist()
-    return found
+    lengths: list[int] = counts.tolist()
+    return lengths
 
 
-_given_up: list[object] = []
-"""Memory that MPI may still read and write."""
+_abandoned: list[object] = []
+"""Buffers of calls that timed out, kept because MPI may still read and write them."""
 
 
 def _reduce_scatter(
@@ -360,7 +391,7 @@ def _reduce_scatter(
     counts: Sequence[int],
     op: MPI.Op,
     deadline: Deadline | None,
-) -> Made:
+) -> Prepared:
     assert isinstance(comm, MPI.Intracomm)
     check_writable(recv)
     reduce = reduction(op, recv.dtype, datatype)
@@ -369,19 +400,20 @@ def _reduce_scatter(
     why, layout = _layout(context, "reduce_scatter", spec, counts, None, send.itemsize)
     work = np.empty(len(send), send.dtype)
     scratch = np.empty(layout.plan.scratch, send.dtype)
-    own = layout.pieces[comm.rank]
     first = sum(counts[: comm.rank])
 
     def rounds(tag: int) -> Rounds:
+        # Reduce in a copy, which has the schedule's order of blocks and leaves the pieces of other
+        # ranks in ``send`` untouched.
         for piece in layout.pieces:
             for user, ours in piece:
                 work[ours] = send[user]
         yield from play(layout.plan, (work, work, scratch), reduce, context.comm, tag)
-        for user, ours in own:
+        for user, ours in layout.pieces[comm.rank]:
             recv[user.start - first : user.stop - first] = work[ours]
 
-    needs = work.nbytes + scratch.nbytes
-    return Task(context, rounds, layout.schedule, why, needs, (send, recv, work, scratch))
+    nbytes = work.nbytes + scratch.nbytes
+    return Task(context, rounds, layout.schedule, why, nbytes, (send, recv, work, scratch))
 
 
 def _allgather(
@@ -392,7 +424,7 @@ def _allgather(
     counts: Sequence[int],
     starts: Sequence[int],
     deadline: Deadline | None,
-) -> Made:
+) -> Prepared:
     assert isinstance(comm, MPI.Intracomm)
     check_writable(recv)
     first, last = starts[comm.rank], starts[comm.rank] + counts[comm.rank]
@@ -410,20 +442,22 @@ def _allgather(
     context = argument_check.context(comm, "Allgather", *shape, None, spec, deadline)
     why, layout = _layout(context, "allgather", spec, counts, starts, 1)
     moves = [move for piece in layout.pieces for move in piece]
-    direct = all(user == ours for user, ours in moves)
-    work = recv if direct else np.empty(layout.plan.count, np.uint8)
+    # If the schedule's order of blocks is the ranks' order, gather in the receive buffer itself.
+    same_order = all(user == ours for user, ours in moves)
+    work = recv if same_order else np.empty(layout.plan.count, np.uint8)
     scratch = np.empty(layout.plan.scratch, np.uint8)
 
     def rounds(tag: int) -> Rounds:
         for user, ours in layout.pieces[comm.rank]:
             work[ours] = mine[user.start - first : user.stop - first]
+        # The plan has no reductions, so the operation is never called.
         yield from play(layout.plan, (work, work, scratch), np.add, context.comm, tag)
-        if not direct:
+        if not same_order:
             for user, ours in moves:
                 recv[user] = work[ours]
 
-    needs = scratch.nbytes + (0 if direct else work.nbytes)
-    return Task(context, rounds, layout.schedule, why, needs, (mine, recv, work, scratch))
+    nbytes = scratch.nbytes + (0 if same_order else work.nbytes)
+    return Task(context, rounds, layout.schedule, why, nbytes, (mine, recv, work, scratch))
 
 
 def _layout(
@@ -434,9 +468,11 @@ def _layout(
     starts: Sequence[int] | None,
     itemsize: int,
 ) -> tuple[str, Layout]:
+    """Choose a schedule for the pieces and lay them out; the reason for the choice comes first."""
     total = sum(counts)
-    if starts is None:
+    if starts is None:  # the pieces follow each other
         starts = np.append(0, np.cumsum(counts)[:-1]).tolist()
     resolved, why = context.blocks.choose(collective, spec, total * itemsize)
-    given = collective, resolved, tuple(counts), tuple(starts), itemsize
-    return why, context.blocks.layout(*given)
+    # Tuples, because layouts are cached by these arguments.
+    layout = context.blocks.layout(collective, resolved, tuple(counts), tuple(starts), itemsize)
+    return why, layout

@@ -1,9 +1,9 @@
-"""A communicator of mpi4py whose allreduce, reduce-scatter and allgather run schedules.
+"""mpi4py communicator whose allreduce, reduce-scatter and allgather run schedules on a torus.
 
     comm = swing.Comm(MPI.COMM_WORLD)
 
-Everything else is mpi4py's own: a `Comm` *is* a communicator of mpi4py, on the same ranks and in
-the same context as the one it is made of, and goes wherever one is asked for.
+A `Comm` *is* an mpi4py communicator, with the ranks and the handle of the one it wraps. It can be
+passed wherever mpi4py expects a communicator, and all its other methods are mpi4py's own.
 """
 
 from __future__ import annotations
@@ -28,33 +28,46 @@ from swing.torus import Torus
 if TYPE_CHECKING:
     Base = MPI.Intracomm
 else:
-    Base = object  # the kind of communicator comes from the one that is wrapped: see `_kind`
+    Base = object  # `_kind` adds mpi4py's class, which depends on the communicator wrapped
 
 AUTO: AlgorithmSpec = "auto", None, True, ()
 
 
 class Comm(Base):
-    """A communicator whose collectives run schedules.
+    """An mpi4py communicator whose collectives run schedules.
 
     ``Allreduce``, ``Reduce_scatter``, ``Reduce_scatter_block``, ``Allgather`` and ``Allgatherv``,
-    with their nonblocking (``I…``) and persistent (``…_init``) forms, take what mpi4py's take and
-    run on the torus; MPI does what a schedule cannot (`explain` says what and why). Everything else
-    is mpi4py's own, the lower-case methods for Python objects included. Communicators made of this
-    one (``Dup``, ``Split``, ``Create_cart`` …) are `Comm` too: duplicates with the same torus and
-    schedule, others with their own.
+    with their nonblocking (``I…``) and persistent (``…_init``) forms, take the same arguments as in
+    mpi4py and run a schedule on the torus. Calls for which no schedule works, such as those with an
+    operation that does not commute, are left to the MPI library; `explain` says which, and why. All
+    other methods are mpi4py's, including the lower-case ones for Python objects.
 
-    All ranks make theirs together, as with ``Dup``: after that a nonblocking call waits for nobody.
-    The first call on a communicator that was made of a `Comm` waits for all ranks.
+    Communicators made from this one (``Dup``, ``Split``, ``Create_cart`` and the like) are `Comm`
+    too. Duplicates keep the torus and the algorithm. The others, whose ranks differ, find a torus
+    of their own, and "auto" replaces an algorithm that was passed as a `Schedule`.
+
+    Construction is collective, like ``Dup``. Thereafter no nonblocking call waits for another rank,
+    except ``Ireduce_scatter`` without ``recvcounts``.
+    Communicators made from a `Comm` are set up at their first call, which waits for all ranks.
+
+    Example:
+        Overlap an allreduce with computation::
+
+            comm = swing.Comm(MPI.COMM_WORLD)
+            request = comm.Iallreduce(gradient, total)
+            compute()
+            request.Wait()
 
     Args:
-        comm: the communicator; it is not duplicated for MPI's own calls, and to free one is to
-            free both.
-        algorithm, torus, consistent, timeout, options: as in `swing.allreduce`. With ``timeout=``
-            no call and no ``Wait`` of ours waits longer.
+        comm: the communicator. The two share one handle: freeing one frees the other.
+        algorithm, torus, consistent, options: as in `swing.allreduce`.
+        timeout: seconds after which a blocking method, or the ``Wait`` of a request from this
+            communicator, raises TimeoutError; None waits without a limit.
 
     Raises:
-        TypeError, ValueError: arguments of wrong types or values.
-        TimeoutError: not all ranks have come within ``timeout``.
+        TypeError: an argument of the wrong type.
+        ValueError: a negative ``timeout``.
+        TimeoutError: not all ranks constructed their `Comm` within ``timeout``.
     """
 
     _spec: AlgorithmSpec = AUTO
@@ -70,63 +83,62 @@ class Comm(Base):
         timeout: float | None = None,
         **options: Hashable,
     ) -> Comm:
-        """See the class."""
+        """Create the communicator; see the class."""
         if comm is not None and not isinstance(comm, MPI.Comm):
             raise TypeError(f"comm is a {type(comm).__name__}: pass a communicator of mpi4py")
+        # mpi4py calls this without ``comm``, on a class that `_kind` has made, for the result of a
+        # method such as ``Dup``. That class is complete already.
         if comm is not None or not issubclass(cls, MPI.Comm):
             base: Any = _base(comm)
-            given: Any = cls
-            cls = given if issubclass(given, base) else _kind(given, base)
+            requested: Any = cls
+            cls = requested if issubclass(requested, base) else _kind(requested, base)
         self = super().__new__(cls, comm)
         self._spec = algorithm, torus, consistent, tuple(options.items())
         check_types(self._spec)
         if timeout is not None:
-            Deadline(timeout)
+            Deadline(timeout)  # raises unless it is a number of seconds
         self._timeout = timeout
         return self
 
-    def __init__(self, comm: MPI.Comm | None = None, **given: Any) -> None:
-        """Meet the other ranks."""
+    def __init__(self, comm: MPI.Comm | None = None, **options: Any) -> None:
+        """Set up the communicator, together with the other ranks."""
+        # On an intercommunicator MPI runs everything, and COMM_NULL has no ranks.
         if comm is not None and isinstance(self, MPI.Intracomm) and self:
-            dispatch.meet(self, self._spec, self._deadline())
-
-    # Allreduce
+            dispatch.set_up(self, self._spec, self._deadline())
 
     def Allreduce(self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM) -> None:
         """Reduce a vector over all ranks and give every rank the result."""
-        given = self, *_pair(sendbuf, recvbuf), op, self._spec
-        if self._timeout is not None or not dispatch.again(*given):
-            dispatch.allreduce(*given, self._timeout)
+        args = self, *_pair(sendbuf, recvbuf), op, self._spec
+        if self._timeout is not None or not dispatch.run_cached(*args):
+            dispatch.allreduce(*args, self._timeout)
 
     def Iallreduce(self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM) -> MPI.Request:
-        """Begin an `Allreduce`."""
+        """Start a nonblocking `Allreduce`."""
         return self._begin(collectives.allreduce, "Iallreduce", sendbuf, recvbuf, op)
 
     def Allreduce_init(
         self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM, info: MPI.Info = MPI.INFO_NULL
     ) -> MPI.Prequest:
-        """Make an `Allreduce` ready, to be started any number of times."""
-        return self._ready(collectives.allreduce, "Allreduce_init", info, sendbuf, recvbuf, op)
-
-    # Reduce-scatter
+        """Prepare a persistent `Allreduce`, to be started any number of times."""
+        return self._init(collectives.allreduce, "Allreduce_init", info, sendbuf, recvbuf, op)
 
     def Reduce_scatter_block(self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM) -> None:
-        """Reduce a vector over all ranks and give each rank a piece of the same length."""
+        """Reduce a vector over all ranks and give each rank one of its equal pieces."""
         self._run(collectives.reduce_scatter_block, "Reduce_scatter_block", sendbuf, recvbuf, op)
 
     def Ireduce_scatter_block(
         self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM
     ) -> MPI.Request:
-        """Begin a `Reduce_scatter_block`."""
+        """Start a nonblocking `Reduce_scatter_block`."""
         make = collectives.reduce_scatter_block
         return self._begin(make, "Ireduce_scatter_block", sendbuf, recvbuf, op)
 
     def Reduce_scatter_block_init(
         self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM, info: MPI.Info = MPI.INFO_NULL
     ) -> MPI.Prequest:
-        """Make a `Reduce_scatter_block` ready."""
+        """Prepare a persistent `Reduce_scatter_block`."""
         make = collectives.reduce_scatter_block
-        return self._ready(make, "Reduce_scatter_block_init", info, sendbuf, recvbuf, op)
+        return self._init(make, "Reduce_scatter_block_init", info, sendbuf, recvbuf, op)
 
     def Reduce_scatter(
         self,
@@ -135,7 +147,11 @@ class Comm(Base):
         recvcounts: Sequence[int] | None = None,
         op: MPI.Op = MPI.SUM,
     ) -> None:
-        """Reduce a vector over all ranks and give each rank a piece of a length of its own."""
+        """Reduce a vector over all ranks and give each rank a piece of ``recvcounts[rank]``.
+
+        Without ``recvcounts`` the length of every rank's ``recvbuf`` is gathered first, so the call
+        waits for all ranks, also in its nonblocking and persistent forms.
+        """
         self._run(collectives.reduce_scatter, "Reduce_scatter", sendbuf, recvbuf, recvcounts, op)
 
     def Ireduce_scatter(
@@ -145,7 +161,7 @@ class Comm(Base):
         recvcounts: Sequence[int] | None = None,
         op: MPI.Op = MPI.SUM,
     ) -> MPI.Request:
-        """Begin a `Reduce_scatter`."""
+        """Start a nonblocking `Reduce_scatter`."""
         make = collectives.reduce_scatter
         return self._begin(make, "Ireduce_scatter", sendbuf, recvbuf, recvcounts, op)
 
@@ -157,39 +173,37 @@ class Comm(Base):
         op: MPI.Op = MPI.SUM,
         info: MPI.Info = MPI.INFO_NULL,
     ) -> MPI.Prequest:
-        """Make a `Reduce_scatter` ready."""
+        """Prepare a persistent `Reduce_scatter`."""
         make = collectives.reduce_scatter
-        return self._ready(make, "Reduce_scatter_init", info, sendbuf, recvbuf, recvcounts, op)
-
-    # Allgather
+        return self._init(make, "Reduce_scatter_init", info, sendbuf, recvbuf, recvcounts, op)
 
     def Allgather(self, sendbuf: Any, recvbuf: Any) -> None:
-        """Give every rank the pieces of all, each of the same length."""
+        """Give every rank the pieces of all ranks, which have equal lengths."""
         self._run(collectives.allgather, "Allgather", sendbuf, recvbuf)
 
     def Iallgather(self, sendbuf: Any, recvbuf: Any) -> MPI.Request:
-        """Begin an `Allgather`."""
+        """Start a nonblocking `Allgather`."""
         return self._begin(collectives.allgather, "Iallgather", sendbuf, recvbuf)
 
     def Allgather_init(
         self, sendbuf: Any, recvbuf: Any, info: MPI.Info = MPI.INFO_NULL
     ) -> MPI.Prequest:
-        """Make an `Allgather` ready."""
-        return self._ready(collectives.allgather, "Allgather_init", info, sendbuf, recvbuf)
+        """Prepare a persistent `Allgather`."""
+        return self._init(collectives.allgather, "Allgather_init", info, sendbuf, recvbuf)
 
     def Allgatherv(self, sendbuf: Any, recvbuf: Any) -> None:
-        """Give every rank the pieces of all, each of a length of its own."""
+        """Give every rank the pieces of all ranks, whose lengths may differ."""
         self._run(collectives.allgatherv, "Allgatherv", sendbuf, recvbuf)
 
     def Iallgatherv(self, sendbuf: Any, recvbuf: Any) -> MPI.Request:
-        """Begin an `Allgatherv`."""
+        """Start a nonblocking `Allgatherv`."""
         return self._begin(collectives.allgatherv, "Iallgatherv", sendbuf, recvbuf)
 
     def Allgatherv_init(
         self, sendbuf: Any, recvbuf: Any, info: MPI.Info = MPI.INFO_NULL
     ) -> MPI.Prequest:
-        """Make an `Allgatherv` ready."""
-        return self._ready(collectives.allgatherv, "Allgatherv_init", info, sendbuf, recvbuf)
+        """Prepare a persistent `Allgatherv`."""
+        return self._init(collectives.allgatherv, "Allgatherv_init", info, sendbuf, recvbuf)
 
     def explain(
         self,
@@ -199,81 +213,95 @@ class Comm(Base):
         recvcounts: Sequence[int] | None = None,
         op: MPI.Op = MPI.SUM,
     ) -> Explanation:
-        """What a call of ours would do, and why: ``comm.explain("Allgather", sendbuf, recvbuf)``.
+        """Explain which algorithm a method would run with these arguments, and why.
 
-        Like the call, it is made by every rank.
+        The call is collective like the method, but sends none of the buffers' data.
+
+        Example:
+            ``print(comm.explain("Allgather", sendbuf, recvbuf))``
 
         Args:
-            name: of the blocking method.
-            sendbuf: its first argument.
-            recvbuf: its second one.
-            recvcounts: the lengths of pieces, if it takes them.
-            op: the operation, if it takes one.
+            name: the name of the blocking method.
+            sendbuf: the method's send buffer.
+            recvbuf: the method's receive buffer.
+            recvcounts: the lengths of the pieces, for ``Reduce_scatter``.
+            op: the operation, for a method that reduces.
+
+        Returns:
+            The explanation; ``str()`` formats it in a few lines.
 
         Raises:
-            ValueError: a method that is MPI's; and what the call would raise.
+            ValueError: a method that always runs in the MPI library.
+            TypeError, ValueError: as the method.
         """
-        if name not in _MAKE:
-            raise ValueError(f"{name} is MPI's own; ours are {', '.join(_MAKE)}")
+        if name not in _PREPARE:
+            raise ValueError(f"{name} is mpi4py's own: explain takes {', '.join(_PREPARE)}")
         if name == "Allreduce":
             return dispatch.explain(self, *_pair(sendbuf, recvbuf), op, self._spec)
-        few: dict[str, tuple[Any, ...]] = {
+        other_args: dict[str, tuple[Any, ...]] = {
             "Reduce_scatter": (recvcounts, op), "Allgather": (), "Allgatherv": ()
         }  # fmt: skip
-        rest = few.get(name, (op,))
-        return explain(_MAKE[name], name, self, self._spec, *_pair(sendbuf, recvbuf), *rest)
+        args = other_args.get(name, (op,))
+        return explain(_PREPARE[name], name, self, self._spec, *_pair(sendbuf, recvbuf), *args)
 
-    def _run(self, make: collectives.Make, name: str, *args: Any) -> None:
+    def _run(self, prepare: collectives.Prepare, name: str, *args: Any) -> None:
         deadline = self._deadline()
-        made = self._made(make, deadline, *args)
-        if isinstance(made, collectives.Task):
-            made.start(made.context.tag()).wait(deadline)
+        task = self._prepare(prepare, deadline, *args)
+        if isinstance(task, collectives.Task):
+            task.start(task.context.tag()).wait(deadline)
         elif deadline is None:
             getattr(super(), name)(*args)
-        else:
+        else:  # MPI's blocking calls have no deadline, so wait for the nonblocking form
             request = getattr(super(), f"I{name.lower()}")(*args)
             wait_for(request, deadline, f"MPI_{name}")
 
-    def _begin(self, make: collectives.Make, name: str, *args: Any) -> MPI.Request:
-        made = self._made(make, self._deadline(), *args)
-        if isinstance(made, collectives.Task):
-            return Request(made.start(made.context.tag()), self._timeout)
+    def _begin(self, prepare: collectives.Prepare, name: str, *args: Any) -> MPI.Request:
+        task = self._prepare(prepare, self._deadline(), *args)
+        if isinstance(task, collectives.Task):
+            return Request(task.start(task.context.tag()), self._timeout)
         request: MPI.Request = getattr(super(), name)(*args)
         return request
 
-    def _ready(self, make: collectives.Make, name: str, info: MPI.Info, *args: Any) -> MPI.Prequest:
-        made = self._made(make, self._deadline(), *args)
-        if isinstance(made, collectives.Task):
-            return Prequest(partial(made.start, made.context.tag(persistent=True)), self._timeout)
+    def _init(
+        self, prepare: collectives.Prepare, name: str, info: MPI.Info, *args: Any
+    ) -> MPI.Prequest:
+        task = self._prepare(prepare, self._deadline(), *args)
+        if isinstance(task, collectives.Task):
+            # All starts use one tag: only one of them is active at a time.
+            return Prequest(partial(task.start, task.context.tag(persistent=True)), self._timeout)
         request: MPI.Prequest = getattr(super(), name)(*args, info)
         return request
 
     def _deadline(self) -> Deadline | None:
         return None if self._timeout is None else Deadline(self._timeout)
 
-    def _made(
+    def _prepare(
         self,
-        make: collectives.Make,
+        prepare: collectives.Prepare,
         deadline: Deadline | None,
         sendbuf: Any,
         recvbuf: Any,
-        *rest: Any,
-    ) -> collectives.Made:
-        operation(self, rest[-1] if rest else None)
-        given = *_pair(sendbuf, recvbuf), *rest
+        *other_args: Any,
+    ) -> collectives.Prepared:
+        # The operation, if the collective has one, is the last argument.
+        operation(self, other_args[-1] if other_args else None)
+        args = *_pair(sendbuf, recvbuf), *other_args
         try:
-            return collectives.staged(make, self, self._spec, *given, deadline=deadline)
+            return collectives.staged(prepare, self, self._spec, *args, deadline=deadline)
         except (TypeError, ValueError) as error:
             argument_check.refuse(self, error)
             raise
 
-    def _derived(self, made: Any, same_ranks: bool) -> Any:
-        """A communicator that mpi4py has made of this one, with what is asked of this one."""
-        if isinstance(made, tuple):  # with a request
-            return self._derived(made[0], same_ranks), *made[1:]
-        derived = made if isinstance(made, Comm) else Comm.__new__(Comm, made)
+    def _derived(self, new: Any, same_ranks: bool) -> Any:
+        """Give a communicator that mpi4py has made from this one the same algorithm and timeout."""
+        if isinstance(new, tuple):  # ``Idup`` returns the communicator and a request
+            return self._derived(new[0], same_ranks), *new[1:]
+        # Depending on the method, mpi4py returns this communicator's class or its own. ``__init__``
+        # is collective, so it is not called: ``Create_group`` is not collective over all ranks, and
+        # ``Idup`` must not wait.
+        derived = new if isinstance(new, Comm) else Comm.__new__(Comm, new)
         algorithm, torus, consistent, options = self._spec
-        if not same_ranks:
+        if not same_ranks:  # the torus and a schedule are for a fixed number of ranks in order
             torus = None
             if isinstance(algorithm, Schedule):
                 algorithm = "auto"
@@ -281,7 +309,7 @@ class Comm(Base):
         return derived
 
 
-_MAKE: dict[str, collectives.Make] = {
+_PREPARE: dict[str, collectives.Prepare] = {
     "Allreduce": collectives.allreduce,
     "Reduce_scatter_block": collectives.reduce_scatter_block,
     "Reduce_scatter": collectives.reduce_scatter,
@@ -291,33 +319,33 @@ _MAKE: dict[str, collectives.Make] = {
 
 
 def _pair(sendbuf: Any, recvbuf: Any) -> tuple[Any, Any]:
-    """Send and receive buffer, where None says in place as it does to mpi4py."""
+    """Check the send and receive buffer; ``sendbuf=None`` means in place, as in mpi4py."""
     if recvbuf is None:
-        raise TypeError("recvbuf is None: pass a buffer for the result, in place as well")
+        raise TypeError("recvbuf is None: pass a buffer for the result, also to reduce in place")
     return MPI.IN_PLACE if sendbuf is None else sendbuf, recvbuf
 
 
 @cache
 def _kind(cls: type[Comm], base: type[MPI.Comm]) -> type[Comm]:
-    """The class of communicators that are a `Comm` and one of mpi4py's kinds."""
+    """Make the subclass of `Comm` and of one of mpi4py's classes, such as ``Cartcomm``."""
     return type(cls.__name__, (cls, base), {"__doc__": cls.__doc__, "__module__": cls.__module__})
 
 
 def _base(comm: MPI.Comm | None) -> type[MPI.Comm]:
-    """mpi4py's own class of a communicator."""
-    kinds = type(comm).__mro__ if comm is not None else (MPI.Intracomm,)
-    found: type[MPI.Comm] = next(kind for kind in kinds if kind.__module__ == MPI.__name__)
-    return found
+    """Find the mpi4py class of a communicator, which may itself be a `Comm`."""
+    classes = type(comm).__mro__ if comm is not None else (MPI.Intracomm,)
+    base: type[MPI.Comm] = next(cls for cls in classes if cls.__module__ == MPI.__name__)
+    return base
 
 
 def _deriving(name: str, same_ranks: bool) -> Callable[..., Any]:
-    """A method of mpi4py's that makes a communicator, and ours of it."""
+    """Wrap an mpi4py method that makes a communicator, so that the result is a `Comm`."""
 
     def method(self: Comm, *args: Any, **kwargs: Any) -> Any:
         return self._derived(getattr(super(Comm, self), name)(*args, **kwargs), same_ranks)
 
     method.__name__ = name
-    method.__doc__ = "As mpi4py's; the new communicator is a `Comm` too."
+    method.__doc__ = "Call mpi4py's method; the new communicator is a `Comm` too."
     return method
 
 

@@ -1,4 +1,10 @@
-"""The calls behind `swing.executor`: everything that needs MPI to be there."""
+"""Blocking allreduce: choose between host, GPU and MPI paths, prepare the call, and run it.
+
+These are the functions behind `swing.executor`, which imports this module at the first call, so
+that importing `swing` needs no MPI. `run_cached` looks a call up in the call cache and runs it at
+once if an earlier call was like it. All other calls are checked and prepared by `allreduce`, which
+adds them to the cache if possible.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +20,7 @@ from swing.executor import collectives, explanation
 from swing.executor.buffers.memory import is_same
 from swing.executor.buffers.reductions import Reduction, operation, reduction
 from swing.executor.buffers.specs import vectors
-from swing.executor.collectives import delegated, leave_to_mpi
+from swing.executor.collectives import check_delegated, why_delegated
 from swing.executor.engines.plain import Deadline
 from swing.executor.engines.progress import wait_for
 from swing.executor.explanation import Explanation
@@ -26,9 +32,10 @@ from swing.executor.gpu.nccl import NCCL, is_wanted
 from swing.executor.plan.shared import PIECE, Shared
 from swing.executor.session.argument_check import ON, refuse
 from swing.executor.session.argument_check import context as agree
-from swing.executor.session.call_cache import Call, known_calls, place_of
+from swing.executor.session.call_cache import Call, known_calls, row_of
 from swing.executor.session.context import Context, contexts
 from swing.executor.session.planner import AlgorithmSpec, check_types
+from swing.schedules.schedule import Schedule
 
 
 def allreduce(
@@ -39,7 +46,7 @@ def allreduce(
     spec: AlgorithmSpec,
     timeout: float | None,
 ) -> Any:
-    """See `swing.executor.allreduce`."""
+    """Run `swing.executor.allreduce` on arguments that the call cache does not know."""
     if not (device.is_on_device(sendbuf) or device.is_on_device(recvbuf)):
         return _allreduce(comm, sendbuf, recvbuf, op, spec, timeout)
     result = sendbuf if recvbuf is None else recvbuf
@@ -51,10 +58,11 @@ def allreduce(
         refuse(comm, error)
         raise
     try:
-        given = copies.source, None if in_place else copies.target
+        host_or_mirror = copies.source, None if in_place else copies.target
         with copies.gpu() if isinstance(copies, Direct) else nullcontext():
-            _allreduce(comm, *given, op, spec, timeout, copies)
+            _allreduce(comm, *host_or_mirror, op, spec, timeout, copies)
     finally:
+        # Wait for the copies, also after an error: their host memory ends with this call.
         if isinstance(copies, Copies):
             copies.finish()
     return result
@@ -68,24 +76,30 @@ def on_device(
     spec: AlgorithmSpec,
     timeout: float | None = None,
 ) -> Direct | Copies:
-    """How to reduce buffers of which one or both are GPU memory.
+    """Choose how to reduce buffers of which one or both are GPU memory.
+
+    Returns:
+        `Direct` if both vectors can stay on one GPU, else `Copies` through host memory. Data moves
+        between GPUs by the first of these that applies: CUDA's interprocess handles (buffers
+        of `swing.alloc`), NCCL, a GPU-aware MPI library.
 
     Raises:
-        ImportError, ValueError: see `Direct`.
+        ImportError, ValueError: as `Direct` and `Copies`.
     """
-    there = device.is_on_device(source) and device.is_on_device(target)
-    joint = timeout is None and isinstance(comm, MPI.Intracomm)  # what takes all ranks' GPUs
+    both = device.is_on_device(source) and device.is_on_device(target)
+    # CUDA's handles and NCCL involve all ranks' GPUs and have no deadline.
+    joint = timeout is None and isinstance(comm, MPI.Intracomm)
     context = contexts.get(MPI._handleof(comm)) if joint else None
-    opened = context if context is not None and context.has_windows else None
-    by_nccl = there and joint and is_wanted()
-    aware = there and is_gpu_aware()
-    if there and (opened or by_nccl or aware):
+    with_windows = context if context is not None and context.has_windows else None
+    by_nccl = both and joint and is_wanted()
+    aware = both and is_gpu_aware()
+    if both and (with_windows or by_nccl or aware):
         direct = Direct(source, target)
         sent = MPI.IN_PLACE if direct.source is direct.target else direct.source
-        with suppress(TypeError, ValueError):  # told when it is reduced
+        with suppress(TypeError, ValueError):  # `_allreduce` raises them again, see `refuse`
             send, recv, datatype = vectors(sent, direct.target)
             if Direct.can(reduction(operation(comm, op), recv.dtype, datatype), recv.dtype):
-                if opened and opened.holds(spec, send, recv):
+                if with_windows and with_windows.holds(spec, send, recv):
                     direct.way = IPC
                 elif by_nccl:
                     direct.way = NCCL
@@ -103,22 +117,22 @@ def _allreduce(
     timeout: float | None,
     copies: Copies | Direct | None = None,
 ) -> Any:
-    """The same for buffers in host memory, which may stand for others."""
-    asked = Call(comm, sendbuf, recvbuf, op, *spec)
+    """Reduce buffers in host memory, or the stand-ins for GPU memory that ``copies`` made."""
+    call = Call(comm, sendbuf, recvbuf, op, *spec)  # the arguments as passed: the cache's key
     op = operation(comm, op)
     check_types(spec)
     result = sendbuf if recvbuf is None else recvbuf
     deadline = None if timeout is None else Deadline(timeout)
     try:
-        reason = delegated(comm, result, op)
+        reason = why_delegated(comm, result, op)
         if reason:
-            in_place = leave_to_mpi(comm, sendbuf, recvbuf, op, spec, reason, deadline)
+            in_place = check_delegated(comm, sendbuf, recvbuf, op, spec, reason, deadline)
             if in_place and comm.is_inter:
-                raise ValueError("an intercommunicator reduces nothing in place: pass recvbuf too")
+                raise ValueError("an intercommunicator cannot reduce in place: pass recvbuf too")
         else:
             send, recv, datatype = vectors(sendbuf, recvbuf)
             reduce = reduction(op, recv.dtype, datatype)
-            is_same(send, recv)
+            is_same(send, recv)  # raises if they overlap
     except (TypeError, ValueError) as error:
         refuse(comm, error)
         raise
@@ -126,9 +140,10 @@ def _allreduce(
         sent = MPI.IN_PLACE if in_place else sendbuf
         if isinstance(copies, Direct):
             copies.ready()
-        elif copies is not None:
+        elif copies is not None:  # MPI needs the whole vector on the host
             copies.start()
             copies.finish()
+        # Call the methods of mpi4py's class: `swing.Comm` overrides them and would come back here.
         if deadline is None:
             MPI.Comm.Allreduce(comm, sent, result, op)
         else:
@@ -142,10 +157,12 @@ def _allreduce(
     memory = _memory(comm, spec, send, recv, reduce, shared, copies) if ON else ""
     context = agree(comm, "Allreduce", *shape, op, spec, deadline, memory)
     if isinstance(copies, Copies):
-        copies.start()
+        copies.start()  # the copies run while the program is bound
     program = context.program(spec, send, recv, reduce, deadline, shared, copies)
+    # Not cached: a user's operation, which the user may free; a call under SWING_CHECK=1, which
+    # compares every call; a program with a deadline or with copies of this call's buffers.
     if deadline is None and op.is_predefined and not ON and copies is None:
-        known_calls.note(asked, program, context)
+        known_calls.note(call, program, context)
     context.run(program, sendbuf, result, copies)
     return result
 
@@ -159,7 +176,7 @@ def _memory(
     shared: bool,
     copies: Copies | Direct | None,
 ) -> str:
-    """What of the memory of a call all ranks must have alike, in words."""
+    """Describe the part of a call's memory that all ranks must have in common, for SWING_CHECK."""
     context = contexts.get(MPI._handleof(comm))
     way = copies.way if isinstance(copies, Direct) else ""
     if way == NCCL:
@@ -174,33 +191,34 @@ def _memory(
 def explain(
     comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, spec: AlgorithmSpec
 ) -> Explanation:
-    """See `swing.executor.explain`."""
+    """Explain an allreduce; see `swing.executor.explain`."""
     op = operation(comm, op)
-    found = explanation.explain(
+    answer = explanation.explain(
         collectives.allreduce, "Allreduce", comm, spec, sendbuf, recvbuf, op
     )
-    if found.staging and found.engine:
+    if answer.staging and answer.engine:
         result = sendbuf if recvbuf is None else recvbuf
         source = result if sendbuf is MPI.IN_PLACE else sendbuf
         direct = on_device(comm, source, result, op, spec)
         if isinstance(direct, Direct):
-            found = replace(found, staging=direct.way, engine="plain: kernels of CuPy's")
+            answer = replace(answer, staging=direct.way, engine="plain, with CuPy's kernels")
             if direct.way == IPC:
+                # The scratch memory is one rank's block, rounded up.
                 block = -(-vectors(MPI.IN_PLACE, direct.target)[1].nbytes // comm.size)
-                return replace(found, **_in_window(block))
-            return found
-    elif found.engine and _are_shared(sendbuf, sendbuf if recvbuf is None else recvbuf):
+                return replace(answer, **_in_window(block))
+            return answer
+    elif answer.engine and _are_shared(sendbuf, sendbuf if recvbuf is None else recvbuf):
         assert isinstance(comm, MPI.Intracomm)
         send, recv, datatype = vectors(sendbuf, recvbuf)
-        given = spec, send, recv, reduction(op, recv.dtype, datatype)
-        if Context.of(comm).in_window(*given) is not None:
-            return replace(found, **_in_window(PIECE))
-    return found
+        reduce = reduction(op, recv.dtype, datatype)
+        if Context.of(comm).in_window(spec, send, recv, reduce) is not None:
+            return replace(answer, **_in_window(PIECE))
+    return answer
 
 
 def _in_window(scratch: int) -> dict[str, Any]:
-    """What `Explanation` says of an allreduce where the vectors lie."""
-    why = "all buffers come from swing.alloc: every rank adds up a block of all vectors"
+    """Return the fields of `Explanation` for an allreduce in memory of `swing.alloc`."""
+    why = "all buffers come from swing.alloc: every rank reduces one block of all vectors"
     return {"algorithm": "shared memory", "variant": "", "ports": 0, "torus": None,
             "scratch": scratch, "why": why}  # fmt: skip
 
@@ -209,34 +227,36 @@ def _are_shared(sendbuf: Any, result: Any) -> bool:
     return all(isinstance(b, Shared) for b in (sendbuf, result) if b is not MPI.IN_PLACE)
 
 
-def meet(comm: MPI.Intracomm, spec: AlgorithmSpec, deadline: Deadline | None) -> None:
-    """Have all ranks do together what a first call has to wait for."""
+def set_up(comm: MPI.Intracomm, spec: AlgorithmSpec, deadline: Deadline | None) -> None:
+    """Set up a communicator, so that later calls need not wait for other ranks; collective."""
     context = Context.of(comm, deadline)
-    if spec[0] == "auto":
-        context.planner.machine  # noqa: B018  found out once
+    # A `Schedule` serves one collective. The others fall back to "auto", which needs the machine.
+    if spec[0] == "auto" or isinstance(spec[0], Schedule):
+        context.planner.machine  # noqa: B018  the first access is collective and cached
 
 
 def alloc(comm: MPI.Intracomm, shape: Any, dtype: Any, gpu: bool) -> Any:
-    """See `swing.executor.alloc`."""
+    """Allocate an array in shared memory; see `swing.executor.alloc`."""
     return Context.of(comm).alloc(shape, np.dtype(dtype), gpu)
 
 
-def again(
+def run_cached(
     comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, spec: AlgorithmSpec
 ) -> bool:
-    """Make a call again that is like an earlier one; false if there was none."""
+    """Run a call if the cache has an earlier one like it; return whether it did."""
     algorithm, torus, consistent, options = spec
     if known_calls.look is not None and not options:
         error = known_calls.look(comm, sendbuf, recvbuf, op, algorithm, torus, consistent)
         if not error:
             return True
-        if error > 0:
-            # Another thread's call may have taken this one's place in the table meanwhile.
+        if error > 0:  # an MPI error code; a call that is not in the table gives MISS, -1
+            # Meanwhile another thread's call may have taken this call's row of the table, so the
+            # entry is read from the context, which keeps it.
             context = contexts[MPI._handleof(comm)]
-            entry = context.noted[place_of(Call(comm, sendbuf, recvbuf, op, *spec))]
+            entry = context.noted[row_of(Call(comm, sendbuf, recvbuf, op, *spec))]
             context.run([partial(entry.program.fail, error)], sendbuf, recvbuf)
-    found = known_calls.find(comm, sendbuf, recvbuf, op, spec)
-    if found is None:
+    earlier = known_calls.find(comm, sendbuf, recvbuf, op, spec)
+    if earlier is None:
         return False
-    found.context.run(found.program, sendbuf, recvbuf)
+    earlier.context.run(earlier.program, sendbuf, recvbuf)
     return True

@@ -1,4 +1,4 @@
-"""What a call would do, and why."""
+"""Explanation of a collective call: the algorithm it would run, and the reason."""
 
 from __future__ import annotations
 
@@ -7,24 +7,30 @@ from typing import Any
 
 from mpi4py import MPI
 
-from swing.executor.collectives import Delegated, Make
+from swing.executor.collectives import Delegated, Prepare
 from swing.executor.gpu import device
 from swing.executor.session.planner import AlgorithmSpec, check_types
+from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a call would do; ``str()`` says it in a few lines.
+    """The algorithm that a call would run, and why; ``str()`` formats it in a few lines.
 
     Args:
-        algorithm, variant, ports: of the schedule; "MPI_Allreduce" and the like where MPI does it.
-        torus: the ranks as the schedule sees them, and where that comes from.
+        algorithm: the schedule's name, "shared memory" for buffers of `swing.alloc`, or
+            "MPI_Allreduce" and the like if the MPI library runs the collective.
+        variant: the schedule's variant; empty if the algorithm has only one.
+        ports: the schedule's ports; 0 if no schedule is run.
+        torus: the torus of the schedule; None if no schedule is run.
+        torus_from: the origin of the torus: the call, the schedule, or the communicator.
         why: the reason for the algorithm.
-        staging: how a device buffer reaches MPI; empty for host memory.
-        scratch: bytes of scratch memory on this rank, staging not counted. An allreduce keeps it
-            until the communicator is freed, for all allreduces on it.
-        engine: what carries it out, and why if it is not compiled code; empty where MPI does.
+        staging: how a GPU buffer reaches MPI; empty for host memory.
+        scratch: bytes of scratch memory on this rank, without host memory for staging. All
+            blocking allreduces on a communicator share it, and it is freed with the communicator.
+        engine: the engine that runs the plan in a blocking call without ``timeout=``, and why if
+            it is not the compiled one; empty if the MPI library runs the collective.
     """
 
     algorithm: str
@@ -51,35 +57,48 @@ class Explanation:
         return "\n".join([*lines, f"scratch memory: {self.scratch} bytes"])
 
 
-def explain(make: Make, name: str, comm: MPI.Comm, spec: AlgorithmSpec, *args: Any) -> Explanation:
-    """What a call would do.
+def explain(
+    prepare: Prepare, name: str, comm: MPI.Comm, spec: AlgorithmSpec, *args: Any
+) -> Explanation:
+    """Explain a collective call by preparing it; the task is not started.
 
     Args:
-        make: what makes its task.
-        name: what MPI calls it.
+        prepare: the function of `swing.executor.collectives` that prepares the call.
+        name: MPI's name of the collective, without ``MPI_``.
         comm: the communicator.
-        spec: what is asked for.
-        args: those of ``make``.
+        spec: the algorithm, torus and options that were asked for.
+        args: the other arguments of ``prepare``, the send and receive buffer first.
+
+    Raises:
+        TypeError, ValueError: as ``prepare``.
     """
     check_types(spec)
     staging = ""
     if any(map(device.is_on_device, args[:2])):
         staging = device.STAGING
         args = (*map(device.host_for, args[:2]), *args[2:])
-    made = make(comm, spec, *args)
-    if isinstance(made, Delegated):
-        return Explanation(f"MPI_{name}", "", 0, None, "", made.why, staging, 0)
-    schedule = made.schedule
-    ours = getattr(spec[0], "collective", "") == schedule.collective
-    given = "the schedule" if ours else spec[1] and "torus="
+    task = prepare(comm, spec, *args)
+    if isinstance(task, Delegated):
+        return Explanation(f"MPI_{name}", "", 0, None, "", task.why, staging, 0)
+    schedule = task.schedule
+    algorithm, torus, *_ = spec
+    # A user's schedule has its own torus. A call of another collective runs another schedule: on
+    # the torus that the call specifies, if any, else on that of the user's schedule.
+    is_own = getattr(algorithm, "collective", "") == schedule.collective
+    if torus is not None and not is_own:
+        torus_from = "torus="
+    elif isinstance(algorithm, Schedule):
+        torus_from = "the schedule"
+    else:
+        torus_from = task.context.planner.origin
     return Explanation(
         schedule.name,
         schedule.variant,
         len(schedule.parts),
         schedule.torus,
-        given or made.context.planner.origin,
-        made.why,
+        torus_from,
+        task.why,
         staging,
-        made.scratch,
-        made.engine,
+        task.scratch,
+        task.engine,
     )

@@ -1,6 +1,7 @@
-"""Schedules as files, in our own format and in those of other tools; one file a format.
+"""Read and write schedules as files, in our own JSON and in the formats of other tools.
 
-`read` and `write` choose by name. What a format loses is said where it is written.
+Each module holds one format; `read` and `write` choose it by name. Only "json" keeps all of a
+schedule: the docstring of every other module lists what its format loses.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ SUFFIXES = {
     ".json": "json", ".xml": "msccl", ".txt": "steps", ".goal": "goal", ".ti": "smpi",
     ".et": "chakra",
 }  # fmt: skip
-"""What the end of a file's name says."""
+"""The format that each file name suffix stands for."""
 
 __all__ = [
     "FORMATS",
@@ -62,15 +63,15 @@ __all__ = [
 
 
 def text(schedule: Schedule, format: str, nbytes: int | None = None) -> Iterator[str]:
-    """A schedule in a format that is one text, piece by piece.
+    """Yield a schedule as text, piece by piece.
 
     Args:
-        schedule: what to write.
-        format: a key of `FORMATS`, but not "chakra", which is many files.
-        nbytes: size of the vector, for formats that have bytes: steps, goal and smpi.
+        schedule: the schedule to write.
+        format: a key of `FORMATS` other than "chakra", which needs one file per rank.
+        nbytes: size of the vector in bytes, for the formats with message sizes: steps, goal, smpi.
 
     Raises:
-        ValueError: something the format has no room for.
+        ValueError: the format is unknown or cannot express the schedule, or ``nbytes`` is missing.
     """
     if format == "json":
         return native_json.write(schedule)
@@ -89,20 +90,24 @@ def text(schedule: Schedule, format: str, nbytes: int | None = None) -> Iterator
 def table(
     rules: Sequence[Rule], format: str, ranks: int, base: bytes | None = None
 ) -> Iterator[str]:
-    """A selection table, piece by piece.
+    """Yield a selection table for another library, piece by piece.
 
     Args:
-        rules: such as `swing.formats.rules.chosen` makes.
+        rules: the algorithm for each range of sizes, as `swing.formats.rules.chosen` returns them.
         format: a key of `TABLES`.
-        ranks: of the communicators that it is for.
-        base: for "mpich", its own table or the library with it: see `swing.formats.mpich`.
+        ranks: size of the communicators that the table applies to.
+        base: for "mpich", the contents of its own table or of its libmpi.so: see
+            `swing.formats.mpich`.
 
     Raises:
-        ValueError: rules that make no sense, or no ``base``.
+        ValueError: the rules do not ascend from 0 bytes, name an unknown algorithm, or ``base``
+            is missing.
     """
     if format == "mpich":
         if base is None:
-            raise ValueError("this replaces all of MPICH's own table: name that, or its libmpi.so")
+            raise ValueError(
+                "the file replaces MPICH's whole table: pass base, its own table or its libmpi.so"
+            )
         return mpich.write(rules, ranks, base)
     if format not in TABLES:
         raise ValueError(f"no table format {format!r}: choose from {', '.join(TABLES)}")
@@ -115,42 +120,46 @@ def write(
     """Write a schedule to a file, or for "chakra" to ``path.0.et``, ``path.1.et`` and so on.
 
     Args:
-        schedule: what to write.
-        path: where to; it is there whole or not at all.
-        format: a key of `FORMATS`; by default what the path's suffix says.
-        nbytes: size of the vector, for formats that have bytes.
+        schedule: the schedule to write.
+        path: the file, which is written whole or not at all.
+        format: a key of `FORMATS`; by default the one that the path's suffix stands for.
+        nbytes: size of the vector in bytes, for formats with message sizes.
 
     Returns:
-        The files.
+        The paths of the files written.
 
     Raises:
-        ValueError: something the format has no room for; files of more ranks are in the way.
-        OSError: a file can not be written; nothing is then.
+        ValueError: the format cannot express the schedule, or the folder has a Chakra file of a
+            rank beyond the last one.
+        OSError: a file cannot be written; then no file is.
     """
     if (format or format_of(path)) != "chakra":
         return store([(path, text(schedule, format or format_of(path), nbytes))])
     files = list(chakra.write(schedule, _size(nbytes)))
     names = [f"{_prefix(path)}.{rank}.et" for rank in range(len(files) + 1)]
-    if Path(names[-1]).exists():  # it would be read with these
-        raise ValueError(f"{names[-1]} is there already, of more ranks: remove it first")
+    if Path(names[-1]).exists():  # `read` takes files until a number is missing
+        raise ValueError(f"{names[-1]} belongs to a schedule with more ranks: remove it first")
     return store([(name, [data]) for name, data in zip(names, files, strict=False)])
 
 
 def read(path: str | Path, format: str = "", torus: Torus | None = None) -> Schedule:
-    """The schedule in a file.
+    """Read a schedule from a file.
 
     Args:
-        path: a file; for "chakra" the prefix of its files, or one of them.
-        format: json, msccl, steps, goal, smpi or chakra; by default what the suffix says.
-        torus: where the ranks sit, for formats that do not say.
-
-    Raises:
-        ValueError: what is no such file, in one line that begins with the path.
-        OSError: no such file.
+        path: the file; for "chakra" the prefix of its files, or one of them.
+        format: json, msccl, steps, goal, smpi or chakra; by default the one that the suffix
+            stands for.
+        torus: the torus of the ranks; it replaces the one in the file, except for json, where the
+            two must have the same dimensions.
 
     Returns:
-        Of json and msccl a schedule to verify, simulate and run. Of the others one of the
-        collective "traffic", to simulate.
+        From json and msccl, a schedule to verify, simulate and run. From the other formats, which
+        have no blocks, a schedule of the collective "traffic", which can only be simulated.
+
+    Raises:
+        ValueError: the file is not of this format; the message is one line and begins with the
+            path.
+        OSError: the file does not exist or cannot be read.
     """
     kind = format or format_of(path)
     readers = {
@@ -160,36 +169,41 @@ def read(path: str | Path, format: str = "", torus: Torus | None = None) -> Sche
         if kind == "json":
             schedule = native_json.read(limits.contents(path))
             if torus is not None and torus.dims != schedule.torus.dims:
-                raise ValueError(f"it is for the torus {schedule.torus}, not {torus}")
+                raise ValueError(f"the schedule is for the torus {schedule.torus}, not {torus}")
             return schedule
         if kind == "chakra":
             return chakra.read(_rank_files(path), torus)
         if kind not in readers:
             raise ValueError(
-                f"{kind!r} can not be read: choose from {', '.join(SUFFIXES.values())}"
+                f"format {kind!r} cannot be read: choose from {', '.join(SUFFIXES.values())}"
             )
         return readers[kind](limits.contents(path), torus)
+    # The nesting of JSON is bounded, but a caller may already be deep in the stack.
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
 def _size(nbytes: int | None) -> int:
     if nbytes is None or not 0 < nbytes <= limits.MAX_INTEGER:
-        raise ValueError("this format has bytes: say how many, as in nbytes=2**20")
+        raise ValueError("this format has message sizes: pass the vector's, as in nbytes=2**20")
     return int(nbytes)
 
 
 def format_of(path: str | Path) -> str:
-    """The format that the end of a file's name says."""
+    """Return the format that a path's suffix stands for.
+
+    Raises:
+        ValueError: the suffix is not a key of `SUFFIXES`.
+    """
     suffix = Path(path).suffix
     if suffix not in SUFFIXES:
-        known = ", ".join(SUFFIXES)
-        raise ValueError(f"{path}: its name does not say the format: end it in one of {known}")
+        suffixes = ", ".join(SUFFIXES)
+        raise ValueError(f"{path}: the suffix names no format: use one of {suffixes}")
     return SUFFIXES[suffix]
 
 
 def _prefix(path: str | Path) -> str:
-    """``run`` of ``run``, ``run.et`` and ``run.0.et``."""
+    """Return ``run`` for each of ``run``, ``run.et`` and ``run.0.et``."""
     prefix = str(path).removesuffix(".et")
     stem, _, rank = prefix.rpartition(".")
     return stem if stem and rank.isdecimal() else prefix
@@ -198,9 +212,10 @@ def _prefix(path: str | Path) -> str:
 def _rank_files(path: str | Path) -> list[bytes]:
     files: list[bytes] = []
     total = 0
+    # File 0 is opened even if it is missing, so that the user sees an OSError with its name.
     while Path(name := f"{_prefix(path)}.{len(files)}.et").exists() or not files:
         files.append(limits.contents(name))
         total += len(files[-1])
         if total > limits.MAX_BYTES:
-            raise ValueError(f"its files have more than {limits.MAX_BYTES >> 20} MiB: too large")
+            raise ValueError(f"all its files exceed {limits.MAX_BYTES >> 20} MiB: too large")
     return files

@@ -1,11 +1,11 @@
-"""Chakra execution traces, a file a rank: ``prefix.0.et``, ``prefix.1.et`` and so on.
+"""Chakra execution traces, one file per rank: ``prefix.0.et``, ``prefix.1.et`` and so on.
 
-A file is a sequence of messages of protocol buffers, each after its length: the metadata, then a
-node for every side of a message, which depends on all the rank did in its step before. ASTRA-sim
-takes such a set as a collective of the user's own; sizes are baked in.
+A file is a sequence of length-prefixed protocol buffer messages: the metadata, then one node per
+send and per receive. A node depends on all the nodes of the rank's previous step. ASTRA-sim accepts
+such a set of files as a user-defined collective; the sizes are fixed when the files are written.
 
-Loses: blocks and what is done with them (reductions take no time), parts, phases, owners and how
-ranks are placed. Torus and size are in the metadata, steps in an attribute of every node.
+Loses: blocks and their reductions (which take no time), parts, phases, owners and the placement of
+ranks. The torus and the vector's size are in the metadata, the step is an attribute of every node.
 
 Source: mlcommons/chakra, schema/protobuf/et_def.proto; src/feeder/et_feeder_node.cpp.
 """
@@ -21,18 +21,20 @@ from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
 SCHEMA = "1.0.2-chakra.0.0.4"
-MAX_NODE_BYTES = 2**20  # bytes of one
+MAX_NODE_BYTES = 2**20  # of one length-prefixed message
+# Field numbers and node types of et_def.proto.
 _METADATA, _COMP, _SEND, _RECV = 1, 4, 5, 6
 _ID, _NAME, _TYPE, _CTRL_DEPS, _DATA_DEPS, _ATTR = 1, 2, 3, 4, 5, 10
-_INT32, _INT64, _UINT64, _BOOL, _STRING = 7, 9, 13, 27, 29  # which field of an attribute
+_INT32, _INT64, _UINT64, _BOOL, _STRING = 7, 9, 13, 27, 29  # field of an attribute, by its type
 
 
 def write(schedule: Schedule, nbytes: int) -> Iterator[bytes]:
-    """The files of rank 0, 1 and so on, for a vector of some bytes."""
+    """Yield the contents of the files of rank 0, 1 and so on, for a vector of ``nbytes`` bytes."""
     about = About.of(schedule, nbytes)
     attributes = _text("schema", SCHEMA) + _text("torus_swing", str(about))
     head = _framed(protobuf.block(1, b"0.0.4") + attributes)
     steps = list(messages(schedule, nbytes))
+    # Messages of one step between the same two ranks need different tags.
     copies = 1 + max((m.copy for sent in steps for m in sent), default=0)
     files = [[head] for _ in schedule.torus.ranks]
     before: list[list[int]] = [[] for _ in files]
@@ -41,7 +43,7 @@ def write(schedule: Schedule, nbytes: int) -> Iterator[bytes]:
         for m in sent:
             tag = m.step * copies + m.copy
             for rank, kind, what in ((m.src, _SEND, "send"), (m.dst, _RECV, "recv")):
-                ident = len(files[rank]) - 1
+                ident = len(files[rank]) - 1  # entry 0 is the metadata, so nodes count from 0
                 node = (
                     protobuf.number(_ID, ident)
                     + protobuf.block(_NAME, f"{what}_{m.step}_{m.src}_{m.dst}".encode())
@@ -56,13 +58,18 @@ def write(schedule: Schedule, nbytes: int) -> Iterator[bytes]:
                 )
                 files[rank].append(_framed(node))
                 new.setdefault(rank, []).append(ident)
+        # A rank idle in this step keeps its dependencies on the last step in which it was active.
         for rank, idents in new.items():
             before[rank] = idents
-    yield from (b"".join(found) for found in files)
+    yield from (b"".join(frames) for frames in files)
 
 
 def read(files: Sequence[bytes], torus: Torus | None = None) -> Schedule:
-    """The traffic of the files of all ranks, in order."""
+    """Read a "traffic" schedule from the contents of the files of all ranks, in rank order.
+
+    Raises:
+        ValueError: the files are not such traces, or their sends and receives do not match.
+    """
     limits.check_ranks(len(files))
     about: About | None = None
     programs, steps, total = [], [], 0
@@ -71,7 +78,7 @@ def read(files: Sequence[bytes], torus: Torus | None = None) -> Schedule:
         about = about or _about(head)
         total += len(frames)
         if total > limits.MAX_EVENTS:
-            raise ValueError(f"there are more than {limits.MAX_EVENTS} nodes: too many")
+            raise ValueError(f"the files have more than {limits.MAX_EVENTS} nodes: too many")
         nodes = [_node(frame, f"rank {rank}, node {i}") for i, frame in enumerate(frames)]
         programs.append(_events(nodes, rank))
         steps.append([node.step for node in nodes])
@@ -87,16 +94,19 @@ class _Node(NamedTuple):
 
 
 def _events(nodes: list[_Node], rank: int) -> list[Event]:
+    # Ids need not be consecutive or in order, so dependencies are translated to positions.
     index = {node.ident: i for i, node in enumerate(nodes)}
     if len(index) < len(nodes):
-        raise ValueError(f"rank {rank} has two nodes of the same id")
+        raise ValueError(f"rank {rank} has two nodes with the same id")
     events = []
     for node in nodes:
         for other in node.after:
             if other not in index:
-                raise ValueError(f"rank {rank}: node {node.ident} depends on {other}: no such node")
+                raise ValueError(
+                    f"rank {rank}: node {node.ident} depends on node {other}, which does not exist"
+                )
         after = [index[other] for other in node.after]
-        if node.kind in (_COMP, _METADATA):
+        if node.kind in (_COMP, _METADATA):  # computation takes no time here: only order counts
             events.append(Event(JOIN, after=after))
             continue
         if node.kind not in (_SEND, _RECV):
@@ -105,56 +115,57 @@ def _events(nodes: list[_Node], rank: int) -> list[Event]:
         src, dst, size = (node.numbers.get(k, 0) for k in ("comm_src", "comm_dst", "comm_size"))
         own, peer = (src, dst) if node.kind == _SEND else (dst, src)
         if own != rank or not 0 < size <= limits.MAX_INTEGER:
-            raise ValueError(f"rank {rank}: node {node.ident} is another rank's, or has no bytes")
+            raise ValueError(f"rank {rank}: node {node.ident} belongs to another rank or is empty")
         tag = node.numbers.get("comm_tag", 0)
         events.append(Event(SEND if node.kind == _SEND else RECV, peer, size, tag, after))
     return events
 
 
 def _frames(data: bytes) -> Iterator[bytes]:
+    """Split a file into its length-prefixed messages; an empty file raises ValueError."""
     at = count = 0
     while at < len(data) or not count:
         if count > limits.MAX_EVENTS:
-            raise ValueError(f"there are more than {limits.MAX_EVENTS} nodes: too many")
+            raise ValueError(f"the file has more than {limits.MAX_EVENTS} nodes: too many")
         length, at = protobuf.read_varint(data, at)
         if length > min(len(data) - at, MAX_NODE_BYTES):
-            raise ValueError(f"a message of {length} bytes, at {at}: it is cut off or too long")
+            raise ValueError(f"the message of {length} bytes at byte {at} is cut off or too long")
         yield data[at : at + length]
         at += length
         count += 1
 
 
 def _node(data: bytes, where: str) -> _Node:
-    ident, kind, after, found = 0, 0, [], {}
+    ident, kind, after, numbers = 0, 0, [], {}
     for field, value in protobuf.fields(data):
         if field in (_ID, _TYPE):
             if not isinstance(value, int):
-                raise ValueError(f"{where}: a number is missing")
+                raise ValueError(f"{where}: its id or type is not a number")
             ident, kind = (value, kind) if field == _ID else (ident, value)
         elif field in (_CTRL_DEPS, _DATA_DEPS):
             after += protobuf.numbers(value)
         elif field == _ATTR:
             name, number, _ = _read_attribute(value, where)
-            found[name] = number
-    step = found.get("step")
+            numbers[name] = number
+    step = numbers.get("step")
     if step is not None and not 0 <= step <= limits.MAX_ROWS:
-        raise ValueError(f"{where}: step is a number from 0 up, not {step}")
-    return _Node(ident, kind, after, found, step)
+        raise ValueError(f"{where}: step is a number from 0 to {limits.MAX_ROWS}, not {step}")
+    return _Node(ident, kind, after, numbers, step)
 
 
 def _read_attribute(value: int | bytes, where: str) -> tuple[str, int, str]:
-    """Name, number and string of an attribute; those that are none of ours are 0 and empty."""
+    """Return an attribute's name, number and string; types that we do not write give 0 and ""."""
     if isinstance(value, int):
-        raise ValueError(f"{where}: an attribute is a message, not a number")
-    name, number, word = "", 0, ""
-    for field, found in protobuf.fields(value):
-        if field == 1 and isinstance(found, bytes):
-            name = found.decode("utf-8", "replace")
-        elif field in (_INT32, _INT64, _UINT64, _BOOL) and isinstance(found, int):
-            number = protobuf.signed(found)
-        elif field == _STRING and isinstance(found, bytes):
-            word = found.decode("utf-8", "replace")
-    return name, number, word
+        raise ValueError(f"{where}: an attribute is a number instead of a message")
+    name, number, string = "", 0, ""
+    for field, content in protobuf.fields(value):
+        if field == 1 and isinstance(content, bytes):
+            name = content.decode("utf-8", "replace")
+        elif field in (_INT32, _INT64, _UINT64, _BOOL) and isinstance(content, int):
+            number = protobuf.signed(content)
+        elif field == _STRING and isinstance(content, bytes):
+            string = content.decode("utf-8", "replace")
+    return name, number, string
 
 
 def _about(head: bytes) -> About | None:

@@ -1,11 +1,12 @@
-"""What the text formats have in common: every rank's sends and receives, and what waits for what.
+"""Event traces: each rank's sends and receives with their dependencies, for the trace formats.
 
-Such formats know bytes, not blocks. Reading one gives a schedule of the collective "traffic": a
-block is a byte, and messages of b bytes carry the blocks 0 … b - 1. It can be simulated and
-looked at; there is nothing in it to verify or to run.
+Such formats have message sizes in bytes but no blocks. Reading one gives a schedule of the
+collective "traffic": a block is a byte, and a message of b bytes carries the blocks 0 … b - 1. It
+can be simulated and printed, but not verified or run.
 
-A rank's step ends with a *join*, an event that waits for all its messages of the step and that
-those of the next step wait for. A rank that rests has a join too, so that steps survive.
+Each rank ends a step with a *join*: an event that waits for all the rank's messages of the step,
+and that its messages of the next step wait for. A rank without messages in a step has a join too,
+so that reading the trace finds the same steps.
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ SEND, RECV, JOIN = "send", "recv", "join"
 
 @dataclass(slots=True)
 class Event:
-    """Something a rank does: a side of a message, or a join (then only ``after`` counts).
+    """A send, a receive or a join of one rank.
 
     Args:
-        kind: SEND, RECV or JOIN.
-        after: events of the same rank, by index, that must be over before.
+        kind: SEND, RECV or JOIN; a join uses only ``after``.
+        peer: the rank at the other end.
+        nbytes: size of the message.
+        tag: matches a send with its receive.
+        after: events of the same rank, by index, that must finish before this one starts.
     """
 
     kind: str
@@ -44,7 +48,7 @@ class Event:
 
 
 class Sent(NamedTuple):
-    """A message of a step; ``copy`` counts those before it of the same step, src and dst."""
+    """One message; ``copy`` counts the earlier messages with the same step, src and dst."""
 
     step: int
     src: int
@@ -55,7 +59,7 @@ class Sent(NamedTuple):
 
 
 class About(NamedTuple):
-    """What our files say in a comment; others do without."""
+    """The comment at the head of our own files: torus, size and algorithm; other files lack it."""
 
     torus: Torus
     nbytes: int
@@ -64,11 +68,12 @@ class About(NamedTuple):
 
     @classmethod
     def of(cls, schedule: Schedule, nbytes: int) -> About:
-        """What there is to say about a schedule for a vector of some bytes."""
+        """Return the comment for a schedule of a vector of ``nbytes`` bytes."""
         return cls(schedule.torus, nbytes, schedule.name, schedule.variant)
 
     def __str__(self) -> str:
         dims, wrap = "x".join(map(str, self.torus.dims)), "".join("01"[w] for w in self.torus.wrap)
+        # Colons and blanks separate fields, so names may not contain them.
         words = [re.sub(r"[^\w.+-]", "_", w, flags=re.ASCII) for w in (self.name, self.variant)]
         return (
             f"torus-swing dims={dims} wrap={wrap} nbytes={self.nbytes} algorithm={':'.join(words)}"
@@ -76,21 +81,25 @@ class About(NamedTuple):
 
     @classmethod
     def parse(cls, line: str) -> About | None:
-        """What a comment says, if it is one of ours."""
-        found = _ABOUT.search(line)
-        if not found:
+        """Parse a comment; None if it is not one of ours.
+
+        Raises:
+            ValueError: the torus or the size is out of bounds.
+        """
+        match = _ABOUT.search(line)
+        if not match:
             return None
-        dims = [limits.whole(d, "a dimension", 1) for d in found[1].split("x")]
+        dims = [limits.whole(d, "a dimension", 1) for d in match[1].split("x")]
         size = 1
         for d in dims:
             size *= d
             limits.check_ranks(size)
-        if len(found[2]) != len(dims):
+        if len(match[2]) != len(dims):
             raise ValueError(
-                f"wrap={found[2]} does not say 0 or 1 for each of {len(dims)} dimensions"
+                f"wrap={match[2]} does not say 0 or 1 for each of {len(dims)} dimensions"
             )
-        torus = Torus(dims, [w == "1" for w in found[2]])
-        return cls(torus, limits.whole(found[3], "nbytes", 1), found[4], found[5])
+        torus = Torus(dims, [w == "1" for w in match[2]])
+        return cls(torus, limits.whole(match[3], "nbytes", 1), match[4], match[5])
 
 
 _ABOUT = re.compile(
@@ -101,11 +110,12 @@ _ABOUT = re.compile(
 
 
 def messages(schedule: Schedule, nbytes: int) -> Iterator[list[Sent]]:
-    """The messages of every step that have a byte to carry, by source and destination.
+    """Yield the non-empty messages of each step, sorted by source and destination.
 
     Raises:
-        ValueError: more than `safe.MAX_ROWS` of them.
+        ValueError: the schedule has more than `limits.MAX_ROWS` messages.
     """
+    # In traffic a block is a byte. Its table of ends would have an entry per byte of the vector.
     traffic = schedule.collective == "traffic" and schedule.nblocks == nbytes
     ends = None if traffic else schedule.ends(nbytes)
     rows = 0
@@ -118,6 +128,7 @@ def messages(schedule: Schedule, nbytes: int) -> Iterator[list[Sent]]:
         else:
             each = np.diff(ends)
             size = np.array([each[blocks[i]].sum() for i in range(len(blocks))], dtype=np.int64)
+        # Several parts may send between the same two ranks in one step.
         copies: defaultdict[tuple[int, int], int] = defaultdict(int)
         sent = []
         columns = zip(src.tolist(), dst.tolist(), size.tolist(), part.tolist(), strict=True)
@@ -132,11 +143,11 @@ def messages(schedule: Schedule, nbytes: int) -> Iterator[list[Sent]]:
 
 
 def traffic(about: About, rows: Sequence[Sequence[tuple[int, int, int]]]) -> Schedule:
-    """A schedule of which only the bytes are known.
+    """Build a "traffic" schedule, in which only the size of each message is known.
 
     Args:
-        about: torus, and bytes of the vector.
-        rows: for every step its (src, dst, bytes).
+        about: the torus, the size of the vector, and the names.
+        rows: the messages of each step, as (src, dst, bytes).
     """
 
     def step(s: int) -> Step:
@@ -161,39 +172,48 @@ def recover(
     torus: Torus | None,
     steps: Sequence[Sequence[int | None]] | None = None,
 ) -> Schedule:
-    """The schedule that programs of events, one for each rank, come from.
+    """Recover the "traffic" schedule from the events of all ranks.
 
     Args:
-        programs: events by rank.
-        about: what the file says of itself.
-        torus: where the ranks sit, instead of what the file says.
+        programs: the events of each rank.
+        about: the comment at the head of the file, if it has one.
+        torus: the torus of the ranks; it replaces the one in ``about``. Without either, the ranks
+            form a ring.
         steps: the step of every event, where the file names it.
 
     Raises:
-        ValueError: a message without its other side, sides that differ in size, or ranks that
-            wait for each other in a circle.
+        ValueError: a send without its receive or the reverse, a send and a receive that differ in
+            size, or ranks that wait for each other in a cycle.
     """
     if not programs:
-        raise ValueError("there is no rank in it")
+        raise ValueError("the trace has no rank")
     rows = _steps(programs, steps)
-    place = torus or (about.torus if about else Torus(max(1, len(programs))))
-    if place.size != len(programs):
-        raise ValueError(f"it has {len(programs)} ranks, and the torus {place} {place.size}")
+    ranks = torus or (about.torus if about else Torus(max(1, len(programs))))
+    if ranks.size != len(programs):
+        raise ValueError(
+            f"the trace has {len(programs)} ranks, but the torus {ranks} has {ranks.size}"
+        )
     if about is None:
-        about = About(place, max((n for step in rows for _, _, n in step), default=1))
-    return traffic(about._replace(torus=place), rows)
+        # The vector's size is unknown; no message is larger than the vector.
+        about = About(ranks, max((n for step in rows for _, _, n in step), default=1))
+    return traffic(about._replace(torus=ranks), rows)
 
 
 def _steps(
     programs: Sequence[Sequence[Event]], named: Sequence[Sequence[int | None]] | None
 ) -> list[list[tuple[int, int, int]]]:
-    """The messages of every step: that which is named, or as early as what they wait for allows.
+    """Return the messages of each step, as (src, dst, bytes).
 
-    A message comes one step after what it waits for; a join is in the step of the messages
-    before it, and one step after the join before it.
+    If the file names the step of every event, those steps are used. Otherwise each event gets the
+    earliest step that its dependencies allow: a message comes one step after the events that it
+    waits for; a join is in the step of the messages before it, and one step after the join before
+    it.
+
+    This is a topological sort (Kahn's algorithm) with longest-path levels: linear time.
     """
     first = np.append(0, np.cumsum([len(events) for events in programs])).tolist()
-    node = list(range(first[-1]))  # a send and its receive are one node, the send's
+    # A send and its receive are one node of the graph, numbered like the send.
+    node = list(range(first[-1]))
     for a, b in _matched(programs, first):
         node[b] = a
     later: list[list[tuple[int, int]]] = [[] for _ in node]
@@ -202,12 +222,13 @@ def _steps(
     for rank, events in enumerate(programs):
         for i, event in enumerate(events):
             for j in event.after:
+                # A join belongs to the step of its messages; all other dependencies take a step.
                 joins = event.kind == JOIN and events[j].kind != JOIN
                 later[node[first[rank] + j]].append((node[first[rank] + i], 0 if joins else 1))
                 waits[node[first[rank] + i]] += 1
     level = [0] * len(node)
     ready = deque(i for i in range(len(node)) if node[i] == i and not waits[i])
-    done = sum(node[i] != i for i in range(len(node)))
+    done = sum(node[i] != i for i in range(len(node)))  # receives are done with their sends
     while ready:
         i = ready.popleft()
         done += 1
@@ -217,10 +238,11 @@ def _steps(
             if not waits[j]:
                 ready.append(j)
     if done < len(node):
-        raise ValueError("ranks wait for each other in a circle: it never ends")
-    given = [s for steps in named or () for s in steps]
-    if given and None not in given:
-        level = [s or 0 for s in given]
+        raise ValueError("the ranks wait for each other in a cycle, a deadlock: reorder the events")
+    named_steps = [s for steps in named or () for s in steps]
+    # Names of only some steps are ignored: they could contradict the levels of the others.
+    if named_steps and None not in named_steps:
+        level = [s or 0 for s in named_steps]
     rows: list[list[tuple[int, int, int]]] = [[] for _ in range(max(level, default=-1) + 1)]
     for rank, events in enumerate(programs):
         for i, event in enumerate(events, start=first[rank]):
@@ -232,7 +254,10 @@ def _steps(
 def _matched(
     programs: Sequence[Sequence[Event]], first: Sequence[int]
 ) -> Iterator[tuple[int, int]]:
-    """Sends and their receives: the k-th of a source, destination and tag match."""
+    """Yield pairs of a send and its receive, by their index among all events.
+
+    As in MPI, the k-th send matches the k-th receive of the same source, destination and tag.
+    """
     sides: dict[str, defaultdict[tuple[int, int, int], list[int]]] = {
         SEND: defaultdict(list),
         RECV: defaultdict(list),
@@ -243,7 +268,7 @@ def _matched(
                 continue
             if not 0 <= event.peer < len(programs) or event.peer == rank:
                 what = f"rank {rank} has a message with rank {event.peer}"
-                raise ValueError(f"{what}: it has {len(programs)} ranks, from 0 on")
+                raise ValueError(f"{what}: the peer is another rank from 0 to {len(programs) - 1}")
             ends = (rank, event.peer) if event.kind == SEND else (event.peer, rank)
             sides[event.kind][*ends, event.tag].append(first[rank] + i)
     flat = [event for events in programs for event in events]
@@ -252,9 +277,9 @@ def _matched(
         sends, recvs = sides[SEND][key], sides[RECV][key]
         if len(sends) != len(recvs):
             what = f"{len(sends)} sends and {len(recvs)} receives from rank {src} to {dst}"
-            raise ValueError(f"there are {what} with tag {tag}: they do not match")
+            raise ValueError(f"there are {what} with tag {tag}: their numbers must be equal")
         for a, b in zip(sends, recvs, strict=True):
             if flat[a].nbytes != flat[b].nbytes:
-                what = f"sends {flat[a].nbytes} bytes, and {flat[b].nbytes} are received"
+                what = f"{flat[a].nbytes} bytes are sent, but {flat[b].nbytes} are received"
                 raise ValueError(f"rank {src} to {dst}, tag {tag}: {what}")
             yield a, b

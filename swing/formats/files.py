@@ -1,4 +1,7 @@
-"""Files that are written whole or not at all."""
+"""Write files atomically: each one appears whole or not at all.
+
+The contents go to temporary files in the same folders, which are renamed when all are complete.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,19 @@ Pieces = Iterable[str | bytes]
 
 
 def store(files: Sequence[tuple[str | Path, Pieces]]) -> list[Path]:
-    """Write some files: all of them are there whole, or none.
+    """Write several files; if the contents of any cannot be written, none is replaced.
 
-    A link stays one, and what it leads to is written. Devices and pipes, such as ``/dev/stdout``,
-    are written to as they are.
+    A symbolic link stays a link: its target is replaced. Devices and pipes, such as
+    ``/dev/stdout``, cannot be replaced, so they are written directly and at once.
+
+    Args:
+        files: the path of each file and its contents, piece by piece.
+
+    Returns:
+        The paths.
 
     Raises:
-        OSError: one can not be written, and which; what was there is then still there.
+        OSError: a file cannot be written; the error names it.
     """
     ready: list[tuple[str, str]] = []
     path: str | Path = ""
@@ -36,9 +45,11 @@ def store(files: Sequence[tuple[str | Path, Pieces]]) -> list[Path]:
             ready.append((name, target))
             with open(handle, "wb") as file:
                 file.writelines(_encoded(pieces))
+            # mkstemp makes files that only the owner can read. Reading the umask means setting it.
             mask = os.umask(0)
             os.umask(mask)
             os.chmod(name, 0o666 & ~mask)
+        # From here on every file is complete, and renaming within a folder hardly ever fails.
         while ready:
             name, path = ready[0]
             os.replace(name, path)
@@ -53,10 +64,10 @@ def store(files: Sequence[tuple[str | Path, Pieces]]) -> list[Path]:
 
 
 def check_writable(path: str | Path) -> None:
-    """Say so now if a file cannot be written later.
+    """Check, before a long computation, that its result can be written.
 
     Raises:
-        OSError: there is no such folder, or it takes no files.
+        OSError: the folder does not exist or is not writable, or the path is a folder.
     """
     if is_stream(path) and os.access(path, os.W_OK):
         return
@@ -66,7 +77,8 @@ def check_writable(path: str | Path) -> None:
 
 
 def is_stream(path: str | Path) -> bool:
-    """Whether a path is a device or a pipe: there, but no file that could be replaced."""
+    """Return whether a path exists but is a device or a pipe, which cannot be replaced."""
+    # Under a shell redirection /dev/stdout leads to a regular file, which must not be renamed over.
     if str(path).startswith(("/dev/std", "/dev/fd/", "/proc/")):
         return os.path.exists(path)
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)

@@ -1,10 +1,10 @@
-"""GOAL, the language of LogGOPSim: sends, receives and what requires what.
+"""GOAL, the input language of LogGOPSim: sends and receives of each rank, and their dependencies.
 
-A rank's messages of a step require the rank's join (``calc 0``) of the step before; messages of
-part j go through ``nic j``. Tags tell the messages of a step between the same ranks apart.
+A rank's messages of a step require its join (``calc 0``) of the previous step; messages of part j
+use ``nic j``. Messages of one step between the same two ranks have different tags.
 
-Loses: blocks and what is done with them (reductions take no time), parts, phases, owners and how
-ranks are placed. Torus and size are in a comment.
+Loses: blocks and their reductions (which take no time), parts, phases, owners and the placement of
+ranks. Torus and size are in a comment.
 
 >>> import swing
 >>> print("".join(write(swing.schedule("swing", swing.Torus(2), ports=1), 8)), end="")
@@ -54,7 +54,7 @@ from swing.formats.event_trace import JOIN, RECV, SEND, About, Event, messages, 
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
-MAX_NICS = 256  # LogGOPSim keeps the number in a byte
+MAX_NICS = 256  # LogGOPSim stores the number in a byte
 
 _RANKS = re.compile(r"num_ranks\s+([0-9]+)")
 _RANK = re.compile(r"rank\s+([0-9]+)\s*\{")
@@ -69,11 +69,16 @@ _NEEDS = re.compile(rf"{_LABEL}\s+(i?requires)\s+{_LABEL}")
 
 
 def write(schedule: Schedule, nbytes: int) -> Iterator[str]:
-    """The program of every rank for a vector of some bytes."""
+    """Yield the program of each rank for a vector of ``nbytes`` bytes.
+
+    Raises:
+        ValueError: more parts than GOAL has network cards, or too many messages.
+    """
     p, nparts = schedule.torus.size, len(schedule.parts)
     if nparts > MAX_NICS:
         raise ValueError(f"GOAL numbers up to {MAX_NICS} network cards, not one for {nparts} parts")
     steps = list(messages(schedule, nbytes))
+    # Messages of one step between the same two ranks need different tags.
     copies = 1 + max((m.copy for sent in steps for m in sent), default=0)
     ranks: list[list[str]] = [[] for _ in range(p)]
     number, join = [0] * p, [""] * p
@@ -94,6 +99,7 @@ def write(schedule: Schedule, nbytes: int) -> Iterator[str]:
                 (m.dst, "r", f"recv {m.nbytes}b from {m.src} {tag}"),
             ):
                 new[rank].append(add(rank, letter, what, join[rank]))
+        # Idle ranks get a join as well: without it a reader would count one step fewer.
         for rank in range(p):
             join[rank] = add(rank, "c", "calc 0", join[rank], *new[rank])
     yield f"// {About.of(schedule, nbytes)}\nnum_ranks {p}\n"
@@ -102,16 +108,24 @@ def write(schedule: Schedule, nbytes: int) -> Iterator[str]:
 
 
 def read(data: bytes, torus: Torus | None = None) -> Schedule:
-    """The traffic of the programs.
+    """Read a "traffic" schedule from GOAL programs.
 
-    Receives from any source or with any tag are refused: which message they take depends on time.
+    Receives from any source or with any tag are refused: the message that they match depends on
+    timing.
+
+    Raises:
+        ValueError: the text is not GOAL, or its sends and receives do not match.
     """
     programs = parse(data)
     return recover(programs, About.parse(limits.text(data)), torus)
 
 
 def parse(data: bytes) -> list[list[Event]]:
-    """The events of every rank."""
+    """Parse GOAL programs into the events of each rank.
+
+    Raises:
+        ValueError: the text is not GOAL, or too long.
+    """
     programs: list[list[Event]] = []
     size: int | None = None
     labels: dict[str, int] = {}
@@ -120,7 +134,7 @@ def parse(data: bytes) -> list[list[Event]]:
     for count, (number, line) in enumerate(limits.lines(_uncommented(limits.text(data)))):
         where = f"line {number}"
         if count > 2 * limits.MAX_EVENTS:
-            raise ValueError(f"it has more than {count} lines: too many")
+            raise ValueError(f"the file has more than {count} lines: too many")
         if not line:
             continue
         if events is None:
@@ -131,7 +145,7 @@ def parse(data: bytes) -> list[list[Event]]:
             elif size and (head := _RANK.fullmatch(line)):
                 rank = limits.whole(head[1], f"{where}: rank", 0, size - 1)
                 if rank in seen:
-                    raise ValueError(f"{where}: rank {rank} is there twice")
+                    raise ValueError(f"{where}: rank {rank} occurs twice")
                 seen.add(rank)
                 events, labels = programs[rank], {}
             else:
@@ -141,9 +155,9 @@ def parse(data: bytes) -> list[list[Event]]:
         else:
             _item(line, where, events, labels)
     if size is None or events is not None:
-        raise ValueError("it ends too early: a rank or num_ranks is missing")
+        raise ValueError("the file ends too early: a closing brace or num_ranks is missing")
     if len(seen) < size:
-        raise ValueError(f"it has {len(seen)} of {size} ranks")
+        raise ValueError(f"the file has {len(seen)} of {size} ranks")
     return programs
 
 
@@ -154,22 +168,24 @@ def _item(line: str, where: str, events: list[Event], labels: dict[str, int]) ->
             if name not in labels:
                 raise ValueError(f"{where}: there is no label {limits.short(name)} above")
         i, j = labels[needs[1]], labels[needs[3]]
-        if needs[2] == "requires":  # irequires holds of the starts: it brings no step about
+        # irequires only orders the starts of two events, so it does not separate steps.
+        if needs[2] == "requires":
             events[i].after.append(j)
         return
-    if found := _MESSAGE.fullmatch(line):
-        label, kind, size, way, peer, tag = found.groups()
-        if (kind == SEND) != (way == "to"):
-            raise ValueError(f"{where}: one sends to a rank, and receives from one")
+    if match := _MESSAGE.fullmatch(line):
+        label, kind, size, preposition, peer, tag = match.groups()
+        if (kind == SEND) != (preposition == "to"):
+            raise ValueError(f"{where}: write send … to, or recv … from")
         if "-1" in (peer, tag):
             raise ValueError(
-                f"{where}: from any rank or with any tag: which message depends on time"
+                f"{where}: a wildcard rank or tag (-1) matches by timing: name the rank and the tag"
             )
         nbytes = limits.whole(size, f"{where}: bytes", 1)
-        to, mark = limits.whole(peer, f"{where}: rank"), limits.whole(tag or "0", f"{where}: tag")
-        events.append(Event(SEND if kind == "send" else RECV, to, nbytes, mark))
-    elif found := _CALC.fullmatch(line):
-        label = found[1]
+        partner = limits.whole(peer, f"{where}: rank")
+        tag_number = limits.whole(tag or "0", f"{where}: tag")
+        events.append(Event(SEND if kind == "send" else RECV, partner, nbytes, tag_number))
+    elif match := _CALC.fullmatch(line):
+        label = match[1]
         events.append(Event(JOIN))
     else:
         raise ValueError(
@@ -177,20 +193,20 @@ def _item(line: str, where: str, events: list[Event], labels: dict[str, int]) ->
         )
     if label is not None:
         if label in labels:
-            raise ValueError(f"{where}: the label {limits.short(label)} is there twice")
+            raise ValueError(f"{where}: the label {limits.short(label)} occurs twice")
         labels[label] = len(events) - 1
 
 
 def _uncommented(text: str) -> str:
-    """A text without its comments, line ends aside."""
-    kept, at = [], 0
-    while found := re.compile(r"//|/\*").search(text, at):
-        kept.append(text[at : found.start()])
-        at = text.find("\n" if found[0] == "//" else "*/", found.end())
-        if at < 0 and found[0] == "/*":
-            raise ValueError("a comment does not end")
+    """Remove comments, but keep their line ends so that line numbers stay right."""
+    pieces, at = [], 0
+    while opening := re.compile(r"//|/\*").search(text, at):
+        pieces.append(text[at : opening.start()])
+        at = text.find("\n" if opening[0] == "//" else "*/", opening.end())
+        if at < 0 and opening[0] == "/*":
+            raise ValueError("a comment has no end: close it with */")
         at = len(text) if at < 0 else at
-        if found[0] == "/*":
+        if opening[0] == "/*":
             at += 2
-            kept.append("\n" * text.count("\n", found.end(), at))
-    return "".join([*kept, text[at:]])
+            pieces.append("\n" * text.count("\n", opening.end(), at))
+    return "".join([*pieces, text[at:]])

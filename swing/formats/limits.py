@@ -1,6 +1,7 @@
-"""Reading files from strangers: everything is bounded before it is built, nothing is guessed.
+"""Parsing of untrusted files: size limits and strict checks that all readers share.
 
-A reader raises ValueError, in one line that names the place, for whatever it does not know.
+Every size is checked before memory is allocated for it, and nothing is guessed. For anything
+unknown a reader raises ValueError, in one line that names the position in the file.
 """
 
 from __future__ import annotations
@@ -16,30 +17,32 @@ from typing import Any
 import numpy as np
 
 MAX_BYTES = 2**26  # of a file
-MAX_JSON_BYTES = 2**25  # of a JSON document, which grows twenty-fold in memory
+MAX_JSON_BYTES = 2**25  # of a JSON document, which takes twenty times its size in memory
 MAX_ROWS = 2_000_000  # messages of a schedule
-MAX_EVENTS = 1_500_000  # sends, receives and what joins them, on all ranks together
+MAX_EVENTS = 1_500_000  # sends, receives and joins, on all ranks together
 MAX_RANKS = 2**16
 MAX_BLOCKS = 2**24
-MAX_VALUES = 2**32  # ranks times blocks, which is what `verify` looks at
+MAX_VALUES = 2**32  # ranks times blocks, the number of states that `verify` checks
 MAX_SENT_BLOCKS = 2**26  # blocks in all messages of a step
-MAX_INTEGER = 2**53  # whole numbers up to here survive every reader of JSON
+MAX_INTEGER = 2**53  # JSON readers that use doubles keep whole numbers exact up to here
 DEPTH = 64
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
-_BRACKETS = np.zeros(256, dtype=np.int8)  # what a byte adds to the depth
+_BRACKETS = np.zeros(256, dtype=np.int8)  # change of the nesting depth at each byte value
 _BRACKETS[list(b"[{")], _BRACKETS[list(b"]}")] = 1, -1
 _NAME = re.compile(r"[\x20-\x7e]{0,100}")
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # linear, whatever comes
+# Possessive quantifiers never backtrack, so that matching takes linear time on hostile input.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 
 def contents(path: str | Path) -> bytes:
-    """The bytes of a file.
+    """Return the bytes of a file.
 
     Raises:
-        ValueError: more than `MAX_BYTES`.
-        OSError: no such file, or no file.
+        ValueError: the file is larger than `MAX_BYTES`.
+        OSError: the file does not exist or cannot be read.
     """
+    # Reading one byte more than allowed works for pipes as well, whose size is unknown.
     with open(path, "rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
@@ -48,87 +51,127 @@ def contents(path: str | Path) -> bytes:
 
 
 def text(data: bytes) -> str:
-    """Bytes as UTF-8 text without control characters other than line ends and tabs."""
+    """Decode UTF-8 text.
+
+    Raises:
+        ValueError: invalid UTF-8, or a control character other than a line end or a tab.
+    """
     try:
-        found = data.decode("utf-8")
+        decoded = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start} is no UTF-8 text") from None
-    strange = re.search(r"[\x00-\x08\x0b-\x1f\x7f]", found.replace("\r\n", "\n"))
-    if strange:
-        raise ValueError(f"there is a control character, {strange[0]!r}, in it")
-    return found
+        raise ValueError(f"byte {error.start} is not UTF-8 text") from None
+    control = re.search(r"[\x00-\x08\x0b-\x1f\x7f]", decoded.replace("\r\n", "\n"))
+    if control:
+        raise ValueError(f"the text contains the control character {control[0]!r}")
+    return decoded
 
 
-def lines(found: str) -> Iterator[tuple[int, str]]:
-    """The lines of a text and their numbers, from 1 on, without blanks around them."""
-    for number, line in enumerate(StringIO(found), start=1):
+def lines(decoded: str) -> Iterator[tuple[int, str]]:
+    """Yield the number of each line, counted from 1, and the line without surrounding blanks."""
+    # Not str.splitlines, which would also split at form feeds and Unicode separators.
+    for number, line in enumerate(StringIO(decoded), start=1):
         yield number, line.strip()
 
 
 def whole(word: str, what: str, least: int = 0, most: int = MAX_INTEGER) -> int:
-    """A whole number within bounds, written in decimal without a leading zero or plus."""
+    """Parse a whole number, written in decimal without a leading zero or plus.
+
+    Args:
+        word: the text of the number.
+        what: the subject of the error message.
+        least: the smallest number allowed.
+        most: the largest number allowed.
+
+    Raises:
+        ValueError: the text is not such a number, or it is out of bounds.
+    """
     if not _WHOLE.fullmatch(word) or not least <= int(word) <= most:
         raise ValueError(f"{what} is a whole number from {least} to {most}, not {word[:40]!r}")
     return int(word)
 
 
 def number(value: Any, what: str, least: int = 0, most: int = MAX_INTEGER) -> int:
-    """A whole number of JSON within bounds."""
+    """Return a JSON value that must be a whole number within bounds.
+
+    Args:
+        value: the parsed value.
+        what: the subject of the error message.
+        least: the smallest number allowed.
+        most: the largest number allowed.
+
+    Raises:
+        ValueError: the value is not a whole number, or it is out of bounds.
+    """
+    # isinstance would accept true and false, which are ints in Python.
     if type(value) is not int or not least <= value <= most:
         raise ValueError(f"{what} is a whole number from {least} to {most}, not {short(value)}")
     return value
 
 
 def name(value: Any, what: str) -> str:
-    """A string on one line, of printable ASCII."""
+    """Return a value that must be a string of up to 100 printable ASCII characters."""
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise ValueError(f"{what} is up to 100 printable characters, not {short(value)}")
     return value
 
 
 def short(value: Any) -> str:
-    """The beginning of what a value looks like."""
-    found = repr(value) if not isinstance(value, (list, dict)) else type(value).__name__
-    return found if len(found) <= 40 else found[:37] + "..."
+    """Return the repr of a value for an error message, in at most 40 characters."""
+    shown = repr(value) if not isinstance(value, (list, dict)) else type(value).__name__
+    return shown if len(shown) <= 40 else shown[:37] + "..."
 
 
 def parse_json(data: bytes) -> Any:
-    """A JSON document; its numbers are finite, its keys distinct, its nesting bounded."""
+    """Parse a JSON document with finite numbers, distinct keys and bounded nesting.
+
+    Raises:
+        ValueError: the document breaks one of these rules, is too large, or is not JSON.
+    """
     if len(data) > MAX_JSON_BYTES:
-        raise ValueError(f"it has more than {MAX_JSON_BYTES >> 20} MiB: too large")
-    found = text(data)
-    signs = np.frombuffer(_STRING.sub(b"", data), dtype=np.uint8)
-    depth = np.cumsum(_BRACKETS[signs], dtype=np.int32)
+        raise ValueError(f"the document exceeds {MAX_JSON_BYTES >> 20} MiB: too large")
+    decoded = text(data)
+    # Brackets inside strings do not nest. The depth is checked first, because the parser recurses.
+    outside_strings = np.frombuffer(_STRING.sub(b"", data), dtype=np.uint8)
+    depth = np.cumsum(_BRACKETS[outside_strings], dtype=np.int32)
     if len(depth) and depth.max() > DEPTH:
-        raise ValueError(f"it is nested more than {DEPTH} deep")
+        raise ValueError(f"the document is nested more than {DEPTH} levels deep")
     try:
         return json.loads(
-            found,
+            decoded,
             object_pairs_hook=_distinct,
             parse_constant=_no_constant,
             parse_int=_bounded,
             parse_float=_finite,
         )
     except json.JSONDecodeError as error:
-        what = f"{error.msg} in line {error.lineno}, column {error.colno}"
-        raise ValueError(f"it is no JSON: {what}") from None
+        reason = f"{error.msg} in line {error.lineno}, column {error.colno}"
+        raise ValueError(f"the document is not JSON: {reason}") from None
 
 
 def fields(value: Any, what: str, known: dict[str, bool]) -> dict[str, Any]:
-    """An object of JSON that has all keys that are needed (True), and no unknown ones."""
+    """Return a value that must be a JSON object with the expected keys.
+
+    Args:
+        value: the parsed value.
+        what: the subject of the error message.
+        known: every allowed key, and whether it is required.
+
+    Raises:
+        ValueError: the value is not an object, lacks a required key, or has an unknown one.
+    """
     if not isinstance(value, dict):
         raise ValueError(f"{what} is an object, not {short(value)}")
     for key in value:
         if key not in known:
             raise ValueError(f"{what} has an unknown field {short(key)}")
-    for key, needed in known.items():
-        if needed and key not in value:
+    for key, required in known.items():
+        if required and key not in value:
             raise ValueError(f"{what} has no field {key!r}")
     return value
 
 
 def array(value: Any, what: str, length: int | None = None) -> list[Any]:
-    """An array of JSON, of some length."""
+    """Return a value that must be a JSON array, of ``length`` entries if that is given."""
     if not isinstance(value, list):
         raise ValueError(f"{what} is an array, not {short(value)}")
     if length is not None and len(value) != length:
@@ -137,7 +180,11 @@ def array(value: Any, what: str, length: int | None = None) -> list[Any]:
 
 
 def check_ranks(ranks: int, nblocks: int = 1) -> None:
-    """Refuse schedules that are too large to look at."""
+    """Refuse a schedule with too many ranks or blocks.
+
+    Raises:
+        ValueError: above `MAX_RANKS`, `MAX_BLOCKS`, or `MAX_VALUES` for their product.
+    """
     if ranks > MAX_RANKS or nblocks > MAX_BLOCKS or ranks * nblocks > MAX_VALUES:
         raise ValueError(
             f"{ranks} ranks and {nblocks} blocks are too many for a file: at most {MAX_RANKS} "
@@ -146,19 +193,21 @@ def check_ranks(ranks: int, nblocks: int = 1) -> None:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    # json.loads alone would silently keep the last of several equal keys.
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
         keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the field {short(twice)} is there twice")
-    return found
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the field {short(repeated)} occurs twice")
+    return unique
 
 
 def _no_constant(word: str) -> Any:
-    raise ValueError(f"{word} is no number of JSON")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def _bounded(word: str) -> int:
+    # Python takes quadratic time to convert long numbers, so the length is checked first.
     if len(word) > 20 or abs(int(word)) > MAX_INTEGER:
         raise ValueError(f"the number {word[:40]} is out of bounds")
     return int(word)

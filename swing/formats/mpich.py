@@ -1,13 +1,14 @@
-"""A selection table for MPICH, JSON: ``MPIR_CVAR_COLL_SELECTION_TUNING_JSON_FILE=FILE``.
+"""Selection table for MPICH, in JSON: ``MPIR_CVAR_COLL_SELECTION_TUNING_JSON_FILE=FILE``.
 
-The file replaces the whole of MPICH's own table, and MPICH stops at a collective that is missing.
-So it is made from that table: ``maint/tuning/coll/mpir/generic.json`` of its sources, or the
-libmpi.so that has it inside. What is new holds for an allreduce with a built-in operation on
-communicators of exactly as many ranks; vectors with less than an element a rank are exchanged
-whole. Sizes above 2 GiB - 1 fall under the rule before. The format is MPICH's own affair and may
-change: this one is of versions 4 and 5.
+The file replaces MPICH's whole table, and MPICH aborts at a collective that the file lacks. So the
+new table is a copy of MPICH's own (``maint/tuning/coll/mpir/generic.json`` in its sources, or
+the one built into libmpi.so) with new rules for one case: an allreduce with a built-in operation on
+communicators of exactly the given size. In that case vectors with fewer than one element per rank
+use recursive doubling, and sizes above 2 GiB - 1 follow the last rule below. The format is internal
+to MPICH and may change; this module follows versions 4 and 5.
 
-Loses: Swing itself: it names MPICH's best algorithm of the same kind.
+Loses: Swing itself. MPICH selects only among its built-in algorithms, so each rule names the one of
+the same kind.
 
 Source: MPICH, src/mpi/coll/src/csel.c.
 """
@@ -28,7 +29,7 @@ ALGORITHMS = (
     "recexch", "ring", "k_reduce_scatter_allgather", "ccl",
 )  # fmt: skip
 KINDS = {WHOLE: "recursive_doubling", HALVES: "reduce_scatter_allgather", RING: "ring"}
-MAX_BYTES = 2**31 - 1
+MAX_BYTES = 2**31 - 1  # MPICH parses bounds as C ints
 MAX_NODES = 100_000
 _BOUND = re.compile(
     r"(comm_size|avg_msg_size|total_msg_size|comm_avg_ppn|count)(<=|<)([0-9]{1,10})"
@@ -51,22 +52,25 @@ _FLAGS = {
     "comm_size=node_comm_size": False,
     "count<pow2": False,
 }
-"""What holds of the allreduce that `read` asks for: on ranks of nodes of their own, of a large
-vector, in two buffers, with a built-in operation."""
+"""Whether each condition holds for the allreduce that `read` asks about: one rank per node, a large
+vector, separate send and receive buffers, a built-in operation."""
 
 
 def write(rules: Sequence[Rule], ranks: int, base: bytes) -> Iterator[str]:
-    """The table.
+    """Yield the table as JSON.
 
     Args:
-        rules: in our names, or in those of `ALGORITHMS`.
-        ranks: of the communicators that they are for.
-        base: MPICH's own table, or the library that has it inside.
+        rules: the algorithm from each size on, named as in `swing.ALGORITHMS` or `ALGORITHMS`.
+        ranks: size of the communicators that the rules apply to.
+        base: the contents of MPICH's own table, or of its libmpi.so.
+
+    Raises:
+        ValueError: the rules are invalid, or ``base`` contains no table of MPICH.
     """
     table = _table(base)
     default = table["collective=allreduce"].get("comm_type=intra")
     if not isinstance(default, dict):
-        raise ValueError("MPICH's own table has no allreduce of the usual kind")
+        raise ValueError("MPICH's own table has no allreduce for intracommunicators")
     sizes: dict[str, Any] = {}
     for first, last, algorithm in spans(built_in(rules, KINDS, ALGORITHMS)):
         end = last is None or last >= MAX_BYTES
@@ -76,20 +80,22 @@ def write(rules: Sequence[Rule], ranks: int, base: bytes) -> Iterator[str]:
         "is_op_built_in=no": default,
         "is_op_built_in=yes": {"count<pow2": _leaf("recursive_doubling"), "count=any": sizes},
     }
+    # MPICH takes the first key that holds, so only communicators of exactly `ranks` reach `ours`.
     intra = {f"comm_size<{ranks}": default, f"comm_size<={ranks}": ours, "comm_size=any": default}
     allreduce = table["collective=allreduce"] | {"comm_type=intra": intra}
     yield json.dumps(table | {"collective=allreduce": allreduce}, indent=1) + "\n"
 
 
 def read(data: bytes, ranks: int) -> list[Rule]:
-    """The rules for an allreduce on some ranks, each on a node of its own.
+    """Read the rules for an allreduce on ``ranks`` ranks, each on its own node.
 
     Raises:
-        ValueError: what is no such table, or has a key that MPICH does not know of an allreduce.
+        ValueError: the file is not a table of MPICH, or has a key unknown for an allreduce.
     """
     tree = _table(data)["collective=allreduce"]
     bounds: list[tuple[str, int]] = []
     _walk(tree, bounds)
+    # The choice can only change at a bound, so it is enough to look it up at those sizes.
     firsts = {0}
     for word, bound in bounds:
         if word.startswith("avg"):
@@ -106,22 +112,22 @@ def read(data: bytes, ranks: int) -> list[Rule]:
 
 
 def inside(library: bytes) -> bytes:
-    """The table that a libmpi.so has inside.
+    """Find the table that is compiled into a libmpi.so, as a JSON string.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the library contains no such table.
     """
-    for found in re.finditer(rb'\{"collective=[ -~]{1000,1000000}', library):
-        if b'"algorithm=MPIR_Allreduce_intra_' in found[0]:
-            return found[0]
-    raise ValueError("there is no table of MPICH in that library")
+    for match in re.finditer(rb'\{"collective=[ -~]{1000,1000000}', library):
+        if b'"algorithm=MPIR_Allreduce_intra_' in match[0]:
+            return match[0]
+    raise ValueError("the library contains no selection table of MPICH: pass generic.json instead")
 
 
 def _table(data: bytes) -> dict[str, Any]:
-    """A table of all collectives, allreduce among them."""
+    """Parse a table of all collectives, and check that it has an allreduce."""
     table = limits.parse_json(inside(data) if data[:4] == b"\x7fELF" else data)
     if not isinstance(table, dict) or not isinstance(table.get("collective=allreduce"), dict):
-        raise ValueError('it is no table of MPICH: it has no "collective=allreduce"')
+        raise ValueError('the file is not a table of MPICH: it has no "collective=allreduce"')
     return table
 
 
@@ -130,7 +136,7 @@ def _leaf(algorithm: str) -> dict[str, Any]:
 
 
 def _walk(tree: Any, bounds: list[tuple[str, int]], nodes: int = 0) -> int:
-    """Note the bounds in a tree; refuse what MPICH does not know. Returns the nodes so far."""
+    """Collect the size bounds in a tree, and refuse unknown keys. Returns the nodes visited."""
     if not isinstance(tree, dict) or not tree:
         raise ValueError("a branch of the table has no key")
     for key, below in tree.items():
@@ -151,8 +157,9 @@ def _walk(tree: Any, bounds: list[tuple[str, int]], nodes: int = 0) -> int:
 
 
 def _search(tree: dict[str, Any], ranks: int, nbytes: int) -> str:
-    """The algorithm that MPICH finds: the first key that holds leads on."""
+    """Return the algorithm that MPICH selects: it descends into the first key that holds."""
     value = {"comm_size": ranks, "avg_msg_size": nbytes, "total_msg_size": nbytes * ranks}
+    # A count above every possible bound, because `_FLAGS` describe a large vector.
     value |= {"comm_avg_ppn": 1, "count": MAX_BYTES + 1}
     holds: dict[str, Callable[[int, int], bool]] = {"<": int.__lt__, "<=": int.__le__}
     for key, below in tree.items():
@@ -160,10 +167,10 @@ def _search(tree: dict[str, Any], ranks: int, nbytes: int) -> str:
         if word.startswith(("algorithm=", "composition=")):
             return limits.name(word.partition("=")[2].removeprefix(_PREFIX), "an algorithm")
         if bound := _BOUND.fullmatch(word):
-            on = holds[bound[2]](value[bound[1]], int(bound[3]))
+            condition = holds[bound[2]](value[bound[1]], int(bound[3]))
         else:
             pow2 = word == "comm_size=pow2" and ranks & (ranks - 1) == 0
-            on = pow2 or _FLAGS.get(word, word.endswith("=any"))
-        if on:
+            condition = pow2 or _FLAGS.get(word, word.endswith("=any"))
+        if condition:
             return _search(below, ranks, nbytes)
     raise ValueError(f"the table has nothing for an allreduce of {nbytes} bytes on {ranks} ranks")

@@ -1,16 +1,20 @@
-"""MSCCL XML, which MSCCL and RCCL run on GPUs: the allreduce of a schedule, in place.
+"""Writer of MSCCL XML, the GPU programs of MSCCL and RCCL: an in-place allreduce.
 
-Each part is a channel; in each, a rank has a thread block for every peer it sends to and one for
-every peer it receives from, so that neither waits for the other. A chunk is a block. A message
-whose blocks the receiver also sends in that step lands in scratch memory and is added from there.
-Operations wait for those that wrote what they read, and read or wrote what they write; a step can
-wait for one only, so others go into steps that do nothing before it.
+Each part is a channel. On each channel a rank has one thread block per peer it sends to and one per
+peer it receives from, so that sending and receiving do not wait for each other. A chunk is a block.
+If the receiver of a message also sends some of the message's blocks in the same step, the message
+goes into scratch memory first and is added or copied from there.
 
-Limits of the readers, checked: 256 steps a thread block, messages of up to 71 chunks (longer ones
-are cut), 32 peers a channel to send to and 32 to receive from, 32 channels, 32767 chunks.
+Operations wait for earlier ones of other thread blocks by the usual hazards: read after write,
+write after write, write after read. The format allows one such dependency per step, so any further
+ones are attached to no-op steps inserted before it.
 
-Loses: the torus, phases, unequal shares (refused), steps (read back as early as data allows), and
-the name beyond 31 letters. `swing.formats.msccl_reader` reads such files back.
+The limits of MSCCL's readers are checked: 256 steps per thread block, 71 chunks per message (longer
+messages are split), 32 peers per channel to send to and 32 to receive from, 32 channels, 32767
+chunks.
+
+Loses: the torus, phases, steps (read back as early as the data allows), and the name beyond 31
+characters. Unequal shares are refused. `swing.formats.msccl_reader` reads such files.
 
 Source: RCCL, src/misc/msccl/msccl_parser.cc; msccl-tools, msccl/language/ir.py.
 """
@@ -39,7 +43,7 @@ INPUT, SCRATCH = "i", "s"
 
 
 class Cells(NamedTuple):
-    """Chunks ``first … first + length - 1`` of a buffer of the rank."""
+    """Chunks ``first … first + length - 1`` of one of a rank's buffers, INPUT or SCRATCH."""
 
     buffer: str
     first: int
@@ -47,7 +51,7 @@ class Cells(NamedTuple):
 
 
 class Where(NamedTuple):
-    """The thread block of a rank that sends to, or receives from, a peer on a channel."""
+    """Names a thread block of a rank: it sends to, or receives from, one peer on one channel."""
 
     channel: int
     sends: bool
@@ -56,7 +60,18 @@ class Where(NamedTuple):
 
 @dataclass(eq=False)
 class Operation:
-    """A step of a thread block: ``kind`` s, r, rrc, re, cpy or nop."""
+    """A step of a thread block.
+
+    Args:
+        kind: the type in the XML: s (send), r (receive), rrc (receive and reduce), re (reduce),
+            cpy (copy) or nop.
+        block: number of the thread block.
+        index: number of the step in the thread block.
+        source: the chunks read; None where the type reads none.
+        target: the chunks written; None where the type writes none.
+        wait: a step of another thread block that must finish first.
+        waited: another step waits for this one.
+    """
 
     kind: str
     block: int
@@ -69,9 +84,14 @@ class Operation:
 
 @dataclass
 class Rank:
-    """A rank's thread blocks in the making, and who read and wrote each of its chunks last.
+    """A rank's thread blocks under construction, and the last accesses to each of its chunks.
 
-    ``past[a, b]`` is the last step of thread block b that thread block a has waited for.
+    Args:
+        blocks: the operations of each thread block.
+        numbers: the number of each thread block.
+        past: at [a, b] the last step of thread block b that thread block a has waited for.
+        wrote: the operation that last wrote each chunk.
+        read: for each chunk the last read per thread block since that write.
     """
 
     blocks: dict[Where, list[Operation]] = field(default_factory=dict)
@@ -83,7 +103,7 @@ class Rank:
     )
 
     def add(self, where: Where, kind: str, source: Cells | None, target: Cells | None) -> None:
-        """One more operation, after those that it has to wait for."""
+        """Append an operation, with its dependencies on operations of other thread blocks."""
         reads, writes = kind in ("s", "rrc", "re", "cpy"), target is not None
         before: set[Operation] = set()
         for cell in _each(source) if reads else ():
@@ -93,12 +113,14 @@ class Rank:
             before |= set(self.read[cell].values())
         steps = self.blocks.setdefault(where, [])
         block = self.numbers.setdefault(where, len(self.numbers))
-        latest: dict[int, Operation] = {}  # what comes last in a thread block stands for it all
+        # Steps of a thread block run in order, so waiting for the latest one covers the others.
+        latest: dict[int, Operation] = {}
         for other in before:
             if other.block != block and other.index > self.past.get((block, other.block), -1):
-                known = latest.get(other.block, other)
-                latest[other.block] = max(known, other, key=lambda o: o.index)
+                candidate = latest.get(other.block, other)
+                latest[other.block] = max(candidate, other, key=lambda o: o.index)
         waits: list[Operation | None] = [latest[b] for b in sorted(latest)] or [None]
+        # A step has room for one dependency; no-op steps before it take the others.
         for first in waits[:-1]:
             steps.append(Operation("nop", block, len(steps), wait=first))
         operation = Operation(kind, block, len(steps), source, target, waits[-1])
@@ -109,42 +131,45 @@ class Rank:
         for cell in _each(target) if writes else ():
             self.wrote[cell] = operation
             self.read.pop(cell, None)
+        # rrc overwrites the chunks that it reads, so the write above already covers the read.
         for cell in _each(source) if reads and kind != "rrc" else ():
             self.read[cell][block] = operation
 
 
 def write(schedule: Schedule, least: int = 0, most: int = 2**40) -> Iterator[str]:
-    """The document, piece by piece.
+    """Yield the XML document, piece by piece.
 
     Args:
-        schedule: an allreduce whose blocks are of equal size.
-        least: bytes of the smallest vector it is for.
-        most: bytes of the largest one.
+        schedule: an allreduce with blocks of equal size.
+        least: the smallest vector that the program applies to, in bytes.
+        most: the largest one, in bytes.
 
     Raises:
-        ValueError: another collective, unequal blocks, or a limit of the readers.
+        ValueError: another collective, unequal blocks, or a limit of MSCCL's readers.
     """
     if schedule.collective != "allreduce":
-        raise ValueError(f"MSCCL XML is written of an allreduce, not of {schedule.collective}")
+        raise ValueError(f"MSCCL XML is for allreduce schedules, not for {schedule.collective}")
     if schedule.shares is not None and np.ptp(schedule.shares) > 0:
-        raise ValueError("MSCCL's chunks are of equal size, and the blocks here are not")
-    _check(len(schedule.parts), MAX_CHANNELS, "channels, one a part")
+        raise ValueError("MSCCL's chunks are of equal size: the schedule's blocks must be as well")
+    _check(len(schedule.parts), MAX_CHANNELS, "channels, one per part")
     _check(schedule.nblocks, MAX_CHUNKS, "chunks")
     ranks = [Rank() for _ in schedule.torus.ranks]
     scratch = False
     for step in schedule:
-        for rank, kind, m, cells in _turns(step.message(i) for i in range(len(step))):
+        for rank, kind, m, cells in _operations(step.message(i) for i in range(len(step))):
             if kind == "s":
                 ranks[rank].add(Where(m.part, True, m.dst), "s", cells, None)
                 continue
             where = Where(m.part, False, m.src)
             if kind == "r":
-                plain = "rrc" if m.op is Op.REDUCE else "r"
-                ranks[rank].add(where, plain, cells if m.op is Op.REDUCE else None, cells)
+                direct = "rrc" if m.op is Op.REDUCE else "r"
+                ranks[rank].add(where, direct, cells if m.op is Op.REDUCE else None, cells)
                 continue
+            # Chunk i lands in scratch chunk i, so messages with different chunks cannot collide.
             scratch, landed = True, cells._replace(buffer=SCRATCH)
             ranks[rank].add(where, "r", None, landed)
             ranks[rank].add(where, "re" if m.op is Op.REDUCE else "cpy", landed, cells)
+    # The document is written without escaping, so quotes and markup in names are replaced.
     full = "_".join(filter(None, (schedule.name, schedule.variant)))
     name = re.sub(r"[^\w.+-]", "_", full, flags=re.ASCII)
     yield (
@@ -152,28 +177,33 @@ def write(schedule: Schedule, least: int = 0, most: int = 2**40) -> Iterator[str
         f'nchunksperloop="{schedule.nblocks}" ngpus="{len(ranks)}" coll="allreduce" '
         f'inplace="1" outofplace="0" minBytes="{least}" maxBytes="{most}">\n'
     )
-    for number, made in enumerate(ranks):
+    for number, program in enumerate(ranks):
         chunks = f'i_chunks="{schedule.nblocks}" o_chunks="0" '
         chunks += f's_chunks="{schedule.nblocks if scratch else 0}"'
-        yield f' <gpu id="{number}" {chunks}>\n' + _thread_blocks(made) + " </gpu>\n"
+        yield f' <gpu id="{number}" {chunks}>\n' + _thread_blocks(program) + " </gpu>\n"
     yield "</algo>\n"
 
 
-def _turns(messages: Iterable[Message]) -> Iterator[tuple[int, str, Message, Cells]]:
-    """What ranks do in a step, sends first: s, r, or l where a message has to land in scratch."""
-    kept = [(m, _cells(m)) for m in messages]
+def _operations(messages: Iterable[Message]) -> Iterator[tuple[int, str, Message, Cells]]:
+    """Yield the rank, kind, message and chunks of each operation of a step, sends first.
+
+    The kind is s for a send, r for a receive, and l for a receive that has to go through scratch
+    memory, because the rank also sends these chunks: the send must read their old value.
+    """
+    split = [(m, _cells(m)) for m in messages]
     sent: defaultdict[int, set[tuple[str, int]]] = defaultdict(set)
-    for m, pieces in kept:
+    # All sends come first, so that `sent` is complete before the receives are looked at.
+    for m, pieces in split:
         for cells in pieces:
             sent[m.src].update(_each(cells))
             yield m.src, "s", m, cells
-    for m, pieces in kept:
+    for m, pieces in split:
         for cells in pieces:
             yield m.dst, "l" if sent[m.dst].intersection(_each(cells)) else "r", m, cells
 
 
 def _cells(message: Message) -> list[Cells]:
-    """The chunks of a message in ranges of up to `MAX_COUNT`."""
+    """Return the chunks of a message as ranges of at most `MAX_COUNT` chunks."""
     pairs = ranges(message.blocks)
     return [
         Cells(INPUT, at, min(MAX_COUNT, first + count - at))
@@ -193,7 +223,7 @@ def _thread_blocks(rank: Rank) -> str:
     lines = []
     for number, (where, steps) in enumerate(rank.blocks.items()):
         peers[where.channel, where.sends] += 1
-        _check(peers[where.channel, where.sends], MAX_PEERS, "peers a channel")
+        _check(peers[where.channel, where.sends], MAX_PEERS, "peers per channel")
         _check(len(steps), MAX_STEPS, "steps in a thread block")
         send, recv = (where.peer, -1) if where.sends else (-1, where.peer)
         lines.append(f'  <tb id="{number}" send="{send}" recv="{recv}" chan="{where.channel}">\n')

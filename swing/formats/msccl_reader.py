@@ -1,14 +1,15 @@
-"""MSCCL XML read back: an allreduce in place, from the operations of every rank.
+"""Reader of MSCCL XML: recovers an in-place allreduce schedule from the operations of each rank.
 
-Sends and receives match in their order on a channel. Of what thread blocks wait for follows an
-order in which ranks read and write their chunks; a message comes one step after those that wrote
-what it reads or writes, and not before those that read what it writes. Any such program gives a
-schedule, for `swing.verify` to judge.
+Sends and receives on a channel match in order. The dependencies between thread blocks give an order
+in which each rank reads and writes its chunks. A message gets a step after the messages that wrote
+the chunks it reads or writes, and no earlier than the messages that read the chunks it overwrites.
+Any such program gives a schedule; use `swing.verify` to check that it is a correct allreduce.
 
-Loses: steps may differ from those written: what does not wait comes earlier, and the pieces of a
-message can come apart. Refused: chunks that change their place on the way,
-output buffers, scratch memory but as a landing place, and messages that wait under way while
-their source changes.
+Loses: the steps as written. A message without dependencies may come earlier, and the pieces of a
+split message can end up in different steps.
+
+Refused: chunks that are received at another position than they were sent from, output buffers,
+scratch memory except to receive into, and messages whose source changes while they are in flight.
 """
 
 from __future__ import annotations
@@ -29,7 +30,17 @@ from swing.torus import Array, Torus
 
 
 class Sent(NamedTuple):
-    """A message: ``taken`` reads it at its source, ``put`` brings it into the receiver's blocks."""
+    """A message between two ranks.
+
+    Args:
+        src: the sending rank.
+        dst: the receiving rank.
+        channel: the MSCCL channel.
+        op: how the chunks enter the receiver's buffer.
+        chunks: the chunks carried.
+        taken: index of the operation that reads them at the source.
+        put: index of the operation that writes them into the receiver's buffer.
+    """
 
     src: int
     dst: int
@@ -41,23 +52,31 @@ class Sent(NamedTuple):
 
 
 def read(data: bytes, torus: Torus | None = None) -> Schedule:
-    """The allreduce of a document; ranks are on a ring unless ``torus`` says otherwise."""
+    """Read the allreduce of a document.
+
+    Args:
+        data: the XML.
+        torus: the torus of the ranks; a ring by default.
+
+    Raises:
+        ValueError: the document is not MSCCL XML, or contains something listed above as refused.
+    """
     title, p, nblocks, nodes, after = parse(data)
-    place = torus or Torus(p)
-    if place.size != p:
-        raise ValueError(f"it has {p} ranks, and the torus {place} {place.size}")
+    ranks = torus or Torus(p)
+    if ranks.size != p:
+        raise ValueError(f"the file has {p} ranks, but the torus {ranks} has {ranks.size}")
     pairs = _matched(nodes)
     order = _order(nodes, after, pairs)
     sent = _messages(nodes, pairs, order)
     level = _levels(sent, order)
     parts, part_of = _parts(sent, nblocks)
-    steps = [_step(some, part_of) for some in _by_level(sent, level)]
+    steps = [_step(messages, part_of) for messages in _by_level(sent, level)]
     name = re.sub(r"[^\w.+-]", "_", title, flags=re.ASCII)
-    return Schedule(name[:100], place, nblocks, len(steps), steps.__getitem__, parts=parts)
+    return Schedule(name[:100], ranks, nblocks, len(steps), steps.__getitem__, parts=parts)
 
 
 def _matched(nodes: Sequence[Node]) -> dict[int, int]:
-    """The send of every receive: the k-th on a channel between two ranks match."""
+    """Return the send of each receive: the k-th ones on a channel between two ranks match."""
     sends: defaultdict[tuple[int, int, str], list[int]] = defaultdict(list)
     recvs: defaultdict[tuple[int, int, str], list[int]] = defaultdict(list)
     for i, node in enumerate(nodes):
@@ -78,7 +97,10 @@ def _matched(nodes: Sequence[Node]) -> dict[int, int]:
 def _order(
     nodes: Sequence[Node], after: Sequence[Sequence[int]], pairs: dict[int, int]
 ) -> list[int]:
-    """(steps,) when each runs, in an order that keeps to what waits for what."""
+    """Return (steps,) the position of each step in an order that respects all dependencies.
+
+    This is a topological sort; a receive also waits for its send.
+    """
     later: list[list[int]] = [[] for _ in nodes]
     waits = [0] * len(nodes)
     for i, before in enumerate(after):
@@ -95,46 +117,48 @@ def _order(
             if not waits[j]:
                 ready.append(j)
     if done < len(nodes):
-        raise ValueError("steps wait for each other in a circle: it never ends")
+        raise ValueError("the steps wait for each other in a cycle: a deadlock")
     return order
 
 
 def _messages(nodes: Sequence[Node], pairs: dict[int, int], order: Sequence[int]) -> list[Sent]:
-    """Every message, by the time it comes in."""
+    """Return all messages, in the order in which they enter the receivers' buffers."""
     sent: list[Sent] = []
-    landed: dict[tuple[int, int], tuple[int, int]] = {}  # scratch chunks: receive, chunk
+    # For each rank and scratch chunk in use: the receive that filled it, and the chunk's origin.
+    landed: dict[tuple[int, int], tuple[int, int]] = {}
     for i in sorted(range(len(nodes)), key=order.__getitem__):
         node = nodes[i]
         where = f"gpu {node.rank}, thread block {node.block['id']}, step {node.tag['s']}"
         if node.kind in SENDS and node.tag["srcbuf"] != "i":
-            raise ValueError(f"{where} does not send what lies in its input buffer")
+            raise ValueError(f"{where} sends from a buffer other than its input buffer")
         if node.kind in RECEIVES:
             taken = nodes[pairs[i]]
+            # A step that both receives and sends on (rcs, rrcs) sends the chunks of its target.
             chunks = taken.chunks("dst" if taken.kind in ("rcs", "rrcs") else "src")
             if len(chunks) != node.number("cnt"):
-                raise ValueError(f"{where} receives another number of chunks than are sent")
+                raise ValueError(f"{where} receives {node.number('cnt')} of {len(chunks)} chunks")
             if node.tag["dstbuf"] == "s" and node.kind == "r":
-                found = zip(node.chunks("dst"), chunks, strict=True)
-                landed |= {(node.rank, at): (i, chunk) for at, chunk in found}
+                slots = zip(node.chunks("dst"), chunks, strict=True)
+                landed |= {(node.rank, slot): (i, chunk) for slot, chunk in slots}
                 continue
             if node.tag["dstbuf"] != "i" or node.chunks("dst") != chunks:
-                raise ValueError(f"{where} puts chunks where they do not come from")
+                raise ValueError(f"{where} writes chunks to another position than they come from")
             own = node.tag["srcbuf"] == "i" and node.chunks("src") == chunks
             if RECEIVES[node.kind] is Op.REDUCE and not own:
-                raise ValueError(f"{where} adds chunks to others than their own")
+                raise ValueError(f"{where} adds chunks to chunks of another position")
             sent.append(_sent(nodes, pairs[i], i, RECEIVES[node.kind], chunks, node))
         elif node.kind in LOCAL:
-            origin = [landed.pop((node.rank, at), (-1, -1)) for at in node.chunks("src")]
+            origin = [landed.pop((node.rank, slot), (-1, -1)) for slot in node.chunks("src")]
             chunks = node.chunks("dst")
             fits = [chunk for _, chunk in origin] == list(chunks)
             if (node.tag["srcbuf"], node.tag["dstbuf"]) != ("s", "i") or not fits:
-                raise ValueError(f"{where} does not add what has just come in to its own chunk")
+                raise ValueError(f"{where} does not move received chunks to their own position")
             if len({i for i, _ in origin}) > 1:
-                raise ValueError(f"{where} adds several messages at the same time")
-            come = origin[0][0]
-            sent.append(_sent(nodes, pairs[come], i, LOCAL[node.kind], chunks, nodes[come]))
+                raise ValueError(f"{where} moves chunks of several messages at once")
+            recv = origin[0][0]
+            sent.append(_sent(nodes, pairs[recv], i, LOCAL[node.kind], chunks, nodes[recv]))
     if landed:
-        raise ValueError("something stays in scratch memory: it is neither added nor copied")
+        raise ValueError("chunks are left in scratch memory: add or copy them to the input buffer")
     return sent
 
 
@@ -146,22 +170,27 @@ def _sent(
 
 
 def _levels(sent: Sequence[Sent], order: Sequence[int]) -> list[int]:
-    """(messages,) the step of each."""
-    uses = []  # rank and chunk, time, message, does it write
+    """Return (messages,) the earliest step of each message.
+
+    The constraints "b comes at least n steps after a" are relaxed until nothing changes
+    (Bellman-Ford): at most one round per message, each linear in the number of constraints.
+    """
+    uses = []  # ((rank, chunk), time, whether it writes, message)
     for m, message in enumerate(sent):
         for chunk in message.chunks:
-            # What one step receives and sends on is written before it is read.
+            # A step that receives chunks and sends them on writes them before it reads them.
             uses.append(((message.src, chunk), 2 * order[message.taken] + 1, False, m))
             uses.append(((message.dst, chunk), 2 * order[message.put], True, m))
-    rules: dict[tuple[int, int], int] = {}  # message b comes so many steps after message a
-    place, wrote, reads = None, -1, list[int]()
-    for here, _, writes, m in sorted(uses):
-        if here != place:
-            place, wrote, reads = here, -1, []
+    rules: dict[tuple[int, int], int] = {}  # at [a, b]: the steps from message a to b, at least
+    current, wrote, reads = None, -1, list[int]()
+    for cell, _, writes, m in sorted(uses):
+        if cell != current:
+            current, wrote, reads = cell, -1, []
         if wrote >= 0:
             rules[wrote, m] = 1
         if writes:
             for other in reads:
+                # All messages of a step carry the state before it, so the same step is allowed.
                 if other != m:
                     rules.setdefault((other, m), 0)
             wrote, reads = m, []
@@ -175,9 +204,11 @@ def _levels(sent: Sequence[Sent], order: Sequence[int]) -> list[int]:
                 level[b], changed = level[a] + further, True
         if not changed:
             return level
-        if max(level) > len(sent):
+        if max(level) > len(sent):  # a cycle of constraints
             break
-    raise ValueError("a message waits under way while its source changes: no schedule of steps")
+    raise ValueError(
+        "the source of a message changes while it is in flight: no schedule of steps does that"
+    )
 
 
 def _by_level(sent: Sequence[Sent], level: Sequence[int]) -> list[list[Sent]]:
@@ -188,15 +219,19 @@ def _by_level(sent: Sequence[Sent], level: Sequence[int]) -> list[list[Sent]]:
 
 
 def _parts(sent: Sequence[Sent], nblocks: int) -> tuple[tuple[int, ...], dict[int, int]]:
-    """Blocks of each part, and the part of each channel: one part where channels share blocks."""
+    """Return the number of blocks of each part, and the part of each channel.
+
+    Each channel is a part if their ranges of blocks are disjoint and ascend; otherwise there is
+    one part.
+    """
     ends: dict[int, tuple[int, int]] = {}
     for message in sent:
         lo, hi = ends.get(message.channel, (nblocks, 0))
         ends[message.channel] = min(lo, message.chunks.start), max(hi, message.chunks.stop)
     channels = sorted(ends)
     first = [ends[c][0] for c in channels] or [0]
-    apart = all(ends[a][1] <= ends[b][0] for a, b in pairwise(channels))
-    if not apart:
+    disjoint = all(ends[a][1] <= ends[b][0] for a, b in pairwise(channels))
+    if not disjoint:
         return (nblocks,), dict.fromkeys(channels, 0)
     cuts = [0, *first[1:], nblocks]
     parts = tuple(b - a for a, b in pairwise(cuts))
@@ -204,25 +239,25 @@ def _parts(sent: Sequence[Sent], nblocks: int) -> tuple[tuple[int, ...], dict[in
 
 
 def _step(messages: Sequence[Sent], part_of: dict[int, int]) -> Step:
-    """The messages of a step; pieces of one are one again."""
+    """Build a step, and merge pieces of a message that was split."""
     rows: defaultdict[tuple[int, int, int, str], list[range]] = defaultdict(list)
     for m in messages:
         rows[part_of[m.channel], m.src, m.dst, m.op.value].append(m.chunks)
-    kept = [np.unique(np.concatenate([np.r_[c] for c in found])) for found in rows.values()]
+    blocks = [np.unique(np.concatenate([np.r_[c] for c in pieces])) for pieces in rows.values()]
     part, src, dst, op = zip(*rows, strict=True)
     ops: Op | np.ndarray = np.array([Op(o) for o in op], dtype=object)
     if len(set(op)) == 1:
         ops = Op(op[0])
     columns = (np.array(c, dtype=np.int64) for c in (src, dst, part))
     source, target, parts = columns
-    return Step(ops, source, target, _blocks(kept), parts)
+    return Step(ops, source, target, _blocks(blocks), parts)
 
 
-def _blocks(kept: Sequence[Array]) -> Blocks:
+def _blocks(members: Sequence[Array]) -> Blocks:
     first, last, count = (
         np.array(column, dtype=np.int64)
-        for column in zip(*((k[0], k[-1], len(k)) for k in kept), strict=True)
+        for column in zip(*((m[0], m[-1], len(m)) for m in members), strict=True)
     )
     if (last - first + 1 == count).all():
         return BlockRange(first, count)
-    return BlockSets(count, kept.__getitem__)
+    return BlockSets(count, members.__getitem__)

@@ -1,4 +1,7 @@
-"""The elements and attributes of MSCCL XML, read strictly: a program for every rank."""
+"""Strict parser of MSCCL XML: the steps of each rank's thread blocks and their dependencies.
+
+Unknown elements and attributes, document types and entities are refused, numbers are bounded.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from swing.schedules.step import Op
 MAX_CHUNKS = 2**15 - 1
 MAX_TAGS = 2**20
 MAX_CELLS = 2**22  # chunks in all operations together
+# In the types of steps, r is receive, s send, c copy, and a second r before c or s reduce.
 SENDS = {"s", "rcs", "rrcs"}
 RECEIVES = {"r": Op.COPY, "rcs": Op.COPY, "rrc": Op.REDUCE, "rrcs": Op.REDUCE}
 LOCAL = {"re": Op.REDUCE, "cpy": Op.COPY}
@@ -29,36 +33,42 @@ _OPTIONAL = {"outofplace", "minBytes", "maxBytes"}  # msccl-tools leaves them ou
 
 @dataclass(eq=False)
 class Node:
-    """A step of a thread block of a rank."""
+    """A step of a thread block.
+
+    Args:
+        rank: the rank.
+        tag: attributes of the ``step`` element.
+        block: attributes of the ``tb`` element around it.
+    """
 
     rank: int
     tag: dict[str, str]
     block: dict[str, str]
 
     def number(self, key: str) -> int:
-        """A number of the step."""
+        """Return a numeric attribute of the step."""
         return int(self.tag[key])
 
     @property
     def kind(self) -> str:
-        """Its type."""
+        """The type of the step, such as "rrc"."""
         return self.tag["type"]
 
     def chunks(self, side: str) -> range:
-        """The chunks at its source or destination."""
+        """Return the chunks at its source ("src") or destination ("dst")."""
         first = self.number(f"{side}off")
         return range(first, first + self.number("cnt"))
 
 
 class Program(NamedTuple):
-    """What a document says.
+    """The contents of a document.
 
     Args:
-        name: of the algorithm.
+        name: name of the algorithm.
         ranks: number of ranks.
-        nblocks: chunks of the vector.
-        nodes: all steps of all thread blocks.
-        after: for each of them those of the same rank that come before it.
+        nblocks: number of chunks that the vector has.
+        nodes: the steps of all thread blocks.
+        after: for each node, the indices of the nodes of the same rank that it waits for.
     """
 
     name: str
@@ -69,10 +79,10 @@ class Program(NamedTuple):
 
 
 def parse(data: bytes) -> Program:
-    """The program of a document.
+    """Parse a document.
 
     Raises:
-        ValueError: what is no such document, or not of an allreduce.
+        ValueError: the document is not MSCCL XML, or not an allreduce.
     """
     tags = _tags(data)
     head = next(tags)[1]
@@ -80,18 +90,21 @@ def parse(data: bytes) -> Program:
         raise ValueError(f"only an allreduce can be read, not {limits.short(head['coll'])}")
     p, nblocks = int(head["ngpus"]), int(head["nchunksperloop"])
     if not (1 <= nblocks <= MAX_CHUNKS and p >= 1):
-        raise ValueError(f"it has {p} ranks and {nblocks} chunks: 1 to {MAX_CHUNKS} are allowed")
+        raise ValueError(
+            f"the file has {p} ranks and {nblocks} chunks: 1 to {MAX_CHUNKS} chunks are allowed"
+        )
     limits.check_ranks(p, nblocks)
     return Program(head["name"], p, nblocks, *_program(tags, p, nblocks))
 
 
 def _tags(data: bytes) -> Iterator[tuple[str, dict[str, str]]]:
-    """The elements and their attributes, in order, checked against what is known."""
+    """Return the elements in document order, with their attributes, after checking both."""
+    # Entities can expand exponentially; comments are the only markup allowed besides elements.
     if re.search(rb"<![^-]|<!-[^-]|<\?", data):
-        raise ValueError("a document type, an entity or an instruction is in it: not allowed")
+        raise ValueError("document types, entities and processing instructions are not allowed")
     if data.count(b"<") > 2 * MAX_TAGS:
-        raise ValueError(f"it has more than {MAX_TAGS} elements: too many")
-    found: list[tuple[str, dict[str, str]]] = []
+        raise ValueError(f"the file has more than {MAX_TAGS} elements: too many")
+    elements: list[tuple[str, dict[str, str]]] = []
     depth = 0
     parser = expat.ParserCreate()
 
@@ -101,7 +114,7 @@ def _tags(data: bytes) -> Iterator[tuple[str, dict[str, str]]]:
         where = f"line {parser.CurrentLineNumber}"
         if depth > 4 or name != list(_KNOWN)[depth - 1]:
             raise ValueError(f"{where}: {limits.short(name)} is out of place")
-        found.append((name, _checked(name, attributes, where)))
+        elements.append((name, _checked(name, attributes, where)))
 
     def end(name: str) -> None:
         nonlocal depth
@@ -116,8 +129,8 @@ def _tags(data: bytes) -> Iterator[tuple[str, dict[str, str]]]:
     try:
         parser.Parse(data, True)
     except expat.ExpatError as error:
-        raise ValueError(f"it is no XML: {error}") from None
-    return iter(found)
+        raise ValueError(f"the file is not XML: {error}") from None
+    return iter(elements)
 
 
 def _checked(name: str, attributes: dict[str, str], where: str) -> dict[str, str]:
@@ -140,12 +153,12 @@ def _checked(name: str, attributes: dict[str, str], where: str) -> dict[str, str
 def _program(
     tags: Iterator[tuple[str, dict[str, str]]], p: int, nblocks: int
 ) -> tuple[list[Node], list[list[int]]]:
-    """All steps, and for each those of the same rank that come before it."""
+    """Return all steps, and for each the steps of the same rank that it waits for."""
     nodes: list[Node] = []
-    places: dict[tuple[int, int, int], int] = {}
+    positions: dict[tuple[int, int, int], int] = {}
     after: list[list[int]] = []
     ranks: set[int] = set()
-    taken: set[tuple[int, str, str, str]] = set()
+    connections: set[tuple[int, str, str, str]] = set()
     gpu: dict[str, str] = {}
     block: dict[str, str] = {}
     count = cells = 0
@@ -154,55 +167,59 @@ def _program(
             gpu, rank = tag, int(tag["id"])
             if rank in ranks or not 0 <= rank < p or int(tag["i_chunks"]) != nblocks:
                 raise ValueError(
-                    f"gpu {rank}: there twice, none of {p}, or not of {nblocks} chunks"
+                    f"gpu {rank} occurs twice, is not below {p}, or does not have {nblocks} chunks"
                 )
             ranks.add(rank)
         elif name == "tb":
             block, count = tag, 0
-            for way in ("send", "recv"):
-                peer = int(tag[way])
-                key = rank, way, tag[way], tag["chan"]
-                if not -1 <= peer < p or peer == rank or (peer >= 0 and key in taken):
-                    what = f"gpu {rank}: a thread block has the peer {peer}, which is itself, none"
-                    raise ValueError(f"{what} of {p}, or another one's on this channel")
-                taken.add(key)
+            for direction in ("send", "recv"):
+                peer = int(tag[direction])
+                key = rank, direction, tag[direction], tag["chan"]
+                if not -1 <= peer < p or peer == rank or (peer >= 0 and key in connections):
+                    what = f"gpu {rank}: the peer {peer} of a thread block is itself, not below {p}"
+                    raise ValueError(f"{what}, or has another thread block on this channel")
+                connections.add(key)
         else:
             node = Node(rank, tag, block)
             if int(tag["s"]) != count:
-                raise ValueError(f"gpu {rank}: step {tag['s']} of a thread block is its {count}th")
+                raise ValueError(
+                    f"gpu {rank}: step {tag['s']} of a thread block is at position {count}"
+                )
             _check_step(node, nblocks, int(gpu["s_chunks"]))
             cells += max(0, node.number("cnt"))
-            if (rank, int(block["id"]), count) in places or cells > MAX_CELLS:
+            if (rank, int(block["id"]), count) in positions or cells > MAX_CELLS:
                 raise ValueError(f"gpu {rank}: two thread blocks {block['id']}, or too many chunks")
-            places[rank, int(block["id"]), count] = len(nodes)
+            positions[rank, int(block["id"]), count] = len(nodes)
             after.append([len(nodes) - 1] if count else [])
             nodes.append(node)
             count += 1
     if len(ranks) < p:
-        raise ValueError(f"it has {len(ranks)} of {p} gpus")
+        raise ValueError(f"the file has {len(ranks)} of {p} gpus")
+    # Dependencies can point to thread blocks further down, so they wait until all are read.
     for i, node in enumerate(nodes):
-        other = node.number("depid")
-        if other >= 0:
-            key2 = node.rank, other, node.number("deps")
-            if key2 not in places:
-                raise ValueError(f"gpu {node.rank}: thread block {other} has no step {key2[2]}")
-            after[i].append(places[key2])
+        block_id = node.number("depid")
+        if block_id >= 0:
+            dependency = node.rank, block_id, node.number("deps")
+            if dependency not in positions:
+                step = node.number("deps")
+                raise ValueError(f"gpu {node.rank}: thread block {block_id} has no step {step}")
+            after[i].append(positions[dependency])
     return nodes, after
 
 
 def _check_step(node: Node, nblocks: int, scratch: int) -> None:
     where, kind = f"gpu {node.rank}", node.kind
     if kind not in SENDS | RECEIVES.keys() | LOCAL.keys() | {"nop"}:
-        raise ValueError(f"{where}: steps of type {limits.short(kind)} can not be read")
+        raise ValueError(f"{where}: steps of type {limits.short(kind)} cannot be read")
     if kind != "nop" and node.number("cnt") < 1:
-        raise ValueError(f"{where}: a step has no chunk")
+        raise ValueError(f"{where}: a step needs at least one chunk")
     sides = {"dst"} if kind == "r" else {"src"} if kind == "s" else {"src", "dst"}
     for side in sides if kind != "nop" else ():
         size = {"i": nblocks, "s": scratch}.get(node.tag[f"{side}buf"])
         chunks = node.chunks(side)
         if size is None or chunks.start < 0 or chunks.stop > size:
-            raise ValueError(f"{where}: a step has no such chunks of buffer i or s: {chunks}")
+            raise ValueError(f"{where}: {chunks} is outside of buffers i and s")
     if kind in SENDS and int(node.block["send"]) < 0:
-        raise ValueError(f"{where}: a thread block without a peer sends")
+        raise ValueError(f"{where}: a thread block sends but has no peer to send to")
     if kind in RECEIVES and int(node.block["recv"]) < 0:
-        raise ValueError(f"{where}: a thread block without a peer receives")
+        raise ValueError(f"{where}: a thread block receives but has no peer to receive from")

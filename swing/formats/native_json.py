@@ -1,11 +1,12 @@
-"""Our own format, JSON: the hub that holds any schedule completely.
+"""Our own JSON format, which stores a schedule completely.
 
-``schema.json`` beside this file describes it. A step is a row of columns, as in `swing.Step`;
-where messages carry ranges of blocks it has ``start`` and ``count``, else ``blocks``: for every
-message the starts and lengths of its ranges, one after the other.
+``schema.json`` beside this file describes it. A step is an object of columns, as in `swing.Step`.
+If each message carries one range of blocks, the step has ``start`` and ``count``; otherwise it has
+``blocks``: for each message the start and length of each of its ranges, in one list.
 
-Loses: nothing. What makes huge schedules cheap (steps that are functions, `Step.line`) is not
-kept: a file has at most `MAX_ROWS` messages. Patterns and phases are numbered as they come.
+Loses: only the compact form of large schedules (steps as functions, `Step.line`). Messages are
+listed one by one, at most `limits.MAX_ROWS` of them per file. Signatures (the key ``pattern``) and
+phases become numbers in the order in which they occur.
 """
 
 from __future__ import annotations
@@ -33,22 +34,23 @@ _STEP |= dict.fromkeys(("start", "count", "blocks"), False)
 
 
 def write(schedule: Schedule) -> Iterator[str]:
-    """The document, a step a line.
+    """Yield the JSON document, one line per step.
 
     Raises:
-        ValueError: more than `MAX_ROWS` messages.
+        ValueError: the schedule has more than `limits.MAX_ROWS` messages, or a name that is not
+            printable ASCII.
     """
     torus = schedule.torus
-    place: dict[str, Any] = {"dims": torus.dims, "wrap": torus.wrap}
-    if (torus.node_of != torus.ranks).any():
-        place["coords"] = torus.coords.tolist()
+    described: dict[str, Any] = {"dims": torus.dims, "wrap": torus.wrap}
+    if (torus.node_of != torus.ranks).any():  # row-major order is the default when reading
+        described["coords"] = torus.coords.tolist()
     head = {
         "format": FORMAT,
         "version": VERSION,
         "name": limits.name(schedule.name, "the name"),
         "collective": schedule.collective,
         "variant": limits.name(schedule.variant, "the variant"),
-        "torus": place,
+        "torus": described,
         "nblocks": schedule.nblocks,
         "parts": schedule.parts,
     }
@@ -56,6 +58,7 @@ def write(schedule: Schedule) -> Iterator[str]:
         head["shares"] = schedule.shares.tolist()
     if schedule.owner is not None:
         head["owner"] = schedule.owner.tolist()
+    # The closing brace is cut off, so that the steps can follow one at a time.
     yield json.dumps(head)[:-1] + ',\n"steps": ['
     phase, pattern = _Numbers(schedule.sync_phase), _Numbers(schedule.signature)
     rows = 0
@@ -69,46 +72,51 @@ def write(schedule: Schedule) -> Iterator[str]:
 
 
 def read(data: bytes) -> Schedule:
-    """The schedule of a document.
+    """Read the schedule from a document.
 
     Raises:
-        ValueError: what is no such document, or of another version.
+        ValueError: the document does not follow ``schema.json``, is too large, or has another
+            version.
     """
-    found = limits.parse_json(data)
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise ValueError(f'it is no schedule: "format" is not "{FORMAT}"')
-    if found.get("version") != VERSION:
-        version = limits.short(found.get("version"))
-        raise ValueError(f"it is of version {version}, and this library reads version {VERSION}")
+    document = limits.parse_json(data)
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise ValueError(f'the file is not a schedule: "format" is not "{FORMAT}"')
+    if document.get("version") != VERSION:
+        version = limits.short(document.get("version"))
+        raise ValueError(
+            f"the file has version {version}, but this library reads version {VERSION}"
+        )
     known = dict.fromkeys((*_HEAD, "steps"), True) | {"shares": False, "owner": False}
-    head = limits.fields(found, "the schedule", known)
+    head = limits.fields(document, "the schedule", known)
     collective = head["collective"]
     if collective not in COLLECTIVES:
-        raise ValueError(f"collective is one of {', '.join(COLLECTIVES)}")
+        raise ValueError(f"collective must be one of {', '.join(COLLECTIVES)}")
     torus = _torus(head["torus"])
     nblocks = limits.number(head["nblocks"], "nblocks", 1)
-    whole = collective != "traffic"  # in traffic a block is a byte: there are many
-    if whole:
+    # In traffic a block is a byte: counts may exceed the limits, as nothing is stored per byte.
+    real_blocks = collective != "traffic"
+    if real_blocks:
         limits.check_ranks(torus.size, nblocks)
     parts = [limits.number(n, "a part", 0, nblocks) for n in limits.array(head["parts"], "parts")]
     if sum(parts) != nblocks:
-        raise ValueError(f"parts have {sum(parts)} blocks together, and nblocks is {nblocks}")
+        raise ValueError(f"the parts have {sum(parts)} blocks in total, but nblocks is {nblocks}")
     shares = _shares(head["shares"], nblocks) if "shares" in head else None
     owner = None
     if "owner" in head:
         owner = _column(head["owner"], "owner", nblocks, torus.size)
     elif collective in ("reduce_scatter", "allgather"):
-        raise ValueError(f"a {collective} needs an owner of every block")
+        raise ValueError(f"{collective} needs the field owner, with a rank for each block")
     steps, phases, patterns = [], [], []
     rows = 0
     for s, row in enumerate(limits.array(head["steps"], "steps")):
         step, phase, pattern = _step(row, f"step {s}", torus.size, nblocks, len(parts))
         rows += len(step)
         if rows > limits.MAX_ROWS:
-            raise ValueError(f"there are more than {limits.MAX_ROWS} messages: too many")
+            raise ValueError(f"the file has more than {limits.MAX_ROWS} messages: too many")
+        # Ranges take a few bytes in the file, but expand to an index per block.
         listed = isinstance(step.blocks, BlockSets)
         most = limits.MAX_BLOCKS if listed else limits.MAX_SENT_BLOCKS
-        if (whole or listed) and sum(step.blocks.count.tolist()) > most:
+        if (real_blocks or listed) and sum(step.blocks.count.tolist()) > most:
             raise ValueError(f"step {s}: its messages carry more than {most} blocks: too many")
         steps.append(step)
         phases.append(phase)
@@ -130,7 +138,7 @@ def read(data: bytes) -> Schedule:
 
 
 class _Numbers:
-    """Numbers for hashable values, in the order in which they come."""
+    """Numbers hashable values from 0 on, in the order in which they first occur."""
 
     def __init__(self, value: Callable[[int], Hashable]) -> None:
         self.value = value
@@ -151,7 +159,7 @@ def _columns(step: Step) -> dict[str, Any]:
 
 
 def ranges(blocks: slice | Array) -> list[int]:
-    """Starts and lengths of the ranges that blocks fall into.
+    """Return the start and length of each range of consecutive blocks, in one flat list.
 
     >>> ranges(np.array([1, 2, 3, 7]))
     [1, 3, 7, 1]
@@ -163,49 +171,49 @@ def ranges(blocks: slice | Array) -> list[int]:
     return np.stack([blocks[first], end - first], axis=1).ravel().tolist()
 
 
-def members(found: list[int]) -> Array:
-    """The blocks of ranges.
+def members(pairs: list[int]) -> Array:
+    """Return the blocks in a flat list of starts and lengths: the inverse of `ranges`.
 
     >>> members([1, 3, 7, 1]).tolist()
     [1, 2, 3, 7]
     """
-    pairs = zip(found[::2], found[1::2], strict=True)
-    return np.concatenate([np.arange(start, start + count) for start, count in pairs])
+    starts, counts = pairs[::2], pairs[1::2]
+    return np.concatenate([np.arange(a, a + n) for a, n in zip(starts, counts, strict=True)])
 
 
-def _torus(found: Any) -> Torus:
-    place = limits.fields(found, "torus", _TORUS)
-    dims = [limits.number(d, "a dimension", 1) for d in limits.array(place["dims"], "dims")]
-    wrap = limits.array(place["wrap"], "wrap", len(dims))
+def _torus(value: Any) -> Torus:
+    described = limits.fields(value, "torus", _TORUS)
+    dims = [limits.number(d, "a dimension", 1) for d in limits.array(described["dims"], "dims")]
+    wrap = limits.array(described["wrap"], "wrap", len(dims))
     if len(dims) > 32 or not all(isinstance(w, bool) for w in wrap):
-        raise ValueError("a torus has up to 32 dimensions, and wrap says true or false for each")
+        raise ValueError("a torus has up to 32 dimensions, and wrap is true or false for each")
     size = 1
     for d in dims:
         size *= d
         limits.check_ranks(size)
     coords = None
-    if place.get("coords") is not None:
-        rows = limits.array(place["coords"], "coords", size)
+    if described.get("coords") is not None:
+        rows = limits.array(described["coords"], "coords", size)
         coords = np.array(
             [_column(row, "coords", len(dims), limits.MAX_RANKS) for row in rows], dtype=np.int64
         )
     return Torus(dims, wrap, coords)
 
 
-def _shares(found: Any, nblocks: int) -> np.ndarray:
-    values = limits.array(found, "shares", nblocks)
+def _shares(value: Any, nblocks: int) -> np.ndarray:
+    values = limits.array(value, "shares", nblocks)
     if not all(type(v) in (int, float) and 0 <= v <= 1 for v in values):
-        raise ValueError("shares are fractions from 0 to 1")
+        raise ValueError("shares must be fractions from 0 to 1")
     shares = np.array(values, dtype=float)
     if abs(shares.sum() - 1) > 1e-9:
         raise ValueError(f"shares add up to {shares.sum()} instead of 1")
     return shares
 
 
-def _column(found: Any, what: str, length: int | None, end: int, least: int = 0) -> Array:
-    values = limits.array(found, what, length)
+def _column(value: Any, what: str, length: int | None, end: int, least: int = 0) -> Array:
+    values = limits.array(value, what, length)
     if not all(type(v) is int and least <= v < end for v in values):
-        raise ValueError(f"{what} has whole numbers from {least} to {end - 1} only")
+        raise ValueError(f"{what} may only have whole numbers from {least} to {end - 1}")
     return np.array(values, dtype=np.int64)
 
 
@@ -219,12 +227,12 @@ def _step(row: Any, where: str, p: int, nblocks: int, nparts: int) -> tuple[Step
     if isinstance(fields["op"], list):
         names = limits.array(fields["op"], f"{where}: op", m)
         if not all(isinstance(n, str) and n in _OPS for n in names):
-            raise ValueError(f'{where}: op is "+" or "="')
+            raise ValueError(f'{where}: op must be "+" or "="')
         op = np.array([_OPS[n] for n in names], dtype=object)
     elif isinstance(fields["op"], str) and fields["op"] in _OPS:
         op = _OPS[fields["op"]]
     else:
-        raise ValueError(f'{where}: op is "+" or "="')
+        raise ValueError(f'{where}: op must be "+" or "="')
     phase, pattern = (limits.number(fields[k], f"{where}: {k}") for k in ("phase", "pattern"))
     return Step(op, src, dst, _blocks(fields, where, m, nblocks), part), phase, pattern
 
@@ -232,22 +240,24 @@ def _step(row: Any, where: str, p: int, nblocks: int, nparts: int) -> tuple[Step
 def _blocks(fields: dict[str, Any], where: str, m: int, nblocks: int) -> Blocks:
     if "blocks" not in fields:
         if "start" not in fields or "count" not in fields:
-            raise ValueError(f"{where} has neither start and count nor blocks")
+            raise ValueError(f"{where} needs either start and count, or blocks")
         start = _column(fields["start"], f"{where}: start", m, nblocks)
         count = _column(fields["count"], f"{where}: count", m, nblocks + 1, 1)
         if (start + count > nblocks).any():
-            raise ValueError(f"{where}: blocks go from 0 to {nblocks - 1}")
+            raise ValueError(f"{where}: a range of blocks ends above {nblocks - 1}")
         return BlockRange(start, count)
     if "start" in fields or "count" in fields:
-        raise ValueError(f"{where} has blocks, and start or count as well")
-    counts, kept = [], []
-    for found in limits.array(fields["blocks"], f"{where}: blocks", m):
-        row = _column(found, f"{where}: blocks", None, nblocks + 1)
+        raise ValueError(f"{where} has both blocks and start or count: leave one out")
+    counts, pairs = [], []
+    for value in limits.array(fields["blocks"], f"{where}: blocks", m):
+        row = _column(value, f"{where}: blocks", None, nblocks + 1)
         first, count = row[::2], row[1::2]
         if not len(row) or len(row) % 2 or (count < 1).any() or first[-1] + count[-1] > nblocks:
-            raise ValueError(f"{where}: blocks are starts and lengths of ranges, in pairs")
+            raise ValueError(f"{where}: blocks are pairs of the start and length of a range")
+        # Adjacent ranges are refused, so that a set of blocks has only one notation.
         if (first[1:] <= first[:-1] + count[:-1]).any():
-            raise ValueError(f"{where}: the ranges of a message ascend, with gaps between them")
+            raise ValueError(f"{where}: ranges of a message must ascend, with gaps between them")
         counts.append(int(count.sum()))
-        kept.append(row.tolist())
-    return BlockSets(np.array(counts, dtype=np.int64), lambda i: members(kept[i]))
+        pairs.append(row.tolist())
+    # The ranges are expanded when a message is looked at; all at once could fill the memory.
+    return BlockSets(np.array(counts, dtype=np.int64), lambda i: members(pairs[i]))

@@ -1,8 +1,8 @@
-"""Rules for NCCL's tuner plugin, CSV: ``NCCL_TUNER_CONFIG_FILE=FILE`` with its example plugin.
+"""Selection table for NCCL's example tuner plugin, in CSV: ``NCCL_TUNER_CONFIG_FILE=FILE``.
 
-Loses: Swing itself. NCCL can not be given a new algorithm this way, so a table names the best of
-its own of the same kind: trees for small vectors, rings for large ones; low-latency protocol with
-trees, the simple one with rings, and the number of channels is left to NCCL.
+Loses: Swing itself. The plugin selects only among NCCL's own algorithms, so each rule names the one
+of the same kind: trees for small vectors, rings for large ones. Trees get the low-latency protocol,
+rings the simple one, and NCCL chooses the number of channels.
 
 >>> from swing.formats.rules import Rule
 >>> print("".join(write([Rule(0, "swing latency"), Rule(4096, "bucket")], 16)), end="")
@@ -25,12 +25,20 @@ COLLECTIVES = ("broadcast", "reduce", "allgather", "reducescatter", "allreduce")
 ALGORITHMS = ("tree", "ring", "collnet_direct", "collnet_chain", "nvls", "nvls_tree", "pat")
 PROTOCOLS = ("ll", "ll128", "simple")
 KINDS = {WHOLE: "tree", HALVES: "ring", RING: "ring"}
-LAST = 2**64 - 1
-MAX_LINE = 255  # its reader cuts longer lines
+LAST = 2**64 - 1  # the plugin's sizes are unsigned 64-bit integers
+MAX_LINE = 255  # the plugin truncates longer lines
 
 
 def write(rules: Sequence[Rule], ranks: int) -> Iterator[str]:
-    """The rules for communicators of some ranks; names are ours, or those of `ALGORITHMS`."""
+    """Yield the table for communicators of ``ranks`` ranks.
+
+    Args:
+        rules: the algorithm from each size on, named as in `swing.ALGORITHMS` or `ALGORITHMS`.
+        ranks: size of the communicators that the rules apply to.
+
+    Raises:
+        ValueError: the rules are invalid.
+    """
     yield f"# Allreduce on {ranks} ranks, by torus-swing: the best of NCCL's own\n"
     yield "# collective_type,min_bytes,max_bytes,algorithm,protocol,channels,nNodes,nRanks\n"
     for first, last, algorithm in spans(built_in(rules, KINDS, ALGORITHMS)):
@@ -40,10 +48,10 @@ def write(rules: Sequence[Rule], ranks: int) -> Iterator[str]:
 
 
 def read(data: bytes, ranks: int) -> list[Rule]:
-    """The rules for an allreduce on some ranks and any number of nodes.
+    """Read the rules for an allreduce on ``ranks`` ranks and any number of nodes.
 
     Raises:
-        ValueError: what is no such file; NCCL itself takes nearly anything.
+        ValueError: the file is not such a table. This check is stricter than NCCL's reader.
     """
     rules: list[Rule] = []
     end = -1
@@ -52,12 +60,15 @@ def read(data: bytes, ranks: int) -> list[Rule]:
             continue
         where, words = f"line {number}", [word.strip() for word in line.split(",")]
         if not 8 <= len(words) <= 10 or len(line) > MAX_LINE or count > MAX_RULES:
-            raise ValueError(f"{where}: 8 to 10 fields, {MAX_LINE} characters, {MAX_RULES} lines")
-        for word, known in zip(
+            raise ValueError(
+                f"{where}: a line has 8 to 10 fields and up to {MAX_LINE} characters, "
+                f"a file up to {MAX_RULES} lines"
+            )
+        for word, names in zip(
             (words[0], *words[3:5]), (COLLECTIVES, ALGORITHMS, PROTOCOLS), strict=True
         ):
-            if word not in known:
-                raise ValueError(f"{where}: {limits.short(word)} is none of {', '.join(known)}")
+            if word not in names:
+                raise ValueError(f"{where}: {limits.short(word)} is not in {', '.join(names)}")
         first = limits.whole(words[1], f"{where}: min_bytes")
         last = (
             LAST if words[2] == str(LAST) else limits.whole(words[2], f"{where}: max_bytes", first)
@@ -66,7 +77,7 @@ def read(data: bytes, ranks: int) -> list[Rule]:
         if words[0] != "allreduce" or numbers[2] not in (-1, ranks):
             continue
         if first != end + 1:
-            raise ValueError(f"{where}: sizes from {end + 1} on come next, without gap or overlap")
+            raise ValueError(f"{where}: min_bytes must be {end + 1}, without gap or overlap")
         rules.append(Rule(first, words[3]))
         end = last
     if rules:

@@ -1,4 +1,8 @@
-"""Protocol buffers as bytes: numbers, strings and messages, each with the number of its field."""
+"""Encode and decode the protocol buffer wire format, without a schema or generated code.
+
+A message is a sequence of fields: each has a number and a value, which is an integer or bytes (a
+string, a nested message, or packed integers).
+"""
 
 from __future__ import annotations
 
@@ -9,50 +13,50 @@ _MASK = 2**64 - 1
 
 
 def varint(value: int) -> bytes:
-    """A number in groups of seven bits, the lowest first; negative ones as 64 bits.
+    """Encode an integer in groups of seven bits, lowest first; negative ones as 64 bits.
 
     >>> varint(300).hex()
     'ac02'
     """
-    value &= _MASK
-    found = bytearray()
+    value &= _MASK  # two's complement, as the format requires for negative numbers
+    groups = bytearray()
     while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
+        groups.append(value & 0x7F | 0x80)
         value >>= 7
-    found.append(value)
-    return bytes(found)
+    groups.append(value)
+    return bytes(groups)
 
 
 def number(field: int, value: int) -> bytes:
-    """A field that holds a number."""
+    """Encode a field with an integer."""
     return varint(field << 3 | _VARINT) + varint(value)
 
 
 def block(field: int, value: bytes) -> bytes:
-    """A field that holds bytes: a string, a message, packed numbers."""
+    """Encode a field with bytes: a string, a nested message, or packed integers."""
     return varint(field << 3 | _BYTES) + varint(len(value)) + value
 
 
 def packed(field: int, values: Sequence[int]) -> bytes:
-    """A field that holds many numbers; nothing if there are none."""
+    """Encode a repeated field of integers; an empty one takes no bytes."""
     return block(field, b"".join(map(varint, values))) if values else b""
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number at a place, and the place behind it.
+    """Decode the integer at position ``at``; return it and the position after it.
 
     Raises:
-        ValueError: it does not end, or has more than 64 bits.
+        ValueError: the data ends within the integer, or it has more than 64 bits.
     """
     value = shift = 0
     while True:
         if at >= len(data):
-            raise ValueError(f"it ends in the midst of a number, at byte {at}")
+            raise ValueError(f"the data ends within a number, at byte {at}")
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            if value > _MASK:
+            if value > _MASK:  # the tenth byte has seven bits, but only one of them fits
                 raise ValueError(f"a number has more than 64 bits, at byte {at}")
             return value, at
         shift += 7
@@ -61,17 +65,17 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """The fields of a message: their numbers, and a number or bytes each.
+    """Decode a message: yield the number of each field, and its integer or bytes.
 
     Raises:
-        ValueError: it is cut off, or is no message.
+        ValueError: the data is cut off, or is not a message.
     """
     at = 0
     while at < len(data):
         key, at = read_varint(data, at)
         kind = key & 7
         if not key >> 3:
-            raise ValueError("a field has the number 0")
+            raise ValueError("a field has the number 0: numbers begin at 1")
         if kind == _VARINT:
             value, at = read_varint(data, at)
             yield key >> 3, value
@@ -81,7 +85,7 @@ def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         elif kind in (_FIXED64, _FIXED32):
             length = 8 if kind == _FIXED64 else 4
         else:
-            raise ValueError(f"field {key >> 3} is of an unknown kind, {kind}")
+            raise ValueError(f"field {key >> 3} has the unknown wire type {kind}")
         if length > len(data) - at:
             raise ValueError(f"field {key >> 3} is cut off")
         yield key >> 3, data[at : at + length]
@@ -89,18 +93,19 @@ def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def numbers(value: int | bytes) -> list[int]:
-    """The numbers of a repeated field: one, or many that are packed."""
+    """Return the integers of one occurrence of a repeated field: one, or several if packed."""
+    # Writers may choose either encoding, and readers have to accept both.
     if isinstance(value, int):
         return [value]
-    found, at = [], 0
+    decoded, at = [], 0
     while at < len(value):
-        one, at = read_varint(value, at)
-        found.append(one)
-    return found
+        item, at = read_varint(value, at)
+        decoded.append(item)
+    return decoded
 
 
 def signed(value: int) -> int:
-    """A number of 64 bits that may be negative.
+    """Reinterpret an unsigned 64-bit integer as a signed one.
 
     >>> signed(2**64 - 1)
     -1

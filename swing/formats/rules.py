@@ -1,7 +1,8 @@
-"""Which algorithm from how many bytes on: what selection tables of libraries hold.
+"""Selection rules: the algorithm to use from each vector size on, for other libraries' tables.
 
-Their tables can name their own algorithms only. So an exported table names, for every choice of
-ours, the library's algorithm of the same kind: the best of what is built in, not Swing itself.
+The table of a library can only name the library's own algorithms. So an exported table replaces
+each algorithm that `swing.choose` selects by the library's algorithm of the same kind. It cannot
+make the library run Swing itself.
 """
 
 from __future__ import annotations
@@ -18,74 +19,87 @@ from swing.torus import Torus
 
 MAX_RULES = 10_000
 WHOLE, HALVES, RING = "whole", "halves", "ring"
-"""Kinds: whole vectors in log p steps; halves, quarters …, and back; neighbours only."""
+"""Kinds of algorithms: exchange whole vectors in log p steps; exchange halves, quarters and so on
+(reduce-scatter), then gather; pass blocks around a ring of neighbours."""
 
 _RINGS = {"ring", "hamiltonian", "bucket"}
 
 
 class Rule(NamedTuple):
-    """``algorithm`` for vectors of ``first`` bytes and more, up to the next rule."""
+    """Use ``algorithm`` for vectors of at least ``first`` bytes, up to the next rule."""
 
     first: int
     algorithm: str
 
 
 def chosen(torus: Torus, machine: str | CostModel | SelectionTable = "paper") -> list[Rule]:
-    """What `swing.choose` says at powers of two up to 1 TiB, such as ``swing latency``.
+    """Return the choices of `swing.choose` at powers of two up to 1 TiB, as rules.
+
+    An algorithm is named with its variant, such as ``swing latency``.
+
+    Args:
+        torus: the ranks.
+        machine: as for `swing.choose`.
 
     >>> chosen(Torus((8, 8)))[-1]
     Rule(first=4194304, algorithm='bucket')
     """
-    found: list[Rule] = []
+    rules: list[Rule] = []
     nbytes = 1
     while nbytes <= 2**40:
         choice = choose(torus, nbytes, machine)
         name = f"{choice.algorithm} {choice.options.get('variant', '')}".strip()
-        if not found or found[-1].algorithm != name:
-            found.append(Rule(nbytes if found else 0, name))
+        if not rules or rules[-1].algorithm != name:
+            rules.append(Rule(nbytes if rules else 0, name))  # the first rule covers 0 bytes
         nbytes *= 2
-    return found
+    return rules
 
 
 def built_in(rules: Sequence[Rule], own: Mapping[str, str], known: Sequence[str]) -> list[Rule]:
-    """The rules in a library's names.
+    """Translate rules into a library's names, and merge neighbours that become equal.
 
     Args:
-        rules: in our names, or in the library's.
+        rules: rules with our names, or already with the library's.
         own: the library's algorithm of each kind.
-        known: all its algorithms.
+        known: all of the library's algorithms.
 
     Raises:
-        ValueError: rules that do not ascend from 0, or an unknown algorithm.
+        ValueError: the rules do not ascend from 0, or an algorithm is unknown.
     """
     check(rules)
-    found: list[Rule] = []
+    translated: list[Rule] = []
     for first, algorithm in rules:
         name, _, variant = algorithm.partition(" ")
         if algorithm not in known:
             kind = WHOLE if variant == "latency" else RING if name in _RINGS else HALVES
             if name not in ALGORITHMS:
                 raise ValueError(
-                    f"{algorithm!r} is no algorithm: name ours, or one of {', '.join(known)}"
+                    f"unknown algorithm {algorithm!r}: use one of swing.ALGORITHMS, "
+                    f"or of {', '.join(known)}"
                 )
             algorithm = own[kind]
-        if not found or found[-1].algorithm != algorithm:
-            found.append(Rule(first, algorithm))
-    return found
+        # Several of our algorithms become the same one of the library's.
+        if not translated or translated[-1].algorithm != algorithm:
+            translated.append(Rule(first, algorithm))
+    return translated
 
 
 def check(rules: Sequence[Rule]) -> None:
-    """Refuse rules that do not ascend from 0."""
+    """Check that rules begin at 0 bytes and ascend.
+
+    Raises:
+        ValueError: they do not, or there are more than `MAX_RULES`, or a size is out of bounds.
+    """
     firsts = [rule.first for rule in rules]
     if not firsts or firsts[0] != 0 or sorted(set(firsts)) != firsts:
-        raise ValueError("rules begin with 0 bytes and ascend, each size once")
+        raise ValueError("rules must begin at 0 bytes and ascend, with each size once")
     if len(rules) > MAX_RULES or firsts[-1] > limits.MAX_INTEGER:
         raise ValueError(
-            f"there are more than {MAX_RULES} rules, or sizes above {limits.MAX_INTEGER}"
+            f"a table has at most {MAX_RULES} rules, and sizes up to {limits.MAX_INTEGER}"
         )
 
 
 def spans(rules: Sequence[Rule]) -> Iterator[tuple[int, int | None, str]]:
-    """First and last size of every rule, and its algorithm; the last rule has no last size."""
+    """Yield the smallest size, the largest size (None for the last rule) and the algorithm."""
     for i, (first, algorithm) in enumerate(rules):
         yield first, rules[i + 1].first - 1 if i + 1 < len(rules) else None, algorithm

@@ -1,11 +1,11 @@
-"""Time-independent traces of SimGrid's SMPI, all ranks in one file.
+"""Time-independent traces for SimGrid's SMPI, with all ranks in one file.
 
-``smpirun -replay LIST -np P -platform torus.xml -hostfile hosts`` replays it, where LIST is a file
-that names this one; `swing.formats.simgrid` writes the other two. A rank posts its receives and
-sends of a step, and waits for all of them.
+``smpirun -replay LIST -np P -platform torus.xml -hostfile hosts`` replays a trace. LIST is a file
+with the trace's name; `swing.formats.simgrid` writes the platform and the hosts. In each step a
+rank posts its receives and sends, and waits for all of them.
 
-Loses: blocks and what is done with them (reductions take no time), parts, phases, owners and how
-ranks are placed: the host file has that. Torus and size are in a comment.
+Loses: blocks and their reductions (which take no time), parts, phases, owners and the placement of
+ranks, which is in the host file. Torus and size are in a comment.
 
 >>> import swing
 >>> print("".join(write(swing.schedule("swing", swing.Torus(2), ports=1), 8)), end="")
@@ -40,14 +40,20 @@ from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
 BYTE = "6"  # SimGrid's number of MPI_BYTE
-_SIZES = {"0": 8, "1": 4, "2": 1, "3": 2, "4": 8, "5": 4, "6": 1}  # double int char short long …
+# Bytes of SimGrid's datatypes: double, int, char, short, long, float, byte.
+_SIZES = {"0": 8, "1": 4, "2": 1, "3": 2, "4": 8, "5": 4, "6": 1}
 _SIDES = {"send": SEND, "isend": SEND, "recv": RECV, "irecv": RECV}
 
 
 def write(schedule: Schedule, nbytes: int) -> Iterator[str]:
-    """The trace for a vector of some bytes."""
+    """Yield the trace for a vector of ``nbytes`` bytes.
+
+    Raises:
+        ValueError: the schedule has too many messages.
+    """
     ranks = range(schedule.torus.size)
     steps = list(messages(schedule, nbytes))
+    # Messages of one step between the same two ranks need different tags.
     copies = 1 + max((m.copy for sent in steps for m in sent), default=0)
     yield f"# {About.of(schedule, nbytes)}\n" + "".join(f"{r} init\n" for r in ranks)
     for sent in steps:
@@ -56,18 +62,25 @@ def write(schedule: Schedule, nbytes: int) -> Iterator[str]:
         by_dst = sorted(pairs, key=lambda pair: pair[0].dst)
         yield "".join(f"{m.dst} irecv {m.src} {tag} {m.nbytes} {BYTE}\n" for m, tag in by_dst)
         yield "".join(f"{m.src} isend {m.dst} {tag} {m.nbytes} {BYTE}\n" for m, tag in pairs)
+        # Idle ranks wait as well: without that a reader would count one step fewer for them.
         yield "".join(f"{r} waitall\n" for r in ranks)
     yield "".join(f"{r} finalize\n" for r in ranks)
 
 
 def read(data: bytes, torus: Torus | None = None) -> Schedule:
-    """The traffic of a trace that has messages between two ranks only; computation is left out."""
+    """Read a "traffic" schedule from a trace of point-to-point messages.
+
+    Computation is ignored; collective operations are refused.
+
+    Raises:
+        ValueError: the file is not such a trace, or its sends and receives do not match.
+    """
     about: About | None = None
     ranks: dict[int, _Rank] = {}
     for count, (number, line) in enumerate(limits.lines(limits.text(data))):
         where = f"line {number}"
         if count > limits.MAX_EVENTS:
-            raise ValueError(f"it has more than {count} lines: too many")
+            raise ValueError(f"the file has more than {count} lines: too many")
         if line.startswith("#"):
             about = about or About.parse(line)
         elif line:
@@ -76,30 +89,30 @@ def read(data: bytes, torus: Torus | None = None) -> Schedule:
             ranks.setdefault(rank, _Rank()).act(words, where)
     for rank, program in ranks.items():
         if not program.over:
-            raise ValueError(f"rank {rank} does not finalize: the trace ends too early")
+            raise ValueError(f"rank {rank} has no finalize: the trace ends too early")
     if sorted(ranks) != list(range(len(ranks))):
-        raise ValueError(f"it has {len(ranks)} ranks, and they are not 0 to {len(ranks) - 1}")
+        raise ValueError(f"the {len(ranks)} ranks must be numbered 0 to {len(ranks) - 1}")
     return recover([ranks[r].events for r in range(len(ranks))], about, torus)
 
 
 class _Rank:
-    """What one rank does, as the lines come."""
+    """The events of one rank, built up line by line."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.last: int | None = None  # what the next event comes after
-        self.open: dict[tuple[str, int, int], list[int]] = {}  # requests nobody waits for yet
+        self.last: int | None = None  # the blocking event or join that the next event waits for
+        self.open: dict[tuple[str, int, int], list[int]] = {}  # requests without a wait so far
         self.over = False
 
     def act(self, words: list[str], where: str) -> None:
-        """One line."""
+        """Process one line, without its rank."""
         action, *args = words or [""]
         if self.over:
-            raise ValueError(f"{where}: after finalize comes nothing")
+            raise ValueError(f"{where}: the rank has an action after its finalize")
         if action in _SIDES:
             self._message(_SIDES[action], action[0] == "i", args, where)
         elif action == "waitall" and not args:
-            self._join([i for found in self.open.values() for i in found])
+            self._join([i for requests in self.open.values() for i in requests])
             self.open.clear()
         elif action == "wait" and len(args) == 3:
             self._wait(args, where)
@@ -107,36 +120,38 @@ class _Rank:
             self.over = True
         elif action not in ("init", "compute", "sleep"):
             raise ValueError(
-                f"{where}: only messages between two ranks, not {limits.short(action)}"
+                f"{where}: only messages between two ranks can be read, not {limits.short(action)}"
             )
 
-    def _message(self, kind: str, later: bool, args: list[str], where: str) -> None:
+    def _message(self, kind: str, nonblocking: bool, args: list[str], where: str) -> None:
         if len(args) not in (3, 4) or (args[3:] and args[3] not in _SIZES):
-            raise ValueError(f"{where} is not: rank send|recv peer tag count [datatype]")
+            raise ValueError(f"{where}: write rank send|recv peer tag count [datatype]")
         peer, tag, count = (limits.whole(a, f"{where}: a number") for a in args[:3])
         size = _SIZES[args[3]] if args[3:] else 1
         if not 0 < count * size <= limits.MAX_INTEGER:
-            raise ValueError(f"{where}: a message has bytes, up to {limits.MAX_INTEGER}")
+            raise ValueError(f"{where}: a message has 1 to {limits.MAX_INTEGER} bytes")
         self.events.append(Event(kind, peer, count * size, tag, self._after()))
-        if later:
+        if nonblocking:
             self.open.setdefault((kind, peer, tag), []).append(len(self.events) - 1)
         else:
             self.last = len(self.events) - 1
 
     def _wait(self, args: list[str], where: str) -> None:
         src, dst, tag = (limits.whole(a, f"{where}: a number") for a in args)
+        # The line does not say whether this rank is src or dst: an open request decides.
         for key in ((SEND, dst, tag), (RECV, src, tag)):
-            if found := self.open.get(key):
-                self._join([found.pop(0)], again=True)
-                if not found:
+            if requests := self.open.get(key):
+                self._join([requests.pop(0)], extend=True)
+                if not requests:
                     del self.open[key]
                 return
         raise ValueError(f"{where}: there is no request to wait for")
 
-    def _join(self, waited: list[int], again: bool = False) -> None:
-        """Wait for events; one ``wait`` after the other is one join."""
+    def _join(self, waited: list[int], extend: bool = False) -> None:
+        """Add a join that waits for events, or extend the join that was just added."""
         last = len(self.events) - 1
-        if again and self.last == last and last >= 0 and self.events[last].kind == JOIN:
+        # Consecutive waits are one join, because each join would otherwise begin another step.
+        if extend and self.last == last and last >= 0 and self.events[last].kind == JOIN:
             self.events[last].after += waited
             return
         self.events.append(Event(JOIN, after=waited + self._after()))

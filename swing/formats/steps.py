@@ -1,6 +1,6 @@
-"""Plain text, a message a line: ``step src dst bytes``; lines that begin with # are comments.
+"""Plain text with one message per line: ``step src dst bytes``; lines with # are comments.
 
-Loses: blocks and what is done with them, parts, phases, owners and how ranks are placed.
+Loses: blocks and their reductions, parts, phases, owners and the placement of ranks.
 
 >>> import swing
 >>> print("".join(write(swing.schedule("swing", swing.Torus(2), ports=1), 8)), end="")
@@ -23,14 +23,26 @@ from swing.torus import Torus
 
 
 def write(schedule: Schedule, nbytes: int) -> Iterator[str]:
-    """The lines of a schedule for a vector of some bytes."""
+    """Yield the lines of a schedule for a vector of ``nbytes`` bytes.
+
+    Raises:
+        ValueError: the schedule has too many messages.
+    """
     yield f"# {About.of(schedule, nbytes)}\n# step src dst bytes\n"
     for sent in messages(schedule, nbytes):
         yield "".join(f"{m.step} {m.src} {m.dst} {m.nbytes}\n" for m in sent)
 
 
 def read(data: bytes, torus: Torus | None = None) -> Schedule:
-    """The traffic of the lines; ranks are on a ring unless the file or ``torus`` says otherwise."""
+    """Read a "traffic" schedule.
+
+    Args:
+        data: the lines.
+        torus: the torus of the ranks; by default the one in the comment, else a ring.
+
+    Raises:
+        ValueError: a line is not a message, or the torus has fewer ranks than the messages use.
+    """
     about = None
     rows: list[list[tuple[int, int, int]]] = []
     size = count = 0
@@ -40,21 +52,26 @@ def read(data: bytes, torus: Torus | None = None) -> Schedule:
         elif line:
             words = line.split()
             if len(words) != 4:
-                raise ValueError(f"line {number} is not: step src dst bytes")
+                raise ValueError(f"line {number} is not of the form: step src dst bytes")
             step, src, dst, nbytes = (limits.whole(w, f"line {number}: a number") for w in words)
             count += 1
+            # A list is kept for each step, so one line must not be able to demand millions.
             if step > len(rows) + 1000 or count > limits.MAX_ROWS:
-                raise ValueError(f"line {number}: steps jump, or are too many")
+                raise ValueError(
+                    f"line {number}: the step jumps by more than 1000, "
+                    f"or the file has more than {limits.MAX_ROWS} messages"
+                )
             if src == dst or not nbytes:
-                raise ValueError(f"line {number}: a message goes to another rank, and has bytes")
+                raise ValueError(f"line {number}: a message goes to another rank and is not empty")
             rows += [[] for _ in range(step + 1 - len(rows))]
             rows[step].append((src, dst, nbytes))
             size = max(size, src + 1, dst + 1)
     if not rows and about is None:
-        raise ValueError("it has no line: step src dst bytes")
+        raise ValueError("the file has no line of the form: step src dst bytes")
     limits.check_ranks(size)
-    place = torus or (about.torus if about else Torus(max(1, size)))
-    if place.size < size:
-        raise ValueError(f"it has {size} ranks, and the torus {place} {place.size}")
-    most = max((n for step in rows for _, _, n in step), default=1)
-    return traffic(about._replace(torus=place) if about else About(place, most), rows)
+    ranks = torus or (about.torus if about else Torus(max(1, size)))
+    if ranks.size < size:
+        raise ValueError(f"the file has {size} ranks, but the torus {ranks} has {ranks.size}")
+    # The vector's size is unknown; no message is larger than the vector.
+    largest = max((n for step in rows for _, _, n in step), default=1)
+    return traffic(about._replace(torus=ranks) if about else About(ranks, largest), rows)

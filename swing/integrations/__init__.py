@@ -1,1 +1,1 @@
-"""Other libraries that train with `swing.allreduce`; none of them is a dependency."""
+"""Integrations of `swing.allreduce` with training libraries, none of which is a dependency."""

@@ -1,6 +1,6 @@
-"""PyTorch: gradients averaged by `swing.allreduce`, under DDP or without torch.distributed.
+"""PyTorch: average gradients with `swing.allreduce`, under DDP or without torch.distributed.
 
-With DDP, which keeps to its process group for all else (gloo will do):
+With DDP, whose process group (gloo is enough) still does everything else:
 
     model = DistributedDataParallel(net)
     model.register_comm_hook(None, ddp_hook(MPI.COMM_WORLD))
@@ -9,8 +9,9 @@ Without it, between ``backward()`` and ``step()``:
 
     average_gradients(net.parameters(), MPI.COMM_WORLD)
 
-Every rank gets the same bits, so replicas do not drift. CPU tensors are reduced where they lie;
-CUDA tensors go the way of CuPy arrays ("GPUs" in docs/cluster.md), and bfloat16 needs ml_dtypes.
+Every rank gets the same bits, so replicas do not drift apart. CPU tensors are reduced in place;
+CUDA tensors are handled like CuPy arrays ("GPUs" in docs/cluster.md) and need CuPy. bfloat16 needs
+ml_dtypes.
 """
 
 from __future__ import annotations
@@ -27,15 +28,21 @@ if TYPE_CHECKING:
     from torch.distributed import GradBucket
 
 BUCKET_BYTES = 25 * 2**20
-"""As DDP has it: large enough for bandwidth, small enough to begin early."""
+"""Bytes of a bucket, DDP's default: large enough for bandwidth, small enough to start early."""
 
 
 def ddp_hook(comm: Any, **options: Any) -> Callable[[Any, GradBucket], torch.futures.Future[Any]]:
-    """A communication hook for DDP's ``register_comm_hook``; it makes no use of the state.
+    """Make a communication hook for DDP's ``register_comm_hook``.
+
+    The hook ignores its state argument. It runs the allreduce before it returns, so the future that
+    it returns is already complete.
 
     Args:
-        comm: an mpi4py communicator with the ranks of the process group, in their order.
-        options: what `swing.allreduce` takes by keyword: ``algorithm=``, ``torus=`` …
+        comm: an mpi4py communicator with the ranks of the process group, in the same order.
+        options: keyword arguments of `swing.allreduce`, such as ``algorithm=`` or ``torus=``.
+
+    Returns:
+        ``hook(state, bucket)``, which returns a future of the averaged bucket.
     """
 
     def hook(state: Any, bucket: GradBucket) -> torch.futures.Future[Any]:
@@ -46,7 +53,8 @@ def ddp_hook(comm: Any, **options: Any) -> Callable[[Any, GradBucket], torch.fut
         done.set_result(bucket.buffer())
         return done
 
-    hook.__annotations__.clear()  # DDP compares them with classes, and these are strings
+    # DDP compares annotations with classes, and rejects the strings that they are in this module.
+    hook.__annotations__.clear()
     return hook
 
 
@@ -59,32 +67,36 @@ def average_gradients(
 ) -> None:
     """Average the gradients of parameters over all ranks, in place; no process group is needed.
 
-    A parameter that needs a gradient and has none on this rank counts as zeros, and gets the
-    average of the others: every rank reduces the same bytes.
+    All ranks must reduce vectors of equal length. So a parameter that requires a gradient but has
+    none on this rank gets a gradient of zeros, which then receives the average like the others.
 
     Args:
-        parameters: the same on every rank, such as ``model.parameters()``.
+        parameters: the parameters, such as ``model.parameters()``: the same ones on every rank, in
+            the same order.
         comm: an mpi4py communicator.
-        bucket_bytes: gradients are joined to vectors of about so many bytes.
-        options: what `swing.allreduce` takes by keyword.
+        bucket_bytes: the most bytes that several gradients, joined into one vector, may have; a
+            larger gradient is a vector of its own.
+        options: keyword arguments of `swing.allreduce`.
 
     Raises:
-        ValueError: a sparse gradient, or ``bucket_bytes`` below 1; nothing has been sent.
+        ValueError: a sparse gradient, or ``bucket_bytes`` below 1 (nothing has been sent); or
+            bfloat16 without ml_dtypes.
+        TypeError, TimeoutError, RuntimeError, ImportError: as `swing.allreduce`.
     """
     import torch
 
     if bucket_bytes < 1:
-        raise ValueError(f"bucket_bytes is a number of bytes from 1 up, not {bucket_bytes}")
-    some = [p for p in parameters if p.requires_grad]
-    for p in some:
+        raise ValueError(f"bucket_bytes must be 1 or more, not {bucket_bytes}")
+    trainable = [p for p in parameters if p.requires_grad]
+    for p in trainable:
         if p.grad is not None and p.grad.layout is not torch.strided:
-            raise ValueError("a gradient is sparse: make it dense, as in embedding(sparse=False)")
-    for bucket in buckets(some, bucket_bytes):
+            raise ValueError("a gradient is sparse: make it dense, as Embedding(sparse=False) does")
+    for bucket in buckets(trainable, bucket_bytes):
         for p in bucket:
             if p.grad is None:
                 p.grad = torch.zeros_like(p)
         grads = [p.grad for p in bucket if p.grad is not None]
-        if len(grads) == 1 and grads[0].is_contiguous():
+        if len(grads) == 1 and grads[0].is_contiguous():  # no copy is needed
             average(grads[0], comm, **options)
             continue
         flat = torch.cat([grad.reshape(-1) for grad in grads])
@@ -96,17 +108,26 @@ def average_gradients(
 def buckets(
     parameters: Iterable[torch.nn.Parameter], nbytes: int
 ) -> Iterator[list[torch.nn.Parameter]]:
-    """Neighbouring parameters of one type and device, together not above some bytes if several."""
+    """Group neighbouring parameters of one type and device into buckets.
+
+    Args:
+        parameters: the parameters, in order.
+        nbytes: the most bytes of a bucket of several parameters; a larger parameter has a bucket of
+            its own.
+
+    Yields:
+        The parameters of each bucket.
+    """
     bucket: list[torch.nn.Parameter] = []
     size = 0
     for p in parameters:
-        more = p.numel() * p.element_size()
+        added = p.numel() * p.element_size()
         alike = not bucket or (p.dtype, p.device) == (bucket[0].dtype, bucket[0].device)
-        if bucket and (not alike or size + more > nbytes):
+        if bucket and (not alike or size + added > nbytes):
             yield bucket
             bucket, size = [], 0
         bucket.append(p)
-        size += more
+        size += added
     if bucket:
         yield bucket
 
@@ -114,35 +135,43 @@ def buckets(
 def average(tensor: torch.Tensor, comm: Any, **options: Any) -> None:
     """Replace a contiguous tensor by its average over all ranks.
 
-    Every rank divides before the sum, as PyTorch's own hook does: float16 ends at 65504, and the
-    sum of gradients may be above that where their average is not.
+    Args:
+        tensor: the tensor, of the same size and type on every rank.
+        comm: an mpi4py communicator.
+        options: keyword arguments of `swing.allreduce`.
+
+    Raises:
+        ValueError: bfloat16 without ml_dtypes; or as `swing.allreduce`.
+        TypeError, TimeoutError, RuntimeError, ImportError: as `swing.allreduce`.
     """
+    # Divide before the sum, as PyTorch's own hook does: the largest float16 is 65504, and a sum of
+    # gradients may exceed it although their average does not.
     tensor = tensor.detach().div_(comm.size)
     with nullcontext() if tensor.device.type == "cpu" else _stream(tensor):
         allreduce(comm, _buffer(tensor), **options)
 
 
 def _stream(tensor: torch.Tensor) -> AbstractContextManager[Any]:
-    """A context in which CuPy queues its work where torch does."""
+    """Return a context in which torch's current stream is CuPy's current stream."""
     import torch
 
     return stream(torch.cuda.current_stream(tensor.device).cuda_stream)
 
 
 def _buffer(tensor: torch.Tensor) -> Any:
-    """What `swing.allreduce` takes: the tensor's own memory.
+    """Return a buffer for `swing.allreduce` over the tensor's own memory.
 
     Raises:
         ValueError: bfloat16 without ml_dtypes.
     """
     import torch
 
-    here = tensor.device.type == "cpu"
+    on_cpu = tensor.device.type == "cpu"
     if tensor.dtype != torch.bfloat16:
-        return tensor.numpy() if here else tensor
+        return tensor.numpy() if on_cpu else tensor
     try:
         import ml_dtypes
     except ImportError:
         raise ValueError("gradients in bfloat16 need ml_dtypes: pip install ml_dtypes") from None
-    bits = tensor.view(torch.int16)  # numpy does not take torch's bfloat16
-    return (bits.numpy() if here else array_on(bits)).view(ml_dtypes.bfloat16)
+    bits = tensor.view(torch.int16)  # torch cannot convert bfloat16 to numpy
+    return (bits.numpy() if on_cpu else array_on(bits)).view(ml_dtypes.bfloat16)

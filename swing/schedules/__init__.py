@@ -1,1 +1,1 @@
-"""What a schedule is: blocks, messages, steps, and the view of one rank."""
+"""The data model of schedules: blocks, messages, steps, and the messages of one rank."""

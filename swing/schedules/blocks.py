@@ -1,4 +1,4 @@
-"""The blocks that messages carry: ranges of them, or any sets."""
+"""Block lists of messages: one contiguous range per message, or arbitrary sets of blocks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from swing.torus import Array
 
 @dataclass(frozen=True, eq=False)
 class BlockRange:
-    """The blocks ``start[i] … start[i] + count[i] - 1`` of each message i: contiguous."""
+    """Contiguous blocks: message i carries blocks ``start[i] … start[i] + count[i] - 1``."""
 
     start: Array
     count: Array
@@ -25,17 +25,21 @@ class BlockRange:
         return slice(start, start + int(self.count[i]))
 
     def take(self, rows: Array) -> BlockRange:
-        """The blocks of some of the messages."""
+        """Select the messages with the given row numbers."""
         return BlockRange(self.start[rows], self.count[rows])
 
     def shift(self, offset: int) -> BlockRange:
-        """The same blocks, renumbered by an offset."""
+        """Add an offset to every block number."""
         return BlockRange(self.start + offset, self.count) if offset else self
 
 
 @dataclass(frozen=True, eq=False)
 class BlockSets:
-    """Any blocks: ``count[i]`` at hand, ``members(i)`` (distinct, ascending) on demand."""
+    """Arbitrary sets of blocks: message i carries the ``count[i]`` blocks ``members(i)``.
+
+    The lists (distinct, ascending) are made on demand, because a schedule of p ranks has p blocks
+    and keeping all lists would take O(p²) memory per step.
+    """
 
     count: Array
     members: Callable[[int], Array]
@@ -44,16 +48,16 @@ class BlockSets:
         return len(self.count)
 
     def __getitem__(self, i: int) -> slice | Array:
-        found = self.members(i)
-        lo, hi = int(found[0]), int(found[-1]) + 1
-        return slice(lo, hi) if hi - lo == len(found) else found
+        blocks = self.members(i)
+        lo, hi = int(blocks[0]), int(blocks[-1]) + 1
+        return slice(lo, hi) if hi - lo == len(blocks) else blocks
 
     def take(self, rows: Array) -> BlockSets:
-        """The blocks of some of the messages."""
+        """Select the messages with the given row numbers."""
         return BlockSets(self.count[rows], lambda i: self.members(int(rows[i])))
 
     def shift(self, offset: int) -> BlockSets:
-        """The same blocks, renumbered by an offset."""
+        """Add an offset to every block number."""
         return BlockSets(self.count, lambda i: self.members(i) + offset) if offset else self
 
 
@@ -61,12 +65,12 @@ Blocks = BlockRange | BlockSets
 
 
 def one_block(index: Array) -> BlockRange:
-    """Message i carries the single block ``index[i]``."""
+    """Make the list for messages of one block each: message i carries block ``index[i]``."""
     return BlockRange(index, np.ones_like(index))
 
 
 def join(tables: Sequence[Blocks]) -> Blocks:
-    """The blocks of several tables, one below the other."""
+    """Concatenate several block lists."""
     if len(tables) == 1:
         return tables[0]
     count = np.concatenate([t.count for t in tables])
@@ -76,7 +80,7 @@ def join(tables: Sequence[Blocks]) -> Blocks:
 
     def members(i: int) -> Array:
         t = int(np.searchsorted(first, i, side="right")) - 1
-        found = tables[t][i - int(first[t])]
-        return np.arange(found.start, found.stop) if isinstance(found, slice) else found
+        blocks = tables[t][i - int(first[t])]
+        return np.arange(blocks.start, blocks.stop) if isinstance(blocks, slice) else blocks
 
     return BlockSets(count, members)

@@ -1,9 +1,9 @@
-"""One rank's messages, all steps at once.
+"""The messages of one rank in all steps of a schedule.
 
-A step tells what all ranks do at one time; to run a schedule a rank wants to know what it does
-itself at all times. That is a filter of the same table, and `rank_messages` can always make it. But
-a ring of thousands of ranks has as many steps, each with as many rows: so where an algorithm knows
-a rank's messages without those of the others, its steps are `Steps`.
+A `Step` lists the messages of all ranks; to run a schedule, a rank needs only its own messages, but
+in all steps. `rank_messages` can always select them from the steps, but that reads every row: on a
+ring, p rows in each of p - 1 steps. An algorithm that can compute one rank's messages directly
+therefore wraps its step function in `Steps`.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ from swing.torus import Array
 
 
 class MessageTable(NamedTuple):
-    """What one rank sends, or what it receives: a row a message, in the order of steps.
+    """The messages that one rank sends, or those it receives: one row per message, ordered by step.
 
     Args:
-        step: (m,) when.
-        peer: (m,) to whom, or from whom.
-        reduce: (m,) whether the receiver reduces it.
-        blocks: of every message.
-        mine, theirs: (m,) in what order a receiver takes its own value and what it gets in a step:
-            ascending. Ranks that add up the same values take them in the same order.
+        step: (m,) index of the step.
+        peer: (m,) rank at the other end.
+        reduce: (m,) whether the receiver reduces the message; otherwise it copies it.
+        blocks: the blocks of each message.
+        mine, theirs: (m,) sort keys of the receiver's own value and of the received one. Within a
+            step, the receiver reduces its own value and all received values in ascending order of
+            key. Ranks that reduce the same values see them in the same order of keys, so they get
+            the same bits. The keys of sent messages are not used.
     """
 
     step: Array
@@ -44,62 +46,65 @@ class MessageTable(NamedTuple):
     def to_reduce(
         cls, step: Array, peer: Array, blocks: Blocks, mine: Array, theirs: Array
     ) -> MessageTable:
-        """Messages that receivers reduce."""
+        """Make a table in which every message is reduced by its receiver."""
         return cls(step, peer, np.ones(len(step), dtype=bool), blocks, mine, theirs)
 
     def take(self, rows: Array) -> MessageTable:
-        """Some of the messages."""
+        """Select the messages with the given row numbers."""
         step, peer, reduce, blocks, mine, theirs = self
         return MessageTable(
             step[rows], peer[rows], reduce[rows], blocks.take(rows), mine[rows], theirs[rows]
         )
 
     def later(self, steps: int) -> MessageTable:
-        """The same messages, so many steps later."""
+        """Delay every message by a number of steps."""
         return self._replace(step=self.step + steps)
 
     def shift(self, offset: int) -> MessageTable:
-        """The same messages, their blocks renumbered by an offset."""
+        """Add an offset to every block number."""
         return self._replace(blocks=self.blocks.shift(offset))
 
 
 class RankMessages(NamedTuple):
-    """All that one rank sends and receives."""
+    """All messages that one rank sends and receives."""
 
     sends: MessageTable
     recvs: MessageTable
 
     def reversed(self, nsteps: int) -> RankMessages:
-        """Every message sent back, to be copied, the last of so many steps first."""
+        """Send every message back, to be copied, in ``nsteps`` steps that run in reverse order."""
 
-        def back(some: MessageTable) -> MessageTable:
-            step = nsteps - 1 - some.step
+        def back(table: MessageTable) -> MessageTable:
+            step = nsteps - 1 - table.step
             order = np.argsort(step, kind="stable")
-            copied = some._replace(step=step, reduce=np.zeros(len(step), dtype=bool))
+            copied = table._replace(step=step, reduce=np.zeros(len(step), dtype=bool))
             return copied.take(order)
 
         return RankMessages(back(self.recvs), back(self.sends))
 
 
 class Steps:
-    """The steps of a schedule, and a rank's own messages in them.
+    """A step function that can also compute one rank's messages directly.
 
     Args:
-        step: the step of an index.
-        own: a rank's messages, the same ones; of each two ranks in the same order.
+        step: maps an index to a Step.
+        own: maps a rank to its messages: exactly those that the steps list for it. Messages
+            between the same two ranks in one step keep their order, because MPI matches them in
+            order.
     """
 
     def __init__(self, step: Callable[[int], Step], own: Callable[[int], RankMessages]) -> None:
         self._step = step
-        self.own = lru_cache(maxsize=1)(own)  # an allreduce is a reduce-scatter, and that again
+        # An allreduce asks for its reduce-scatter's messages twice: forwards, then reversed.
+        self.own = lru_cache(maxsize=1)(own)
 
     def __call__(self, s: int) -> Step:
-        """The step of an index."""
+        """Return the step with index ``s``."""
         return self._step(s)
 
 
 def rank_messages(schedule: Schedule, rank: int) -> RankMessages:
-    """What one rank sends and receives.
+    """Return the messages that one rank sends and receives.
 
     >>> import swing
     >>> ring = swing.schedule("ring", swing.Torus(4), collective="reduce_scatter")
@@ -113,22 +118,22 @@ def rank_messages(schedule: Schedule, rank: int) -> RankMessages:
 
 
 def filtered(schedule: Schedule, rank: int) -> RankMessages:
-    """The same, out of the whole table."""
+    """Select the messages of one rank from every step; this reads the whole schedule."""
     sends: list[MessageTable] = []
     recvs: list[MessageTable] = []
     for s, step in enumerate(schedule):
         src, dst, blocks, _ = step.rows
-        for side, here, there in ((sends, src, dst), (recvs, dst, src)):
-            some = np.flatnonzero(here == rank)
-            if len(some):
-                when, peer, me = np.full_like(some, s), there[some], np.full_like(some, rank)
-                adds = step.reduces[some]
-                side.append(MessageTable(when, peer, adds, blocks.take(some), me, peer))
+        for tables, ends, peers in ((sends, src, dst), (recvs, dst, src)):
+            rows = np.flatnonzero(ends == rank)
+            if len(rows):
+                when, peer, me = np.full_like(rows, s), peers[rows], np.full_like(rows, rank)
+                reduce = step.reduces[rows]
+                tables.append(MessageTable(when, peer, reduce, blocks.take(rows), me, peer))
     return RankMessages(stack(sends), stack(recvs))
 
 
 def stack(tables: Sequence[MessageTable]) -> MessageTable:
-    """The messages of several tables in the order of steps, those of a step table by table."""
+    """Merge tables, ordered by step; within a step, messages keep the order of the tables."""
     if not tables:
         none = np.zeros(0, dtype=np.int64)
         return MessageTable.to_reduce(none, none, BlockRange(none, none), none, none)
@@ -137,9 +142,10 @@ def stack(tables: Sequence[MessageTable]) -> MessageTable:
     step, peer, reduce, blocks, mine, theirs = zip(*tables, strict=True)
     columns = map(np.concatenate, (step, peer, reduce, mine, theirs))
     steps, peers, reduces, own, other = columns
-    every = MessageTable(steps, peers, reduces, join(blocks), own, other)
+    merged = MessageTable(steps, peers, reduces, join(blocks), own, other)
     order = np.argsort(steps, kind="stable")
-    return every if (order[1:] > order[:-1]).all() else every.take(order)
+    # `take` makes arbitrary block sets slower to read, so skip it if the rows are in order.
+    return merged if (order[1:] > order[:-1]).all() else merged.take(order)
 
 
 def with_rank_view(
@@ -147,8 +153,14 @@ def with_rank_view(
     parts: Sequence[Schedule],
     own: Callable[[Sequence[RankMessages]], RankMessages],
 ) -> Callable[[int], Step]:
-    """Steps made of those of other schedules; `Steps`, if all of these are."""
-    known = [part.step for part in parts if isinstance(part.step, Steps)]
-    if len(known) < len(parts):
+    """Wrap a combined step function in `Steps` if all its parts are `Steps` too.
+
+    Args:
+        step: the step function of the combined schedule.
+        parts: the schedules that it combines.
+        own: combines one rank's messages in each of the parts into its messages in all of them.
+    """
+    direct = [part.step for part in parts if isinstance(part.step, Steps)]
+    if len(direct) < len(parts):
         return step
-    return Steps(step, lambda rank: own([each.own(rank) for each in known]))
+    return Steps(step, lambda rank: own([steps.own(rank) for steps in direct]))

@@ -1,4 +1,4 @@
-"""A schedule is a table of messages: one row is ``src → dst : blocks``."""
+"""A communication schedule as a table of messages: one row is ``src → dst : blocks``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from swing.torus import Array, Torus
 
 
 class Turn(NamedTuple):
-    """What one rank does in one step."""
+    """The messages of one rank in one step."""
 
     step: int
     sends: tuple[Message, ...]
@@ -24,21 +24,25 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Schedule(Sequence[Step]):
-    """A sequence of steps; a step is a function of its index and never stored.
+    """A sequence of steps, each computed from its index when it is read and never stored.
 
     Args:
         name: the algorithm.
-        torus: who sits where.
-        nblocks: blocks the vector is cut into, all parts together.
+        torus: the ranks and their coordinates.
+        nblocks: number of blocks that the vector is cut into, in all parts together.
         nsteps: number of steps.
-        step: the step of an index in ``range(nsteps)``.
+        step: maps an index in ``range(nsteps)`` to a Step.
         collective: "allreduce", "reduce_scatter" or "allgather".
-        variant: which of its variants, where the algorithm has several.
-        find_owner: makes ``owner``; None where no rank owns a block alone.
-        parts: blocks of each part, in order; part j owns the j-th range of blocks.
-        shares: (nblocks,) fraction of the vector each block is; equal if None.
-        signature: steps with equal signatures move the same bytes between the same ranks.
-        sync_phase: the parts meet where the phase changes. By default that is every step: lockstep.
+        variant: variant of the algorithm, empty if there is only one.
+        find_owner: computes `owner`; None where blocks have no single owner.
+        parts: number of blocks of each part, a range of blocks with messages of its own (such as
+            one part per port of a node). Part j has the j-th range. One part of all blocks if
+            empty.
+        shares: (nblocks,) fraction of the vector in each block; equal if None.
+        signature: maps a step index to a key. Steps with equal keys move the same number of bytes
+            between the same ranks.
+        sync_phase: maps a step index to a key. The parts synchronise where the key changes; by
+            default every step has its own key, so the parts run in lockstep.
     """
 
     name: str
@@ -77,11 +81,11 @@ class Schedule(Sequence[Step]):
 
     @cached_property
     def owner(self) -> Array | None:
-        """(nblocks,) the rank that ends with (or starts from) each block alone, if any."""
+        """(nblocks,) rank that ends with each block, or starts with it in an allgather; or None."""
         return None if self.find_owner is None else self.find_owner()
 
     def share(self, step: Step) -> np.ndarray:
-        """(m,) fraction of the vector in every message of a step."""
+        """(m,) fraction of the vector in each message of a step."""
         blocks = step.blocks
         if self.shares is None:
             return blocks.count / self.nblocks
@@ -91,18 +95,21 @@ class Schedule(Sequence[Step]):
         return np.array([self.shares[blocks[i]].sum() for i in range(len(blocks))])
 
     def ends(self, count: int) -> Array:
-        """(nblocks + 1,) block b is the elements ends[b] … ends[b + 1] - 1 of a vector of count."""
+        """(nblocks + 1,) boundaries of the blocks in a vector of ``count`` elements.
+
+        Block b has the elements ``ends[b] … ends[b + 1] - 1``.
+        """
         if self.shares is None:
-            # b·count // nblocks, where the product may be too large for 64 bits
-            each, rest = divmod(count, self.nblocks)
+            # This is b * count // nblocks without that product, which may not fit into 64 bits.
+            quotient, remainder = divmod(count, self.nblocks)
             block = np.arange(self.nblocks + 1)
-            return block * each + block * rest // self.nblocks
-        part = np.append(0.0, np.cumsum(self.shares))
-        ends: Array = np.rint(part / part[-1] * count).astype(np.int64)
+            return block * quotient + block * remainder // self.nblocks
+        fractions = np.append(0.0, np.cumsum(self.shares))
+        ends: Array = np.rint(fractions / fractions[-1] * count).astype(np.int64)
         return ends
 
     def unit(self, part: int) -> float | None:
-        """Fraction of the vector in one block of a part; None if its blocks differ."""
+        """Fraction of the vector in one block of a part; None if its blocks differ in size."""
         if self.shares is None:
             return 1 / self.nblocks
         first = sum(self.parts[:part])
@@ -110,7 +117,11 @@ class Schedule(Sequence[Step]):
         return float(shares[0]) if np.ptp(shares) == 0 else None
 
     def for_rank(self, rank: int) -> list[Turn]:
-        """What one rank sends and receives, step by step; steps without either are left out."""
+        """List the messages of one rank step by step; steps in which it is idle are left out.
+
+        Raises:
+            ValueError: a rank that is not on the torus.
+        """
         if rank not in range(self.torus.size):
             raise ValueError(f"rank {rank} is not on the torus {self.torus}")
         turns = []

@@ -1,4 +1,4 @@
-"""A step: the messages that are sent at the same time, as columns."""
+"""One step of a schedule: the messages that are sent at the same time, as numpy columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from swing.torus import Array
 
 
 class Op(Enum):
-    """What the receiver does with a message."""
+    """The receiver's operation on a message: reduce it into its own value, or copy it."""
 
     REDUCE = "+"
     COPY = "="
@@ -23,7 +23,7 @@ class Op(Enum):
 
 
 class Rows(NamedTuple):
-    """The columns of a step, one entry a message."""
+    """The columns of a step, one entry per message."""
 
     src: Array
     dst: Array
@@ -32,11 +32,13 @@ class Rows(NamedTuple):
 
 
 class LineRows(NamedTuple):
-    """What one part does in a step along one dimension, the same on all its lines.
+    """Compact description of one part's traffic in a step along one dimension.
 
-    A message goes from coordinate ``src[i]`` to ``dst[i]`` of dimension ``dim`` on every
-    line, with ``sent[i]`` blocks along that dimension times ``pending[j][x_j]`` along every
-    other dimension j. This is Σ d_i numbers where the table has p rows.
+    Every line of nodes along dimension ``dim`` has the same messages: one from coordinate
+    ``src[i]`` to coordinate ``dst[i]`` for each i. On the line through a node with coordinates x,
+    that message carries ``sent[i]`` · Π ``pending[j][x_j]`` blocks, where j runs over all
+    dimensions but ``dim``; ``pending[dim]`` is not used. The description takes O(Σ d_i) numbers,
+    whereas the table of messages has O(p) rows.
     """
 
     part: int
@@ -48,13 +50,13 @@ class LineRows(NamedTuple):
 
 
 class Step:
-    """The messages that are sent at the same time; each carries the state before the step.
+    """Messages sent at the same time, each with the values that its sender had before the step.
 
     Args:
-        op: what receivers do, one `Op` for all messages or an array of them.
-        src, dst: (m,) ranks.
-        blocks: the blocks each message carries, global indices.
-        part: (m,) the part (port) each message belongs to; 0 if absent.
+        op: the receivers' operation: one `Op` for all messages or an (m,) array of them.
+        src, dst: (m,) sending and receiving ranks.
+        blocks: the blocks of each message, by their numbers in the whole vector.
+        part: (m,) the part that each message belongs to (see `Schedule`); 0 for all if None.
     """
 
     __slots__ = ("_make", "_only", "_rows", "line", "op")
@@ -83,9 +85,14 @@ class Step:
         line: tuple[LineRows, ...],
         only: Callable[[int], Step] | None = None,
     ) -> Step:
-        """A step whose rows are made when first read; ``line`` tells its traffic before.
+        """Make a step whose rows are computed on first access.
 
-        ``only`` makes the messages of one part, where that is less work than to find them.
+        Args:
+            op: the receivers' operation, as in the constructor.
+            rows: computes the columns.
+            line: compact description of the step's traffic, which network models read instead of
+                the rows; empty if there is none.
+            only: computes the messages of one part, where that is cheaper than selecting them.
         """
         step = cls.__new__(cls)
         step.op, step.line, step._make, step._rows, step._only = op, line, rows, None, only
@@ -111,12 +118,12 @@ class Step:
 
     @property
     def blocks(self) -> Blocks:
-        """The blocks of every message: ``blocks[i]`` is a slice or an index array."""
+        """The blocks of each message: ``blocks[i]`` is a slice or an index array."""
         return self.rows.blocks
 
     @property
     def part(self) -> Array:
-        """(m,) the part every message belongs to."""
+        """(m,) the part that each message belongs to."""
         return self.rows.part
 
     def __len__(self) -> int:
@@ -124,30 +131,31 @@ class Step:
 
     @property
     def reduces(self) -> np.ndarray:
-        """(m,) which messages the receiver reduces; the others it copies."""
+        """(m,) whether the receiver reduces each message; it copies the others."""
+        # `op` may be one operation or an array of them; np.full accepts both.
         return np.full(len(self), self.op == Op.REDUCE)
 
     def message(self, i: int) -> Message:
-        """Row i as a value of its own."""
+        """Return row ``i`` as a Message."""
         src, dst, blocks, part = self.rows
         op = self.op if isinstance(self.op, Op) else Op(self.op[i])
         return Message(int(src[i]), int(dst[i]), blocks[i], op, int(part[i]))
 
     def only(self, part: int) -> Step:
-        """The messages of one part."""
+        """Select the messages of one part."""
         if self._only is not None:
             return self._only(part)
 
         def rows() -> Rows:
-            some = np.flatnonzero(self.part == part)
+            index = np.flatnonzero(self.part == part)
             src, dst, blocks, parts = self.rows
-            return Rows(src[some], dst[some], blocks.take(some), parts[some])
+            return Rows(src[index], dst[index], blocks.take(index), parts[index])
 
         op = self.op if isinstance(self.op, Op) else self.op[self.part == part]
         return Step.lazy(op, rows, tuple(row for row in self.line if row.part == part))
 
     def reversed(self) -> Step:
-        """Every message sent back, to be copied: the allgather that undoes a reduce-scatter."""
+        """Send every message back, to be copied: an allgather step from a reduce-scatter step."""
 
         def rows() -> Rows:
             src, dst, blocks, part = self.rows
@@ -164,7 +172,7 @@ class Step:
 
 
 class Message(NamedTuple):
-    """One row of a schedule."""
+    """One message of a schedule: a row of its table."""
 
     src: int
     dst: int
@@ -173,18 +181,18 @@ class Message(NamedTuple):
     part: int
 
     def __str__(self) -> str:
-        return f"{self.src}→{self.dst}:{_spell(self.blocks)}"
+        return f"{self.src}→{self.dst}:{_format(self.blocks)}"
 
 
 def spell(messages: Iterable[Message]) -> str:
-    """Messages on one line: ``+`` and those to reduce, ``=`` and those to copy."""
+    """Write messages on one line: those to reduce after ``+``, those to copy after ``=``."""
     by_op: dict[Op, list[str]] = {}
     for message in messages:
         by_op.setdefault(message.op, []).append(str(message))
     return "  ".join("  ".join([op.value, *texts]) for op, texts in by_op.items())
 
 
-def _spell(blocks: slice | Array) -> str:
+def _format(blocks: slice | Array) -> str:
     if isinstance(blocks, slice):
         last = blocks.stop - 1
         return str(last) if blocks.start == last else f"{blocks.start}-{last}"

@@ -1,1 +1,1 @@
-"""Which schedule for which torus, size and machine."""
+"""Algorithm selection: the schedule to use for a torus, a vector size and a machine."""

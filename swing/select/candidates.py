@@ -1,4 +1,8 @@
-"""Every schedule worth a thought on a torus: algorithms with their options."""
+"""Candidate schedules on a torus: the algorithms and options that a selection considers.
+
+`family` lists all candidates of a search, `published` those of the literature, and `shortlist` the
+few that `swing.choose` estimates.
+"""
 
 from __future__ import annotations
 
@@ -21,59 +25,70 @@ PUBLISHED: dict[str, tuple[str, ...]] = {
     "bucket": ("",),
     "hamiltonian": ("",),
 }
-"""What the Swing paper measures, and measures itself against: algorithms and variants."""
+"""The algorithms and variants that the Swing paper compares."""
 
 LATER: dict[str, tuple[str, ...]] = {"trivance": ("bandwidth", "latency")}
-"""What was published after it."""
+"""The algorithms and variants that were published after the Swing paper."""
 
 
 def family(torus: Torus) -> list[Named]:
-    """All that an algorithm's own ``family`` lists, or its variants; for a search.
+    """List every candidate for a search, for the algorithms that run on the torus.
+
+    An algorithm's module may define ``family(torus)`` to list options; otherwise each variant is a
+    candidate.
 
     >>> len(family(Torus((2, 2)))) > 5
     True
     """
-    found = []
+    candidates = []
     for name, algorithm in SHIPPED.items():
         lister = getattr(sys.modules[algorithm.__module__], "family", None)
-        ways = lister(torus) if lister else [{"variant": v} if v else {} for v in variants(name)]
-        known = inspect.signature(algorithm).parameters
-        for options in ways:
-            if set(options) <= set(known) and _serves(name, torus, options):
-                found.append((name, tuple(options.items())))
-    return found
+        listed = lister(torus) if lister else [{"variant": v} if v else {} for v in variants(name)]
+        # Algorithms of one module share its list, but each may take only some of the options.
+        parameters = inspect.signature(algorithm).parameters
+        for options in listed:
+            if set(options) <= set(parameters) and _serves(name, torus, options):
+                candidates.append((name, tuple(options.items())))
+    return candidates
 
 
 def published(torus: Torus, *, later: bool = False) -> list[Named]:
-    """The rivals of the Swing paper, and its own two variants, that the torus allows.
+    """List the published algorithms that run on the torus, including Swing's two variants.
 
     Args:
         torus: the ranks.
-        later: with those that were published after it.
+        later: whether to include those published after the Swing paper.
     """
-    every = PUBLISHED | LATER if later else PUBLISHED
-    ways = [(name, (("variant", v),) if v else ()) for name, some in every.items() for v in some]
+    algorithms = PUBLISHED | LATER if later else PUBLISHED
+    pairs = [(name, variant) for name, names in algorithms.items() for variant in names]
+    candidates = [(name, (("variant", v),) if v else ()) for name, v in pairs]
     return [
         (name, options)
-        for name, options in ways
+        for name, options in candidates
         if (name != "hamiltonian" or _has_published_cycles(torus))
         and _serves(name, torus, dict(options))
     ]
 
 
 def _has_published_cycles(torus: Torus) -> bool:
-    """One dimension, or r x c with r a multiple of c, gcd(r, c - 1) = 1 [Swing paper, §2.3.2]."""
+    """Return whether the published construction of Hamiltonian cycles applies to the torus.
+
+    It needs one dimension, or r x c with r a multiple of c and gcd(r, c - 1) = 1.
+    Source: Swing paper, §2.3.2.
+    """
+    # gcd(r, 0) is r, so a single dimension (c = 1) passes as well.
     *others, c, r = sorted([1, 1, *(torus.dims[j] for j in torus.active)])
     return max(others, default=1) == 1 and r % c == 0 and math.gcd(r, c - 1) in (1, r)
 
 
 def shortlist(torus: Torus) -> list[Named]:
-    """A few of the family, with many ports, that between them come near the best at any size."""
+    """List a few candidates of which one is close to the best schedule at any vector size."""
     halvings = sum((d - 1).bit_length() for d in torus.dims)
-    some = range(2, halvings, max(2, -(-halvings // 5)))  # at most five: each has to be estimated
-    found: list[tuple[str, dict[str, Any]]] = [
+    # At most five values of k, because each candidate costs an estimate.
+    ks = range(2, halvings, max(2, -(-halvings // 5)))
+    candidates: list[tuple[str, dict[str, Any]]] = [
         ("swing", {"variant": "latency"}),
-        *(("swing", {"variant": "hybrid", "k": k}) for k in some),
+        *(("swing", {"variant": "hybrid", "k": k}) for k in ks),
         ("swing", {"variant": "bandwidth"}),
         ("recursive_multiplying", {"variant": "latency", "ports": max(1, len(torus.active))}),
         *(("recursive_multiplying", {"variant": "hybrid", "k": k}) for k in (1, 2)),
@@ -82,7 +97,9 @@ def shortlist(torus: Torus) -> list[Named]:
         ("bucket", {"segments": 4}),
     ]
     return [
-        (name, tuple(options.items())) for name, options in found if _serves(name, torus, options)
+        (name, tuple(options.items()))
+        for name, options in candidates
+        if _serves(name, torus, options)
     ]
 
 

@@ -1,10 +1,12 @@
-"""Which algorithm for this torus, size and machine: a table of times, else estimates.
+"""Choose an algorithm for a torus, a vector size and a machine, from a table or by estimates.
 
-A tuned table (`swing.select.table`) knows how long the candidates take on the tori it was made for.
-For all other tori every algorithm of a short list is estimated from its lines
-(`swing.select.estimate`): exact where steps run in lockstep and messages of a step meet on their
-links, rough elsewhere. Neither simulates anything. Ranks that share one node have no links to
-share: they use one port, latency-optimal up to `NODE_LATENCY_BYTES`.
+A selection table (`swing.select.table`) has the times of the candidates on the tori that it was
+tuned for. For any other torus, each algorithm of a short list is estimated
+(`swing.select.estimate`). The estimate is exact if steps run in lockstep and all messages of a step
+use their links at the same time; otherwise it is rough. Nothing is simulated.
+
+On one node (machine "node"), ranks have no network links to share. They use one port, and the
+latency-optimal variant up to `NODE_LATENCY_BYTES`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from swing.algorithms import ALGORITHMS, make
+from swing.algorithms.spelling import spell
 from swing.schedules.schedule import Schedule
 from swing.select.candidates import shortlist
 from swing.select.estimate import CostModel, Phase, figures, seconds
@@ -23,34 +26,48 @@ from swing.select.table import Candidate, Entry, Options, SelectionTable, shippe
 from swing.torus import Torus
 
 NODE_LATENCY_BYTES = 32 * 1024
-"""Measured on shared memory: from here on halving the traffic outweighs twice the steps."""
+"""Measured on shared memory: above this size, less traffic outweighs twice as many steps."""
 
 
 @dataclass(frozen=True)
 class MachineModel:
-    """Costs in seconds: of a step, of a hop, and bytes per second of a link."""
+    """The costs of a network.
+
+    Args:
+        step: seconds per step, apart from hops and bytes.
+        hop: seconds per hop.
+        bandwidth: of a link, in bytes per second.
+    """
 
     step: float
     hop: float
     bandwidth: float
 
     def latency(self, hops: int) -> float:
-        """Seconds until the first byte of a message over some hops arrives."""
+        """Return the seconds until the first byte of a message arrives over ``hops`` hops."""
         return self.step + hops * self.hop
 
 
 PAPER = MachineModel(0.5102e-6, 0.4051e-6, 50e9)
-"""§5 of the Swing paper; the table that is shipped was made for it."""
+"""The network of the Swing paper, §5, for which the shipped table was made."""
 
 MACHINES: dict[str, CostModel] = {
     "paper": PAPER,
-    "cluster": MachineModel(2e-6, 0.1e-6, 10e9),  # MPI over a torus of today, by rule of thumb
+    "cluster": MachineModel(2e-6, 0.1e-6, 10e9),  # rule of thumb for MPI on a current torus
 }
 
 
 @dataclass(frozen=True)
 class Choice:
-    """An algorithm, its options, and why; ``others`` holds the predicted seconds of each rival."""
+    """The chosen algorithm, and the reason.
+
+    Args:
+        algorithm: a key of `ALGORITHMS`.
+        options: its options.
+        why: the reason, in words.
+        seconds: predicted time; None on one node, where a size limit decides.
+        others: predicted seconds of the other candidates, fastest first, by name and options.
+    """
 
     algorithm: str
     options: dict[str, Any]
@@ -59,28 +76,28 @@ class Choice:
     others: dict[str, float] = field(default_factory=dict)
 
     def schedule(self, torus: Torus) -> Schedule:
-        """The schedule that was chosen."""
+        """Build the chosen schedule."""
         return make(self.algorithm, torus, **self.options)
 
     def __str__(self) -> str:
-        name = " ".join([self.algorithm, *(f"{k}={v}" for k, v in self.options.items())])
-        return f"{name}: {self.why}"
+        return f"{spell(self.algorithm, self.options)}: {self.why}"
 
 
 def choose(
     torus: Torus, nbytes: int, machine: str | CostModel | SelectionTable = "paper"
 ) -> Choice:
-    """The algorithm to run.
+    """Choose the algorithm with the shortest predicted time.
 
     Args:
         torus: the ranks.
         nbytes: size of the vector on each rank, in bytes.
-        machine: "node" (ranks that share memory), a key of `MACHINES`, a network, a table, or
-            the path of one (``….json``, by ``python -m netsim tune``).
+        machine: "node" (ranks that share memory), a key of `MACHINES`, a network, a table, or the
+            path of a table (``….json``, written by ``python -m netsim tune``).
 
     Raises:
-        ValueError: an unknown machine, or a file that is no table.
-        OSError: a table that can not be read.
+        ValueError: the machine is unknown, the file is not a table, or the table has no time for
+            this torus and size.
+        OSError: the table cannot be read.
 
     >>> choose(Torus((8, 8)), 2**29).algorithm
     'bucket'
@@ -90,16 +107,17 @@ def choose(
         variant = "latency" if small else "bandwidth"
         why = f"one node, {'up to' if small else 'above'} {NODE_LATENCY_BYTES} bytes"
         return Choice("swing", {"variant": variant, "ports": 1}, why)
-    found = _entry(torus, machine)
-    if isinstance(found, Entry):
-        return _choice(found.ranked(nbytes), "by a table")
-    if found is PAPER or _like_paper(found):
+    source = _entry_or_model(torus, machine)
+    if isinstance(source, Entry):
+        return _choice(source.ranked(nbytes), "by a table")
+    if source is PAPER or _like_paper(source):
         entry = shipped().entries.get(torus.name)
-        if entry:  # latencies agree: what counts is how long the bytes take
-            same = round(nbytes * PAPER.bandwidth / found.bandwidth)
-            return _choice(entry.ranked(same), "by a table")
+        if entry:
+            # Latencies agree, so scaling the size by the bandwidths gives the same time.
+            equivalent = round(nbytes * PAPER.bandwidth / source.bandwidth)
+            return _choice(entry.ranked(equivalent), "by a table")
     times = [
-        (seconds(phases, found, nbytes), Candidate(name, options, ()))
+        (seconds(phases, source, nbytes), Candidate(name, options, ()))
         for (name, options), phases in _figures(torus).items()
     ]
     return _choice(sorted(times, key=lambda pair: pair[0]), "estimated")
@@ -113,17 +131,17 @@ def schedule(
     machine: str | CostModel | SelectionTable = "paper",
     **options: Any,
 ) -> Schedule:
-    """The schedule an algorithm makes for a torus.
+    """Build the schedule of an algorithm on a torus.
 
     Args:
         name: a key of `ALGORITHMS`, or "auto".
         torus: the ranks.
-        nbytes: for "auto" only, as in `choose`.
-        machine: for "auto" only, as in `choose`.
-        options: what the algorithm's function takes by keyword.
+        nbytes: size of the vector on each rank, in bytes; required for "auto", otherwise ignored.
+        machine: the machine that "auto" chooses for, as in `choose`.
+        options: keyword arguments of the algorithm's function.
 
     Raises:
-        ValueError: no such algorithm or option, or a torus that the algorithm cannot serve.
+        ValueError: an unknown algorithm or option, or an algorithm that does not run on the torus.
 
     >>> schedule("swing", Torus((4, 4)), variant="latency")
     <allreduce swing on 4x4: 4 steps, 4 blocks, 4 parts>
@@ -137,14 +155,14 @@ def schedule(
     return choose(torus, nbytes, machine).schedule(torus)
 
 
-def _entry(torus: Torus, machine: str | CostModel | SelectionTable) -> Entry | CostModel:
-    """What a table says of a torus, or the network to estimate for."""
+def _entry_or_model(torus: Torus, machine: str | CostModel | SelectionTable) -> Entry | CostModel:
+    """Return the entry of a table for the torus, or the network to estimate for."""
     if isinstance(machine, str) and machine.endswith(".json"):
         machine = _read(machine)
     if isinstance(machine, SelectionTable):
         if torus.name not in machine.entries:
-            known = ", ".join(machine.entries)
-            raise ValueError(f"the table has no {torus.name}, only {known}")
+            tori = ", ".join(machine.entries)
+            raise ValueError(f"the table has no {torus.name}, only {tori}: tune it for this torus")
         return machine.entries[torus.name]
     if isinstance(machine, str):
         if machine not in MACHINES:
@@ -157,7 +175,7 @@ def _entry(torus: Torus, machine: str | CostModel | SelectionTable) -> Entry | C
 
 
 def _like_paper(network: CostModel) -> bool:
-    """Whether messages without bytes take as long as on the network of the table."""
+    """Return whether latencies agree, within 5 %, with those of the shipped table's network."""
     return all(math.isclose(network.latency(h), PAPER.latency(h), rel_tol=0.05) for h in (0, 1, 16))
 
 
@@ -168,6 +186,7 @@ def _choice(ranked: list[tuple[float, Candidate]], how: str) -> Choice:
     why = f"{how}: {least * 1e6:.1f} us"
     if others:
         why += f"; next is {others[0][1].name}: {others[0][0] * 1e6:.1f} us"
+    # Reversed, so that of equal names the fastest stays; reversed again, the fastest comes first.
     names = {c.name: t for t, c in reversed(others)}
     return Choice(
         best.algorithm, dict(best.options), why, least, dict(reversed(list(names.items())))
@@ -176,7 +195,7 @@ def _choice(ranked: list[tuple[float, Candidate]], how: str) -> Choice:
 
 @lru_cache(maxsize=64)
 def _figures(torus: Torus) -> dict[tuple[str, Options], tuple[Phase, ...]]:
-    """The figures of the candidates that are always worth a thought."""
+    """Return the phases of each candidate on the short list."""
     return {
         (name, options): figures(make(name, torus, **dict(options)))
         for name, options in shortlist(torus)

@@ -1,10 +1,15 @@
-"""How long a schedule takes, from its lines alone: no links, no simulation.
+"""Estimate the time of a schedule from its message table: a latency-bandwidth cost model.
 
     T = Σ over phases of max(steps·step + hops·hop + own·n/B, total·n/B)
 
-A step costs the fixed `step`, its longest way, and the bytes on its busiest link. In a phase of
-several steps each part goes its own way: the slowest counts, and so does the link that carries
-the most of all parts together.
+Here step and hop are the machine's costs, B its bandwidth, and n the bytes of the vector; the other
+factors are the fields of `Phase`. A step costs a fixed time, its longest route, and the bytes on
+its busiest link. In a phase of several steps the parts proceed independently of each other. So the
+time is that of the slowest part, but at least that of the link with the most bytes of all parts
+together.
+
+Where a step is the same on all lines of a dimension (`Step.line`), the cost is O(Σ d_i) per step
+instead of O(messages). Nothing is simulated: delays between steps or between parts are ignored.
 """
 
 from __future__ import annotations
@@ -21,22 +26,24 @@ from swing.torus import Torus
 
 
 class CostModel(Protocol):
-    """What an estimate needs of a network; `netsim.Network` is one."""
+    """The properties of a network that an estimate needs; `netsim.Network` has them."""
 
     @property
     def bandwidth(self) -> float:
-        """Of a link, in bytes per second."""
+        """The bandwidth of a link, in bytes per second."""
 
     def latency(self, hops: int) -> float:
-        """Seconds until the first byte of a message over some hops arrives."""
+        """Return the seconds until the first byte of a message arrives over ``hops`` hops."""
 
 
 class Phase(NamedTuple):
-    """Steps and hops of the slowest part; fractions of the vector on the busiest link.
+    """The cost of a phase, which is a maximal run of steps without synchronization of the parts.
 
     Args:
-        own: summed over the steps of that part alone.
-        total: of all parts and steps together.
+        steps: steps of the slowest part.
+        hops: hops of its longest routes, summed over its steps.
+        own: fraction of the vector on its busiest link in each step, summed over its steps.
+        total: fraction of the vector on the busiest link, over all parts and steps together.
     """
 
     steps: int
@@ -47,7 +54,8 @@ class Phase(NamedTuple):
 
 class _Cost(NamedTuple):
     hops: int
-    loads: tuple[np.ndarray, ...]  # of each dimension: (2, d) fractions, upwards and downwards
+    # Per dimension (2, d) fractions of the vector on the links of a line, upwards and downwards.
+    loads: tuple[np.ndarray, ...]
 
     @property
     def peak(self) -> float:
@@ -55,35 +63,36 @@ class _Cost(NamedTuple):
 
 
 def figures(schedule: Schedule) -> tuple[Phase, ...]:
-    """The phases of a schedule.
+    """Return the cost of each phase of a schedule.
 
     >>> import swing
     >>> figures(swing.schedule("bucket", swing.Torus((4, 4)), collective="reduce_scatter"))
     (Phase(steps=3, hops=3, own=0.1875, total=0.1875), Phase(steps=3, hops=3, own=0.046875, total=0.046875))
     """  # noqa: E501
     parts = range(len(schedule.parts))
-    known: dict[tuple[Hashable, bool], list[_Cost]] = {}
+    cache: dict[tuple[Hashable, bool], list[_Cost]] = {}
 
     def costs(s: int, lockstep: bool) -> list[_Cost]:
-        """Of all parts together, or of each one."""
+        """Return the cost of step s: one for all parts together, or one per part."""
         key = schedule.signature(s), lockstep
-        if key not in known:
+        if key not in cache:
             step = schedule.step(s)
-            known[key] = [
+            cache[key] = [
                 _cost(schedule, each) for each in ([step] if lockstep else map(step.only, parts))
             ]
-        return known[key]
+        return cache[key]
 
     phases = []
     for _, group in groupby(range(schedule.nsteps), key=schedule.sync_phase):
         steps = list(group)
         table = [costs(s, len(steps) == 1) for s in steps]
+        # Per part its costs in the steps in which it sends; a part that is idle pays nothing.
         runs = [[c for c in run if c.hops] for run in zip(*table, strict=True)]
         slowest = max(runs, key=lambda run: sum(1 + c.hops for c in run))
         total = [np.zeros((2, d)) for d in schedule.torus.dims]
         for c in (c for run in runs for c in run):
-            for load, more in zip(total, c.loads, strict=True):
-                load += more
+            for load, part_load in zip(total, c.loads, strict=True):
+                load += part_load
         phases.append(
             Phase(
                 len(slowest),
@@ -96,7 +105,7 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
 
 
 def seconds(phases: Sequence[Phase], machine: CostModel, nbytes: int) -> float:
-    """The time of a vector of some bytes on each rank."""
+    """Return the estimated seconds for a vector of ``nbytes`` bytes on each rank."""
     step, hop = machine.latency(0), machine.latency(1) - machine.latency(0)
     byte = nbytes / machine.bandwidth
     return sum(max(p.steps * step + p.hops * hop + p.own * byte, p.total * byte) for p in phases)
@@ -111,6 +120,7 @@ def _cost(schedule: Schedule, step: Step) -> _Cost:
     loads, hops = [np.zeros((2, d)) for d in torus.dims], 0
     for line in step.line:
         unit = schedule.unit(line.part)
+        # The busiest line runs through the coordinates with most blocks in all other dimensions.
         others = np.prod([h.max() for j, h in enumerate(line.pending) if j != line.dim])
         weight = line.sent * float(others) * (1 / schedule.nblocks if unit is None else unit)
         farthest, load = _ring(torus, line.dim, line, weight)
@@ -120,32 +130,39 @@ def _cost(schedule: Schedule, step: Step) -> _Cost:
 
 
 def _ring(torus: Torus, dim: int, line: LineRows, weight: np.ndarray) -> tuple[int, np.ndarray]:
-    """Longest way along a line, and the (2, d) fractions of the vector over its links."""
+    """Return the most hops of a message on a line, and the (2, d) load on the line's links.
+
+    The load is the fraction of the vector over each link upwards and downwards. Each message adds
+    its weight at its first link and removes it after its last, so that a cumulative sum gives the
+    loads in O(messages + d). The array has two turns of the ring, for messages that wrap around.
+    """
     d = torus.dims[dim]
+    # Without wraparound the hops of the other direction are negative and never chosen.
     up = (line.dst - line.src) % d if torus.wrap[dim] else line.dst - line.src
     down = (line.src - line.dst) % d if torus.wrap[dim] else -up
     goes_up = (up >= 0) & ((up <= down) | (down < 0))
     load = np.zeros((2, 2 * d))
-    for way, first, hops in ((0, line.src, up), (1, line.dst, down)):
-        some = goes_up if way == 0 else ~goes_up
-        np.add.at(load[way], first[some], weight[some])
-        np.add.at(load[way], first[some] + hops[some], -weight[some])
+    # Link i joins coordinates i and i + 1, so a message downwards begins with its destination's.
+    for direction, first, hops in ((0, line.src, up), (1, line.dst, down)):
+        chosen = goes_up if direction == 0 else ~goes_up
+        np.add.at(load[direction], first[chosen], weight[chosen])
+        np.add.at(load[direction], first[chosen] + hops[chosen], -weight[chosen])
     load = np.cumsum(load, axis=1)
     farthest = int(np.where(goes_up, up, down).max(initial=0))
     return farthest, load[:, :d] + load[:, d:]
 
 
 def _rows_cost(schedule: Schedule, step: Step) -> _Cost:
-    """Of a step that is no product: loads as if all links of a dimension carried the same."""
+    """Return the cost of a step without `Step.line`, as if its load were even over all links."""
     torus = schedule.torus
     share = schedule.share(step)
     src, dst = (torus.node_of[ranks] for ranks in (step.src, step.dst))
     hops, loads = np.zeros(len(step), dtype=np.int64), []
     for j, d in enumerate(torus.dims):
         a, b = (np.unravel_index(nodes, torus.dims)[j] for nodes in (src, dst))
-        way = np.abs(a - b)
+        distance = np.abs(a - b)
         if torus.wrap[j]:
-            way = np.minimum(way, d - way)
-        hops += way
-        loads.append(np.full((2, d), float(way @ share) / (2 * torus.size)))
+            distance = np.minimum(distance, d - distance)
+        hops += distance
+        loads.append(np.full((2, d), float(distance @ share) / (2 * torus.size)))
     return _Cost(int(hops.max(initial=0)), tuple(loads))

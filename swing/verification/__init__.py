@@ -1,1 +1,1 @@
-"""Proofs about schedules, and about programs of messages."""
+"""Proofs that schedules are correct and that message programs cannot deadlock."""

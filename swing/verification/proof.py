@@ -1,23 +1,24 @@
-"""verify: every contribution arrives exactly once, or the first thing that is wrong.
+"""Proof that a schedule delivers every contribution exactly once, or the first error in it.
 
-Blocks never mix, so each is proven alone, in one of two ways; neither leaves anything to chance.
+Blocks never mix, so each is proven separately, by one of two exact methods.
 
-*Tokens.* Every rank starts with one token, its contribution. A REDUCE takes all tokens of its
-sender to a receiver that still has some; a COPY is sent by a rank that has all p, and makes p for
-a rank that has none. Tokens are neither lost nor doubled on the way, so who ends with p of them
-has every contribution once, from the one sum that all copies are of. Bandwidth-optimal
-schedules keep to these rules, and one number for each rank and block is enough.
+*Tokens.* Every rank starts with one token, its contribution. A REDUCE moves all tokens of its
+sender to a receiver that still has some. A COPY needs a sender with all p tokens and a receiver
+with none, which gets p tokens. No REDUCE loses or doubles a token, and a COPY moves complete sums
+only. A rank that ends with p tokens therefore has every contribution once, and all complete ranks
+have copies of the same sum. Bandwidth-optimal schedules obey these rules, and for them one number
+per rank and block suffices.
 
-*Sets.* A block that breaks the rules (ranks swap partial sums, or something is wrong) runs again
-with the set of contributors of every value, a bit a rank, and its tree of sums, where a + b is
-b + a. Sets that overlap when they meet: a contribution is added twice. Sets that are not full in
-the end: one is missing. Equal trees on all ranks: the same bits. What a rank receives in one step
-is added together with its own value in ascending order of the lowest contributors, from left to
-right: (x0 + x1) + x2 on every rank, whichever of the three is its own.
+*Sets.* A block that breaks these rules (because ranks exchange partial sums, or because of an
+error) is run again. Now each value has the set of its contributors, one bit per rank, and its tree
+of sums, in which a + b equals b + a. A REDUCE of overlapping sets adds a contribution twice; a set
+that is not full at the end lacks one; equal trees on all ranks mean the same bits. All values that
+a rank receives in a step are added, together with its own, from left to right in ascending order of
+their lowest contributors: (x0 + x1) + x2 on every rank, whichever of the three is the rank's own.
 
 Deadlock needs no search: a send and its receive are the same row, and all ranks take the steps in
-the same order, so a rank that posts all its messages of a step before it waits only ever waits
-for ranks in earlier steps. `swing.deadlock` searches in programs that come from elsewhere.
+the same order. A rank that posts all messages of a step before it waits can therefore only wait
+for ranks in earlier steps. `swing.deadlock` checks programs that do not come from a schedule.
 """
 
 from __future__ import annotations
@@ -37,37 +38,39 @@ from swing.torus import Array
 
 Flags = NDArray[np.bool_]
 
-TOKENS = 2**24  # counts held at a time: 64 MB, and a few times that in passing
-WORDS = 2**23  # words of contributor sets held at a time: 64 MB, and a few times that in passing
+# Blocks are proven in batches that bound the memory: each limit is 64 MB of state, and temporary
+# arrays take a few times as much.
+TOKENS = 2**24  # token counts (int32) per batch
+WORDS = 2**23  # 64-bit words of contributor sets per batch
 
 
 class ScheduleError(ValueError):
-    """What is wrong with a schedule, and where.
+    """An error in a schedule, and its location.
 
     Attributes:
-        step, rank, block: the place; None where the fault has no such place.
+        step, rank, block: the location; None for a coordinate that the error does not have.
     """
 
     def __init__(
         self, what: str, step: int | None = None, rank: int | None = None, block: int | None = None
     ) -> None:
-        place = {"step": step, "rank": rank, "block": block}
-        where = ", ".join(f"{name} {i}" for name, i in place.items() if i is not None)
-        super().__init__(f"{where}: {what}" if where else what)
+        location = {"step": step, "rank": rank, "block": block}
+        prefix = ", ".join(f"{name} {i}" for name, i in location.items() if i is not None)
+        super().__init__(f"{prefix}: {what}" if prefix else what)
         self.step, self.rank, self.block = step, rank, block
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What `verify` finds out about a correct schedule.
+    """Properties of a schedule that `verify` has proven correct.
 
     Args:
         same_bits: whether all ranks add in the same order, up to a + b = b + a.
         contiguous: whether every message is one slice of the vector.
         nsteps: number of steps.
         messages: number of messages.
-        blocks_sent: (p,) blocks that each rank sends.
-        ports: the most messages that a rank sends, and that one receives, in a step.
+        blocks_sent: (p,) number of blocks that each rank sends.
+        ports: largest number of messages that a rank sends, and that a rank receives, in one step.
     """
 
     same_bits: bool
@@ -92,17 +95,20 @@ class Report:
 
 
 def verify(schedule: Schedule) -> Report:
-    """Prove a schedule correct, or name the first thing that is wrong.
+    """Prove a schedule correct, or raise the first error in it.
 
-    An allreduce brings every contribution exactly once to every rank, a reduce_scatter to the
-    owner of the block; an allgather brings every block from its owner to every rank.
+    An allreduce must bring every contribution exactly once to every rank, a reduce_scatter to the
+    owner of the block. An allgather must bring every block from its owner to every rank.
 
     Args:
-        schedule: any table of messages; nothing in it is taken for granted.
+        schedule: any schedule; its whole table of messages is checked.
+
+    Returns:
+        The properties of the schedule.
 
     Raises:
-        ScheduleError: a message that makes no sense, or a contribution that is missing or
-            added twice; it names the step, rank and block.
+        ScheduleError: an invalid message, or a contribution that is missing or added twice, with
+            its step, rank and block.
 
     >>> import swing
     >>> print(verify(swing.schedule("swing", swing.Torus((2, 4)))))
@@ -114,28 +120,28 @@ def verify(schedule: Schedule) -> Report:
     """
     report = _read(schedule)
     p = schedule.torus.size
-    few = max(1, WORDS // (p * _words(p)))
+    batch = max(1, WORDS // (p * _words(p)))
     same_bits = True
     for lo, hi in _pieces(schedule, max(1, TOKENS // p)):
         proven = _prove_by_tokens(schedule, lo, hi)
-        for first in range(lo, hi, few):
-            last = min(first + few, hi)
+        for first in range(lo, hi, batch):
+            last = min(first + batch, hi)
             if not proven[first - lo : last - lo].all():
                 same_bits &= _prove_by_sets(schedule, first, last)
     return replace(report, same_bits=same_bits)
 
 
 def _read(schedule: Schedule) -> Report:
-    """Refuse rows that make no sense, and count the others."""
+    """Refuse invalid rows, and count steps, messages and blocks."""
     p = schedule.torus.size
     if sum(schedule.parts) != schedule.nblocks:
-        raise ScheduleError(f"{schedule.nblocks} blocks, and {sum(schedule.parts)} in the parts")
+        raise ScheduleError(f"{schedule.nblocks} blocks, but {sum(schedule.parts)} in the parts")
     if schedule.collective != "allreduce":
         owner = schedule.owner
         if owner is None or len(owner) != schedule.nblocks:
             raise ScheduleError(f"a {schedule.collective} needs an owner of every block")
         for b in np.flatnonzero((owner < 0) | (owner >= p))[:1]:
-            raise ScheduleError(f"its owner {owner[b]} is none of {p} ranks", block=int(b))
+            raise ScheduleError(f"its owner {owner[b]} is not one of the {p} ranks", block=int(b))
     sent, messages, out, into, contiguous = np.zeros(p, dtype=np.int64), 0, 0, 0, True
     for s, step in enumerate(schedule):
         _check_rows(schedule, s, step)
@@ -155,7 +161,7 @@ def _one_slice(blocks: Blocks) -> bool:
 
 
 def _check_rows(schedule: Schedule, s: int, step: Step) -> None:
-    """Refuse what makes no sense in the columns of a step."""
+    """Refuse invalid entries in the columns of a step."""
     p, nparts = schedule.torus.size, len(schedule.parts)
     src, dst, blocks, part = step.rows
     columns: list[Sized] = [src, dst, blocks, part]
@@ -164,40 +170,42 @@ def _check_rows(schedule: Schedule, s: int, step: Step) -> None:
     if len({len(column) for column in columns}) > 1:
         raise ScheduleError("the columns differ in length", s)
     rules = {
-        "sends, and is none of {p} ranks": (src < 0) | (src >= p),
-        "sends to rank {dst}, which is none of {p} ranks": (dst < 0) | (dst >= p),
+        "sends, but is not one of the {p} ranks": (src < 0) | (src >= p),
+        "sends to rank {dst}, which is not one of the {p} ranks": (dst < 0) | (dst >= p),
         "sends to itself": src == dst,
-        "sends rank {dst} no block": blocks.count < 1,
-        "sends for part {part}, which is none of {nparts} parts": (part < 0) | (part >= nparts),
+        "sends no block to rank {dst}": blocks.count < 1,
+        "sends for part {part}, which is not one of the {nparts} parts": (part < 0)
+        | (part >= nparts),
     }
     if schedule.collective == "allgather":
-        rules["sends rank {dst} something to reduce, in an allgather"] = step.reduces
+        rules["sends rank {dst} a message to reduce, in an allgather"] = step.reduces
     for rule, broken in rules.items():
         for i in np.flatnonzero(broken)[:1]:
-            what = rule.format(dst=dst[i], part=part[i], p=p, nparts=nparts)
-            raise ScheduleError(what, s, int(src[i]))
+            fault = rule.format(dst=dst[i], part=part[i], p=p, nparts=nparts)
+            raise ScheduleError(fault, s, int(src[i]))
+    # Arbitrary sets of blocks are checked in `_members`, which has to list them anyway.
     if isinstance(blocks, BlockRange):
         _check_part(schedule, s, step.rows, blocks.start, blocks.start + blocks.count)
 
 
 def _check_part(schedule: Schedule, s: int, rows: Rows, start: Array, stop: Array) -> None:
-    """Refuse blocks ``start[i] … stop[i] - 1`` that are not all of row i's part."""
+    """Refuse blocks ``start[i] … stop[i] - 1`` that are not all in row i's part."""
     end = np.cumsum(schedule.parts)[rows.part]
     first = end - np.array(schedule.parts)[rows.part]
     for i in np.flatnonzero((start < first) | (stop > end))[:1]:
         block = start[i] if not first[i] <= start[i] < end[i] else end[i]
-        what = f"is sent to rank {rows.dst[i]} for part {rows.part[i]}"
-        owns = f"which has blocks {first[i]} to {end[i] - 1}"
-        raise ScheduleError(f"{what}, {owns}", s, int(rows.src[i]), int(block))
+        message = f"is sent to rank {rows.dst[i]} for part {rows.part[i]}"
+        rule = f"which has blocks {first[i]} to {end[i] - 1}"
+        raise ScheduleError(f"{message}, {rule}", s, int(rows.src[i]), int(block))
 
 
 def _words(p: int) -> int:
-    """64-bit words of a set of ranks."""
+    """Return the number of 64-bit words in a set of ranks."""
     return -(-p // 64)
 
 
 def _pieces(schedule: Schedule, size: int) -> Iterator[tuple[int, int]]:
-    """Ranges of at most ``size`` blocks; where there are several, each is of one part."""
+    """Split the blocks into ranges of at most ``size``; if several, each is within one part."""
     ends = np.cumsum((0, *schedule.parts)).tolist()
     for lo, hi in pairwise(ends if schedule.nblocks > size else (0, schedule.nblocks)):
         for first in range(lo, hi, size):
@@ -205,9 +213,10 @@ def _pieces(schedule: Schedule, size: int) -> Iterator[tuple[int, int]]:
 
 
 class _Move(NamedTuple):
-    """What a step does in a range of blocks: an entry for every block of every message.
+    """The blocks of a step's messages within a range of blocks: one entry per block and message.
 
-    Rank r's value of block b is cell ``r * width + b - lo`` of a range that starts with lo.
+    Rank r's value of block b is cell ``r * width + b - lo``, where the range has ``width`` blocks
+    from ``lo`` on.
     """
 
     op: Op
@@ -216,16 +225,16 @@ class _Move(NamedTuple):
 
 
 def _moves(schedule: Schedule, lo: int, hi: int) -> Iterator[tuple[int, list[_Move]]]:
-    """The moves of every step in the blocks lo … hi - 1: its copies, then its reductions."""
+    """Yield the moves of each step in the blocks lo … hi - 1: its copies, then its reductions."""
     end = np.cumsum(schedule.parts)
-    near = (end > lo) & (end - schedule.parts < hi)
+    overlaps = (end > lo) & (end - schedule.parts < hi)  # parts with blocks in the range
     for s, step in enumerate(schedule):
         moves = []
         for op in (Op.COPY, Op.REDUCE):
-            some = np.flatnonzero((step.reduces == (op == Op.REDUCE)) & near[step.part])
-            if len(some):
-                src, dst = step.src[some], step.dst[some]
-                rows = Rows(src, dst, step.blocks.take(some), step.part[some])
+            index = np.flatnonzero((step.reduces == (op == Op.REDUCE)) & overlaps[step.part])
+            if len(index):
+                src, dst = step.src[index], step.dst[index]
+                rows = Rows(src, dst, step.blocks.take(index), step.part[index])
                 row, block = _members(schedule, s, rows, lo, hi)
                 source, target = ((rank * (hi - lo) - lo)[row] + block for rank in (src, dst))
                 moves.append(_Move(op, source, target))
@@ -233,7 +242,7 @@ def _moves(schedule: Schedule, lo: int, hi: int) -> Iterator[tuple[int, list[_Mo
 
 
 def _members(schedule: Schedule, s: int, rows: Rows, lo: int, hi: int) -> tuple[Array, Array]:
-    """The blocks of the rows that are among lo … hi - 1, and the row each comes from."""
+    """Return the row number and the block of each block of the rows that is in lo … hi - 1."""
     blocks = rows.blocks
     if isinstance(blocks, BlockRange):
         start = np.clip(blocks.start, lo, hi)
@@ -241,28 +250,28 @@ def _members(schedule: Schedule, s: int, rows: Rows, lo: int, hi: int) -> tuple[
         row = np.repeat(np.arange(len(count)), count)
         return row, np.arange(len(row)) + (start - np.cumsum(count) + count)[row]
     sets = [blocks.members(i) for i in range(len(blocks))]
-    row = np.repeat(np.arange(len(sets)), [len(found) for found in sets])
+    row = np.repeat(np.arange(len(sets)), [len(members) for members in sets])
     block = np.concatenate(sets)
     wrong = np.bincount(row, minlength=len(sets)) != blocks.count
     wrong[row[1:][(np.diff(block) <= 0) & (np.diff(row) == 0)]] = True
     for i in np.flatnonzero(wrong)[:1]:
-        what = f"names {sets[i].tolist()}, not {blocks.count[i]} blocks in ascending order"
-        raise ScheduleError(what, s, int(rows.src[i]))
+        fault = f"names {sets[i].tolist()}, not {blocks.count[i]} blocks in ascending order"
+        raise ScheduleError(fault, s, int(rows.src[i]))
     last = np.cumsum(blocks.count) - 1
     _check_part(schedule, s, rows, block[last - blocks.count + 1], block[last] + 1)
     inside = (block >= lo) & (block < hi)
     return row[inside], block[inside]
 
 
-def _wanted(schedule: Schedule, lo: int, hi: int) -> Flags:
-    """(p, hi - lo) whose contributions make a value complete; an allgather has one to a block."""
+def _contributors(schedule: Schedule, lo: int, hi: int) -> Flags:
+    """(p, hi - lo) which ranks contribute to each block: all, or in an allgather its owner."""
     if schedule.collective == "allgather" and schedule.owner is not None:
         return np.equal(schedule.owner[lo:hi], schedule.torus.ranks[:, None])
     return np.ones((schedule.torus.size, hi - lo), dtype=bool)
 
 
-def _ends(schedule: Schedule, lo: int, hi: int) -> tuple[Array, Array]:
-    """Where values must be complete in the end: two indices into (rank, block) arrays."""
+def _destinations(schedule: Schedule, lo: int, hi: int) -> tuple[Array, Array]:
+    """Return where values must be complete at the end, as an index into (rank, block) arrays."""
     block = np.arange(hi - lo)
     if schedule.collective == "reduce_scatter" and schedule.owner is not None:
         return schedule.owner[None, lo:hi], block
@@ -270,123 +279,132 @@ def _ends(schedule: Schedule, lo: int, hi: int) -> tuple[Array, Array]:
 
 
 def _prove_by_tokens(schedule: Schedule, lo: int, hi: int) -> Flags:
-    """Which of the blocks lo … hi - 1 keep to the rules of tokens and end complete."""
-    held = _wanted(schedule, lo, hi).astype(np.int32)
-    total = held[:, 0].sum()
-    cells = held.reshape(-1)
+    """(hi - lo,) which of the blocks lo … hi - 1 obey the rules of tokens and end complete."""
+    tokens = _contributors(schedule, lo, hi).astype(np.int32)
+    total = tokens[:, 0].sum()
+    cells = tokens.reshape(-1)
     proven = np.ones(hi - lo, dtype=bool)
     for _, moves in _moves(schedule, lo, hi):
         for op, source, target in moves:
-            given = cells[source]
+            sent = cells[source]
             if op is Op.REDUCE:
-                np.subtract.at(cells, source, given)  # what is given twice leaves a debt
-                broken = (given <= 0) | (cells[target] <= 0)
+                # A cell that is sent twice in a step is subtracted twice, so its count falls
+                # below 0.
+                np.subtract.at(cells, source, sent)
+                broken = (sent <= 0) | (cells[target] <= 0)
             else:
-                broken = (given != total) | (cells[target] != 0)
-            np.add.at(cells, target, given)
+                broken = (sent != total) | (cells[target] != 0)
+            np.add.at(cells, target, sent)
             proven[source[broken] % (hi - lo)] = False
         if not proven.any():
             return proven
-    # A debt is never paid back, and more than all never becomes less: neither ever was.
-    proven &= (held.min(axis=0) >= 0) & (held.max(axis=0) <= total)
-    proven &= (held[_ends(schedule, lo, hi)] == total).all(axis=0)
+    # A count below 0 or above the total never recovers, so checking the final counts suffices.
+    proven &= (tokens.min(axis=0) >= 0) & (tokens.max(axis=0) <= total)
+    proven &= (tokens[_destinations(schedule, lo, hi)] == total).all(axis=0)
     return proven
 
 
 def _prove_by_sets(schedule: Schedule, lo: int, hi: int) -> bool:
-    """Prove the blocks lo … hi - 1, or raise. Whether all ranks have the same tree of sums."""
+    """Prove the blocks lo … hi - 1, or raise; return whether all ranks have equal trees of sums."""
     p, width, rank = schedule.torus.size, hi - lo, schedule.torus.ranks
     word, bit = rank // 64, np.uint64(1) << (rank % 64).astype(np.uint64)
-    held = np.zeros((p, width, _words(p)), dtype=np.uint64)
-    held[rank, :, word] = bit[:, None] * _wanted(schedule, lo, hi)
-    full = np.bitwise_or.reduce(held)
+    # `sets`, `trees` and `lowest` have one entry per cell; `by_rank` and `tree` are views of the
+    # first two with axes (rank, block).
+    by_rank = np.zeros((p, width, _words(p)), dtype=np.uint64)
+    by_rank[rank, :, word] = bit[:, None] * _contributors(schedule, lo, hi)
+    full = np.bitwise_or.reduce(by_rank)
     tree = np.repeat(rank[:, None], width, axis=1)
-    sets, trees, sums = held.reshape(p * width, -1), tree.reshape(-1), np.zeros(0, dtype=np.int64)
-    lowest = trees.copy()  # the lowest contributor of every value
-    partial: dict[int, ScheduleError] = {}  # the first copy of each block that is not complete
+    sets, trees = by_rank.reshape(p * width, -1), tree.reshape(-1)
+    lowest = trees.copy()  # the lowest contributor of each value
+    sums = np.zeros(0, dtype=np.int64)  # the table of trees, see `_add`
+    partial: dict[int, ScheduleError] = {}  # for each block, the first copy of an incomplete value
 
     def fault(what: str, s: int, cell: int) -> ScheduleError:
         return ScheduleError(what, s, int(cell // width), int(lo + cell % width))
 
-    def contributor(some: np.ndarray) -> str:
-        return f"the contribution of rank {np.flatnonzero(some[word] & bit)[0]}"
+    def first_of(contributors: np.ndarray) -> str:
+        return f"the contribution of rank {np.flatnonzero(contributors[word] & bit)[0]}"
 
     for s, moves in _moves(schedule, lo, hi):
+        # All messages of a step carry the state before it, so read that before any write.
         before = [(sets[source], trees[source], lowest[source]) for _, source, _ in moves]
-        for (op, source, target), (given, terms, first) in zip(moves, before, strict=True):
+        for (op, source, target), (sent, terms, keys) in zip(moves, before, strict=True):
             if op is Op.COPY:
-                for cell in _crossed(target, moves)[:1]:
-                    raise fault("is overwritten, and received once more in the same step", s, cell)
-                sets[target], trees[target], lowest[target] = given, terms, first
-                lacks = full[source % width] & ~given
-                short = np.flatnonzero(lacks.any(axis=1))
+                for cell in _written_twice(target, moves)[:1]:
+                    raise fault("is overwritten and received again in the same step", s, cell)
+                sets[target], trees[target], lowest[target] = sent, terms, keys
+                lacking = full[source % width] & ~sent
+                short = np.flatnonzero(lacking.any(axis=1))
                 for i in short[np.unique(source[short] % width, return_index=True)[1]]:
-                    what = f"is copied on without {contributor(lacks[i])}"
+                    # A copy of a partial sum is an error only if its block ends incomplete.
+                    what = f"is copied on without {first_of(lacking[i])}"
                     partial.setdefault(int(source[i] % width), fault(what, s, source[i]))
                 continue
-            for rows in _one_by_one(target):
+            for rows in _distinct_targets(target):
                 cells = target[rows]
-                both = sets[cells] & given[rows]
+                both = sets[cells] & sent[rows]
                 for i in np.flatnonzero(both.any(axis=1))[:1]:
-                    raise fault(f"receives {contributor(both[i])} a second time", s, cells[i])
-                sets[cells] |= given[rows]
-            sums = _reduce_in_order(sums, trees, lowest, target, terms, first, p)
+                    raise fault(f"receives {first_of(both[i])} a second time", s, cells[i])
+                sets[cells] |= sent[rows]
+            sums = _reduce_in_order(sums, trees, lowest, target, terms, keys, p)
 
-    ends = _ends(schedule, lo, hi)
-    wrong = (held[ends] != full).any(axis=2)
+    ends = _destinations(schedule, lo, hi)
+    wrong = (by_rank[ends] != full).any(axis=2)
+    # Where a partial sum was copied, that copy is a better explanation than the incomplete end.
     for block, error in partial.items():
         if wrong[:, block].any():
             raise error
     for cell in (ends[0] * width + ends[1])[wrong][:1]:
-        lacks = full[cell % width] & ~sets[cell]
-        raise fault(f"ends without {contributor(lacks)}", schedule.nsteps - 1, cell)
+        lacking = full[cell % width] & ~sets[cell]
+        raise fault(f"ends without {first_of(lacking)}", schedule.nsteps - 1, cell)
     return bool((tree[ends] == tree[ends][0]).all())
 
 
-def _crossed(copied: Array, moves: list[_Move]) -> Array:
-    """The values that are copied to and change once more in the same step."""
+def _written_twice(copied: Array, moves: list[_Move]) -> Array:
+    """Return the cells that are copied to and written once more in the same step."""
     cell, count = np.unique(np.concatenate([move.target for move in moves]), return_counts=True)
     return np.intersect1d(copied, cell[count > 1])
 
 
-def _one_by_one(target: Array) -> Iterator[Array]:
-    """The rows in order, in groups without two of the same target."""
-    rest = np.arange(len(target))
-    while len(rest):
-        first = np.unique(target[rest], return_index=True)[1]
-        yield rest[first]
-        rest = np.delete(rest, first)
+def _distinct_targets(target: Array) -> Iterator[Array]:
+    """Split the rows, in order, into groups in which no target occurs twice."""
+    remaining = np.arange(len(target))
+    while len(remaining):
+        first = np.unique(target[remaining], return_index=True)[1]
+        yield remaining[first]
+        remaining = np.delete(remaining, first)
 
 
 def _reduce_in_order(
-    sums: Array, trees: Array, lowest: Array, target: Array, terms: Array, first: Array, p: int
+    sums: Array, trees: Array, lowest: Array, target: Array, terms: Array, keys: Array, p: int
 ) -> Array:
-    """Reduce what every cell receives in a step into its tree; the table of sums with the new ones.
+    """Reduce the values received in a step into the trees, in place; return the extended ``sums``.
 
-    A cell's own value and all that it receives are added from left to right in ascending order of
-    their lowest contributors, as the executor does.
+    A cell's own value and all values that it receives are added from left to right in ascending
+    order of their lowest contributors (``lowest`` and ``keys``), as the executor does.
     """
     cells = np.unique(target)
     cell = np.concatenate([cells, target])
-    term, low = np.concatenate([trees[cells], terms]), np.concatenate([lowest[cells], first])
-    order = np.lexsort((low, cell))
+    term, key = np.concatenate([trees[cells], terms]), np.concatenate([lowest[cells], keys])
+    order = np.lexsort((key, cell))
     cell, term = cell[order], term[order]
     start = np.unique(cell, return_index=True)[1]
-    lowest[cells] = low[order[start]]
+    lowest[cells] = key[order[start]]
     trees[cells] = term[start]
     length = np.diff(np.append(start, len(cell)))
     for i in range(1, int(length.max(initial=0))):
-        some = np.flatnonzero(length > i)
-        sums, trees[cells[some]] = _add(sums, trees[cells[some]], term[start[some] + i], p)
+        longer = np.flatnonzero(length > i)  # cells that have an i-th further term
+        sums, trees[cells[longer]] = _add(sums, trees[cells[longer]], term[start[longer] + i], p)
     return sums
 
 
 def _add(sums: Array, a: Array, b: Array, p: int) -> tuple[Array, Array]:
-    """Number the trees a + b, equal trees alike, and extend the table of sums by the new ones.
+    """Number the trees a + b so that equal trees have equal numbers; return the extended ``sums``.
 
-    Tree r < p is rank r's contribution, tree p + i the sum of the two trees in ``sums[i]``.
+    Tree r < p is rank r's contribution; tree p + i is the sum of the two trees in ``sums[i]``, the
+    smaller number in the upper 32 bits.
     """
     keys = np.concatenate([sums, np.minimum(a, b) << 32 | np.maximum(a, b)])
     _, first, key = np.unique(keys, return_index=True, return_inverse=True)
-    order = np.sort(first)  # sums that are known come first, and keep their numbers
+    order = np.sort(first)  # the sums already in the table come first and keep their numbers
     return keys[order], p + np.searchsorted(order, first)[key[len(sums) :]]

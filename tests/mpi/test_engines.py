@@ -159,7 +159,7 @@ def test_the_table_knows_no_communicator_that_is_gone(comm):
         mine.Free()
         assert gone
         assert not any(
-            entry.context.comm == MPI.COMM_NULL for entry in call_cache.known_calls._kept.values()
+            entry.context.comm == MPI.COMM_NULL for entry in call_cache.known_calls._by_row.values()
         )
 
 

@@ -1,1 +1,1 @@
-"""What users pass as buffers, types and operations, read for numpy and MPI."""
+"""Buffers: convert users' buffers, types and operations to numpy arrays and reductions."""

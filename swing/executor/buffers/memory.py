@@ -1,4 +1,4 @@
-"""Objects that hold memory, as numpy arrays over that very memory."""
+"""View the memory of any buffer object as a numpy array, without a copy."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from mpi4py import MPI
 
 
 def array_of(buffer: Any, name: str) -> np.ndarray:
-    """The numpy array of an object; ``name`` is what errors call it.
+    """A numpy array over the memory of a buffer.
 
-    It may be an array, offer Python's buffer protocol or DLPack, or claim to be a GPU's by
-    ``__cuda_array_interface__`` and yet be host memory (see `swing.executor.gpu.device`).
+    Args:
+        buffer: an array, an object with Python's buffer protocol or DLPack, or one that offers
+            ``__cuda_array_interface__`` although its memory is host memory (see
+            `swing.executor.gpu.device.is_device_memory`).
+        name: the name of the buffer in error messages.
 
     Raises:
-        TypeError: an object without a buffer, or elements that numpy lacks.
+        TypeError: the object has no buffer, or its elements have a type that numpy lacks.
     """
     if isinstance(buffer, np.ndarray):
         return buffer
@@ -31,19 +34,22 @@ def array_of(buffer: Any, name: str) -> np.ndarray:
 
 
 def flat(buffer: Any, name: str) -> np.ndarray:
-    """(n,) all elements of an object in the order in which they lie in memory.
+    """(n,) all elements of a buffer in memory order; for the arguments see `array_of`.
 
     Raises:
-        ValueError: memory that is not contiguous.
+        TypeError: see `array_of`.
+        ValueError: the memory is not contiguous.
     """
     array = array_of(buffer, name)
     if not array.flags.forc:
         raise ValueError(f"{name} is not contiguous: make it so first, a = np.ascontiguousarray(a)")
+    # A subclass such as np.matrix may not become one-dimensional: take its base class.
     return array if array.ndim == 1 else array.view(np.ndarray).reshape(-1, order="A")
 
 
 def raw(buffer: Any, name: str) -> np.ndarray:
-    """(nbytes,) the bytes of an object, whatever its elements are; ValueError as in `flat`."""
+    """(nbytes,) the bytes of a buffer with elements of any type; errors are those of `flat`."""
+    # mpi4py reads the bytes of DLPack objects with elements of any type, even one that numpy lacks.
     if hasattr(buffer, "__dlpack__") and not isinstance(buffer, np.ndarray):
         try:
             return _bytes(buffer)
@@ -53,44 +59,61 @@ def raw(buffer: Any, name: str) -> np.ndarray:
 
 
 def check_writable(array: np.ndarray) -> None:
-    """Raise ValueError if an array is read-only."""
+    """Check that an array is writable.
+
+    Raises:
+        ValueError: it is read-only.
+    """
     if not array.flags.writeable:
         raise ValueError("the receive buffer is read-only: pass a writable array")
 
 
 def is_same(send: np.ndarray, recv: np.ndarray) -> bool:
-    """Whether two vectors are one; ValueError if they are neither that nor apart."""
-    there, here = MPI.Get_address(send), MPI.Get_address(recv)
-    if there != here and max(there, here) < min(there + send.nbytes, here + recv.nbytes):
+    """Whether two vectors begin at the same address, so that the call is in place.
+
+    Raises:
+        ValueError: they begin at different addresses and overlap.
+    """
+    send_at, recv_at = MPI.Get_address(send), MPI.Get_address(recv)
+    if send_at != recv_at and _overlap(send_at, send.nbytes, recv_at, recv.nbytes):
         raise ValueError("sendbuf and recvbuf overlap: pass one buffer to reduce it in place")
-    return there == here
+    return send_at == recv_at
 
 
 def check_apart(send: np.ndarray, recv: np.ndarray) -> None:
-    """Raise ValueError if two vectors share memory."""
-    there, here = MPI.Get_address(send), MPI.Get_address(recv)
-    if max(there, here) < min(there + send.nbytes, here + recv.nbytes):
+    """Check that two vectors share no memory.
+
+    Raises:
+        ValueError: they overlap.
+    """
+    send_at, recv_at = MPI.Get_address(send), MPI.Get_address(recv)
+    if _overlap(send_at, send.nbytes, recv_at, recv.nbytes):
         raise ValueError("sendbuf and recvbuf overlap: pass MPI.IN_PLACE as sendbuf")
 
 
 def borrow(address: int, count: int, dtype: np.dtype[Any]) -> np.ndarray:
-    """(count,) elements at an address. They do not keep their memory alive."""
+    """(count,) elements at an address; the array does not keep the memory alive."""
     memory = MPI.buffer.fromaddress(address, count * dtype.itemsize)
     return np.asarray(memory).view(dtype)
 
 
+def _overlap(address: int, nbytes: int, other: int, other_nbytes: int) -> bool:
+    # Written so that an empty range overlaps nothing, wherever it is.
+    return max(address, other) < min(address + nbytes, other + other_nbytes)
+
+
 class _Interface:
-    """What numpy reads as memory of the host."""
+    """An object that offers numpy the memory of a ``__cuda_array_interface__``."""
 
     def __init__(self, interface: dict[str, Any]) -> None:
         self.__array_interface__ = {**interface, "version": 3}
 
 
 def _from_dlpack(buffer: Any) -> np.ndarray:
-    """The array of a DLPack object.
+    """The array of an object that offers DLPack.
 
-    Before DLPack 1.0 nobody could say whether memory is read-only, and numpy takes it to be.
-    mpi4py does not: so neither do we.
+    Before DLPack 1.0 an object could not say whether its memory is read-only, and numpy assumes
+    that it is. mpi4py assumes that it is writable, and so does this function.
     """
     array = np.from_dlpack(buffer)
     if array.flags.writeable or not array.flags.forc:

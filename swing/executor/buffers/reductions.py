@@ -1,4 +1,7 @@
-"""How two operands become one: numpy where it means the same as MPI, else `Op.Reduce_local`."""
+"""Reductions of two vectors: numpy ufuncs where they agree with MPI, else ``MPI_Reduce_local``.
+
+numpy also serves types that MPI lacks, such as float16 and bfloat16.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ from mpi4py import MPI
 from swing.executor.buffers.specs import type_name
 
 Reduction: TypeAlias = Callable[..., Any]
-"""``reduce(left, right, out=out)``: out = left ⊕ right. One of them may be out; the other is
-scratch memory then, to be overwritten at will."""
+"""``reduce(left, right, out=out)`` computes out = left ⊕ right. ``out`` may be one of the operands;
+then the other operand must be scratch memory, because the reduction may overwrite it."""
 
 
 def _table(*pairs: tuple[MPI.Op, np.ufunc]) -> dict[int, np.ufunc]:
@@ -28,16 +31,20 @@ _UFUNCS = {
     "u": _FIELD | _ORDER | _BITS,
     "f": _FIELD | _ORDER,
     "c": _FIELD,
-    "b": {},  # numpy adds logical values, MPI does not
-    "V": _FIELD | _ORDER,  # bfloat16 and the like
+    "b": {},  # numpy defines SUM and other operations for logical values, MPI does not
+    "V": _FIELD | _ORDER,  # types of ml_dtypes, such as bfloat16
 }
 
 
 def operation(comm: MPI.Comm, op: MPI.Op | None) -> MPI.Op:
-    """What to reduce with; MPI.SUM if None.
+    """Check the communicator and the operation of a call.
+
+    Returns:
+        The operation; MPI.SUM if ``op`` is None.
 
     Raises:
-        TypeError, ValueError: a communicator or an operation that is none.
+        TypeError: ``comm`` is no communicator, or ``op`` is no operation.
+        ValueError: one of them is a null handle.
     """
     if not isinstance(comm, MPI.Comm):
         raise TypeError(f"comm is a {type(comm).__name__}: pass a communicator of mpi4py")
@@ -56,12 +63,14 @@ def operation(comm: MPI.Comm, op: MPI.Op | None) -> MPI.Op:
 
 
 def reduction(op: MPI.Op, dtype: np.dtype[Any], datatype: MPI.Datatype | None) -> Reduction:
-    """The reduction of an operation on elements of a type. MAX and MIN pass a NaN on.
+    """The reduction that applies an operation to elements of a type.
+
+    Where numpy carries out MAX and MIN, they propagate NaN.
 
     Args:
-        op: any operation that commutes.
-        dtype: the type of the elements; raw if ``datatype`` is given.
-        datatype: what MPI calls it, if numpy has no such type.
+        op: a commutative operation.
+        dtype: the numpy type of the elements, or raw bytes (void) if ``datatype`` is given.
+        datatype: the MPI type of the elements if numpy has no such type, else None.
 
     Raises:
         TypeError: the operation is not defined for the type.
@@ -71,7 +80,10 @@ def reduction(op: MPI.Op, dtype: np.dtype[Any], datatype: MPI.Datatype | None) -
         if ufunc is not None:
             return ufunc
         if dtype.kind == "V" or not dtype.isnative:
-            raise TypeError(f"MPI has no {dtype}: only SUM, PROD, MAX and MIN work on it")
+            raise TypeError(
+                f"this operation does not work on {dtype}, which MPI lacks: choose another, "
+                "such as MPI.SUM"
+            )
         datatype = MPI.Datatype.fromcode(dtype.char)
     if op.is_predefined:
         _try(op, dtype, datatype)
@@ -80,29 +92,31 @@ def reduction(op: MPI.Op, dtype: np.dtype[Any], datatype: MPI.Datatype | None) -
 
 @dataclass(frozen=True)
 class Local:
-    """The reduction of an operation by MPI itself."""
+    """A reduction by ``MPI_Reduce_local``, for operations and types without a numpy ufunc."""
 
     op: MPI.Op
     datatype: MPI.Datatype
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # mpi4py's objects compare by handle but cannot be hashed
         return hash((MPI._handleof(self.op), MPI._handleof(self.datatype)))
 
     def __call__(self, left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
-        """See `Reduction`."""
-        # MPI puts the result into the right operand.
-        n, where = len(out), out.ctypes.data
-        if where == left.ctypes.data:
+        """Compute out = left ⊕ right; see `Reduction`."""
+        # MPI puts the result into the right operand: let that be ``out`` if possible.
+        n, out_at = len(out), out.ctypes.data
+        if out_at == left.ctypes.data:
+            # The operands must not be exchanged, even though the operation commutes: their order
+            # can decide the bits (the maximum of 0.0 and -0.0). So overwrite ``right``, then copy.
             self.op.Reduce_local((left, n, self.datatype), (right, n, self.datatype))
             out[:] = right
             return
-        if where != right.ctypes.data:
+        if out_at != right.ctypes.data:
             out[:] = right
         self.op.Reduce_local((left, n, self.datatype), (out, n, self.datatype))
 
 
 def _try(op: MPI.Op, dtype: np.dtype[Any], datatype: MPI.Datatype) -> None:
-    """Let MPI refuse the operation on an element of our own, before anything is sent."""
+    """Apply the operation to one element, so that MPI refuses it before any message is sent."""
     left, right = np.zeros((2, 1), dtype)
     try:
         op.Reduce_local((left, 1, datatype), (right, 1, datatype))

@@ -1,4 +1,8 @@
-"""What users pass as buffers, read as flat vectors of elements."""
+"""Parse buffer specifications, as mpi4py takes them, into flat vectors of elements.
+
+Unsuitable buffers raise errors here or in `swing.executor.buffers.memory`, before any message is
+sent.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +17,20 @@ from swing.executor.buffers.memory import array_of, check_writable, flat, is_sam
 _NUMBERS = frozenset(np.typecodes["AllInteger"] + np.typecodes["AllFloat"] + "?")
 
 Typed: TypeAlias = tuple[np.ndarray, MPI.Datatype | None]
-"""(count,) elements in the user's memory; and what MPI calls an element if numpy has no such
-type: they are raw then."""
+"""(count,) elements in the user's memory, and None. If numpy lacks their type, the array has raw
+bytes (numpy.void) as elements, and the second item is the MPI type of an element."""
 
 Vectors: TypeAlias = tuple[np.ndarray, np.ndarray, MPI.Datatype | None]
-"""Send and receive vector, (count,) elements of one type in the user's memory, the same one to
-reduce in place; and the type as in `Typed`."""
+"""Send and receive vector, (count,) elements of one type in the user's memory, and their MPI type
+as in `Typed`. In place, both are the same vector."""
 
 
 class Spec(NamedTuple):
-    """A ``[buf, …]`` specification as mpi4py takes it; what is not given is None.
+    """The fields of a ``[buf, …]`` specification as mpi4py takes it; absent fields are None.
 
-    ``[buf, datatype]``, ``[buf, count]``, ``[buf, count, datatype]`` or ``[buf, count,
-    displacement, datatype]``; a pair of count and displacement may stand for the count.
+    The forms are ``[buf, datatype]``, ``[buf, count]``, ``[buf, count, datatype]`` and ``[buf,
+    count, displacement, datatype]``. In place of the count there may be a pair of count and
+    displacement. Counts and displacements are numbers of elements.
     """
 
     buffer: Any
@@ -34,47 +39,57 @@ class Spec(NamedTuple):
     datatype: MPI.Datatype | None
 
     @classmethod
-    def of(cls, given: Any, name: str, pairs: tuple[type, ...] = (list, tuple)) -> Spec:
-        """Read what a user passes; ``name`` is what errors call it, ``pairs`` are pairs' types."""
-        if not isinstance(given, (list, tuple)):
-            return cls(given, None, None, None)
+    def of(cls, buf: Any, name: str, pairs: tuple[type, ...] = (list, tuple)) -> Spec:
+        """Parse a buffer or a specification.
+
+        Args:
+            buf: the user's argument.
+            name: its name in error messages.
+            pairs: the types that can be a pair of count and displacement. `pieces` excludes lists,
+                because there [3, 4] is two ranks' counts.
+
+        Raises:
+            TypeError: it is neither a buffer nor a specification.
+        """
+        if not isinstance(buf, (list, tuple)):
+            return cls(buf, None, None, None)
         fields: list[Any]
-        if len(given) == 2:
-            buffer, last = given
+        if len(buf) == 2:
+            buffer, last = buf
             is_type = isinstance(last, (MPI.Datatype, str))
             fields = [buffer, None, None, last] if is_type else [buffer, last, None, None]
-        elif len(given) == 3:
-            buffer, count, datatype = given
+        elif len(buf) == 3:
+            buffer, count, datatype = buf
             fields = [buffer, count, None, datatype]
         else:
-            fields = [*given] if len(given) == 4 else [None] * 5
+            fields = [*buf] if len(buf) == 4 else [None] * 5  # five: no specification
         if len(fields) == 5 or not isinstance(fields[3], (MPI.Datatype, str, type(None))):
-            raise _no_buffer(given, name)
+            raise _no_buffer(buf, name)
         if type(fields[1]) in pairs and len(fields[1]) == 2 and fields[2] is None:
             fields[1], fields[2] = fields[1]
         if fields[0] is None or fields[0] is MPI.BOTTOM:
             if fields[3] is None:
-                raise TypeError(f"{name} has no memory: say [None, datatype] for none at all")
+                raise TypeError(f"{name} has no memory: pass [None, datatype] for an empty buffer")
             fields[0] = bytearray()
         elif isinstance(fields[0], (bool, int, float, complex, str, list, tuple)):
-            raise _no_buffer(given, name)
+            raise _no_buffer(buf, name)
         if isinstance(fields[3], str):
             fields[3] = MPI.Datatype.fromcode(fields[3])
         return cls(*fields)
 
 
 def vectors(sendbuf: Any, recvbuf: Any) -> Vectors:
-    """The vectors that a user passes to an allreduce.
+    """The send and receive vector of an allreduce.
 
     Args:
-        sendbuf: a contiguous numpy array or other buffer, a specification as in `Spec`, or
+        sendbuf: a contiguous numpy array or other buffer, a specification (see `Spec`), or
             ``MPI.IN_PLACE``.
-        recvbuf: the same, or None to reduce ``sendbuf`` in place.
+        recvbuf: a buffer or specification, or None to reduce ``sendbuf`` in place.
 
     Raises:
-        TypeError: an object that is no buffer, or of a type that MPI lacks.
-        ValueError: memory that is not contiguous, too small, or read-only where the result
-            goes; buffers of unequal count, type or order.
+        TypeError: an argument is no buffer, or its elements have a type that MPI lacks.
+        ValueError: memory is not contiguous or too small, or the receive buffer is read-only;
+            or the buffers differ in count, type or memory order.
     """
     if recvbuf is None or sendbuf is MPI.IN_PLACE:
         if sendbuf is MPI.IN_PLACE and recvbuf is None:
@@ -94,13 +109,19 @@ def vectors(sendbuf: Any, recvbuf: Any) -> Vectors:
     return send, recv, datatype
 
 
-def vector(given: Any, name: str, blocks: int = 1) -> Typed:
-    """One buffer as a vector, of ``blocks`` times as many elements as its count says if it does.
+def vector(buf: Any, name: str, blocks: int = 1) -> Typed:
+    """The elements of one buffer.
+
+    Args:
+        buf: a buffer or specification.
+        name: its name in error messages.
+        blocks: a factor for the count of a specification: the number of pieces, where the count is
+            that of one piece.
 
     Raises:
-        TypeError, ValueError: as `vectors`.
+        TypeError, ValueError: see `vectors`.
     """
-    spec = Spec.of(given, name)
+    spec = Spec.of(buf, name)
     if spec.datatype is None:
         elements = _numbers(spec.buffer, name)
         return _part(elements, spec, len(elements), 1, name, blocks), None
@@ -115,26 +136,32 @@ def vector(given: Any, name: str, blocks: int = 1) -> Typed:
     return memory.view(np.dtype((np.void, datatype.extent))), datatype
 
 
-def pieces(given: Any, name: str, ranks: int) -> tuple[np.ndarray, list[int], list[int]]:
-    """A buffer for pieces of all ranks: its bytes, and of each piece how many and where they start.
+def pieces(buf: Any, name: str, ranks: int) -> tuple[np.ndarray, list[int], list[int]]:
+    """A buffer that holds one piece per rank.
 
     Args:
-        given: a buffer or specification; counts and displacements are one number for all ranks or
-            one each, without counts the pieces are as equal as can be, without displacements they
-            follow each other.
-        name: what errors call it.
-        ranks: how many pieces there are.
+        buf: a buffer or specification. Counts and displacements are one number for all ranks or a
+            list with one number per rank; a displacement for all ranks is the distance between
+            pieces. Without counts the pieces have equal lengths, or the first ones have one
+            element more than the others. Without displacements they are adjacent.
+        name: the name of the buffer in error messages.
+        ranks: the number of pieces.
+
+    Returns:
+        (nbytes,) the memory of the buffer as bytes, and for each piece its length and its start,
+        both in bytes.
 
     Raises:
-        TypeError, ValueError: as `vectors`, or pieces that the buffer does not hold.
+        TypeError: see `vectors`.
+        ValueError: see `vectors`; or a piece is not within the buffer.
     """
-    spec = Spec.of(given, name, pairs=(tuple,))
+    spec = Spec.of(buf, name, pairs=(tuple,))
     datatype = spec.datatype
     extent = datatype.extent if datatype else _numbers(spec.buffer, name).itemsize
     memory = raw(spec.buffer, name)
     if spec.count is None:
-        whole, more = divmod(len(memory) // extent, ranks)
-        counts = [whole + (r < more) for r in range(ranks)]
+        quotient, remainder = divmod(len(memory) // extent, ranks)
+        counts = [quotient + (r < remainder) for r in range(ranks)]
     else:
         counts = _each(spec.count, name, ranks)
     if spec.displacement is None:
@@ -143,48 +170,58 @@ def pieces(given: Any, name: str, ranks: int) -> tuple[np.ndarray, list[int], li
         starts = [_index(spec.displacement, name) * r for r in range(ranks)]
     else:
         starts = _each(spec.displacement, name, ranks)
+    # As in MPI, an empty piece may start anywhere.
     ends = [(s + n) * extent for s, n in zip(starts, counts, strict=True) if n]
     if min(counts) < 0 or min(starts) < 0 or max(ends, default=0) > len(memory):
         raise ValueError(
-            f"{name} has {len(memory)} bytes, which do not hold the pieces of {counts} elements "
-            f"of {extent} bytes from {starts} on: pass [buffer, counts, displacements, datatype]"
+            f"{name} has {len(memory)} bytes, which do not hold pieces of {counts} elements of "
+            f"{extent} bytes at {starts}: pass [buffer, counts, displacements, datatype] that agree"
         )
     return memory, [n * extent for n in counts], [s * extent for s in starts]
 
 
 def check_types(one: Typed, other: Typed) -> None:
-    """Raise ValueError unless send and receive vector hold elements of one type."""
+    """Check that the send vector and the receive vector have elements of the same type.
+
+    Raises:
+        ValueError: the types differ.
+    """
     if one[0].dtype != other[0].dtype or one[1] != other[1]:
-        said = type_name(one[0].dtype, one[1]), type_name(other[0].dtype, other[1])
-        raise ValueError(f"sendbuf holds {said[0]} and recvbuf {said[1]}: make them equal")
+        names = type_name(one[0].dtype, one[1]), type_name(other[0].dtype, other[1])
+        raise ValueError(f"sendbuf holds {names[0]} and recvbuf {names[1]}: make them equal")
 
 
 def check_gapped(sendbuf: Any, recvbuf: Any) -> bool:
-    """Whether buffers of a datatype with gaps, which MPI is to read, are one and the same.
+    """Check buffers whose datatype has gaps; the MPI library itself will read and write them.
+
+    Returns:
+        Whether the call is in place.
 
     Raises:
-        TypeError: an object that is no buffer.
-        ValueError: datatypes differ, or memory is not contiguous, overlaps, or is read-only where
-            the result goes.
+        TypeError: an argument is no buffer.
+        ValueError: the datatypes differ, memory is not contiguous, the buffers overlap, or the
+            receive buffer is read-only.
     """
-    given = recvbuf is not None and sendbuf is not MPI.IN_PLACE
+    two_buffers = recvbuf is not None and sendbuf is not MPI.IN_PLACE
     result = sendbuf if recvbuf is None else recvbuf
-    recv = raw(Spec.of(result, "recvbuf").buffer, "recvbuf" if given else "the buffer")
+    recv = raw(Spec.of(result, "recvbuf").buffer, "recvbuf" if two_buffers else "the buffer")
     check_writable(recv)
-    if not given:
+    if not two_buffers:
         return True
     if not isinstance(sendbuf, (list, tuple)) or [*sendbuf][-1:] != [result[-1]]:
-        raise ValueError("recvbuf has a datatype with gaps, sendbuf not the same: make them equal")
+        raise ValueError(
+            "recvbuf has a datatype with gaps and sendbuf another datatype: make them equal"
+        )
     return is_same(raw(Spec.of(sendbuf, "sendbuf").buffer, "sendbuf"), recv)
 
 
 def type_name(dtype: np.dtype[Any], datatype: MPI.Datatype | None) -> str:
-    """The type of a vector's elements in words."""
+    """The name of an element type, for error messages."""
     return str(dtype) if datatype is None else datatype.name or "a datatype without a name"
 
 
 def number_type(datatype: MPI.Datatype) -> np.dtype[Any] | None:
-    """What numpy calls MPI's numbers; None for all else."""
+    """The numpy type that corresponds to an MPI type of numbers; None for any other type."""
     try:
         number = np.dtype(datatype.tocode())
     except ValueError:
@@ -193,21 +230,22 @@ def number_type(datatype: MPI.Datatype) -> np.dtype[Any] | None:
 
 
 def has_gaps(datatype: MPI.Datatype) -> bool:
-    """Whether an element is not one piece of memory, so that it can not be copied as bytes."""
+    """Whether an element has gaps, so that it must not be copied as a range of bytes."""
     dense = datatype.is_named or datatype.size == datatype.extent
     return datatype.lb != 0 or datatype.extent <= 0 or not dense
 
 
-def is_gapped(given: Any) -> bool:
-    """Whether a user's buffer has a datatype with gaps."""
-    datatype = given[-1] if isinstance(given, (list, tuple)) and given else None
+def is_gapped(buf: Any) -> bool:
+    """Whether a buffer specification has a datatype with gaps."""
+    datatype = buf[-1] if isinstance(buf, (list, tuple)) and buf else None
     return isinstance(datatype, MPI.Datatype) and has_gaps(datatype)
 
 
 def _numbers(buffer: Any, name: str) -> np.ndarray:
+    """(n,) the elements of a buffer; TypeError if they are not of a numeric type."""
     data = flat(buffer, name)
     dtype = data.dtype
-    if dtype.char not in _NUMBERS and dtype.isbuiltin != 2:  # 2: bfloat16 and the like
+    if dtype.char not in _NUMBERS and dtype.isbuiltin != 2:  # 2: user-defined, as bfloat16 is
         raise TypeError(
             f"{name} holds {dtype}, which MPI lacks: use a numpy array of numbers, "
             "or pass [array, datatype]"
@@ -218,17 +256,21 @@ def _numbers(buffer: Any, name: str) -> np.ndarray:
 def _part(
     memory: np.ndarray, spec: Spec, length: int, extent: int, name: str, blocks: int
 ) -> np.ndarray:
-    """What displacement and count leave of some memory."""
+    """The part of ``memory`` that a specification's displacement and count select.
+
+    ``memory`` has ``length`` items, and each element takes ``extent`` of them: the items are either
+    bytes or the elements themselves.
+    """
     start = _index(spec.displacement, name) * extent
     if spec.count is None:
-        count, rest = divmod(length - start, extent)
+        count, remainder = divmod(length - start, extent)
     else:
-        count, rest = _index(spec.count, name) * blocks, 0
+        count, remainder = _index(spec.count, name) * blocks, 0
     stop = start + count * extent
-    if not 0 <= start <= stop <= length or rest:
+    if not 0 <= start <= stop <= length or remainder:
         raise ValueError(
-            f"{name} has {memory.nbytes} bytes, which is not the memory of {count} elements "
-            f"of {extent * memory.itemsize} bytes: pass [buffer, count, datatype] that fits"
+            f"{name} has {memory.nbytes} bytes, which do not fit {count} elements of "
+            f"{extent * memory.itemsize} bytes: pass [buffer, count, datatype] that agree"
         )
     return memory[start:stop]
 
@@ -238,42 +280,47 @@ def _index(number: Any, name: str) -> int:
         return 0 if number is None else operator.index(number)
     except TypeError:
         raise TypeError(
-            f"{name} says {number!r} where a number of elements belongs: pass [buffer, count, "
-            "datatype], or a numpy array in place of a list"
+            f"{name} has {number!r} in place of a number of elements: pass [buffer, count, "
+            "datatype], or a numpy array instead of a list"
         ) from None
 
 
 def _each(numbers: Any, name: str, ranks: int) -> list[int]:
-    """One number a rank."""
+    """One number per rank."""
     if np.ndim(numbers) == 0:
         return [_index(numbers, name)] * ranks
     if len(numbers) != ranks:
-        raise ValueError(f"{name} needs {ranks} counts and displacements, one a rank")
+        raise ValueError(f"{name} needs {ranks} counts and displacements, one per rank")
     return [_index(number, name) for number in numbers]
 
 
-def _no_buffer(given: Any, name: str) -> TypeError:
+def _no_buffer(buf: Any, name: str) -> TypeError:
     return TypeError(
-        f"{name} is a {type(given).__name__} without a buffer: use a numpy array, "
+        f"{name} is a {type(buf).__name__} without a buffer: use a numpy array, "
         "or [array, datatype]"
     )
 
 
 def _check_order(sendbuf: Any, recvbuf: Any) -> None:
-    """Raise ValueError if one array lies in C order and the other one in Fortran order."""
+    """Check that the elements of both arrays have the same order in memory.
+
+    Raises:
+        ValueError: one array is in C order and the other one in Fortran order.
+    """
     arrays = [_array(sendbuf, "sendbuf"), _array(recvbuf, "recvbuf")]
     for one, other in (arrays, arrays[::-1]):
         if one is None or other is None:
             return
+        # fnc: in Fortran order but not in C order. One-dimensional arrays are in both orders.
         if one.flags.fnc and not other.flags.f_contiguous:
             raise ValueError(
-                "of sendbuf and recvbuf one lies in C order and one in Fortran order: make "
+                "one of sendbuf and recvbuf is in C order and the other in Fortran order: make "
                 "recvbuf with np.empty_like(sendbuf)"
             )
 
 
-def _array(given: Any, name: str) -> np.ndarray | None:
-    """The array a user passes; None for other objects with a datatype of their own."""
-    if isinstance(given, (list, tuple)):
-        return given[0] if isinstance(given[0], np.ndarray) else None
-    return array_of(given, name)
+def _array(buf: Any, name: str) -> np.ndarray | None:
+    """The array of a buffer; None for a specification of anything but an array."""
+    if isinstance(buf, (list, tuple)):
+        return buf[0] if isinstance(buf[0], np.ndarray) else None
+    return array_of(buf, name)

@@ -1,1 +1,1 @@
-"""What carries out a plan: in Python, or compiled."""
+"""Engines: run a plan in Python or in compiled code, blocking or in the background."""

@@ -1,19 +1,28 @@
-"""Words: where compiled code finds what in memory that Python has filled.
+"""Memory layout shared by Python, which fills the memory, and compiled code, which reads it.
 
-All are 64-bit words; a program's state and a row of the table of calls are arrays of them.
+All fields are 64-bit words, named by their index: those of a program's state, and those of the
+table of known calls of `swing.executor.session.call_cache`, which has a header and rows.
 """
 
+# CODE, WORK and REQUESTS are addresses, and FAILED is written on an error. COMM to OPERATION are
+# MPI handles. LOOP and LOOP_DATA are the addresses of numpy's loop and of its data. MOVE to
+# REDUCE_LOCAL are the addresses of C functions, and IGNORE is the value of MPI_STATUS_IGNORE.
 (CODE, ROWS, TAG, FAILED, WORK, REQUESTS, SLOTS, COMM, BYTE, DATATYPE, OPERATION, LOOP, LOOP_DATA,
  MOVE, ISEND, IRECV, SENDRECV, WAITALL, REDUCE_LOCAL, IGNORE, STATE) = range(21)  # fmt: skip
-"""The words of the state of a program; STATE is their number."""
+"""The words of a program's state; STATE is their number."""
 
+# MASK is the number of rows minus 1. ARRAY, NONE and IN_PLACE are the addresses of numpy.ndarray,
+# None and MPI.IN_PLACE; SAVE, RESTORE and NUMBER are those of PyEval_SaveThread,
+# PyEval_RestoreThread and PyLong_FromLongLong.
 MASK, ARRAY, NONE, IN_PLACE, SAVE, RESTORE, NUMBER, HEADER = range(8)
-"""The words in front of the table of calls; HEADER is their number."""
+"""The words of the header of the table of calls; HEADER is their number."""
 
+# The words up to DTYPE are addresses of objects (OF_COMM is the communicator). INSITU is whether
+# the call is in place. RUNS and SCRATCH are the addresses of a program's state and scratch memory.
 OF_COMM, OP, ALGORITHM, TORUS, CONSISTENT, DTYPE, COUNT, NBYTES, INSITU, RUNS, SCRATCH, ROW = range(
     12
 )
 """The words of a row of the table of calls; ROW is their number."""
 
 MISS = -1
-"""The answer to a call that is not in the table."""
+"""The result of looking up a call that is not in the table; MPI's error codes are not negative."""

@@ -1,8 +1,13 @@
-"""Compiled: a plan made ready for the compiled engine, for elements of a type and an operation.
+"""Prepare plans for the compiled engine, which runs them without a Python call per instruction.
 
-numba compiles one loop over the instructions, for any plan, type and operation: reductions are
-numpy's own loops (see `swing.executor.engines.ufunc_loops`) or MPI's, called by address like MPI's
-functions. So the bits are the plain engine's.
+numba compiles a single loop over instructions (`swing.executor.engines.jit`), which serves every
+plan and element type: it calls MPI's functions by address, and likewise the reductions, which are
+numpy's own loops (see `swing.executor.engines.ufunc_loops`) or ``MPI_Reduce_local``. So the results
+have the same bits as those of the plain engine.
+
+This module fills the memory that the loop reads. It needs numba and an MPI library that
+`swing.executor.mpi_abi` knows, and it supports neither deadlines nor a user's own operations;
+`why_plain` gives the reason where the plain engine has to be used.
 """
 
 from __future__ import annotations
@@ -31,42 +36,50 @@ _MOVE = ctypes.cast(ctypes.memmove, ctypes.c_void_p).value or 0
 
 @cache
 def runner() -> Callable[..., int]:
-    """The compiled loop: ``run(state, send, recv, scratch, like)``; ImportError without numba."""
+    """The function ``run(state, send, recv, scratch, like)`` of `swing.executor.engines.jit`.
+
+    Raises:
+        ImportError: numba is missing.
+    """
     if MPI.COMM_WORLD.rank:
-        quiet()
+        quiet()  # one warning about numba's cache, not one per rank
+    # numba is optional, and importing it takes half a second.
     from swing.executor.engines.jit import run
 
-    found: Callable[..., int] = run
-    return found
+    typed_run: Callable[..., int] = run
+    return typed_run
 
 
 def why_plain(dtype: np.dtype[Any], reduce: Reduction) -> str:
-    """Why the plain engine has to do it; empty if the compiled one can.
+    """The reason why the plain engine has to be used; empty if the compiled engine is possible.
 
-    The environment variable SWING_ENGINE=plain or =compiled forces one of them.
+    The environment variable SWING_ENGINE forces one of them, "plain" or "compiled".
+
+    Args:
+        dtype: the type of the elements.
+        reduce: the reduction.
 
     Raises:
-        ValueError: SWING_ENGINE is neither, or it is "compiled" and that can not be.
+        ValueError: SWING_ENGINE has another value, or it is "compiled" and that is impossible.
     """
-    spec = os.environ.get("SWING_ENGINE", "")
-    if spec not in ("", "plain", "compiled"):
-        raise ValueError(f"SWING_ENGINE is {spec!r}: set it to plain or compiled, or not at all")
-    if spec == "plain":
+    engine = os.environ.get("SWING_ENGINE", "")
+    if engine not in ("", "plain", "compiled"):
+        raise ValueError(f"SWING_ENGINE is {engine!r}: set it to plain or compiled, or not at all")
+    if engine == "plain":
         return "SWING_ENGINE says so"
-    reason = _why_not(dtype, reduce)
-    if reason and spec:
+    reason = _why_not_compiled(dtype, reduce)
+    if reason and engine:
         raise ValueError(f"SWING_ENGINE=compiled, but {reason}: unset SWING_ENGINE")
     return reason
 
 
-def _why_not(dtype: np.dtype[Any], reduce: Reduction) -> str:
+def _why_not_compiled(dtype: np.dtype[Any], reduce: Reduction) -> str:
     if isinstance(reduce, Local):
         if not reduce.op.is_predefined:
             return "the operation is the user's own"
     elif not isinstance(reduce, np.ufunc) or loop_of(reduce, dtype) is None:
         return f"numpy has no loop of {dtype} that can be called by address"
-    found = library()
-    if found is None:
+    if library() is None:
         return "this MPI library is of no known kind"
     try:
         runner()
@@ -79,24 +92,34 @@ class Compiled:
     """A plan that the compiled engine can run on any memory.
 
     Args:
-        plan: of this rank.
-        dtype, reduce: for which `why_plain` has no reason.
-        comm: errors are returned on it.
+        plan: the plan of this rank.
+        dtype: the type of the elements.
+        reduce: the reduction; `why_plain` must be empty for it and ``dtype``.
+        comm: a communicator whose error handler is ``MPI.ERRORS_RETURN``.
+
+    Attributes:
+        state: the address of the memory that the compiled loop reads. It is valid as long as this
+            object lives.
     """
 
     def __init__(
         self, plan: Plan, dtype: np.dtype[Any], reduce: Reduction, comm: MPI.Intracomm
     ) -> None:
-        found = library()
-        assert found is not None
+        mpi = library()
+        assert mpi is not None
         self._run = runner()
-        self._like = np.int32(0) if found.handle == 4 else np.int64(0)
+        self._like = np.int32(0) if mpi.handle == 4 else np.int64(0)
         self._code = plan.code.copy()
-        bytes_ = self._code[:, 6::2]  # where elements are
-        bytes_ *= dtype.itemsize
+        # Compiled code adds byte offsets to addresses: convert the positions of the three operands,
+        # and the lengths. The length of a WAIT stays as it is, a number of requests.
+        positions = self._code[:, 6::2]
+        positions *= dtype.itemsize
         self._code[self._code[:, 0] != Opcode.WAIT, 4] *= dtype.itemsize
+        # The arguments of a numpy loop: three operands, the count, and from word 4 on the strides,
+        # which are set once here.
         self._work = np.full(8, dtype.itemsize)
-        kind = np.int32 if found.handle == 4 else np.int64
+        kind = np.int32 if mpi.handle == 4 else np.int64
+        # Null requests, so that `_abandon` finds nothing pending in slots that were never used.
         self._requests = np.full(plan.slots, _handle(MPI.REQUEST_NULL), kind)
         self._state = np.zeros(word.STATE, np.int64)
         words = {
@@ -107,10 +130,10 @@ class Compiled:
             word.COMM: _handle(comm),
             word.BYTE: _handle(MPI.BYTE),
             word.MOVE: _MOVE,
-            word.IGNORE: found.ignore,
+            word.IGNORE: mpi.ignore,
         }
         names = word.ISEND, word.IRECV, word.SENDRECV, word.WAITALL, word.REDUCE_LOCAL
-        words |= dict(zip(names, found.functions, strict=True))
+        words |= dict(zip(names, mpi.functions, strict=True))
         if isinstance(reduce, Local):
             words[word.DATATYPE] = _handle(reduce.datatype)
             words[word.OPERATION] = _handle(reduce.op)
@@ -121,15 +144,18 @@ class Compiled:
         self.state: int = self._state.ctypes.data
 
     def place(self, memory: Memory) -> None:
-        """Put the plan's buffers there for good: it is to be run with 0 for all addresses."""
-        self._memory = memory
+        """Bind the plan to its buffers permanently; `run` then takes 0 for all three addresses.
+
+        A plan on shared memory has more than three buffers: it can only be run this way.
+        """
+        self._memory = memory  # keeps it alive
         starts = np.array([MPI.Get_address(each) for each in memory])
         for column in (5, 7, 9):
             self._code[:, column + 1] += starts[self._code[:, column]]
             self._code[:, column] = 0
 
     def run(self, send: int, recv: int, scratch: int) -> None:
-        """Carry it out on memory at some addresses.
+        """Run the plan on the buffers at these addresses.
 
         Raises:
             RuntimeError: MPI could not deliver a message.
@@ -139,17 +165,21 @@ class Compiled:
             self.fail(error)
 
     def fail(self, error: int) -> None:
-        """Leave no request behind, and raise what went wrong."""
+        """Release all pending requests and raise an exception for an MPI error code.
+
+        Raises:
+            RuntimeError: always.
+        """
         row = int(self._state[word.FAILED]) // self._code.strides[0]
         do, step, _, slot, length = self._code[row, :5].tolist()
-        if do == Opcode.SENDRECV:
-            blamed = self._code[row + 1 : row + 2]
-        elif do == Opcode.WAIT:
+        if do == Opcode.WAIT:
+            # Slots are used again by later pieces, so take the last receives before the WAIT.
             before = self._code[:row]
-            some = (before[:, 1] == step) & (before[:, 0] == Opcode.IRECV)
-            some &= (before[:, 3] >= slot) & (before[:, 3] < slot + length)
-            blamed = before[some][-length:]
+            is_awaited = (before[:, 1] == step) & (before[:, 0] == Opcode.IRECV)
+            is_awaited &= (before[:, 3] >= slot) & (before[:, 3] < slot + length)
+            blamed = before[is_awaited][-length:]
         else:
+            # An IRECV, which may be the second row of a SENDRECV, or an operation without receives.
             blamed = self._code[row : row + (do == Opcode.IRECV)]
         self._abandon(row)
         nothing = np.empty(0, np.uint8)
@@ -157,20 +187,21 @@ class Compiled:
         raise undelivered(step, recvs) from MPI.Exception(error)
 
     def _abandon(self, row: int) -> None:
-        """Leave no request behind, after an error in some row."""
-        under_way: dict[int, list[MPI.Request]] = {Opcode.IRECV: [], Opcode.ISEND: []}
-        last = {
-            slot: do for do, _, _, slot, *_ in self._code[: row + 1].tolist() if do in under_way
-        }
+        """Release the requests that are pending after an error in a row of the code."""
+        requests: dict[int, list[MPI.Request]] = {Opcode.IRECV: [], Opcode.ISEND: []}
+        # The last operation that used each slot. Slots of completed operations hold a null request,
+        # which `abandon` finds completed.
+        last = {slot: do for do, _, _, slot, *_ in self._code[: row + 1].tolist() if do in requests}
         for slot, do in last.items():
-            under_way[do].append(MPI.Request.fromhandle(int(self._requests[slot])))
-        abandon([*under_way[Opcode.IRECV], *under_way[Opcode.ISEND]], len(under_way[Opcode.IRECV]))
+            requests[do].append(MPI.Request.fromhandle(int(self._requests[slot])))
+        recvs, sends = requests[Opcode.IRECV], requests[Opcode.ISEND]
+        abandon([*recvs, *sends], len(recvs))
         self._requests[:] = _handle(MPI.REQUEST_NULL)
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A plan and addresses to run it on."""
+    """A compiled plan and the addresses of its buffers; call it to run the plan."""
 
     compiled: Compiled
     send: int
@@ -178,10 +209,10 @@ class Bound:
     scratch: int
 
     def __call__(self) -> None:
-        """Run it."""
+        """Run the plan; raises RuntimeError as `Compiled.run` does."""
         self.compiled.run(self.send, self.recv, self.scratch)
 
 
 def _handle(of: MPI.Datatype | MPI.Op | MPI.Comm | MPI.Request) -> int:
-    """A handle as a signed word."""
+    """An MPI handle as a signed 64-bit word; mpi4py returns it unsigned."""
     return ctypes.c_int64(MPI._handleof(of)).value

@@ -1,9 +1,14 @@
-"""Native: what numba compiles. Memory and functions are reached by address, as in C.
+"""The code that numba compiles: the loop over a plan's instructions, and the lookup of calls.
 
-``like`` is a number as wide as MPI's handles are: int32 or int64.
+It accesses memory and calls functions by address, as C does. All arguments are integers: values, or
+addresses of memory that is laid out as `swing.executor.engines.abi_layout` says. The argument
+``like`` is a number as wide as an MPI handle, int32 (MPICH) or int64 (Open MPI): its type selects
+the version of a function that numba compiles; its value is not used.
+
+Nothing here is checked: a wrong address crashes the process.
 """
 
-# numba looks at values, not at annotations: those say no more than that all are integers.
+# numba infers types from values and does not look at annotations, so ``Any`` stands for integers.
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -58,13 +63,17 @@ from swing.executor.engines.abi_layout import (
 )
 from swing.executor.plan.instruction import Opcode
 
-MAX_REDUCED = 2**30  # elements that MPI reduces in one call
-HEAD = object.__basicsize__  # bytes in front of an object's own
-DO_ISEND, DO_IRECV, DO_SWAP, DO_WAIT, DO_COPY = map(
+MAX_REDUCED = 2**30  # elements per call of MPI_Reduce_local, whose count is an int
+HEAD = object.__basicsize__  # bytes of the header of a Python object, in front of its own fields
+# Fields of an instruction by their byte offset in its row: do 0, step 8, peer 16, slot 24, length
+# 32, a 40, b 56, out 72; each operand is a buffer and, 8 bytes later, an offset in it in bytes.
+ROW_BYTES = 88
+DO_ISEND, DO_IRECV, DO_SENDRECV, DO_WAIT, DO_COPY = map(
     int, (Opcode.ISEND, Opcode.IRECV, Opcode.SENDRECV, Opcode.WAIT, Opcode.COPY)
 )
 
-# To a type checker it would be a function of Python, with its typing context.
+# A type checker would see the decorated function with its first argument, the typing context, which
+# compiled callers do not pass.
 inline: Callable[[Any], Any] = intrinsic
 
 
@@ -102,7 +111,11 @@ def store(typingctx: Any, address: Any, word: Any) -> Any:
 
 @inline
 def call(typingctx: Any, address: Any, arguments: Any) -> Any:
-    """Call the function at an address with a tuple of integers as wide as it takes them; an int."""
+    """Call a C function that returns an int, by its address.
+
+    ``arguments`` is a tuple of integers, each as wide as the function's parameter: their types
+    determine the function's signature.
+    """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kinds = [context.get_value_type(kind) for kind in arguments.types]
@@ -115,7 +128,7 @@ def call(typingctx: Any, address: Any, arguments: Any) -> Any:
 
 @inline
 def call64(typingctx: Any, address: Any, arguments: Any) -> Any:
-    """The same for a function that returns a 64-bit word."""
+    """Call a C function that returns a 64-bit word, by its address; see `call`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kinds = [context.get_value_type(kind) for kind in arguments.types]
@@ -128,7 +141,7 @@ def call64(typingctx: Any, address: Any, arguments: Any) -> Any:
 
 @inline
 def cast(typingctx: Any, word: Any, like: Any) -> Any:
-    """The low bits of a word, in the type of ``like``."""
+    """A 64-bit word converted to the type of ``like``: handles are stored in such words."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return context.cast(builder, args[0], word, like)
@@ -138,7 +151,7 @@ def cast(typingctx: Any, word: Any, like: Any) -> Any:
 
 @inline
 def size_of(typingctx: Any, like: Any) -> Any:
-    """Bytes of a number."""
+    """The number of bytes of the type of ``like``."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return context.get_constant(types.int64, like.bitwidth // 8)
@@ -148,10 +161,10 @@ def size_of(typingctx: Any, like: Any) -> Any:
 
 @njit(nogil=True)
 def reduce(state: int, left: int, right: int, out: int, row: int, like: Any) -> Any:
-    """out = left ⊕ right, for an instruction; MPI's error code."""
+    """Reduce ``out = left ⊕ right`` for the instruction at ``row``; returns MPI's error code."""
     work, nbytes = load(state + 8 * WORK), load(row + 32)
     loop = load(state + 8 * LOOP)
-    if loop:  # of numpy
+    if loop:  # numpy's, or 0 if there is none; ``work`` holds its arguments, see `Compiled`
         size = load(work + 32)
         store(work, left)
         store(work + 8, right)
@@ -159,7 +172,8 @@ def reduce(state: int, left: int, right: int, out: int, row: int, like: Any) -> 
         store(work + 24, nbytes // size)
         call(loop, (work, work + 24, work + 32, load(state + 8 * LOOP_DATA)))
         return int32(0)
-    # MPI puts the result into the right operand.
+    # MPI_Reduce_local overwrites its right operand. That is ``out``, unless ``out`` is the left
+    # operand: then the right one is scratch memory, see `swing.executor.buffers.reductions`.
     move, local = load(state + 8 * MOVE), load(state + 8 * REDUCE_LOCAL)
     target = right if out == left else out
     if target != right:
@@ -167,9 +181,9 @@ def reduce(state: int, left: int, right: int, out: int, row: int, like: Any) -> 
     size, error = load(work + 32), int32(0)
     datatype = cast(load(state + 8 * DATATYPE), like)
     operation = cast(load(state + 8 * OPERATION), like)
-    for at in range(0, nbytes, MAX_REDUCED * size):  # a count is an int
+    for at in range(0, nbytes, MAX_REDUCED * size):
         count = min(nbytes - at, MAX_REDUCED * size) // size
-        if not error:
+        if not error:  # the first error is returned
             error = call(local, (left + at, target + at, int32(count), datatype, operation))
     if out != target:
         call(move, (out, target, nbytes))
@@ -178,28 +192,36 @@ def reduce(state: int, left: int, right: int, out: int, row: int, like: Any) -> 
 
 @njit(nogil=True)
 def run(state: int, send: int, recv: int, scratch: int, like: Any) -> Any:
-    """Carry out a plan on memory at some addresses; MPI's error code."""
+    """Run a plan on the buffers at three addresses.
+
+    Returns:
+        0, or the error code of the MPI call that failed. Then FAILED in the state is the byte
+        offset of the instruction (for a SENDRECV, that of its IRECV), and the requests that were
+        begun are still pending.
+    """
     base = (send, recv, scratch)
     row = load(state + 8 * CODE)
-    end = row + 88 * load(state + 8 * ROWS)
+    end = row + ROW_BYTES * load(state + 8 * ROWS)
     comm, byte = cast(load(state + 8 * COMM), like), cast(load(state + 8 * BYTE), like)
     tag, requests = int32(load(state + 8 * TAG)), load(state + 8 * REQUESTS)
     width, error = size_of(like), int32(0)
     while row < end:
         do, nbytes = load(row), load(row + 32)
         a = base[load(row + 40)] + load(row + 48)
+        # Lengths of messages fit in an int: a message is sent in pieces of a bounded size.
         if do in (DO_ISEND, DO_IRECV):
             begin = load(state + 8 * (ISEND if do == DO_ISEND else IRECV))
             request = requests + width * load(row + 24)
             peer = int32(load(row + 16))
             error = call(begin, (a, int32(nbytes), byte, peer, tag, comm, request))
-        elif do == DO_SWAP:
-            to = base[load(row + 88 + 40)] + load(row + 88 + 48)
+        elif do == DO_SENDRECV:
+            recv_row = row + ROW_BYTES  # the IRECV that belongs to it
+            to = base[load(recv_row + 40)] + load(recv_row + 48)
             error = call(load(state + 8 * SENDRECV),
                          (a, int32(nbytes), byte, int32(load(row + 16)), tag,
-                          to, int32(load(row + 88 + 32)), byte, int32(load(row + 88 + 16)),
+                          to, int32(load(recv_row + 32)), byte, int32(load(recv_row + 16)),
                           tag, comm, load(state + 8 * IGNORE)))  # fmt: skip
-            row += 88
+            row = recv_row
         elif do == DO_WAIT:
             first = requests + width * load(row + 24)
             error = call(load(state + 8 * WAITALL),
@@ -214,71 +236,93 @@ def run(state: int, send: int, recv: int, scratch: int, like: Any) -> Any:
         if error:
             store(state + 8 * FAILED, row - load(state + 8 * CODE))
             return error
-        row += 88
+        row += ROW_BYTES
     return error
 
 
 @njit()
-def look(table: int, given: int, like: Any) -> Any:
-    """The function of the table of `swing.executor.session.call_cache`; arguments come in a row."""
-    rows = load(table + HEAD)  # the table is an array
-    answer = load(rows + 8 * NUMBER)
-    comm, send, recv, op = load(given), load(given + 8), load(given + 16), load(given + 24)
+def look(table: int, arguments: int, like: Any) -> Any:
+    """Look a call up in the table of `swing.executor.session.call_cache` and run its plan.
+
+    Arrays are read as ``PyArrayObject`` [numpy/ndarraytypes.h]: after the header of the object,
+    data 0, number of dimensions 8 (32 bits), dimensions 16, dtype 40, flags 48 (32 bits).
+
+    Args:
+        table: the address of the numpy array that holds the table.
+        arguments: the address of the addresses of the call's seven arguments, which are Python
+            objects; see `swing.executor.session.call_cache.LookupFunction`.
+        like: see the module.
+
+    Returns:
+        The address of a new Python integer: MPI's error code, or MISS if nothing has been done.
+    """
+    rows = load(table + HEAD)  # an array's first field is the address of its elements
+    to_python = load(rows + 8 * NUMBER)
+    comm, send = load(arguments), load(arguments + 8)
+    recv, op = load(arguments + 16), load(arguments + 24)
     none, insitu = load(rows + 8 * NONE), 0
     if recv in (none, send):
         recv, insitu = send, 1
     elif send == load(rows + 8 * IN_PLACE):
         send, insitu = recv, 1
-    kind = load(rows + 8 * ARRAY)
-    if load(send + HEAD - 8) != kind or load(recv + HEAD - 8) != kind:
-        return call64(answer, (int64(MISS),))
+    # The last word of the header of an object is its type. Subclasses of ndarray are a miss.
+    ndarray = load(rows + 8 * ARRAY)
+    if load(send + HEAD - 8) != ndarray or load(recv + HEAD - 8) != ndarray:
+        return call64(to_python, (int64(MISS),))
     count, dims = 1, load(send + HEAD + 16)
     for i in range(load32(send + HEAD + 8)):
         count *= load(dims + 8 * i)
     dtype = load(send + HEAD + 40)
-    place = (comm >> 4) + (op >> 4) + (dtype >> 4) + 31 * count + insitu
-    row = rows + 8 * HEADER + (place & load(rows + 8 * MASK)) * 8 * ROW
+    # The hash is that of `call_cache.row_of`; objects are aligned to 16 bytes.
+    slot = (comm >> 4) + (op >> 4) + (dtype >> 4) + 31 * count + insitu
+    row = rows + 8 * HEADER + (slot & load(rows + 8 * MASK)) * 8 * ROW
     if (
         comm != load(row + 8 * OF_COMM)
         or op != load(row + 8 * OP)
-        or load(given + 32) != load(row + 8 * ALGORITHM)
-        or load(given + 40) != load(row + 8 * TORUS)
-        or load(given + 48) != load(row + 8 * CONSISTENT)
+        or load(arguments + 32) != load(row + 8 * ALGORITHM)
+        or load(arguments + 40) != load(row + 8 * TORUS)
+        or load(arguments + 48) != load(row + 8 * CONSISTENT)
         or dtype != load(row + 8 * DTYPE)
         or count != load(row + 8 * COUNT)
         or insitu != load(row + 8 * INSITU)
         or load32(recv + HEAD + 48) & 0x501 != 0x501  # C order, aligned, writable
     ):
-        return call64(answer, (int64(MISS),))
+        return call64(to_python, (int64(MISS),))
     source, target = load(send + HEAD), load(recv + HEAD)
     if not insitu:
-        several, dims = 1, load(recv + HEAD + 16)
+        recv_count, dims = 1, load(recv + HEAD + 16)
         for i in range(load32(recv + HEAD + 8)):
-            several *= load(dims + 8 * i)
+            recv_count *= load(dims + 8 * i)
         if (
             load(recv + HEAD + 40) != dtype
-            or several != count
-            or load32(send + HEAD + 48) & 0x101 != 0x101
-            or abs(source - target) < load(row + 8 * NBYTES)
-            or source == target
+            or recv_count != count
+            or load32(send + HEAD + 48) & 0x101 != 0x101  # C order, aligned
+            or abs(source - target) < load(row + 8 * NBYTES)  # they overlap
+            or source == target  # empty arrays at one address: in place
         ):
-            return call64(answer, (int64(MISS),))
+            return call64(to_python, (int64(MISS),))
+    # Read the row before the GIL is released, after which another thread may replace it. The
+    # context keeps the state and the scratch memory alive (`Context.noted`).
     state, scratch = load(row + 8 * RUNS), load(row + 8 * SCRATCH)
     thread = call64(load(rows + 8 * SAVE), ())
     error = run(state, source, target, scratch, like)
     call64(load(rows + 8 * RESTORE), (thread,))
-    return call64(answer, (int64(error),))
+    return call64(to_python, (int64(error),))
 
 
-def _look32(table: int, given: int, number: int) -> Any:
-    return look(table, given, int32(0))
+# The parameters of a ``METH_FASTCALL``: self, the array of arguments, and their number, which is
+# not checked because `swing.executor.dispatch.run_cached` is the only caller.
 
 
-def _look64(table: int, given: int, number: int) -> Any:
-    return look(table, given, int64(0))
+def _look32(table: int, arguments: int, number: int) -> Any:
+    return look(table, arguments, int32(0))
+
+
+def _look64(table: int, arguments: int, number: int) -> Any:
+    return look(table, arguments, int64(0))
 
 
 def look_address(handle: int) -> int:
-    """The address of `look`, as a ``METH_FASTCALL``, for handles of so many bytes."""
+    """The address of `look` as a ``METH_FASTCALL`` function, for handles of 4 or 8 bytes."""
     function = _look32 if handle == 4 else _look64
     return cfunc(int64(int64, int64, int64), function).address or 0

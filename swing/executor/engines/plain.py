@@ -1,4 +1,10 @@
-"""Bind a plan to memory, and carry it out over mpi4py, with or without a deadline."""
+"""The plain engine: bind a plan to memory and run it over mpi4py, with or without a deadline.
+
+A plan becomes a list of Python functions, one per instruction, with all arguments bound. It can run
+to the end (`bind` and `run`) or as a generator that stops where it has to wait (`play`), for
+nonblocking collectives. It reduces with any operation on any type, in host or GPU memory; the
+compiled engine is faster where it applies (see `swing.executor.engines.compiled`).
+"""
 
 from __future__ import annotations
 
@@ -20,31 +26,39 @@ from swing.executor.plan.instruction import Instruction, Opcode, Place
 from swing.executor.plan.plan import Plan
 
 Memory: TypeAlias = Sequence[np.ndarray]
-"""The buffers of a plan, each (n,) of one type: to send, to receive, and scratch."""
+"""The buffers of a plan, (n,) each and of one type: send, receive and scratch.
+
+Plans on shared memory have more of them, see `swing.executor.plan.shared`."""
 
 Program: TypeAlias = list[Callable[[], Any]]
 """Functions to be called one after the other."""
 
-MAX_PENDING = 32
-"""Vectors that one kernel reduces; it takes no more than 4 KiB of arguments."""
+MAX_OPERANDS = 32
+"""The most operands that one GPU kernel reduces: CUDA limits a kernel's arguments to 4 KiB."""
 
-_TAG = 0  # messages between two ranks never overtake each other: their order tells them apart
+# All messages of a blocking call have one tag: MPI keeps messages between two ranks in order, so
+# the order in which a plan begins them matches them.
+_TAG = 0
 
 
 class Deadline:
-    """A number of seconds from now."""
+    """A point in time, given as a number of seconds from now.
+
+    Raises:
+        TypeError, ValueError: ``seconds`` is no number, or negative or NaN.
+    """
 
     def __init__(self, seconds: float) -> None:
         if not isinstance(seconds, int | float | np.number):
             raise TypeError(f"timeout must be a number of seconds, such as 5.0, not {seconds!r}")
-        if not seconds >= 0:
+        if not seconds >= 0:  # true for NaN, too
             raise ValueError(f"timeout must be 0 seconds or more, not {seconds}")
         self._seconds = seconds
         self._moment = time.monotonic() + seconds
 
     @property
     def passed(self) -> bool:
-        """Whether it is over."""
+        """Whether it has passed."""
         return time.monotonic() > self._moment
 
     def __str__(self) -> str:
@@ -52,14 +66,17 @@ class Deadline:
 
 
 class Message(NamedTuple):
-    """The first arguments of Irecv and Isend."""
+    """A message, as the first two arguments of mpi4py's Irecv and Isend."""
 
     buffer: tuple[np.ndarray, int, MPI.Datatype]
     peer: int
 
 
 class Awaited(NamedTuple):
-    """Messages that have to be delivered before a rank goes on; receives come first."""
+    """Messages that have to be delivered before a rank can go on.
+
+    ``requests`` lists the requests of ``recvs``, then those of ``sends``, in the same order.
+    """
 
     step: int
     requests: list[MPI.Request]
@@ -76,19 +93,20 @@ def bind(
     copies: Copies | Direct | None = None,
     nccl: Nccl | None = None,
 ) -> Program:
-    """The program that carries out this rank's plan; every other rank of ``comm`` has its own.
+    """The program that runs this rank's plan, while every other rank of ``comm`` runs its own.
 
     Args:
-        plan: of this rank.
-        memory: of one type; on a GPU if ``copies`` is `Direct`.
-        reduce: of numpy's.
-        comm: ranks, numbered as in the plan.
-        deadline: for all messages.
-        copies: to and from a GPU, or what is done there.
-        nccl: what moves messages instead of MPI.
+        plan: the plan of this rank.
+        memory: the buffers of the plan; GPU memory if ``copies`` is a `Direct`.
+        reduce: the reduction.
+        comm: a communicator with the plan's ranks.
+        deadline: when to give up waiting for messages; None waits without a limit.
+        copies: `Copies` if the plan is staged, `Direct` if the buffers are GPU memory, else None.
+        nccl: sends and receives messages in place of MPI.
 
-    Run it with `run`. It raises TimeoutError where a message is not delivered by ``deadline``, and
-    RuntimeError where MPI can not deliver it.
+    Returns:
+        The program, to be called by `run`. It raises TimeoutError if a message has not been
+        delivered by the deadline, and RuntimeError if MPI could not deliver a message.
     """
     traffic = _Traffic(comm, _TAG)
 
@@ -104,18 +122,25 @@ def bind(
 
 
 def run(program: Program) -> None:
-    """Call everything in a program, in order."""
+    """Call the functions of a program in order.
+
+    Raises:
+        TimeoutError, RuntimeError: see `bind`.
+    """
     for call in program:
         try:
             call()
         except MPI.Exception as error:
-            if isinstance(call, _Swap):
+            if isinstance(call, _SendRecv):
                 raise undelivered(call.step, [call.recv]) from error
             raise
 
 
-class _Swap(partial[Any]):
-    """A send and a receive at the same time: nothing but MPI's own function is called."""
+class _SendRecv(partial[Any]):
+    """A call of mpi4py's Sendrecv, and the step and receive that an error message names.
+
+    Calling a partial object runs no Python code, unlike a function that catches the error itself.
+    """
 
     step: int
     recv: Message
@@ -124,13 +149,14 @@ class _Swap(partial[Any]):
 def play(
     plan: Plan, memory: Memory, reduce: Reduction, comm: MPI.Intracomm, tag: int
 ) -> Generator[Awaited]:
-    """Carry out this rank's plan; whenever messages have to be awaited, say which.
+    """Run this rank's plan, and yield the messages that have to be delivered before it goes on.
 
-    Every other rank of ``comm`` has its own plan, under the same tag.
+    Every other rank of ``comm`` runs its own plan with the same tag. Closing the generator releases
+    all pending requests except those that it yielded last.
     """
     traffic = _Traffic(comm, tag)
     try:
-        for awaits, call in _actions(plan, memory, reduce, traffic, swap=False):
+        for awaits, call in _actions(plan, memory, reduce, traffic, sendrecv=False):
             if awaits:
                 yield call()
             else:
@@ -144,15 +170,19 @@ def _actions(
     memory: Memory,
     reduce: Reduction,
     traffic: _Traffic | Nccl,
-    swap: bool,
+    sendrecv: bool,
     copies: Copies | Direct | None = None,
 ) -> Iterator[tuple[bool, Callable[[], Any]]]:
-    """What to call for each instruction, and whether it says what to await."""
+    """The functions to call for each instruction, and whether each returns messages to wait for.
+
+    ``sendrecv`` is whether a SENDRECV may be a single blocking MPI call. With deadlines and in
+    nonblocking collectives it must not: it becomes a receive, a send and a wait.
+    """
     copy: Callable[..., Any] = np.copyto
     direct = copies if isinstance(copies, Direct) else None
     chains = direct is not None and direct.chains(reduce)
     if direct is not None:
-        copy, reduce, swap = direct.copy, direct.reduction(reduce), False
+        copy, reduce, sendrecv = direct.copy, direct.reduction(reduce), False
 
     def at(place: Place, count: int) -> np.ndarray:
         return memory[place.buffer][place.at : place.at + count]
@@ -164,12 +194,13 @@ def _actions(
     rows, by_mpi = deque(plan), isinstance(traffic, _Traffic)
     while rows:
         i = rows.popleft()
+        # MPI knows nothing of CUDA streams; NCCL queues its messages on the kernels' stream.
         if direct is not None and by_mpi and i.do in (Opcode.ISEND, Opcode.IRECV, Opcode.SENDRECV):
             yield False, direct.ready
         if i.do == Opcode.SENDRECV:
             recv = rows.popleft()
-            if swap and isinstance(traffic, _Traffic):
-                yield False, traffic.swap(i.step, message(recv), message(i))
+            if sendrecv and isinstance(traffic, _Traffic):
+                yield False, traffic.sendrecv(i.step, message(recv), message(i))
             else:
                 yield False, partial(traffic.irecv, i.step, 0, message(recv))
                 yield False, partial(traffic.isend, i.step, 1, message(i))
@@ -187,21 +218,25 @@ def _actions(
             move = copies.fetch if i.do == Opcode.COPY_TO_HOST else copies.put
             yield False, partial(move, at(i.a, i.length))
         else:
+            # Fuse (x0 + x1) + x2 + … into one kernel: every launch costs microseconds.
             operands = [i.a, i.b]
-            while chains and rows and len(operands) < MAX_PENDING and _goes_on(i, rows[0]):
+            while chains and rows and len(operands) < MAX_OPERANDS and _continues(i, rows[0]):
                 i = rows.popleft()
                 operands.append(i.b)
             *values, out = (at(place, i.length) for place in (*operands, i.out))
             yield False, partial(reduce, *values, out=out)
 
 
-def _goes_on(i: Instruction, following: Instruction) -> bool:
-    """Whether a reduction is followed by one that reduces what came of it, which is used up."""
+def _continues(i: Instruction, following: Instruction) -> bool:
+    """Whether the next instruction reduces the result of this one further, with equal length.
+
+    That result is used nowhere else in a plan, so a fused kernel need not store it.
+    """
     return following[:5] == i[:5] and following.a == i.out
 
 
 class _Traffic:
-    """Messages under way on a communicator, by the slots of their requests."""
+    """The pending messages of a plan on a communicator, by the slots of their requests."""
 
     def __init__(self, comm: MPI.Intracomm, tag: int) -> None:
         self._comm, self._tag = comm, tag
@@ -222,21 +257,21 @@ class _Traffic:
             self.abandon()
             raise undelivered(step, []) from error
 
-    def swap(self, step: int, recv: Message, send: Message) -> _Swap:
-        found = _Swap(self._comm.Sendrecv, *send, self._tag, *recv, self._tag)
-        found.step, found.recv = step, recv
-        return found
+    def sendrecv(self, step: int, recv: Message, send: Message) -> _SendRecv:
+        call = _SendRecv(self._comm.Sendrecv, *send, self._tag, *recv, self._tag)
+        call.step, call.recv = step, recv
+        return call
 
     def take(self, step: int, slots: Iterable[int]) -> Awaited:
-        """What is in some slots."""
+        """Remove the messages in these slots, to be waited for."""
         recvs = [self._recvs.pop(slot) for slot in slots if slot in self._recvs]
         sends = [self._sends.pop(slot) for slot in slots if slot in self._sends]
         requests = [request for request, _ in recvs + sends]
         return Awaited(step, requests, [m for _, m in recvs], [m for _, m in sends])
 
     def abandon(self) -> None:
-        """Leave no request behind."""
-        requests = [r for under_way in (self._recvs, self._sends) for r, _ in under_way.values()]
+        """Release all pending requests."""
+        requests = [r for pending in (self._recvs, self._sends) for r, _ in pending.values()]
         abandon(requests, len(self._recvs))
         self._recvs.clear()
         self._sends.clear()
@@ -250,12 +285,12 @@ def _wait(awaited: Awaited, traffic: _Traffic, deadline: Deadline | None) -> Non
             return
         while not MPI.Request.Testall(requests):
             if deadline.passed:
-                words = late(requests, recvs, sends)
-                if not words:  # they have come this moment
+                pending = late(requests, recvs, sends)
+                if not pending:  # all were delivered between the two tests
                     continue
-                raise TimeoutError(f"step {step}: no {words} within {deadline}")
-            time.sleep(0)
-    except BaseException as error:
+                raise TimeoutError(f"step {step}: no {pending} within {deadline}")
+            time.sleep(0)  # let other threads, and other ranks on this core, run
+    except BaseException as error:  # even KeyboardInterrupt: MPI must not write to freed memory
         abandon(requests, len(recvs))
         traffic.abandon()
         if isinstance(error, MPI.Exception):
@@ -264,28 +299,31 @@ def _wait(awaited: Awaited, traffic: _Traffic, deadline: Deadline | None) -> Non
 
 
 def undelivered(step: int, recvs: list[Message]) -> RuntimeError:
-    """What to raise where MPI reports an error of some messages."""
-    words = ", ".join(f"{m.buffer[1]} bytes from rank {m.peer}" for m in recvs) or "what was sent"
+    """The error to raise if MPI fails to receive ``recvs``, or to send if there are none."""
+    names = ", ".join(f"{m.buffer[1]} bytes from rank {m.peer}" for m in recvs) or "what was sent"
     return RuntimeError(
-        f"step {step}: MPI could not deliver {words}: pass equal counts and options on all ranks"
+        f"step {step}: MPI could not deliver {names}: pass equal counts and options on all ranks"
     )
 
 
 def late(requests: list[MPI.Request], recvs: list[Message], sends: list[Message]) -> str:
-    """The messages still under way, in words."""
-    words = [f"{m.buffer[1]} bytes from rank {m.peer}" for m in recvs]
-    words += [f"{m.buffer[1]} bytes to rank {m.peer}" for m in sends]
-    return ", no ".join(w for w, r in zip(words, requests, strict=True) if not r.Test())
+    """The pending messages, in words for an error message; empty if all have been delivered.
+
+    ``requests`` are those of ``recvs`` and then of ``sends``.
+    """
+    names = [f"{m.buffer[1]} bytes from rank {m.peer}" for m in recvs]
+    names += [f"{m.buffer[1]} bytes to rank {m.peer}" for m in sends]
+    return ", no ".join(n for n, r in zip(names, requests, strict=True) if not r.Test())
 
 
 def abandon(requests: list[MPI.Request], nrecvs: int) -> None:
-    """Leave no request behind: receives come first and are cancelled, sends given up.
+    """Release pending requests: cancel the first ``nrecvs``, the receives, and free the sends.
 
-    MPI-4 deprecates that sends are cancelled, and MPICH 5 crashes on it. A message that is given
-    up may still be read from memory, so that must not be freed before the communicator is.
+    Sends are not cancelled: MPI-4 deprecates it and MPICH 5 crashes. MPI may still read the memory
+    of a send that was freed while pending, so keep that memory until the communicator is freed.
     """
     for request in requests[:nrecvs]:
-        with suppress(MPI.Exception):  # one that has failed is over, too
+        with suppress(MPI.Exception):  # a request that failed is complete as well
             if not request.Test():
                 request.Cancel()
                 request.Wait()

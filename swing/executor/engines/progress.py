@@ -1,11 +1,12 @@
-"""Operations under way: collectives that go on whenever one of them is tested or waited for.
+"""Progress of nonblocking collectives: every test or wait advances all operations of the process.
 
-An operation is an iterator over what it waits for: it sends and receives, says which messages it
-awaits, and once they are there it is asked to go on. Whoever tests or waits for one operation lets
-all of this process go on, on whatever communicators they are, so that ranks may wait for them in
-different orders. While nobody does, a helper thread looks after them now and then: a rank that
-computes, or waits in a call of MPI's own, does not hold up the others. The helper needs
-THREAD_MULTIPLE, which mpi4py asks MPI for; without it ranks have to test or wait themselves.
+An operation is a generator that begins sends and receives, yields the messages it has to wait for,
+and is resumed when they have been delivered. A test of one operation, or a wait for it, advances
+all operations on all communicators, so ranks may wait for their operations in different orders.
+While no thread tests or waits, a helper thread advances them about once per millisecond. So a rank
+that computes, or waits in an MPI call of its own, does not delay the other ranks. The helper thread
+needs MPI_THREAD_MULTIPLE, which mpi4py requests by default; without it operations only advance
+while the rank tests or waits.
 """
 
 from __future__ import annotations
@@ -20,25 +21,26 @@ from mpi4py import MPI
 
 from swing.executor.engines.plain import Awaited, Deadline, abandon, late, undelivered
 
-PATIENCE = 1e-3  # seconds without a test after which the helper steps in
+PATIENCE = 1e-3  # seconds without a test after which the helper thread advances the operations
 
 
 Rounds: TypeAlias = Generator[Awaited]
-"""An operation: what it waits for, one after the other."""
+"""The generator of an operation: it yields the messages of one round after the other."""
 
 Fail: TypeAlias = Callable[[BaseException], object]
+"""A function to be called with the error of a failed operation."""
 
 
 class Operation:
-    """A collective under way.
+    """A nonblocking collective in progress.
 
     Args:
-        rounds: what it does; its own until it is done.
-        fail: called with the error if it fails.
+        rounds: the generator that carries it out; only this object may resume it.
+        fail: called with the error if the operation fails.
 
     Attributes:
-        done: whether it is over, well or not.
-        error: what went wrong, if something did.
+        done: whether the operation has ended, successfully or not.
+        error: the error with which it failed, else None.
     """
 
     def __init__(self, rounds: Rounds, fail: Fail) -> None:
@@ -50,16 +52,16 @@ class Operation:
         self._at_end: list[Callable[[], object]] = []
 
     def start(self) -> None:
-        """Send the first messages; from now on `advance` carries it on."""
+        """Begin the first messages; from now on `advance` continues the operation."""
         with _lock:
-            self._go_on()
+            self._proceed()
             if not self.done:
-                _under_way.append(self)
+                _active.append(self)
         if not self.done:
-            _call_helper()
+            _wake_helper()
 
     def when_done(self, call: Callable[[], object]) -> None:
-        """Call something when it is over, which may be now."""
+        """Call a function when the operation has ended; at once if it has ended already."""
         with _lock:
             if not self.done:
                 self._at_end.append(call)
@@ -67,10 +69,10 @@ class Operation:
         call()
 
     def wait(self, deadline: Deadline | None = None) -> None:
-        """Wait until it is over, and let all others go on meanwhile.
+        """Wait until the operation has ended, and advance all other operations meanwhile.
 
         Raises:
-            TimeoutError: it was not over by the deadline, and is given up.
+            TimeoutError: the operation had not ended by the deadline; it is given up.
             RuntimeError: MPI could not deliver a message.
         """
         while not self.done:
@@ -81,23 +83,24 @@ class Operation:
         self.check()
 
     def check(self) -> None:
-        """Raise what went wrong, if something did."""
+        """Raise the error of the operation if it has failed."""
         if self.error is not None:
             raise self.error
 
-    def _go_on(self) -> bool:
-        """Go as far as messages allow; whether it is over. The lock is held."""
+    def _proceed(self) -> bool:
+        """Proceed as far as possible; return whether it has ended. The caller holds the lock."""
         try:
+            # The first test is of no requests and succeeds, so the generator's first round runs.
             while MPI.Request.Testall(self._awaited.requests):
                 with np.errstate(all="ignore"):  # in MPI no overflow raises an error
                     self._awaited = next(self._rounds)
         except StopIteration:
             self._end(None)
         except MPI.Exception as error:
-            words = undelivered(self._awaited.step, self._awaited.recvs)
-            words.__cause__ = error
-            self._end(words)
-        except BaseException as error:
+            readable = undelivered(self._awaited.step, self._awaited.recvs)
+            readable.__cause__ = error
+            self._end(readable)
+        except BaseException as error:  # not raised here, which may be another operation's test
             self._end(error)
         return self.done
 
@@ -105,69 +108,82 @@ class Operation:
         with _lock:
             if not self.done:
                 step, requests, recvs, sends = self._awaited
-                words = late(requests, recvs, sends)
-                self._end(TimeoutError(f"step {step}: no {words} within {deadline}"))
-                _under_way.remove(self)
+                pending = late(requests, recvs, sends)
+                if not pending:  # all were delivered after the last test
+                    return
+                self._end(TimeoutError(f"step {step}: no {pending} within {deadline}"))
+                _active.remove(self)
 
     def _end(self, error: BaseException | None) -> None:
+        """End the operation. The caller holds the lock."""
         if error is not None:
             abandon(self._awaited.requests, len(self._awaited.recvs))
             self._rounds.close()
             self._fail(error)
         self.error, self.done = error, True
-        at_end, self._at_end = self._at_end, []  # they may refer to this operation
+        # The functions may refer to this operation: drop them, to break the reference cycle.
+        at_end, self._at_end = self._at_end, []
         for call in at_end:
             call()
 
 
 def wait_for(request: MPI.Request, deadline: Deadline | None, name: str) -> None:
-    """Wait for a request of MPI's, and let our operations go on meanwhile.
+    """Wait for a request of an MPI call, and advance all operations meanwhile.
+
+    Args:
+        request: the request.
+        deadline: when to give up; None waits without a limit.
+        name: the name of the MPI call, for the error message.
 
     Raises:
-        TimeoutError: it has not been completed by the deadline, and never will be looked at again.
+        TimeoutError: the request has not completed by the deadline. It stays pending: its memory
+            must be kept.
     """
     while not request.Test():
         advance()
         if deadline is not None and deadline.passed:
-            raise TimeoutError(f"{name} is not over within {deadline}")
+            raise TimeoutError(f"{name} did not complete within {deadline}")
         time.sleep(0)
 
 
 def advance() -> None:
-    """Let all operations under way go as far as they can; at once if another thread does so."""
+    """Advance all active operations as far as possible.
+
+    It has no effect while another thread advances them.
+    """
     global _last
     _last = time.monotonic()
     _advance()
 
 
-_lock = threading.Lock()
-_under_way: list[Operation] = []
-_last = 0.0  # when somebody last tested
-_spec = threading.Event()
-_helper: list[threading.Thread] = []
+_lock = threading.Lock()  # for all operations: only one thread at a time advances any of them
+_active: list[Operation] = []
+_last = 0.0  # when `advance` was last called
+_has_work = threading.Event()
+_helper: list[threading.Thread] = []  # the helper thread, once it has been started
 
 
 def _advance() -> None:
     if not _lock.acquire(blocking=False):
         return
     try:
-        _under_way[:] = [each for each in _under_way if not each._go_on()]
+        _active[:] = [each for each in _active if not each._proceed()]
     finally:
         _lock.release()
 
 
-def _call_helper() -> None:
+def _wake_helper() -> None:
     if not _helper and MPI.Query_thread() == MPI.THREAD_MULTIPLE:
         _helper.append(threading.Thread(target=_help, name="swing", daemon=True))
         _helper[0].start()
-    _spec.set()
+    _has_work.set()
 
 
 def _help() -> Any:
     while True:
-        _spec.wait()
-        _spec.clear()
-        while _under_way:
+        _has_work.wait()
+        _has_work.clear()  # before the loop: an operation that starts during it sets it again
+        while _active:
             time.sleep(PATIENCE)
             if time.monotonic() - _last > PATIENCE:
                 _advance()

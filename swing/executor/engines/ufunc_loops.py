@@ -1,10 +1,10 @@
-"""Loops: the machine code with which numpy reduces, by address.
+"""Addresses of the inner loops of numpy's ufuncs, for compiled code to call.
 
-The compiled engine calls the loops of numpy's own ufuncs, which the plain engine calls through
-numpy. So both give the same bits, NaNs and signed zeros included, and nothing is compiled.
+The compiled engine calls the same machine code that numpy calls in the plain engine. So both
+engines give the same bits, NaNs and signed zeros included, and no reduction has to be compiled.
 
-``PyUFuncObject`` is part of numpy's C interface; it is read with care all the same: what it says
-has to agree with what Python says of the ufunc.
+The addresses are read from ``PyUFuncObject``, which is part of numpy's C interface. As a safeguard
+against another layout, its fields are compared with the attributes that Python reports.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _OBJECT_HEAD = object.__basicsize__
 
 
 class _UFunc(ctypes.Structure):
-    """``PyUFuncObject`` after the head of every object [numpy/ufuncobject.h]."""
+    """``PyUFuncObject`` without the header that all objects have [numpy/ufuncobject.h]."""
 
     _fields_ = (
         ("nin", ctypes.c_int),
@@ -35,23 +35,29 @@ class _UFunc(ctypes.Structure):
 
 
 class Loop(NamedTuple):
-    """``void function(char **args, intp *dimensions, intp *strides, void *data)``."""
+    """``void function(char **args, intp *dimensions, intp *strides, void *data)``.
+
+    Args:
+        function: its address.
+        data: the address to pass as its last argument.
+    """
 
     function: int
     data: int
 
 
 def loop_of(ufunc: np.ufunc, dtype: np.dtype[Any]) -> Loop | None:
-    """The loop of a ufunc of two operands for elements of a type; None if it can not be had."""
+    """The loop of a binary ufunc for elements of one type; None if there is none to call."""
+    # One character per operand. Loops need native byte order: numpy converts other operands first.
     signature = f"{dtype.char}{dtype.char}->{dtype.char}"
     if not isinstance(ufunc, np.ufunc) or not dtype.isnative or signature not in ufunc.types:
         return None
-    found = _UFunc.from_address(id(ufunc) + _OBJECT_HEAD)
-    said = found.nin, found.nout, found.nargs, found.ntypes
-    if said != (2, 1, 3, ufunc.ntypes) or found.name != ufunc.__name__.encode():
+    fields = _UFunc.from_address(id(ufunc) + _OBJECT_HEAD)
+    counts = fields.nin, fields.nout, fields.nargs, fields.ntypes
+    if counts != (2, 1, 3, ufunc.ntypes) or fields.name != ufunc.__name__.encode():
         return None
     i = ufunc.types.index(signature)
-    if [ord(found.types[3 * i + j]) for j in range(3)] != [dtype.num] * 3:
+    if [ord(fields.types[3 * i + j]) for j in range(3)] != [dtype.num] * 3:
         return None
-    function = found.functions[i]
-    return Loop(function, found.data[i] or 0) if function else None
+    function = fields.functions[i]
+    return Loop(function, fields.data[i] or 0) if function else None

@@ -1,1 +1,1 @@
-"""Buffers in GPU memory: staged through the host, or reached where they lie."""
+"""Buffers in GPU memory: staged through host memory, or sent and reduced where they are."""

@@ -1,7 +1,8 @@
-"""GPU arrays through host memory and back, where MPI can not read them: see `direct` where it can.
+"""GPU arrays by CuPy: recognize them, and copy them to pinned host memory and back (staging).
 
-The MPI libraries of the quick start can not, so vectors are staged in pinned host memory. CuPy is
-imported when a device array is there, not before.
+Staging serves MPI libraries that cannot access GPU memory, such as those of the quick start; for
+the others see `swing.executor.gpu.gpu_aware`. CuPy is imported when the first GPU array is met, so
+the executor works without it.
 """
 
 from __future__ import annotations
@@ -17,48 +18,57 @@ import numpy as np
 
 STAGING = "through pinned host memory, in parts and in order with CuPy's current stream"
 STAGED_BYTES = 2**22
-"""Bytes of a part: copying it takes long beside what it takes to begin."""
+"""Bytes of a part of a vector: large enough that copying it takes far longer than launching it."""
 
 _NO_CUPY = 'GPU arrays need CuPy: pip install "torus-swing[cuda12]"'
-_ON_GPU = (2, 10, 13)  # DLPack's numbers of CUDA, ROCm and CUDA managed memory
-_MEMORY_TYPE, _HOST = 2, 1  # CUDA's numbers of a pointer's attribute and of its value
-_UNKNOWN = (1, 3)  # errors: no memory that the driver knows; not one call has been made to it
+_ON_GPU = (2, 10, 13)  # DLPack's device types of CUDA, ROCm and CUDA managed memory
+_MEMORY_TYPE, _HOST = 2, 1  # CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_MEMORYTYPE_HOST
+# CUDA_ERROR_INVALID_VALUE: the driver does not know the address. CUDA_ERROR_NOT_INITIALIZED: this
+# process has not used a GPU. Either way the address cannot be that of GPU memory.
+_NOT_GPU_MEMORY = (1, 3)
 
 
 def is_on_device(buffer: Any) -> bool:
-    """Whether a buffer, or that of a ``[buf, …]`` specification, is GPU memory; imports nothing."""
+    """Whether a buffer, or the buffer of a ``[buf, …]`` specification, is GPU memory.
+
+    It imports nothing, so calls with host buffers stay fast.
+    """
     if type(buffer) is np.ndarray or buffer is None:
         return False
     if isinstance(buffer, (list, tuple)):
         return bool(buffer) and is_on_device(buffer[0])
     interface = getattr(buffer, "__cuda_array_interface__", None)
-    if interface is not None and interface["data"][0]:  # 0: there are no elements
+    if interface is not None and interface["data"][0]:  # 0: an empty array
         return is_device_memory(interface["data"][0])
     return hasattr(buffer, "__dlpack_device__") and buffer.__dlpack_device__()[0] in _ON_GPU
 
 
 def is_device_memory(address: int) -> bool:
-    """Whether an address is a GPU's: not if no driver of GPUs is there, or it says no.
+    """Whether an address is in GPU memory, according to the CUDA driver.
 
-    Anybody can offer ``__cuda_array_interface__``, also for host memory, and MPI takes it.
+    The address comes from an object's ``__cuda_array_interface__``, which may describe host memory;
+    MPI accepts that. Without a CUDA driver the address is taken for GPU memory if there is a ROCm
+    driver. It also is if the driver fails for any reason but those in `_NOT_GPU_MEMORY`.
     """
     ask = _driver()
     if ask is None:
-        return Path("/dev/kfd").exists()  # ROCm's driver, which is not asked
+        return Path("/dev/kfd").exists()  # the device file of ROCm's driver
     kind = ctypes.c_uint(0)
     failed = ask(ctypes.byref(kind), _MEMORY_TYPE, ctypes.c_void_p(address))
-    return kind.value != _HOST if not failed else failed not in _UNKNOWN
+    return kind.value != _HOST if not failed else failed not in _NOT_GPU_MEMORY
 
 
 def host_for(buffer: Any) -> Any:
-    """A host buffer that can stand for a device buffer; host buffers stand for themselves.
+    """A pinned host buffer with the shape and type of a device buffer; host buffers as they are.
+
+    Pinned memory can be copied asynchronously. The contents of the new buffer are undefined.
 
     Args:
-        buffer: any buffer, or a ``[buf, …]`` specification.
+        buffer: any buffer, or a ``[buf, …]`` specification, for which a specification is returned.
 
     Raises:
         ImportError: CuPy is missing.
-        ValueError: device memory that is not contiguous.
+        ValueError: the device memory is not contiguous.
     """
     if not is_on_device(buffer):
         return buffer
@@ -72,7 +82,12 @@ def host_for(buffer: Any) -> Any:
 
 
 def fetch(buffer: Any, host: Any) -> None:
-    """Copy a device buffer to its stand-in, once the work queued on CuPy's stream is done."""
+    """Copy a device buffer to its host buffer, after the work queued on CuPy's current stream.
+
+    Args:
+        buffer: a buffer or specification; nothing is done if it is ``host`` itself.
+        host: the result of `host_for` for it.
+    """
     if host is buffer:
         return
     if isinstance(buffer, (list, tuple)):
@@ -82,7 +97,7 @@ def fetch(buffer: Any, host: Any) -> None:
 
 
 def put(host: Any, buffer: Any) -> None:
-    """Copy the stand-in to the device buffer."""
+    """Copy a host buffer back to its device buffer, and wait for it; see `fetch`."""
     if host is buffer:
         return
     if isinstance(buffer, (list, tuple)):
@@ -92,7 +107,7 @@ def put(host: Any, buffer: Any) -> None:
 
 
 def trouble() -> str:
-    """Why there is no GPU to put vectors on, and the mend; empty if there is one."""
+    """Why vectors cannot be put on a GPU, and the remedy; empty if they can."""
     try:
         import cupy
     except ImportError:
@@ -101,14 +116,14 @@ def trouble() -> str:
 
 
 def use(nth: int) -> None:
-    """From now on work on a GPU of this node; counted round and round."""
+    """Make GPU ``nth`` (modulo the number of visible GPUs) CuPy's current device."""
     import cupy
 
     cupy.cuda.Device(nth % cupy.cuda.runtime.getDeviceCount()).use()
 
 
 def empty(shape: Any, dtype: np.dtype[Any]) -> Any:
-    """A CuPy array, not set to anything.
+    """A CuPy array with undefined contents.
 
     Raises:
         ImportError: CuPy is missing.
@@ -123,27 +138,32 @@ def empty(shape: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def stream(address: int) -> AbstractContextManager[Any]:
-    """A context whose CuPy stream is another library's."""
+    """A context in which another library's CUDA stream is CuPy's current stream.
+
+    Args:
+        address: the ``cudaStream_t`` of the stream.
+    """
     import cupy
 
-    found: AbstractContextManager[Any] = cupy.cuda.ExternalStream(address)
-    return found
+    external: AbstractContextManager[Any] = cupy.cuda.ExternalStream(address)
+    return external
 
 
 class Copies:
-    """Vectors of which some are in GPU memory, host memory for these, and copies between the two.
+    """A send and a receive buffer, at least one of which is staged in host memory, part by part.
 
-    All copies are queued on CuPy's current stream, behind what the caller has queued there.
+    All copies are queued on CuPy's current stream, behind the work that the caller has queued.
 
     Args:
-        source: buffer, or ``[buf, …]`` specification, to be reduced.
-        target: where the result goes; may be ``source``.
+        source: the send buffer, or its ``[buf, …]`` specification.
+        target: the receive buffer; in place, it is the object ``source``.
 
     Attributes:
-        source, target: host buffers that stand for them.
+        source, target: the host buffers of both, see `host_for`.
 
     Raises:
-        ImportError, ValueError: as `host_for`, or ``target`` is read-only.
+        ImportError: CuPy is missing.
+        ValueError: device memory is not contiguous, or the receive buffer is read-only.
     """
 
     def __init__(self, source: Any, target: Any) -> None:
@@ -153,47 +173,55 @@ class Copies:
         self._from = _bytes(source, self.source)
         self._to = _bytes(target, self.target)
         self._stream: Any = None
-        self._came: list[Any] = []  # an event for each part
+        self._arrived: list[Any] = []  # one CUDA event per part of the source
 
     def start(self) -> None:
-        """Begin to copy the source to the host, part by part."""
+        """Begin to copy all parts of the source to the host."""
         import cupy
 
         self._stream = cupy.cuda.get_current_stream()
-        there, here = self._from
-        for start in range(0, len(there), STAGED_BYTES):
-            some = slice(start, start + STAGED_BYTES)
-            there[some].get(out=here[some], stream=self._stream, blocking=False)
-            self._came.append(self._stream.record())
+        on_gpu, on_host = self._from
+        for start in range(0, len(on_gpu), STAGED_BYTES):
+            part = slice(start, start + STAGED_BYTES)
+            on_gpu[part].get(out=on_host[part], stream=self._stream, blocking=False)
+            self._arrived.append(self._stream.record())
 
     def fetch(self, part: np.ndarray) -> None:
-        """Wait until a part of the source's stand-in is there; at once if it is no stand-in."""
+        """Wait until a part of the source is on the host; return at once for a host buffer.
+
+        Args:
+            part: a range of the host buffer; it may overlap several of the parts that are copied.
+        """
         start = part.ctypes.data - self._from[1].ctypes.data
-        for event in self._came[
+        for event in self._arrived[
             max(start, 0) // STAGED_BYTES : -(-(start + part.nbytes) // STAGED_BYTES)
         ]:
             event.synchronize()
 
     def put(self, part: np.ndarray) -> None:
-        """Begin to copy a part of the target's stand-in to where it belongs."""
-        there, here = self._to
-        if len(there):
-            start = part.ctypes.data - here.ctypes.data
-            some = slice(start, start + part.nbytes)
-            there[some].set(here[some], stream=self._stream)
+        """Begin to copy a part of the target to the device; do nothing for a host buffer."""
+        on_gpu, on_host = self._to
+        if len(on_gpu):
+            start = part.ctypes.data - on_host.ctypes.data
+            copied = slice(start, start + part.nbytes)
+            on_gpu[copied].set(on_host[copied], stream=self._stream)
 
     def put_all(self) -> None:
-        """Begin to copy all of the target's stand-in."""
+        """Begin to copy the whole target to the device."""
         self.put(self._to[1])
 
     def finish(self) -> None:
-        """Wait until all copies are over."""
+        """Wait until all copies are done."""
         if self._stream is not None:
             self._stream.synchronize()
 
 
 def check_writable(buffer: Any) -> None:
-    """Raise ValueError if a buffer is device memory marked read-only."""
+    """Check that a buffer is not read-only device memory.
+
+    Raises:
+        ValueError: it is read-only.
+    """
     if isinstance(buffer, (list, tuple)) and buffer:
         buffer = buffer[0]
     interface = getattr(buffer, "__cuda_array_interface__", None)
@@ -202,13 +230,19 @@ def check_writable(buffer: Any) -> None:
 
 
 def array_on(buffer: Any) -> Any:
-    """The CuPy array of a device buffer; contiguous, in either order."""
+    """A CuPy array over a contiguous device buffer, in C or Fortran order.
+
+    Raises:
+        ImportError: CuPy is missing.
+        ValueError: the buffer is not contiguous.
+    """
     try:
         import cupy
     except ImportError as error:
         raise ImportError(_NO_CUPY) from error
-    # An interface that names its stream, and DLPack, make CuPy's stream wait for what the owner
-    # has queued on its own. Torch's interface names none.
+    # CuPy's current stream has to wait for the work that the buffer's owner has queued on its own
+    # stream. CuPy arranges that if the interface names the stream, and with DLPack. The interface
+    # of a torch tensor names no stream, so DLPack is preferred there.
     named = "stream" in getattr(buffer, "__cuda_array_interface__", ())
     by_dlpack = not named and hasattr(buffer, "__dlpack__")
     array = cupy.from_dlpack(buffer) if by_dlpack else cupy.asarray(buffer)
@@ -220,27 +254,29 @@ def array_on(buffer: Any) -> Any:
 
 
 def _bytes(buffer: Any, host: Any) -> tuple[Any, np.ndarray]:
-    """(nbytes,) GPU memory and what stands for it; both empty for a host buffer."""
+    """(nbytes,) the bytes of a device buffer and of its host buffer; both empty without staging."""
     if host is buffer:
         return (), np.empty(0, np.uint8)
     if isinstance(buffer, (list, tuple)):
         buffer, host = buffer[0], host[0]
-    there, here = (a.reshape(-1, order="A").view(np.uint8) for a in (array_on(buffer), host))
-    return there, here
+    on_gpu, on_host = (
+        array.reshape(-1, order="A").view(np.uint8) for array in (array_on(buffer), host)
+    )
+    return on_gpu, on_host
 
 
 @cache
 def _driver() -> Callable[..., int] | None:
-    """What tells the attributes of a pointer, from the CUDA driver; None without such a driver."""
+    """The CUDA driver's function for attributes of a pointer; None without a CUDA driver."""
     try:
-        found: Callable[..., int] = ctypes.CDLL("libcuda.so.1").cuPointerGetAttribute
+        get_attribute: Callable[..., int] = ctypes.CDLL("libcuda.so.1").cuPointerGetAttribute
     except (OSError, AttributeError):
         return None
-    return found
+    return get_attribute
 
 
 def synchronize() -> None:
-    """Wait for all that has been queued on CuPy's current stream."""
+    """Wait for all work that has been queued on CuPy's current stream."""
     import cupy
 
     cupy.cuda.get_current_stream().synchronize()

@@ -1,8 +1,7 @@
-"""Ipc: GPU memory that all ranks of a node can read and write, by CUDA's interprocess handles.
+"""GPU memory that all ranks of a node can access, by CUDA's interprocess (IPC) memory handles.
 
-That is so where the ranks share a GPU, and where their GPUs reach each other's memory. An allreduce
-there is the one of `swing.executor.plan.shared`, with kernels on CuPy's current stream for its
-loops.
+It needs ranks that share a GPU, or GPUs with peer access to each other's memory. An allreduce in
+such memory runs the plan of `swing.executor.plan.shared`, with kernels on CuPy's current stream.
 """
 
 from __future__ import annotations
@@ -19,13 +18,12 @@ from swing.executor.plan.shared import Open
 
 IPC = "none: ranks of a node read and write each other's GPU memory, by CUDA's handles"
 
-
 BLOCK = 2**21
-"""Bytes that CUDA allocates at a time."""
+"""Bytes of the blocks in which CUDA allocates memory."""
 
 
 class DeviceWindow(Open):
-    """GPU memory of all ranks that lies open to all of them; made by `open_window`."""
+    """A window in GPU memory; made by `open_window`."""
 
     def __init__(
         self, comm: MPI.Intracomm, memory: Any, starts: Sequence[int], nbytes: int
@@ -34,7 +32,7 @@ class DeviceWindow(Open):
         self._comm, self._memory, self._gpu = comm, memory, memory.device
 
     def array(self, shape: Any, dtype: np.dtype[Any]) -> Any:
-        """This rank's memory: a CuPy array."""
+        """This rank's memory as a CuPy array."""
         import cupy
 
         root = _Root(self._memory)
@@ -43,56 +41,61 @@ class DeviceWindow(Open):
         return cupy.ndarray(shape, dtype, cupy.cuda.MemoryPointer(whole, 0))
 
     def free(self) -> None:
-        """Give the memory back; collective."""
+        """Free the memory; collective."""
         with self._gpu:
             _close(self._starts, self._rank)
+        # CUDA requires that all other processes have closed their handles before memory is freed.
         self._comm.Barrier()
         self._memory = None
 
 
 class _Root:
-    """What keeps the memory of an array, and is kept by all its views."""
+    """The owner of the memory of a window's array: it lives as long as any view of the array."""
 
     def __init__(self, memory: Any) -> None:
         self.memory = memory
 
 
 def open_window(comm: MPI.Intracomm, nbytes: int) -> DeviceWindow | None:
-    """GPU memory of all ranks, open to all; collective.
-
-    None on every rank if some GPU can not reach another one's memory, or has too little.
+    """Allocate a window in GPU memory; collective.
 
     Args:
-        comm: its ranks are on one node.
-        nbytes: of every rank.
+        comm: a communicator whose ranks are on one node.
+        nbytes: the number of bytes per rank.
+
+    Returns:
+        The window; None on every rank if one of them has no CuPy or too little GPU memory, or
+        cannot access another rank's memory.
     """
     memory: Any = None
     mine: bytes | None = None
-    with suppress(ImportError, RuntimeError, MemoryError):  # CuPy's errors are of these
+    with suppress(ImportError, RuntimeError, MemoryError):  # bases of CuPy's errors
         import cupy
 
-        # Of no pool, and in CUDA's own blocks: a handle opens all of its block.
+        # A handle gives access to the whole block that CUDA has allocated, from its beginning. So
+        # bypass CuPy's pool and allocate whole blocks, which no other allocation shares.
         memory = cupy.cuda.Memory(max(-(-nbytes // BLOCK), 1) * BLOCK)
         mine = cupy.cuda.runtime.ipcGetMemHandle(memory.ptr)
+    # Every rank takes part in all collective calls that follow, even if something failed on it.
     handles, starts = comm.allgather(mine), []
     with suppress(RuntimeError):
         for rank, handle in enumerate(handles if None not in handles else ()):
-            own = rank == comm.rank
+            own = rank == comm.rank  # a process cannot open its own handle
             starts.append(memory.ptr if own else cupy.cuda.runtime.ipcOpenMemHandle(handle))
     if comm.allreduce(len(starts) == comm.size, MPI.LAND):
         return DeviceWindow(comm, memory, starts, nbytes)
     _close(starts, comm.rank)
-    comm.Barrier()
+    comm.Barrier()  # see `DeviceWindow.free`
     return None
 
 
 def _close(starts: Sequence[int], rank: int) -> None:
-    """Close what has been opened of other ranks, once no kernel uses it any more."""
+    """Close the other ranks' memory, after the kernels on CuPy's current stream have finished."""
     if not starts:
         return
     import cupy
 
-    with suppress(RuntimeError):  # an error of some kernel before
+    with suppress(RuntimeError):  # reports errors of earlier kernels, too
         cupy.cuda.get_current_stream().synchronize()
     for other, start in enumerate(starts):
         if other != rank:

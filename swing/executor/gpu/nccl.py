@@ -1,8 +1,9 @@
-"""Nccl: messages between GPUs by NCCL, in order with the kernels of CuPy's current stream.
+"""Messages between GPUs by NCCL, queued in order with the kernels of CuPy's current stream.
 
-Nobody waits here: what is sent and received between two waits of a plan is one group of NCCL's,
-queued behind the kernels that made it ready and before those that use it. Plans are of whole
-messages, so that a step is a group on every rank and groups can not wait for each other.
+The host never waits: the sends and receives between two WAIT instructions of a plan form one NCCL
+group, queued after the kernels that prepare them and before the kernels that use their result.
+Plans are compiled with whole messages, not pieces: then every step is one group on every rank, and
+groups cannot deadlock by waiting for each other.
 """
 
 from __future__ import annotations
@@ -13,28 +14,34 @@ from mpi4py import MPI
 
 from swing.executor.mpi_abi import asked
 
-WANTED = "SWING_NCCL"
-"""The environment variable that asks for it with 1, the same on all ranks."""
+USE_NCCL = "SWING_NCCL"
+"""The environment variable that requests NCCL if it is 1; it must be the same on all ranks."""
 
-MEND = 'pip install "nvidia-nccl-cu12"'
+INSTALL = 'pip install "nvidia-nccl-cu12"'
 
 NCCL = "none: NCCL moves GPU memory, the GPU reduces, both on CuPy's current stream"
 
 
 def is_wanted() -> bool:
-    """Whether messages between GPUs go by NCCL; ValueError if `WANTED` says neither 0 nor 1."""
-    return bool(asked(WANTED))
+    """Whether the user requests NCCL.
+
+    Raises:
+        ValueError: the environment variable `USE_NCCL` is neither 0 nor 1.
+    """
+    return bool(asked(USE_NCCL))
 
 
 class Nccl:
-    """Messages under way between the ranks of a communicator, each with a GPU of its own.
+    """NCCL messages between the ranks of a communicator; construction is collective.
+
+    It has the methods by which `swing.executor.engines.plain` begins messages and waits for them.
 
     Args:
-        comm: all of its ranks make theirs together.
+        comm: a communicator whose ranks have one GPU each.
 
     Raises:
-        RuntimeError: CuPy or NCCL is missing on some rank, or NCCL can not serve these GPUs: two
-            ranks on one, for example.
+        RuntimeError: CuPy or NCCL is missing on a rank, or NCCL refuses the GPUs, for example if
+            two ranks share one.
     """
 
     def __init__(self, comm: MPI.Intracomm) -> None:
@@ -42,27 +49,29 @@ class Nccl:
         try:
             from cupy.cuda import nccl
 
-            name = nccl.get_unique_id()  # not there where CuPy has found no NCCL
+            name = nccl.get_unique_id()  # AttributeError if CuPy has found no NCCL
         except (ImportError, AttributeError, RuntimeError) as error:
             why = f"rank {comm.rank}: {type(error).__name__}: {error}"
-        told = comm.allgather((name, why))
-        trouble = [why for _, why in told if why]
-        if trouble:
-            raise RuntimeError(f"{WANTED}=1 needs NCCL on every rank: {MEND} ({trouble[0]})")
-        self._nccl, self._comm = nccl, nccl.NcclCommunicator(comm.size, told[0][0], comm.rank)
+        # All ranks raise if one of them cannot go on. The identifier used is that of rank 0.
+        replies = comm.allgather((name, why))
+        failures = [why for _, why in replies if why]
+        if failures:
+            raise RuntimeError(f"{USE_NCCL}=1 needs NCCL on every rank: {INSTALL} ({failures[0]})")
+        self._nccl, self._comm = nccl, nccl.NcclCommunicator(comm.size, replies[0][0], comm.rank)
+        # The next group: function, address, bytes and peer of every message.
         self._group: list[tuple[Any, int, int, int]] = []
         self._stream: Any = None
 
     def irecv(self, step: int, slot: int, message: tuple[Any, int]) -> None:
-        """Receive, with the next group."""
+        """Add a receive to the next group."""
         self._add(self._comm.recv, message)
 
     def isend(self, step: int, slot: int, message: tuple[Any, int]) -> None:
-        """Send, with the next group."""
+        """Add a send to the next group."""
         self._add(self._comm.send, message)
 
     def take(self, step: int, slots: range) -> None:
-        """Queue the group; what is awaited now is in it or in one before."""
+        """Queue the next group: the messages to wait for are in it, or in an earlier one."""
         import cupy
 
         group, self._group = self._group, []
@@ -77,8 +86,8 @@ class Nccl:
             self._nccl.groupEnd()
 
     def close(self, failed: bool) -> None:
-        """Give up what NCCL keeps, once all is over; after a failure at once."""
-        if failed:
+        """Free NCCL's communicator after the last group, or at once if a call has failed."""
+        if failed:  # a peer may never send what the stream waits for
             self._comm.abort()
             return
         if self._stream is not None:

@@ -1,9 +1,9 @@
-"""Staging: a plan on host memory that stands for a GPU's, with the copies between them.
+"""Insert into a plan the copies between GPU buffers and the host buffers that stage them.
 
-All parts of a vector set out for the host at once. A part has to be there before the first
-instruction that reads or writes it, and sets out for the device after the last one that writes it:
-so copies, messages and reductions go on side by side, and what ranks send each other is what it is
-without a GPU.
+The copies of all parts of the send vector to the host begin together, before the plan. The staged
+plan waits for a part before the first instruction that reads or writes it, and begins to copy a
+part of the result to the device after the last instruction that writes it. So copies, messages and
+reductions overlap, and the messages are those of the plan without a GPU.
 """
 
 from __future__ import annotations
@@ -15,58 +15,62 @@ from swing.executor.plan.instruction import RECV, SCRATCH, SEND, Instruction, Op
 
 
 def stage(plan: Iterable[Instruction], part: int, in_place: bool) -> list[Instruction]:
-    """The instructions of a plan, with FETCH and PUT where they are needed.
+    """The instructions of a plan, with COPY_TO_HOST and COPY_TO_DEVICE where they are needed.
 
     Args:
-        plan: of one rank.
-        part: elements of a part.
-        in_place: the send buffer is the receive buffer.
+        plan: the plan of one rank.
+        part: the number of elements of a part.
+        in_place: whether the send buffer is the receive buffer.
     """
     groups = list(_groups(plan))
-    first: dict[int, int] = {}  # of a part to be fetched: the group that is the first to touch it
-    last: dict[int, int] = {}  # of a part to be put: the group after which it is what it shall be
-    under_way: dict[int, Instruction] = {}  # received, by slot
+    first: dict[int, int] = {}  # part of the send vector: the first group that accesses it
+    last: dict[int, int] = {}  # part of the receive vector: the last group that writes it
+    pending: dict[int, Instruction] = {}  # slot: the IRECV in it
     for g, group in enumerate(groups):
         for i in group:
             reads, writes = _memory(i)
+            # Writes count as well: a copy to the host that came later would overwrite them.
             for place in (*reads, *writes):
                 if place.buffer == SEND or (in_place and place.buffer != SCRATCH):
                     for k in _parts(place, i.length, part):
                         first.setdefault(k, g)
+            # A receive has written its memory once it has been waited for, unless it belongs to a
+            # SENDRECV, which waits itself.
             done = [i]
             if i.do == Opcode.IRECV and len(group) == 1:
-                under_way[i.slot], done = i, []
+                pending[i.slot], done = i, []
             elif i.do == Opcode.WAIT:
                 slots = range(i.slot, i.slot + i.length)
-                done = [under_way.pop(slot) for slot in slots if slot in under_way]
+                done = [pending.pop(slot) for slot in slots if slot in pending]
             for each in done:
                 for place in _memory(each)[1]:
                     if place.buffer == RECV:
                         last |= dict.fromkeys(_parts(place, each.length, part), g)
-    fetched, put = _by_group(first), _by_group(last)
-    copies = []
+    parts_before, parts_after = _by_group(first), _by_group(last)
+    staged = []
     for g, group in enumerate(groups):
-        copies += [
+        # In place, SEND and RECV are the same memory, so SEND serves both cases.
+        staged += [
             Instruction(Opcode.COPY_TO_HOST, 0, length=part, a=Place(SEND, k * part))
-            for k in fetched[g]
+            for k in parts_before[g]
         ]
-        copies += group
-        copies += [
+        staged += group
+        staged += [
             Instruction(Opcode.COPY_TO_DEVICE, 0, length=part, a=Place(RECV, k * part))
-            for k in put[g]
+            for k in parts_after[g]
         ]
-    return copies
+    return staged
 
 
 def _groups(plan: Iterable[Instruction]) -> Iterator[list[Instruction]]:
-    """Instructions that can not be taken apart: SENDRECV goes with the IRECV that follows it."""
+    """Group the instructions: a SENDRECV with the IRECV that follows it, all others alone."""
     rows = iter(plan)
     for i in rows:
         yield [i, next(rows)] if i.do == Opcode.SENDRECV else [i]
 
 
 def _memory(i: Instruction) -> tuple[Sequence[Place], Sequence[Place]]:
-    """What an instruction reads and what it writes."""
+    """The operands that an instruction reads, and those that it writes."""
     if i.do in (Opcode.ISEND, Opcode.SENDRECV):
         return [i.a], []
     if i.do == Opcode.IRECV:
@@ -77,11 +81,13 @@ def _memory(i: Instruction) -> tuple[Sequence[Place], Sequence[Place]]:
 
 
 def _parts(place: Place, length: int, part: int) -> range:
+    """The numbers of the parts that an operand overlaps."""
     return range(place.at // part, -(-(place.at + length) // part))
 
 
-def _by_group(groups: dict[int, int]) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = defaultdict(list)
-    for k, g in groups.items():
-        found[g].append(k)
-    return found
+def _by_group(group_of_part: dict[int, int]) -> dict[int, list[int]]:
+    """The parts of each group."""
+    parts: dict[int, list[int]] = defaultdict(list)
+    for k, g in group_of_part.items():
+        parts[g].append(k)
+    return parts

@@ -1,1 +1,1 @@
-"""What one rank does with its memory, worked out for a schedule and a count."""
+"""Plans: the instructions of one rank for a schedule and a vector length."""

@@ -1,7 +1,9 @@
-"""Runs: elements of the vector that lie in a row and are treated alike.
+"""Extents: the contiguous ranges of vector elements that messages consist of.
 
-Messages are lists of blocks; memory is elements. All that a rank sends or receives, in all steps,
-is one table of *cells*, a block of a message each, and one of *runs*, as few as can be.
+A message is a list of blocks, but memory is copied and reduced by elements. All messages that a
+rank sends (or receives), in all steps, become one table of *cells*, each one block of one message,
+and adjacent cells are merged into one table of *extents*, so that a plan needs few instructions.
+The tables are numpy columns, and every function works on whole columns at once.
 """
 
 from __future__ import annotations
@@ -19,14 +21,14 @@ Flags: TypeAlias = NDArray[np.bool_]
 
 
 class Cells(NamedTuple):
-    """Blocks of messages, message by message; none is empty.
+    """The blocks of messages, message by message, without empty blocks.
 
     Args:
-        row: (c,) the message.
-        block: (c,) the block.
-        offset: (c,) elements of the message before it.
-        length: (messages,) elements of each message.
-        kept: (blocks of all messages,) which of them are not empty.
+        row: (c,) the index of the message.
+        block: (c,) the index of the block.
+        offset: (c,) the number of elements of the message in front of the block.
+        length: (messages,) the number of elements of each message, which can be 0.
+        kept: (blocks of all messages,) whether a block has elements and so became a cell.
     """
 
     row: Array
@@ -37,7 +39,7 @@ class Cells(NamedTuple):
 
     @classmethod
     def of(cls, blocks: Blocks, ends: Array) -> Cells:
-        """The blocks of some messages; for ``ends`` see `Schedule.ends`."""
+        """The cells of the messages that carry ``blocks``; for ``ends`` see `Schedule.ends`."""
         row, block = members(blocks)
         size = ends[block + 1] - ends[block]
         total = np.append(0, np.cumsum(size))
@@ -49,12 +51,12 @@ class Cells(NamedTuple):
 
 
 class Extents(NamedTuple):
-    """Elements of the vector in a row.
+    """Contiguous ranges of the vector.
 
     Args:
-        cell: (r,) the first cell of each.
-        start: (r,) its first element.
-        length: (r,) elements.
+        cell: (r,) the index of the first cell of each range.
+        start: (r,) the index of its first element in the vector.
+        length: (r,) the number of elements.
     """
 
     cell: Array
@@ -63,24 +65,31 @@ class Extents(NamedTuple):
 
 
 def extents(block: Array, ends: Array, *alike: Array | Flags) -> Extents:
-    """Cells that lie in a row and agree in some columns, together."""
+    """Merge consecutive cells that are adjacent in the vector and agree in the columns ``alike``.
+
+    Args:
+        block: (c,) the block of each cell.
+        ends: (nblocks + 1,) see `Schedule.ends`.
+        alike: (c,) each; all cells of an extent have equal values in every one of these columns.
+    """
     start, stop = ends[block], ends[block + 1]
-    cut = start[1:] != stop[:-1]
+    is_boundary = start[1:] != stop[:-1]
     for column in alike:
-        cut |= column[1:] != column[:-1]
-    first = np.flatnonzero(np.append(True, cut))[: len(block)]
+        is_boundary |= column[1:] != column[:-1]
+    # The first cell always begins an extent. The slice removes that extent if there are no cells.
+    first = np.flatnonzero(np.append(True, is_boundary))[: len(block)]
     last = np.append(first[1:], len(block))[: len(first)] - 1
     return Extents(first, start[first], stop[last] - start[first])
 
 
 class Pieces(NamedTuple):
-    """Runs of messages cut where their pieces are.
+    """Parts of extents, each within one piece of its message.
 
     Args:
-        row: (n,) the run.
-        number: (n,) of the piece.
-        offset: (n,) its first element, counted from the beginning of the message.
-        length: (n,) elements.
+        row: (n,) the index of the extent.
+        number: (n,) the number of the piece in its message: 0, 1, ….
+        offset: (n,) the first element, counted from the beginning of the message.
+        length: (n,) the number of elements.
     """
 
     row: Array
@@ -90,10 +99,20 @@ class Pieces(NamedTuple):
 
 
 def cut(offset: Array, length: Array, piece: Array) -> Pieces:
-    """Cut what begins at an offset of a message into pieces of a size; empty ones vanish."""
+    """Cut extents at the multiples of ``piece``, counted from the beginning of their message.
+
+    Args:
+        offset: (r,) where each extent begins in its message.
+        length: (r,) its number of elements; an extent of length 0 gives no piece.
+        piece: (r,) the number of elements per piece.
+
+    >>> cut(np.array([3]), np.array([6]), np.array([4])).offset.tolist()
+    [3, 4, 8]
+    """
     first = offset // piece
     count = np.where(length > 0, (offset + length - 1) // piece - first + 1, 0)
     row = np.repeat(np.arange(len(offset)), count)
+    # The position of a row within its extent, plus the number of the extent's first piece.
     number = first[row] + np.arange(len(row)) - (np.cumsum(count) - count)[row]
     begin = np.maximum(offset[row], number * piece[row])
     end = np.minimum((offset + length)[row], (number + 1) * piece[row])
@@ -101,9 +120,9 @@ def cut(offset: Array, length: Array, piece: Array) -> Pieces:
 
 
 def repeated(keys: Array) -> Flags:
-    """(n,) which keys are there more than once."""
+    """(n,) whether each key occurs more than once."""
     order = np.argsort(keys, kind="stable")
     same = keys[order][1:] == keys[order][:-1]
-    found = np.zeros(len(keys), dtype=bool)
-    found[order[1:][same]] = found[order[:-1][same]] = True
-    return found
+    is_repeated = np.zeros(len(keys), dtype=bool)
+    is_repeated[order[1:][same]] = is_repeated[order[:-1][same]] = True
+    return is_repeated

@@ -1,4 +1,4 @@
-"""Instruction: one row of a plan."""
+"""The instruction set of a plan: opcodes, operands and the three buffers they refer to."""
 
 from __future__ import annotations
 
@@ -9,25 +9,32 @@ SEND, RECV, SCRATCH = range(3)
 
 
 class Opcode(IntEnum):
-    """What an instruction does.
+    """The action of an instruction.
 
-    ========  =================================================================================
-    ISEND     begin to send ``length`` elements of ``a`` to ``peer``; ``slot`` names the request
-    IRECV     begin to receive ``length`` elements into ``a`` from ``peer``; as above
-    SENDRECV      send as in ISEND and receive as in the IRECV that follows it, and wait for both
-    WAIT      wait for ``length`` requests, from ``slot`` on
-    COPY      out = a
-    REDUCE    out = a ⊕ b; out may be either of them
-    FETCH     wait until ``length`` elements of ``a``, or as many as there are, came from the device
-    PUT       begin to copy them to the device
-    ========  =================================================================================
+    ==============  ==============================================================================
+    ISEND           begin to send ``length`` elements of ``a`` to ``peer`` as request ``slot``
+    IRECV           begin to receive ``length`` elements of ``a`` from ``peer`` as request ``slot``
+    SENDRECV        send as ISEND does, receive as the IRECV in the next row does, wait for both
+    WAIT            wait for ``length`` requests, the first of which is ``slot``
+    COPY            out = a
+    REDUCE          out = a ⊕ b, where out may be a or b
+    COPY_TO_HOST    wait until ``length`` elements of ``a`` have arrived from the device
+    COPY_TO_DEVICE  begin to copy ``length`` elements of ``a`` to the device
+    ==============  ==============================================================================
+
+    The last two occur in staged plans only (see `swing.executor.gpu.staging`). There the last part
+    of a vector may have fewer than ``length`` elements.
     """
 
     ISEND, IRECV, SENDRECV, WAIT, COPY, REDUCE, COPY_TO_HOST, COPY_TO_DEVICE = range(8)
 
 
 class Place(NamedTuple):
-    """Elements of a buffer (SEND, RECV or SCRATCH) from some index on."""
+    """An operand: elements of a buffer, the first of which has index ``at``.
+
+    ``buffer`` is SEND, RECV or SCRATCH; plans on shared memory have more buffers (see
+    `swing.executor.plan.shared`).
+    """
 
     buffer: int
     at: int
@@ -37,7 +44,7 @@ NOWHERE = Place(0, 0)
 
 
 class Instruction(NamedTuple):
-    """One row of a plan: see `Opcode`."""
+    """One row of a plan; `Opcode` says which fields each opcode uses."""
 
     do: int
     step: int

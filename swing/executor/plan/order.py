@@ -1,11 +1,14 @@
-"""View: what one rank sees of a schedule, whatever the count.
+"""Reduction order: the order in which a rank reduces its own value and the values it receives.
 
-Ranks that exchange their partial sums must compute the same bits, and an operation may tell its
-operands apart: the maximum of 0.0 and -0.0 is the second one. So all that a rank receives in one
-step is reduced together with its own value in one order that every rank finds: that of their
-*leaders*, which are the same wherever the same contributions have been added up: the lowest rank
-among them, or another number if the schedule knows one (see `swing.schedules.rank.Messages`).
-`swing.verification.proof` proves that all ranks get the same bits so.
+Ranks that exchange their partial sums must compute the same bits, but the result can depend on the
+order of the operands: numpy's maximum of 0.0 and -0.0 is the second operand. So the values that a
+rank receives in one step, and its own value, are reduced in ascending order of their *reduction
+keys*. Two partial sums of the same contributions have the same key on every rank: the lowest
+contributing rank, or a number that the schedule supplies (``mine`` and ``theirs`` of
+`swing.schedules.rank.MessageTable`). `swing.verification.proof` proves that all ranks then get the
+same bits.
+
+Nothing here depends on the length of the vector, so one order serves the plans of all lengths.
 """
 
 from __future__ import annotations
@@ -21,7 +24,12 @@ from swing.torus import Array
 
 
 class ReductionKeys(NamedTuple):
-    """Of every block of every message received: the receiver's leader, and the sender's."""
+    """The keys of both operands of every received block, message by message.
+
+    Args:
+        mine: (blocks of all messages,) the key of the receiver's value.
+        theirs: (blocks of all messages,) the key of the sender's value.
+    """
 
     mine: Array
     theirs: Array
@@ -31,9 +39,9 @@ class RankOrder(NamedTuple):
     """One rank's messages, and the order in which it reduces what it receives.
 
     Args:
-        schedule: an allreduce.
-        own: what the rank sends and receives.
-        leaders: of what it receives.
+        schedule: the schedule; an allreduce, a reduce-scatter or an allgather.
+        messages: the messages that the rank sends and receives.
+        keys: the reduction keys of the messages that it receives.
     """
 
     schedule: Schedule
@@ -42,40 +50,51 @@ class RankOrder(NamedTuple):
 
 
 def rank_order(schedule: Schedule, rank: int) -> RankOrder:
-    """What a rank sees of an allreduce."""
-    seen = rank_messages(schedule, rank)
+    """The messages of one rank and their reduction keys.
+
+    It costs one pass over the whole schedule, in O(ranks · nblocks) memory, if blocks have no owner
+    and the steps do not come with the rank's own messages.
+    """
+    messages = rank_messages(schedule, rank)
     if schedule.owner is None and not isinstance(schedule.step, Steps):
-        return RankOrder(schedule, seen, _lowest(schedule, rank))
-    # Each block is added up on one rank, in an order that is always the same; or they know it.
-    count = seen.recvs.blocks.count
+        return RankOrder(schedule, messages, _lowest_contributors(schedule, rank))
+    # If a block has an owner, its sum is computed once and then copied, so any fixed order will do.
+    # `Steps` supply keys that agree between ranks. Either way all blocks of a message share a key.
+    count = messages.recvs.blocks.count
     return RankOrder(
         schedule,
-        seen,
-        ReductionKeys(np.repeat(seen.recvs.mine, count), np.repeat(seen.recvs.theirs, count)),
+        messages,
+        ReductionKeys(
+            np.repeat(messages.recvs.mine, count), np.repeat(messages.recvs.theirs, count)
+        ),
     )
 
 
-def _lowest(schedule: Schedule, rank: int) -> ReductionKeys:
-    """The lowest ranks: the whole schedule is run through."""
+def _lowest_contributors(schedule: Schedule, rank: int) -> ReductionKeys:
+    """The lowest rank among the contributions to each partial sum that ``rank`` reduces."""
+    # lowest[r, b]: the lowest rank whose contribution to block b is in rank r's partial sum.
     lowest = np.repeat(schedule.torus.ranks[:, None], schedule.nblocks, axis=1)
-    found = [ReductionKeys(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    # np.concatenate needs one array at least, even if the schedule has no steps.
+    keys = [ReductionKeys(np.zeros(0, np.int64), np.zeros(0, np.int64))]
     for step in schedule:
         row, block = members(step.blocks)
+        # Indexing copies: every message of the step carries the value from before the step.
         theirs, dst = lowest[step.src[row], block], step.dst[row]
-        here = dst == rank
-        found.append(ReductionKeys(lowest[rank, block[here]], theirs[here]))
-        added = step.reduces[row]
-        copied = ~added
+        is_mine = dst == rank
+        keys.append(ReductionKeys(lowest[rank, block[is_mine]], theirs[is_mine]))
+        reduced = step.reduces[row]
+        copied = ~reduced
         lowest[dst[copied], block[copied]] = theirs[copied]
-        np.minimum.at(lowest, (dst[added], block[added]), theirs[added])
-    return ReductionKeys(*map(np.concatenate, zip(*found, strict=True)))
+        # A rank may receive a block several times in a step; plain indexing would keep one of them.
+        np.minimum.at(lowest, (dst[reduced], block[reduced]), theirs[reduced])
+    return ReductionKeys(*map(np.concatenate, zip(*keys, strict=True)))
 
 
 def members(blocks: Blocks) -> tuple[Array, Array]:
-    """Every block of every message: the message, and the block."""
+    """(c,) the message and (c,) the block, for every block of every message, message by message."""
     row = np.repeat(np.arange(len(blocks)), blocks.count)
     if isinstance(blocks, BlockRange):
         first = np.cumsum(blocks.count) - blocks.count
         return row, np.arange(len(row)) + (blocks.start - first)[row]
-    found = [blocks.members(i) for i in range(len(blocks))]
-    return row, np.concatenate(found) if found else row
+    blocks_of_message = [blocks.members(i) for i in range(len(blocks))]
+    return row, np.concatenate(blocks_of_message) if blocks_of_message else row

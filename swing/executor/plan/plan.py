@@ -1,17 +1,22 @@
-"""Plan: what one rank does with its memory, worked out once for a schedule and a count.
+"""Compile a schedule into a plan: the instructions of one rank for a vector of a given length.
 
 A plan is a list of instructions on three buffers: the send buffer, the receive buffer and a
-scratch buffer. It copies no more than it must:
+scratch buffer. It avoids copies:
 
-- A block lives in the send buffer until its first reduction, which reads it there and writes the
-  receive buffer. So nothing is copied from one to the other beforehand; blocks that no message
-  has touched are copied at the end.
-- A message that is contiguous in one buffer is sent from where it lies. What is to be reduced is
-  received in the scratch buffer, all else where its blocks live if nothing else needs that memory
-  in the same step.
-- Long messages travel in *pieces*. Two of each are under way: while one is reduced the next one
-  comes. What is received is reduced while it is still in the cache, and the scratch buffer holds
-  two pieces of each message and no more.
+- A block stays in the send buffer until this rank receives it for the first time. If it is reduced
+  then, the reduction reads the send buffer and writes the receive buffer. So the vector is never
+  copied from one to the other in advance; blocks that are never received are copied at the end.
+- A message that is contiguous in one buffer is sent from that buffer without packing. A message
+  to be reduced is received into the scratch buffer. Any other message is received directly into
+  the receive buffer, unless it is not contiguous there or another message of the same step uses
+  that memory.
+- Long messages travel in *pieces*, of which two are in flight per message: while one piece is
+  reduced, the next one arrives. A piece is reduced while it is still in the cache, and the scratch
+  buffer holds at most two pieces per message. Where the messages of a step overlap in part, all
+  pieces are in flight at once (see `Lowering`).
+
+A plan depends neither on the element type nor on the operation or any address:
+`swing.executor.engines` binds it to these.
 """
 
 from __future__ import annotations
@@ -32,10 +37,10 @@ class Plan:
     """The instructions of one rank.
 
     Args:
-        code: (instructions, 11) the numbers of each `Instruction`, in order.
-        count: elements of the vector.
-        scratch: elements of the scratch buffer.
-        slots: requests that are under way at the same time, at most.
+        code: (instructions, 11) the fields of each `Instruction`, flattened, in order.
+        count: the number of elements of the vector.
+        scratch: the number of elements of the scratch buffer.
+        slots: the largest number of requests that are in flight at the same time.
     """
 
     code: Array
@@ -45,7 +50,7 @@ class Plan:
 
     @classmethod
     def of(cls, code: Sequence[Instruction], count: int, scratch: int, slots: int) -> Plan:
-        """The plan of some instructions."""
+        """The plan that consists of the instructions ``code``."""
         rows = [(*i[:5], *i.a, *i.b, *i.out) for i in code]
         return cls(np.array(rows, np.int64).reshape(-1, 11), count, scratch, slots)
 
@@ -58,13 +63,16 @@ class Plan:
 def compile_plan(order: RankOrder, count: int, in_place: bool, piece: int = WHOLE) -> Plan:
     """The plan of one rank for a vector of ``count`` elements.
 
-    Messages between the same two ranks match in the order in which they are begun.
+    Messages between the same two ranks match in the order in which they are begun, so the plans of
+    all ranks must be compiled with equal ``count`` and ``piece``.
 
     Args:
-        order: the rank's view of an allreduce schedule.
-        count: elements of the vector; blocks, and so messages, can be empty: those are not sent.
-        in_place: there is no send buffer, the vector is in the receive buffer already.
-        piece: elements of a message that are sent at a time; the same on all ranks.
+        order: the rank's messages and reduction keys.
+        count: the number of elements of the vector. If it is below the number of blocks, some
+            blocks are empty; messages without elements are not sent.
+        in_place: whether the vector is in the receive buffer already, so that there is no send
+            buffer.
+        piece: the number of elements per piece; by default every message is one piece.
     """
-    draft = Lowering(order, count, in_place, piece)
-    return Plan(draft.code, count, draft.scratch, draft.slots)
+    lowering = Lowering(order, count, in_place, piece)
+    return Plan(lowering.code, count, lowering.scratch, lowering.slots)

@@ -1,10 +1,10 @@
-"""Shared: buffers that all ranks of a node can read and write, and an allreduce in them.
+"""Shared-memory allreduce: buffers that all ranks of a node can access, and a plan that uses them.
 
-They are host memory here, and a GPU's in `swing.executor.gpu.ipc`. No message carries data, and no
-schedule is run. Every rank owns one block: it adds up that block of all ranks' vectors, piece by
-piece, and writes the sum to all of them. Messages without contents keep the ranks together: all
-vectors are ready before the first is read, and all sums are written before a rank goes on. This is
-for the ranks of one node, and no allreduce on a torus.
+The buffers are host memory in this module and GPU memory in `swing.executor.gpu.ipc`. No message
+carries data, and no schedule or torus is involved. Every rank owns one block of the vector: it
+reduces that block of all ranks' vectors, piece by piece, and writes the result to all ranks'
+receive vectors. Barriers of empty messages synchronize the ranks: all send vectors are ready before
+any is read, and all results are written before any rank returns.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from swing.executor.plan.instruction import Instruction, Opcode, Place
 from swing.executor.plan.plan import Plan
 
 PIECE = 2**15
-"""Bytes that are added up at a time: what all ranks have of it is in the cache together."""
+"""Bytes that are reduced at a time, so that this piece of all ranks' vectors fits in the cache."""
 
 MIN_PIECE = 2**17
-"""Bytes of a vector from which on this has been measured to be faster than messages."""
+"""Bytes of the shortest vector for which shared memory was measured to be faster than messages."""
 
 
 class Shared(np.ndarray):
-    """An array in memory that the ranks of a node share, or a view of one."""
+    """An array in memory that the ranks of a node share, or a view of such an array."""
 
 
 class Open(ABC):
-    """Memory of all ranks that lies open to all of them.
+    """A window: one range of memory per rank, all of which every rank can read and write.
 
     Args:
-        starts: its addresses, by rank, as this rank sees them.
-        nbytes: of every rank.
-        rank: whose array is made here.
+        starts: the address of each rank's memory in the address space of this process.
+        nbytes: the number of bytes per rank.
+        rank: this rank.
     """
 
     def __init__(self, starts: Sequence[int], nbytes: int, rank: int) -> None:
@@ -48,24 +48,27 @@ class Open(ABC):
 
     @abstractmethod
     def array(self, shape: Any, dtype: np.dtype[Any]) -> Any:
-        """This rank's memory; once."""
+        """This rank's memory as an array; to be called once."""
 
     @abstractmethod
     def free(self) -> None:
-        """Give the memory back; collective."""
+        """Free the memory; collective."""
 
     @property
     def in_use(self) -> bool:
-        """Whether this rank's array or a view of it is still there."""
+        """Whether this rank's array or a view of it is still alive."""
         return self._root is not None and self._root() is not None
 
     def offset(self, mine: np.ndarray) -> int | None:
-        """Where in here a vector of this rank begins, in bytes; None if it is not in here."""
+        """The offset of this rank's vector in the window, in bytes; None if it is not inside."""
         offset = MPI.Get_address(mine) - self._starts[self._rank]
         return offset if 0 <= offset <= self._nbytes - mine.nbytes else None
 
     def vectors(self, mine: np.ndarray) -> list[np.ndarray] | None:
-        """What all ranks have where this rank has a vector; None if it is not in here."""
+        """Every rank's vector at the offset of this rank's; None if it is not in the window.
+
+        Equal offsets on all ranks are assumed, not checked.
+        """
         offset = self.offset(mine)
         if offset is None:
             return None
@@ -73,43 +76,50 @@ class Open(ABC):
 
 
 class Window(Open):
-    """The same in host memory; collective.
+    """A window in host memory; making one is collective.
 
     Args:
-        comm: its ranks share memory.
-        nbytes: of every rank.
+        comm: a communicator whose ranks share memory.
+        nbytes: the number of bytes per rank.
     """
 
     def __init__(self, comm: MPI.Intracomm, nbytes: int) -> None:
+        # One byte at least, so that every rank's memory has an address.
         self._window = MPI.Win.Allocate_shared(max(nbytes, 1), 1, comm=comm)
+        # One access epoch for the life of the window: ranks synchronize by messages instead.
         self._window.Lock_all(MPI.MODE_NOCHECK)
         memory = [self._window.Shared_query(rank)[0] for rank in range(comm.size)]
-        super().__init__([memory_.address for memory_ in memory], nbytes, comm.rank)
+        super().__init__([each.address for each in memory], nbytes, comm.rank)
 
     def array(self, shape: Any, dtype: np.dtype[Any]) -> Shared:
-        """This rank's memory."""
+        """This rank's memory as an array."""
         root = borrow(self._starts[self._rank], self._nbytes, np.dtype(np.uint8)).base
         assert isinstance(root, np.ndarray)
-        self._root = weakref.ref(root)  # the base of all views, however they were made
+        # Every view refers to this array through its chain of bases, however it was made, so the
+        # weak reference ends with the last view.
+        self._root = weakref.ref(root)
         return root.view(dtype).reshape(shape).view(Shared)
 
     def free(self) -> None:
-        """Give the memory back; collective."""
+        """Free the memory; collective."""
         self._window.Unlock_all()
         self._window.Free()
 
 
 @lru_cache(64)
 def compile_shared(rank: int, ranks: int, count: int, piece: int) -> Plan:
-    """The plan of one rank; every rank has the same buffers.
+    """The plan of one rank for an allreduce in memory that all ranks can access.
 
-    Buffer q is rank q's vector, buffer ``ranks + q`` where its sum goes, the last one scratch.
+    Buffer q is the send vector of rank q, buffer ``ranks + q`` its receive vector, and the last
+    buffer is scratch. The operands are always taken in rank order. With two ranks in place both
+    operands are users' vectors, so the reduction must write nothing but its result. numpy's ufuncs
+    satisfy this; reductions by ``MPI_Reduce_local`` do not.
 
     Args:
-        rank: whose plan.
-        ranks: how many there are, at least two.
-        count: elements of the vector.
-        piece: elements that are added up at a time.
+        rank: the rank whose plan it is.
+        ranks: the number of ranks, at least two.
+        count: the number of elements of the vector.
+        piece: the number of elements that are reduced at a time.
     """
     first, last = rank * count // ranks, (rank + 1) * count // ranks
     code = [*_meet(0, rank, ranks)]
@@ -119,6 +129,7 @@ def compile_shared(rank: int, ranks: int, count: int, piece: int) -> Plan:
         home = Place(ranks + rank, start)
         sum_ = Place(0, start)
         for q in range(1, ranks):
+            # Partial sums stay in scratch: in place, ``home`` may be a vector still to be read.
             out = home if q == ranks - 1 else scratch
             code.append(Instruction(Opcode.REDUCE, 1, 0, 0, length, sum_, Place(q, start), out))
             sum_ = out
@@ -130,7 +141,10 @@ def compile_shared(rank: int, ranks: int, count: int, piece: int) -> Plan:
 
 
 def _meet(step: int, rank: int, ranks: int) -> Iterator[Instruction]:
-    """Wait for all ranks: who has heard of 2ᵏ of them tells the 2ᵏ-th next one."""
+    """A dissemination barrier in ⌈log₂ ranks⌉ rounds [Hensgen, Finkel and Manber 1988].
+
+    After round k a rank knows that the 2ᵏ ranks up to and including itself have arrived.
+    """
     distance = 1
     while distance < ranks:
         yield Instruction(Opcode.SENDRECV, step, (rank + distance) % ranks)
@@ -139,11 +153,15 @@ def _meet(step: int, rank: int, ranks: int) -> Iterator[Instruction]:
 
 
 def find(windows: Sequence[Open], send: np.ndarray, recv: np.ndarray) -> list[np.ndarray] | None:
-    """The buffers of a plan, scratch aside, for vectors in these windows; None if they are not."""
-    found = []
+    """All ranks' send and receive vectors, as `compile_shared` numbers them, without the scratch.
+
+    Returns:
+        None if ``send`` or ``recv`` is in none of the windows.
+    """
+    buffers = []
     for vector in (send, recv):
         vectors = next(filter(None, (window.vectors(vector) for window in windows)), None)
         if vectors is None:
             return None
-        found += vectors
-    return found
+        buffers += vectors
+    return buffers

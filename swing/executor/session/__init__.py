@@ -1,1 +1,1 @@
-"""What is kept with a communicator: plans, layouts, bound calls and the check of arguments."""
+"""State per communicator: private duplicate, plans, layouts, cached calls, argument check."""

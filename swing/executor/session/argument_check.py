@@ -1,11 +1,14 @@
-"""SWING_CHECK=1: ranks tell each other what they are about to do, and all say it if they differ.
+"""Argument check (SWING_CHECK=1): all ranks compare a call's arguments before they send data.
 
 Ranks that call with different counts, types, operations, algorithms or tori would wait for messages
-that never come. With the environment variable ``SWING_CHECK=1`` every call begins with an exchange
-of what each rank was asked for, and ends with an error on every rank that names the ranks and what
-they differ in: also where some pass memory that all have open (`swing.alloc`) and others do not, or
-other parts of it. So does a call that one rank has refused. A rank that does not come is named
-after ``SWING_CHECK_TIMEOUT`` seconds (30). Both are read when MPI is first used.
+that never arrive. With the environment variable ``SWING_CHECK=1`` every call begins with an
+exchange of the arguments. If they differ, every rank raises `Disagreement`, which names the
+arguments and the ranks. The check covers memory of `swing.alloc`, of which all ranks must pass the
+same parts or none, and calls that one rank alone refuses. If a rank makes no call, the others raise
+TimeoutError after ``SWING_CHECK_TIMEOUT`` seconds (30 by default) and name it. Both variables are
+read when this module is imported, that is, at the first call that needs MPI.
+
+Per call every rank sends 2 KiB to every other rank, so the check is for debugging.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from swing.torus import Torus
 
 ON = os.environ.get("SWING_CHECK", "") not in ("", "0")
 _SECONDS = float(os.environ.get("SWING_CHECK_TIMEOUT", "30"))
-_NBYTES = 2048  # of what each rank tells
+_NBYTES = 2048  # length of a message: one rank's facts as JSON, padded with zero bytes
 
 _OPS = (
     "SUM",
@@ -49,10 +52,11 @@ _OPS = (
 _NAMES = {MPI._handleof(getattr(MPI, name)): name for name in _OPS}
 
 Facts = dict[str, str]
+"""A rank's arguments as text, by name."""
 
 
 class Disagreement(ValueError):
-    """Ranks that are about to do different things."""
+    """The error for ranks that make different calls."""
 
 
 def context(
@@ -66,12 +70,26 @@ def context(
     deadline: Deadline | None = None,
     memory: str = "",
 ) -> Context:
-    """The context of a communicator, once all ranks agree on a call if they are to.
+    """Return a communicator's context; with SWING_CHECK=1, compare the ranks' arguments first.
+
+    The call is collective with SWING_CHECK=1, and at the first call on a communicator.
+
+    Args:
+        comm: the communicator.
+        call: MPI's name of the collective, without ``MPI_``.
+        counts: elements of the vector, or of each rank's piece.
+        dtype: the elements' type in numpy.
+        datatype: their type in MPI, if numpy has no such type.
+        op: the operation; None for a collective without one.
+        spec: the algorithm, torus and options that were asked for.
+        deadline: when to give up waiting for the other ranks. None means ``SWING_CHECK_TIMEOUT``
+            seconds with SWING_CHECK=1, and no limit otherwise.
+        memory: the part of the buffers' memory that all ranks must have in common, in words.
 
     Raises:
-        Disagreement: ranks differ, or one has refused the call.
-        TimeoutError: ranks have not come.
-        RuntimeError: an earlier call has failed half-way.
+        Disagreement: ranks differ, or one refused the call.
+        TimeoutError: other ranks made no call by the deadline.
+        RuntimeError: an earlier call on this communicator failed after it had sent messages.
     """
     if not ON:
         return Context.of(comm, deadline)
@@ -82,7 +100,7 @@ def context(
         "type": type_name(dtype, datatype),
         "op": "none" if op is None else _name(op),
         "algorithm": algorithm if isinstance(algorithm, str) else _digest(algorithm),
-        "torus": "the communicator's" if torus is None else _place(torus),
+        "torus": "the communicator's" if torus is None else _describe(torus),
         "options": ", ".join(f"{name}={value}" for name, value in options) or "none",
         "consistent": str(consistent),
         "memory": memory,
@@ -93,37 +111,42 @@ def context(
 def leave(
     comm: MPI.Comm, call: str, why: str, op: MPI.Op | None, deadline: Deadline | None = None
 ) -> None:
-    """Make sure that all ranks leave a call to MPI."""
+    """With SWING_CHECK=1, check that all ranks leave a call to the MPI library."""
     if ON and isinstance(comm, MPI.Intracomm):
         name = "none" if op is None else _name(op)
         _agree(comm, {"call": f"MPI's own {call}, because {why}", "op": name}, deadline)
 
 
 def refuse(comm: MPI.Comm, error: Exception) -> None:
-    """Tell the others that this rank does not take part in a call, and why."""
+    """With SWING_CHECK=1, inform the other ranks that this one refuses a call, and why.
+
+    They are in the exchange of `context`, and compare their arguments with this refusal.
+    """
     if isinstance(error, Disagreement):
-        return  # they know
+        return  # every rank raises it
     if ON and isinstance(comm, MPI.Intracomm) and comm:
-        with suppress(ValueError, TimeoutError, RuntimeError):  # this rank says what is wrong here
+        # The caller raises the original error, which says more than the exchange's errors.
+        with suppress(ValueError, TimeoutError, RuntimeError):
             _agree(comm, {"call": f"refused ({error})"})
 
 
 def _agree(comm: MPI.Intracomm, facts: Facts, deadline: Deadline | None = None) -> Context:
     deadline = deadline or Deadline(_SECONDS)
     context = Context.of(comm, deadline)
-    told = _exchange(context, facts, deadline)
-    if any(each != told[0] for each in told):
-        raise Disagreement(_difference(told))
+    facts_by_rank = _exchange(context, facts, deadline)
+    if any(other != facts_by_rank[0] for other in facts_by_rank):
+        raise Disagreement(_difference(facts_by_rank))
     return context
 
 
 def _exchange(context: Context, facts: Facts, deadline: Deadline) -> list[Facts]:
-    """What each rank tells."""
+    """Send this rank's facts to all ranks, and return every rank's, in rank order."""
     comm = context.comm
+    # `Context.tag` never returns the largest tag, so these messages match no operation's.
     tag = int(comm.Get_attr(MPI.TAG_UB) or 2**15 - 1)
     mine = np.zeros(_NBYTES, np.uint8)
     text = json.dumps(facts).encode()
-    if len(text) > _NBYTES:
+    if len(text) > _NBYTES:  # long options or a long error: shorten every value alike
         text = json.dumps({name: value[:200] for name, value in facts.items()}).encode()[:_NBYTES]
     mine[: len(text)] = np.frombuffer(text, np.uint8)
     table = np.zeros((comm.size, _NBYTES), np.uint8)
@@ -131,31 +154,38 @@ def _exchange(context: Context, facts: Facts, deadline: Deadline) -> list[Facts]
     table[comm.rank] = mine
     requests = [comm.Irecv(table[r], r, tag) for r in others]
     requests += [comm.Isend(mine, r, tag) for r in others]
+    # Messages rather than MPI_Iallgather, because the error has to name the ranks that are late.
     while not MPI.Request.Testall(requests):
         if deadline.passed:
+            # The receives come first, in the order of `others`.
             late = [r for r, request in zip(others, requests, strict=False) if not request.Test()]
             abandon(requests, len(others))
             error = TimeoutError(
-                f"{_ranks(late)} made no call within {deadline}; this one did: {_spell(facts)}"
+                f"{_ranks(late)} made no call within {deadline}; this rank did: {_spell(facts)}"
             )
             context.fail(error, mine)
             raise error
-        time.sleep(0)
+        time.sleep(0)  # let another rank run if there are more ranks than cores
     return [json.loads(bytes(row).rstrip(b"\0")) for row in table]
 
 
-def _difference(told: list[Facts]) -> str:
-    """In what the ranks differ, all of it."""
-    names = [name for name in told[0] if name == "call" or all(name in each for each in told)]
-    lines = []
+def _difference(facts_by_rank: list[Facts]) -> str:
+    """Describe all differences between the ranks' facts."""
+    # A rank that leaves the call to MPI or refuses it states fewer facts, but always the call.
+    names = [
+        name
+        for name in facts_by_rank[0]
+        if name == "call" or all(name in facts for facts in facts_by_rank)
+    ]
+    differences = []
     for name in names:
         by_value: dict[str, list[int]] = {}
-        for rank, facts in enumerate(told):
+        for rank, facts in enumerate(facts_by_rank):
             by_value.setdefault(facts[name], []).append(rank)
         if len(by_value) > 1:
-            said = " but ".join(f"{v} on {_ranks(r)}" for v, r in by_value.items())
-            lines.append(f"{name} is {said}")
-    return f"ranks do not agree: {'; '.join(lines)}: pass the same on all ranks"
+            values = " but ".join(f"{v} on {_ranks(r)}" for v, r in by_value.items())
+            differences.append(f"{name} is {values}")
+    return f"ranks do not agree: {'; '.join(differences)}: pass the same on all ranks"
 
 
 def _ranks(ranks: Sequence[int]) -> str:
@@ -164,7 +194,7 @@ def _ranks(ranks: Sequence[int]) -> str:
 
 
 def _name(op: MPI.Op) -> str:
-    return _NAMES.get(MPI._handleof(op), "one of the user's")
+    return _NAMES.get(MPI._handleof(op), "a user-defined one")
 
 
 def _spell(facts: Facts) -> str:
@@ -178,16 +208,16 @@ def _short(counts: int | Sequence[int]) -> str:
     return text if len(text) < 100 else f"{text[:80]} … ({_hash(text.encode())})"
 
 
-def _place(torus: Torus) -> str:
-    given = torus.coords.tobytes()
-    plain = Torus(torus.dims).coords.tobytes()
-    order = "" if given == plain else f", coordinates {_hash(given)}"
+def _describe(torus: Torus) -> str:
+    coords = torus.coords.tobytes()
+    row_major = Torus(torus.dims).coords.tobytes()
+    placement = "" if coords == row_major else f", coordinates {_hash(coords)}"
     wrap = "" if all(torus.wrap) else f", wrap {torus.wrap}"
-    return f"{torus}{wrap}{order}"
+    return f"{torus}{wrap}{placement}"
 
 
 def _digest(schedule: Schedule) -> str:
-    """A schedule's name and a number that tells it from others."""
+    """Return a schedule's name and a hash of all its messages."""
     return f"{schedule!r} {_hash(str(schedule).encode())}"
 
 

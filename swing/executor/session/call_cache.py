@@ -1,10 +1,15 @@
-"""Door: from Python into the compiled engine in one step, for calls that have been made before.
+"""Call cache: repeat an earlier allreduce without checking its arguments again.
 
-A call that is like an earlier one needs no more looking at, and what takes longest then is Python
-itself. So calls that were found right are noted down in a table, and a function in compiled code
-(a ``METH_FASTCALL`` of Python's C interface) looks a call up there and runs its plan. It reads
-``PyArrayObject`` [numpy/ndarraytypes.h] to see that both arrays are what they were: of one type
-and count, in C order, writable, apart. Their addresses may be new.
+For short vectors a call spends most of its time in Python code. So calls that passed all checks are
+noted, and a call that is like an earlier one skips the checks. There are two tables:
+
+- A table for compiled code. One function (``METH_FASTCALL`` of Python's C interface, see
+  `swing.executor.engines.jit.look`) looks a call up and runs its plan without any Python code. It
+  reads the arrays' ``PyArrayObject`` [numpy/ndarraytypes.h] to check that they are as in the
+  earlier call: of the same type and count, in C order, writable, not overlapping. Their addresses
+  may differ. Calls with options are not in it.
+- A dictionary by the identity of the arguments, which also serves calls with options and calls
+  that the plain engine runs. The arrays must be the same objects at the same addresses.
 """
 
 from __future__ import annotations
@@ -26,14 +31,16 @@ from swing.executor.mpi_abi import library
 from swing.executor.plan.shared import Shared
 from swing.executor.session.planner import AlgorithmSpec
 
-SIZE = 256  # calls noted down; one more drives out the one that shares its place
+SIZE = 256
+"""Rows of the table, a power of two, and entries of the dictionary. A new call replaces the call in
+its row, and the oldest call in a full dictionary."""
 
 LookupFunction = Callable[..., int]
-"""``door(comm, sendbuf, recvbuf, op, algorithm, torus, consistent)``: MPI's error code, or MISS."""
+"""``look(comm, sendbuf, recvbuf, op, algorithm, torus, consistent)``: MPI's error code, or MISS."""
 
 
 class Call(NamedTuple):
-    """The arguments of a call, as they were given; options are pairs of name and value."""
+    """The arguments of a call as the user passed them; options are pairs of name and value."""
 
     comm: MPI.Comm
     sendbuf: Any
@@ -46,22 +53,25 @@ class Call(NamedTuple):
 
     @property
     def in_place(self) -> bool:
-        """Whether there is one buffer."""
+        """Whether the vector and the result share one buffer."""
         return self.recvbuf is None or self.sendbuf is MPI.IN_PLACE or self.sendbuf is self.recvbuf
 
     @property
     def result(self) -> Any:
-        """The buffer for the result."""
+        """The buffer that receives the result."""
         return self.sendbuf if self.recvbuf is None else self.recvbuf
 
 
 class ArraySignature(NamedTuple):
-    """An array as it was when a call was found right; its contents and its shape may be new.
+    """An array's header in memory and its value at an earlier call.
+
+    If both are equal, the array has the address, type and flags of that call. Its contents may have
+    changed, and so may its shape, to one with the same number of elements.
 
     Args:
-        head: its ``PyArrayObject``: address, type, contiguity, whether it can be written.
-        before: what that said.
-        size: elements.
+        head: the array's ``PyArrayObject`` as it is now.
+        before: the header's bytes at the earlier call.
+        size: the number of elements at the earlier call.
     """
 
     head: memoryview
@@ -70,15 +80,21 @@ class ArraySignature(NamedTuple):
 
     @classmethod
     def of(cls, array: np.ndarray) -> ArraySignature:
-        """An array as it is."""
+        """Record an array as it is now."""
         head = borrow(id(array) + _HEAD, _ARRAY, np.dtype(np.uint8)).data
         return cls(head, head.tobytes(), array.size)
 
 
 class Entry(NamedTuple):
-    """What carries out a call; ``kept`` are the objects that the table names by address.
+    """A noted call.
 
-    ``result`` and ``source`` are the arrays; they need not live on. In place there is no source.
+    Args:
+        context: the communicator's context.
+        program: the program that runs the call.
+        result: the signature of the receive buffer, which may be gone by now.
+        source: the signature of the send buffer; None in place.
+        kept: the objects that the tables identify by address. While they are alive, no other object
+            can have the same address.
     """
 
     context: Any
@@ -99,43 +115,47 @@ class _Method(ctypes.Structure):
     )
 
 
-_FASTCALL = 0x80
+_FASTCALL = 0x80  # METH_FASTCALL
 _ARRAYS = np.ndarray, Shared
-_HEAD, _ARRAY = object.__basicsize__, 52  # bytes in front of an array's own, and of these
+# An array object is the header of any object and then PyArrayObject, up to and including its flags.
+_HEAD, _ARRAY = object.__basicsize__, 52  # bytes
 
 
 class CallCache:
-    """The calls that were noted down.
+    """The calls that were noted in this process.
 
     Attributes:
-        look: the function in compiled code, if there is one; it knows calls without options.
+        look: the compiled function; None until a call is noted that it can run.
     """
 
     def __init__(self) -> None:
+        # Compiled code reads this memory, laid out as `swing.executor.engines.abi_layout` says.
         self._words = np.zeros(HEADER + SIZE * ROW, np.int64)
         self._rows = self._words[HEADER:].reshape(SIZE, ROW)
-        self._kept: dict[int, Entry] = {}
-        self._bound: dict[Hashable, Entry] = {}
+        self._by_row: dict[int, Entry] = {}
+        self._by_arguments: dict[Hashable, Entry] = {}
         self.look: LookupFunction | None = None
-        self._lock = RLock()  # of those who write
+        self._lock = RLock()  # for writers only: readers hold the GIL
 
     def find(
         self, comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, spec: AlgorithmSpec
     ) -> Entry | None:
-        """What carries out a call on the same arrays as before.
+        """Find an earlier call with the same arguments on the same arrays.
 
-        Whatever is right or wrong with such a call follows from what is compared here, so one that
-        has been found right need not be looked at again.
+        All checks of a call depend only on the facts compared here, so a call that is found needs
+        no further check.
         """
         algorithm, torus, consistent, options = spec
-        names = id(comm), id(sendbuf), id(recvbuf), id(op), id(algorithm), id(torus), consistent
+        ids = id(comm), id(sendbuf), id(recvbuf), id(op), id(algorithm), id(torus), consistent
         try:
-            entry = self._bound.get((names, options))
-        except TypeError:  # an option that can not be looked up, and is no good either
+            entry = self._by_arguments.get((ids, options))
+        except TypeError:  # an option that cannot be hashed, which `check_types` refuses
             return None
         if entry is None:
             return None
         result = sendbuf if recvbuf is None else recvbuf
+        # The earlier arrays may be gone, and other objects may have taken their ids. So the type is
+        # tested first: only an array's memory is read.
         head, before, size = entry.result
         if type(result) not in _ARRAYS or head.tobytes() != before or result.size != size:
             return None
@@ -146,52 +166,58 @@ class CallCache:
         return entry
 
     def note(self, call: Call, program: Program, context: object) -> None:
-        """Note down a call that was found right, and the program that carries it out."""
+        """Note a call that passed all checks, and the program that runs it."""
         comm, sendbuf, recvbuf, op, algorithm, torus, consistent, options = call
         arrays = [call.result] if call.in_place else [call.result, sendbuf]
         if not (_is_array_as_expected() and all(type(array) in _ARRAYS for array in arrays)):
             return
-        seen = ArraySignature.of(call.result), None if call.in_place else ArraySignature.of(sendbuf)
-        names = id(comm), id(sendbuf), id(recvbuf), id(op), id(algorithm), id(torus), consistent
+        signatures = (
+            ArraySignature.of(call.result),
+            None if call.in_place else ArraySignature.of(sendbuf),
+        )
+        ids = id(comm), id(sendbuf), id(recvbuf), id(op), id(algorithm), id(torus), consistent
         dtypes = call.result.dtype, getattr(sendbuf, "dtype", None)
+        # The arrays are not kept alive, so that the user can free their memory.
         kept = call._replace(sendbuf=None, recvbuf=None), dtypes
         bound = program[0] if program else None
         plain = {type(b) for b in (sendbuf, call.result)} <= {np.ndarray, type(MPI.IN_PLACE)}
         with self._lock:
-            while len(self._bound) >= SIZE:
-                del self._bound[next(iter(self._bound))]
-            self._bound[names, options] = Entry(context, program, *seen, kept)
+            while len(self._by_arguments) >= SIZE:  # the oldest one is first
+                del self._by_arguments[next(iter(self._by_arguments))]
+            self._by_arguments[ids, options] = Entry(context, program, *signatures, kept)
+            # Compiled code runs one plan, and accepts arrays of the exact type ndarray.
             if isinstance(bound, Bound) and not options and plain:
-                self._note(call, Entry(context, bound.compiled, *seen, kept), bound)
+                self._add_row(call, Entry(context, bound.compiled, *signatures, kept), bound)
 
     def forget(self, context: Any) -> None:
-        """Strike out the calls of a context."""
+        """Remove the calls of a context."""
         with self._lock:
-            for place, entry in list(self._kept.items()):
+            for row, entry in list(self._by_row.items()):
                 if entry.context is context:
-                    self._rows[place] = 0
-                    del self._kept[place]
-            for facts, entry in list(self._bound.items()):
+                    self._rows[row] = 0
+                    del self._by_row[row]
+            for key, entry in list(self._by_arguments.items()):
                 if entry.context is context:
-                    del self._bound[facts]
+                    del self._by_arguments[key]
             context.noted.clear()
 
-    def _note(self, call: Call, entry: Entry, bound: Bound) -> None:
+    def _add_row(self, call: Call, entry: Entry, bound: Bound) -> None:
         if self.look is None:
             self._open()
-        names = call.comm, call.op, call.algorithm, call.torus, call.consistent, call.result.dtype
+        objects = call.comm, call.op, call.algorithm, call.torus, call.consistent, call.result.dtype
         memory = call.result.size, call.result.nbytes, call.in_place
-        place = place_of(call)
-        self._rows[place] = *map(id, names), *memory, bound.compiled.state, bound.scratch
-        self._kept[place] = entry
-        entry.context.noted[place] = entry
+        row = row_of(call)
+        # The columns are those of `swing.executor.engines.abi_layout`, in order.
+        self._rows[row] = *map(id, objects), *memory, bound.compiled.state, bound.scratch
+        self._by_row[row] = entry
+        entry.context.noted[row] = entry
 
     def _open(self) -> None:
-        """Compile the function."""
-        from swing.executor.engines.jit import look_address
+        """Compile the lookup function and make it callable from Python."""
+        from swing.executor.engines.jit import look_address  # imports numba, which takes long
 
-        found, api = library(), ctypes.pythonapi
-        if found is None:
+        mpi, api = library(), ctypes.pythonapi
+        if mpi is None:
             return
         self._words[:HEADER] = [
             SIZE - 1,
@@ -202,7 +228,8 @@ class CallCache:
             _address(api.PyEval_RestoreThread),
             _address(api.PyLong_FromLongLong),
         ]
-        self._method = _Method(b"look", look_address(found.handle), _FASTCALL, None)
+        # Python keeps a pointer to this structure for as long as the function exists.
+        self._method = _Method(b"look", look_address(mpi.handle), _FASTCALL, None)
         new = api.PyCFunction_NewEx
         new.restype = ctypes.py_object
         new.argtypes = ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p
@@ -210,19 +237,20 @@ class CallCache:
 
 
 known_calls = CallCache()
-"""Of this process."""
+"""The cache of this process, shared by all communicators."""
 
 
-def place_of(call: Call) -> int:
-    """Where a call is noted down."""
-    some = sum(id(each) >> 4 for each in (call.comm, call.op, call.result.dtype))
-    place: int = some + 31 * call.result.size + call.in_place
-    return place & (SIZE - 1)
+def row_of(call: Call) -> int:
+    """Return the row of a call in the table, as `swing.executor.engines.jit.look` computes it."""
+    # Objects are aligned to 16 bytes, so the low 4 bits of an address are the same for all.
+    addresses = sum(id(key) >> 4 for key in (call.comm, call.op, call.result.dtype))
+    number: int = addresses + 31 * call.result.size + call.in_place
+    return number & (SIZE - 1)
 
 
 @cache
 def _is_array_as_expected() -> bool:
-    """Whether objects and arrays lie in memory as is believed here and in compiled code."""
+    """Whether this Python and numpy lay out array objects in memory as compiled code assumes."""
     array = np.zeros((3, 5))
     words = (ctypes.c_int64 * 9).from_address(id(array))
     first = _HEAD // 8

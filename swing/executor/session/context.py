@@ -1,8 +1,8 @@
-"""What is kept with a communicator: a private duplicate of it, plans, and bound programs.
+"""Context of a communicator: its private duplicate, planner, cached programs and scratch memory.
 
-The duplicate keeps our messages and the user's apart: a pending ``Irecv(ANY_SOURCE, ANY_TAG)``
-on the user's communicator would take ours. It is an attribute of the communicator and is freed
-with it.
+The duplicate separates this library's messages from the user's: a pending
+``Irecv(ANY_SOURCE, ANY_TAG)`` on the user's communicator would receive them otherwise. The context
+is an MPI attribute of the user's communicator and is closed when that is freed.
 """
 
 from __future__ import annotations
@@ -32,40 +32,59 @@ from swing.executor.session.call_cache import Entry, known_calls
 from swing.executor.session.layouts import BlockLayouts
 from swing.executor.session.planner import AlgorithmSpec, Planner
 
-_PROGRAMS = 64  # compiled; the least recently used one is dropped
+_MAX_PROGRAMS = 64  # cached; the least recently used one is dropped
 
 
 class Context:
-    """One communicator's private duplicate, and what was made for it."""
+    """The state that is kept for one communicator.
+
+    Construction is collective; `of` constructs at most one per communicator.
+
+    Args:
+        comm: the user's communicator.
+        deadline: when to give up waiting for the other ranks; None waits without a limit.
+
+    Attributes:
+        comm: the private duplicate.
+        planner: chooses and compiles plans for it.
+        blocks: layouts of reduce-scatter and allgather.
+        compiled: returns a cached `Compiled` for a plan, a type and a reduction.
+        shared: returns a cached program for vectors in memory of `alloc`, given by address.
+        noted: rows of the call cache that belong to this context.
+    """
 
     def __init__(self, comm: MPI.Intracomm, deadline: Deadline | None = None) -> None:
         self.comm = _duplicate(comm, deadline)
+        # Errors are raised as exceptions, whatever the user has set for the original.
         self.comm.Set_errhandler(MPI.ERRORS_RETURN)
         self.planner = Planner(self.comm)
         self.blocks = BlockLayouts(self.planner, self.comm.rank)
         self._scratch = np.empty(0, np.uint8)
-        self.compiled = lru_cache(_PROGRAMS)(self._compiled)
-        self.shared = lru_cache(_PROGRAMS)(self._shared)
-        # Compiled code runs without the GIL, while another thread's call may take its place in
-        # the table of calls: what it runs on is kept here too.
+        self.compiled = lru_cache(_MAX_PROGRAMS)(self._compiled)
+        self.shared = lru_cache(_MAX_PROGRAMS)(self._shared)
+        # Compiled code runs without the GIL, and meanwhile another thread's call may take its row
+        # in the call cache. So the entries are kept alive here too.
         self.noted: dict[int, Entry] = {}
-        self._under_way: set[Operation] = set()
+        self._active: set[Operation] = set()
         self._windows: list[Open] = []
         self._nccl: Nccl | None = None
         self._failure: tuple[str, Any] | None = None
-        self._numbers = [0, 0]
-        self._tags = (int(self.comm.Get_attr(MPI.TAG_UB) or 2**15 - 1) - 1) // 2
-        # In MPI no overflow raises an error, and one rank that raises would hang the others.
+        # Half of the tags are for persistent operations, half for the others, see `tag`. MPI
+        # guarantees a largest tag of at least 2**15 - 1; the argument check uses the largest.
+        self._operations = [0, 0]
+        self._ntags = (int(self.comm.Get_attr(MPI.TAG_UB) or 2**15 - 1) - 1) // 2
+        # MPI ignores overflow. If the user's ``np.errstate`` made it raise on one rank, the others
+        # would wait for that rank.
         self._quiet = copy_context()
         self._quiet.run(np.seterr, all="ignore")
 
     @classmethod
     def of(cls, comm: MPI.Intracomm, deadline: Deadline | None = None) -> Context:
-        """The context of a communicator; collective the first time.
+        """Return the context of a communicator; the first call for it is collective.
 
         Raises:
-            TimeoutError: some ranks have not come by the deadline.
-            RuntimeError: an earlier call has failed half-way.
+            TimeoutError: not all ranks made the first call by the deadline.
+            RuntimeError: an earlier call on the communicator failed after it had sent messages.
         """
         context = contexts.get(MPI._handleof(comm))
         if context is None:
@@ -74,7 +93,7 @@ class Context:
             contexts[MPI._handleof(comm)] = context
         if context._failure is not None:
             raise RuntimeError(
-                f"an earlier allreduce failed on this communicator ({context._failure[0]}) and "
+                f"an earlier call failed on this communicator ({context._failure[0]}) and "
                 "its messages may still arrive: go on with a new communicator, comm.Dup()"
             )
         return context
@@ -89,30 +108,39 @@ class Context:
         shared: bool = False,
         copies: Copies | Direct | None = None,
     ) -> Program:
-        """The program that reduces ``send`` into ``recv``, both (count,) of one type.
+        """Return this rank's program that reduces ``send`` into ``recv``.
 
-        It knows where their memory is and does not keep it alive, so that it can be kept for
-        later calls on the same memory. If they are ``shared``, and "auto" is wanted, all ranks
-        reduce there. If they stand for a GPU's, ``copies`` are made along the way, or all is
-        done there.
+        The program knows the vectors' addresses but does not keep their memory alive, so that it
+        can be cached for later calls on the same memory.
+
+        Args:
+            spec: the algorithm, torus and options that were asked for.
+            send: (count,) this rank's vector.
+            recv: (count,) the result, of the same type; the same memory to reduce in place.
+            reduce: the reduction of two vectors.
+            deadline: when to give up waiting for messages; None waits without a limit.
+            shared: whether the vectors may be in memory of `alloc`, see `in_window`.
+            copies: the GPU memory that the vectors stand for, if any: with `Copies` the program
+                copies it to and from the host, with `Direct` the GPU reduces.
 
         Raises:
-            ValueError: what is wanted does not fit, or the vectors overlap.
+            ValueError: a torus, a schedule or an option that does not fit, or overlapping vectors.
         """
         count, dtype = len(recv), recv.dtype
         if shared and deadline is None:
-            found = self.in_window(spec, send, recv, reduce)
-            if found is not None:
-                return found
+            program = self.in_window(spec, send, recv, reduce)
+            if program is not None:
+                return program
         if isinstance(copies, Direct):
             return self._on_gpu(spec, send, recv, reduce, deadline, copies)
         plan = self.planner.plan(spec, count, dtype.itemsize, is_same(send, recv))
-        scratch = self._room(plan.scratch * dtype.itemsize).view(dtype)
+        scratch = self._scratch_bytes(plan.scratch * dtype.itemsize).view(dtype)
         if deadline is None and copies is None and not why_plain(dtype, reduce):
             compiled = self.compiled(plan, dtype, reduce)
             return [Bound(compiled, *map(MPI.Get_address, (send, recv, scratch)))]
-        there, here = (borrow(MPI.Get_address(v), count, dtype) for v in (send, recv))
-        memory = there, here, scratch
+        # Arrays without an owner: holding ``send`` and ``recv`` would keep the user's memory alive.
+        source, target = (borrow(MPI.Get_address(v), count, dtype) for v in (send, recv))
+        memory = source, target, scratch
         if copies is None:
             return bind(plan, memory, reduce, self.comm, deadline)
         staged = stage(plan, max(1, STAGED_BYTES // dtype.itemsize), is_same(send, recv))
@@ -121,30 +149,33 @@ class Context:
     def in_window(
         self, spec: AlgorithmSpec, send: np.ndarray, recv: np.ndarray, reduce: Reduction
     ) -> Program | None:
-        """The program for vectors in memory that all ranks share; None if they are not to."""
+        """Return the program for vectors in memory of `alloc`, or None if messages are to be used.
+
+        All ranks must decide alike, so the decision depends only on facts that they share.
+        """
         if spec[0] != "auto" or not isinstance(reduce, np.ufunc) or recv.nbytes < MIN_PIECE:
             return None
-        at = MPI.Get_address(send), MPI.Get_address(recv)
-        return self.shared(*at, len(recv), recv.dtype, reduce)
+        addresses = MPI.Get_address(send), MPI.Get_address(recv)
+        return self.shared(*addresses, len(recv), recv.dtype, reduce)
 
     @property
     def has_windows(self) -> bool:
-        """Whether there is memory that all ranks have open."""
+        """Whether `alloc` has allocated memory that all ranks can access."""
         return bool(self._windows)
 
     def holds(self, spec: AlgorithmSpec, send: np.ndarray, recv: np.ndarray) -> bool:
-        """Whether all ranks are to reduce where these vectors lie, in memory they have open."""
+        """Whether all ranks are to reduce these vectors where they lie, in memory of `alloc`."""
         return spec[0] == "auto" and find(self._windows, send, recv) is not None
 
     def places(self, *vectors: np.ndarray) -> str:
-        """Where in memory that all ranks have open vectors lie, in words."""
-        found = (
+        """Describe the positions of vectors in memory of `alloc`."""
+        positions = (
             f"array {i} of swing.alloc from byte {offset} on"
             for vector in vectors
             for i, window in enumerate(self._windows)
             if (offset := window.offset(vector)) is not None
         )
-        return ", ".join(found)
+        return ", ".join(positions)
 
     def _on_gpu(
         self,
@@ -155,21 +186,23 @@ class Context:
         deadline: Deadline | None,
         direct: Direct,
     ) -> Program:
-        """The program for vectors in GPU memory that stay there."""
+        """Return the program for vectors that the GPU reduces without staging."""
         count, dtype, ranks = len(recv), recv.dtype, self.comm.size
         if direct.way == IPC:
             memory = find(self._windows, send, recv)
             assert memory is not None
-            # A kernel takes a whole block.
+            # The piece is a whole block, so that one kernel reduces it.
             plan = compile_shared(self.comm.rank, ranks, count, max(1, -(-count // ranks)))
         else:
-            given = spec, count, dtype.itemsize, is_same(send, recv)
-            plan = self.planner.plan(*given, whole=direct.way == NCCL)
+            # With NCCL a step is one group of whole messages on every rank, so that groups cannot
+            # wait for each other.
+            whole = direct.way == NCCL
+            plan = self.planner.plan(spec, count, dtype.itemsize, is_same(send, recv), whole=whole)
             memory = [send, recv]
         memory.append(direct.scratch(plan.scratch, dtype))
         if direct.way != NCCL or ranks == 1:
             return bind(plan, memory, reduce, self.comm, deadline, direct)
-        if self._nccl is None:
+        if self._nccl is None:  # collective: every rank is in its first call with NCCL
             self._nccl = Nccl(self.comm)
         return bind(plan, memory, reduce, self.comm, deadline, direct, self._nccl)
 
@@ -179,8 +212,8 @@ class Context:
     def _shared(
         self, send: int, recv: int, count: int, dtype: np.dtype[Any], reduce: Reduction
     ) -> Program | None:
-        """The program for vectors at some addresses; None if they are in no window."""
-        memory = find(self._windows, *(borrow(at, count, dtype) for at in (send, recv)))
+        """Return the program for vectors at two addresses, or None if they are in no window."""
+        memory = find(self._windows, *(borrow(address, count, dtype) for address in (send, recv)))
         if memory is None:
             return None
         rank, ranks = self.comm.rank, self.comm.size
@@ -193,116 +226,133 @@ class Context:
         return [Bound(compiled, 0, 0, 0)]
 
     def alloc(self, shape: Any, dtype: np.dtype[Any], gpu: bool) -> Any:
-        """An array that other ranks of the node can read and write; collective."""
+        """Allocate an array that other ranks of the node can read and write; collective."""
         nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         alone = self.comm.size == 1 or not self.planner.is_one_node
-        make = open_window if gpu else Window
-        window = None if alone else make(self.comm, nbytes)
+        open_memory = open_window if gpu else Window
+        window = None if alone else open_memory(self.comm, nbytes)
         if window is None:
             return empty(shape, dtype) if gpu else np.empty(shape, dtype)
         self._windows.append(window)
-        self.shared.cache_clear()  # there may have been ordinary memory where the window is now
+        # Drop cached results by which these addresses are in no window: ordinary memory may have
+        # been there before.
+        self.shared.cache_clear()
         known_calls.forget(self)
         return window.array(shape, dtype)
 
     def run(self, program: Program, *buffers: Any) -> None:
-        """Run a program that works on some buffers, while all other ranks run theirs.
+        """Run this rank's program; collective.
+
+        Args:
+            program: the program.
+            buffers: the objects whose memory it uses, kept alive if it fails.
 
         Raises:
-            TimeoutError: a message has not been delivered by the deadline.
+            TimeoutError: a message was not delivered by the deadline.
             RuntimeError: MPI could not deliver a message.
         """
         try:
             self._quiet.run(run, program)
-        except BaseException as error:
+        except BaseException as error:  # even KeyboardInterrupt: messages are under way then, too
             self.fail(error, *buffers)
             raise
 
     def begin(self, rounds: Rounds, keep: object) -> Operation:
-        """Start an operation; ``keep`` is what has to stay in memory if it fails."""
+        """Start an operation; ``keep`` holds the buffers that must stay in memory if it fails."""
         operation = Operation(rounds, lambda error: self.fail(error, keep))
-        self._under_way.add(operation)
-        operation.when_done(lambda: self._under_way.discard(operation))
+        self._active.add(operation)
+        operation.when_done(lambda: self._active.discard(operation))
         operation.start()
         return operation
 
     def fail(self, error: BaseException, *buffers: Any) -> None:
-        """Take note that a call has failed; its messages under way may still need their memory."""
+        """Record that a call failed, after which `of` raises for every further call.
+
+        The buffers are kept alive, because messages under way may still read or write them.
+        """
         if self._failure is None:
             self._failure = str(error) or type(error).__name__, (buffers, self._scratch)
         known_calls.forget(self)
 
     def tag(self, persistent: bool = False) -> int:
-        """The tag of the next operation's messages, the same on all ranks.
+        """Return the tag of the next operation's messages, the same on all ranks.
 
-        Blocking allreduces have 0.
-
-        Persistent operations last, so that they count on their own and do not meet the others'
-        numbers when those come round.
+        Blocking allreduces use tag 0, persistent operations even tags, and all others odd ones.
+        The tags are reused after `_ntags` operations. A persistent operation may last longer than
+        that, so it must not share its tag with short-lived ones.
         """
-        self._numbers[persistent] += 1
-        return 1 + persistent + 2 * (self._numbers[persistent] % self._tags)
+        # MPI requires all ranks to call collectives in the same order, so they count alike.
+        self._operations[persistent] += 1
+        return 1 + persistent + 2 * (self._operations[persistent] % self._ntags)
 
     def close(self) -> None:
-        """Free the duplicate and the scratch memory, once all is over; collective."""
+        """Free the duplicate and all memory, after all operations have ended; collective."""
         known_calls.forget(self)
-        for operation in [*self._under_way]:
-            with suppress(Exception):  # told to whoever waits for it
+        for operation in [*self._active]:
+            with suppress(Exception):  # the ``Wait`` of its request raises it
                 operation.wait()
         if self._nccl is not None:
             with suppress(RuntimeError):
                 self._nccl.close(self._failure is not None)
         for window in self._windows:
+            # A window is freed by all ranks together, so one rank's live array keeps it.
             if self.comm.allreduce(window.in_use, MPI.LOR):
-                _lasting.append(window)
+                _leaked.append(window)
             else:
                 window.free()
         self.comm.Free()
         self._scratch = np.empty(0, np.uint8)
 
-    def _room(self, nbytes: int) -> np.ndarray:
-        """(nbytes,) scratch memory, the same for all programs."""
+    def _scratch_bytes(self, nbytes: int) -> np.ndarray:
+        """Return (nbytes,) scratch memory, which all programs share."""
         if nbytes > len(self._scratch):
-            known_calls.forget(self)  # programs hold on to the smaller one
+            known_calls.forget(self)  # their programs refer to the old scratch memory
             self._scratch = np.empty(nbytes, np.uint8)
         return self._scratch[:nbytes]
 
 
-_lasting: list[Open] = []
-"""Windows of freed communicators that are still in use somewhere: as long as the process."""
+_leaked: list[Open] = []
+"""Windows of freed communicators that some rank still uses, kept until the process ends."""
 
 contexts: dict[int, Context] = {}
-"""By communicator handle: five times faster to read than the attribute that takes it out again."""
+"""The contexts by communicator handle. This dictionary is five times faster to read than the MPI
+attribute, whose delete function removes the entry."""
 
 
 @cache
 def _keyval() -> int:
-    """The attribute of a communicator that ends its context when it is freed."""
+    """Return the key of the attribute that closes a context when its communicator is freed."""
 
     def delete(comm: MPI.Comm, keyval: int, context: Context | None) -> None:
         contexts.pop(MPI._handleof(comm), None)
-        _unmet.pop(MPI._handleof(comm), None)
+        _unfinished.pop(MPI._handleof(comm), None)
         if context is not None:
             context.close()
 
     return MPI.Comm.Create_keyval(delete_fn=delete)
 
 
-_unmet: dict[int, tuple[MPI.Intracomm, MPI.Request]] = {}
-"""Duplicates that were begun, by communicator handle, and that not all ranks have come to."""
+_unfinished: dict[int, tuple[MPI.Intracomm, MPI.Request]] = {}
+"""Duplications that timed out before all ranks took part, by communicator handle."""
 
 
 def _duplicate(comm: MPI.Intracomm, deadline: Deadline | None) -> MPI.Intracomm:
-    """A duplicate; what is given up at the deadline goes on with the next call."""
+    """Duplicate a communicator; after a timeout the next call continues the same duplication."""
     handle = MPI._handleof(comm)
-    begun = _unmet.pop(handle) if handle in _unmet else MPI.Intracomm(comm).Idup()
-    duplicate, request = begun
+    # ``MPI.Intracomm(comm)``, because ``Idup`` of a `swing.Comm` would make a `swing.Comm`.
+    started = _unfinished.pop(handle) if handle in _unfinished else MPI.Intracomm(comm).Idup()
+    duplicate, request = started
     if deadline is None:
         request.Wait()
     while not request.Test():
         if deadline is not None and deadline.passed:
-            comm.Set_attr(_keyval(), None)  # forget it if the communicator is freed
-            _unmet[handle] = begun
-            raise TimeoutError(f"not all ranks have come to their first call within {deadline}")
-        time.sleep(0)
+            # An attribute without a context: its delete function removes the entry of a freed
+            # communicator, whose handle MPI may use again.
+            comm.Set_attr(_keyval(), None)
+            _unfinished[handle] = started
+            raise TimeoutError(
+                f"not all ranks made their first call on this communicator within {deadline}: "
+                "make it on every rank, or raise timeout="
+            )
+        time.sleep(0)  # let another rank run if there are more ranks than cores
     return duplicate

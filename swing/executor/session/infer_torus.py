@@ -1,4 +1,4 @@
-"""Which torus the ranks of a communicator are."""
+"""Torus of a communicator: its Cartesian topology, or the most nearly square grid."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from swing.torus import Torus
 
 
 def shape_of(comm: MPI.Intracomm) -> tuple[Torus, str]:
-    """The torus of a communicator, and where it comes from.
+    """Return the torus of a communicator and, in words, its origin.
 
-    It is the communicator's Cartesian topology if it has one, else as square as two dimensions
-    allow (a prime number of ranks makes a ring).
+    It is the communicator's Cartesian topology if it has one, else two dimensions that are as equal
+    as possible; a prime number of ranks makes a ring.
     """
     if comm.topology == MPI.CART:
         dims, periods, _ = MPI.Cartcomm(comm).Get_topo()
-        if dims:  # ranks of a Cartesian communicator are row-major
+        # A Cartesian communicator may have no dimensions. Otherwise MPI numbers its ranks in
+        # row-major order, as `Torus` does.
+        if dims:
             return Torus(dims, [bool(p) for p in periods]), "the communicator's topology"
     dims = [d for d in MPI.Compute_dims(comm.size, 2) if d > 1]
     return Torus(dims or 1), "the number of ranks"
 
 
 def check_size(torus: Torus, size: int) -> None:
-    """Raise ValueError, naming the mend, unless a torus has as many ranks as a communicator."""
+    """Raise ValueError, which names a torus that fits, unless ``torus`` has ``size`` ranks."""
     if torus.size != size:
         dims = tuple(d for d in MPI.Compute_dims(size, 2) if d > 1) or (1,)
         raise ValueError(

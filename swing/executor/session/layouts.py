@@ -1,8 +1,8 @@
-"""Reduce-scatter and allgather: schedules whose blocks belong to ranks, in the order of ranks.
+"""Layouts for reduce-scatter and allgather: the map from rank order to a schedule's block order.
 
-A schedule numbers its blocks so that its messages are contiguous; users have theirs in the order of
-ranks. So the vector is copied into the schedule's order on the way in or out, piece by piece: the
-piece of a rank is cut into as many blocks as the schedule gives to that rank.
+A schedule numbers its blocks so that its messages are contiguous, whereas users pass the pieces in
+rank order. So each rank's piece is cut into as many blocks as the schedule assigns to that rank,
+and the vector is copied into the schedule's order before the collective, or out of it afterwards.
 """
 
 from __future__ import annotations
@@ -22,23 +22,26 @@ from swing.select.choose import schedule
 from swing.torus import Array
 from swing.verification.proof import verify
 
-Collective = str  # "reduce_scatter" or "allgather"
+Collective = str
+"""The name "reduce_scatter" or "allgather"."""
+
+_MAX_LAYOUTS, _MAX_ORDERS = 64, 32  # cached; the least recently used one is dropped
 
 
 class Move(NamedTuple):
-    """Elements that lie together in the user's order and in the schedule's."""
+    """A range of elements that is contiguous in the user's order and in the schedule's."""
 
     user: slice
     ours: slice
 
 
 class Layout(NamedTuple):
-    """How a vector lies in memory while a schedule works on it.
+    """The positions of a vector's pieces in a schedule's order of blocks, and this rank's plan.
 
     Args:
-        schedule: what works on it.
-        plan: what this rank does with the vector in the schedule's order, in place.
-        pieces: for each rank, where its piece is.
+        schedule: the schedule.
+        plan: this rank's plan, in place, for the vector in the schedule's order.
+        pieces: for each rank, the moves between its piece and the vector in the schedule's order.
     """
 
     schedule: Schedule
@@ -47,25 +50,27 @@ class Layout(NamedTuple):
 
 
 class BlockLayouts:
-    """Layouts for one communicator; they are kept.
+    """Chooses schedules and caches layouts for one communicator.
 
     Attributes:
-        layout: of a `Collective`, a `ResolvedSpec`, of each rank's piece the length and the start,
-            and of the bytes of an element.
+        layout: returns the `Layout` of a `Collective`, a `ResolvedSpec`, the (size,) lengths and
+            starts of the ranks' pieces, in elements, and the bytes per element.
+        order: returns this rank's `RankOrder` of a `Collective` and a `ResolvedSpec`.
     """
 
     def __init__(self, planner: Planner, rank: int) -> None:
         self._planner, self._rank = planner, rank
-        self.layout = lru_cache(64)(self._layout)
-        self.order = lru_cache(32)(self._order)
+        self.layout = lru_cache(_MAX_LAYOUTS)(self._layout)
+        self.order = lru_cache(_MAX_ORDERS)(self._order)
 
     def choose(
         self, collective: Collective, spec: AlgorithmSpec, nbytes: int
     ) -> tuple[ResolvedSpec, str]:
-        """What to run for a vector of some bytes, all ranks' pieces together, and why.
+        """Resolve a specification for ``nbytes`` of all ranks' pieces; return it and the reason.
 
-        It is the algorithm that an allreduce of as many bytes would take, in its bandwidth-optimal
-        variant: the others are made for an allreduce only, and so is a schedule that is one.
+        The algorithm is the one that an allreduce of ``nbytes`` would use, in its bandwidth-optimal
+        variant: the other variants exist for allreduce only. A `Schedule` of another collective is
+        replaced by "auto" on its torus, unless ``torus=`` names one.
 
         Raises:
             ValueError: a torus, a schedule or options that do not fit.
@@ -74,6 +79,7 @@ class BlockLayouts:
         if isinstance(algorithm, Schedule) and algorithm.collective != collective:
             spec = "auto", torus or algorithm.torus, consistent, ()
         resolved, why = self._planner.choose(spec, nbytes)
+        # Without these two options every algorithm takes its bandwidth-optimal variant.
         options = tuple(o for o in resolved.options if o[0] not in ("variant", "k"))
         return resolved._replace(options=options), why
 
@@ -86,57 +92,78 @@ class BlockLayouts:
         itemsize: int,
     ) -> Layout:
         total, piece = sum(counts), max(1, PIECE // itemsize)
-        seen = self.order(collective, resolved)
-        owner = seen.schedule.owner
+        order = self.order(collective, resolved)
+        owner = order.schedule.owner
         assert owner is not None
         size, start = _cut(owner, np.array(counts), np.array(starts))
-        ours = np.append(0, np.cumsum(size))
-        pieces = [_moves(start, size, ours, np.flatnonzero(owner == r)) for r in range(len(counts))]
-        if total == 0:
-            return Layout(seen.schedule, compile_plan(seen, 0, True), pieces)
-        weighted = replace(seen.schedule, shares=size.astype(float))
-        plan = compile_plan(seen._replace(schedule=weighted), total, True, piece)
-        return Layout(seen.schedule, plan, pieces)
+        ends = np.append(0, np.cumsum(size))
+        pieces = [_moves(start, size, ends, np.flatnonzero(owner == r)) for r in range(len(counts))]
+        if total == 0:  # shares must not all be zero
+            return Layout(order.schedule, compile_plan(order, 0, True), pieces)
+        # The plan cuts the vector by the blocks' real sizes, and the layout keeps the schedule as
+        # it was made, for `explain`.
+        weighted = replace(order.schedule, shares=size.astype(float))
+        plan = compile_plan(order._replace(schedule=weighted), total, True, piece)
+        return Layout(order.schedule, plan, pieces)
 
     def _order(self, collective: Collective, resolved: ResolvedSpec) -> RankOrder:
-        return rank_order(_made(collective, resolved), self._rank)
+        return rank_order(_schedule_of(collective, resolved), self._rank)
 
 
-def _made(collective: Collective, resolved: ResolvedSpec) -> Schedule:
-    """The schedule that was chosen.
+def _schedule_of(collective: Collective, resolved: ResolvedSpec) -> Schedule:
+    """Return the schedule of a resolved specification.
 
     Raises:
-        ValueError: an algorithm or a schedule that can not do this collective.
+        ValueError: an algorithm or a schedule that cannot do this collective.
     """
     algorithm, torus, _, options = resolved
-    if isinstance(algorithm, str):  # the ones that ship are proven
+    if isinstance(algorithm, str):
         if "collective" in dict(options):
-            raise ValueError("the call says what to do: leave out collective=")
+            raise ValueError("the method called names the collective: leave out collective=")
         return schedule(algorithm, torus, **dict(options), collective=collective)
-    verify(algorithm)
+    verify(algorithm)  # a user's schedule is proven before it runs
     if algorithm.owner is None or len(np.unique(algorithm.owner)) < torus.size:
-        raise ValueError(f"a {collective} gives every rank a block: pass a schedule that does")
+        raise ValueError(
+            f"the schedule gives some rank no block of its own: pass a {collective} that does"
+        )
     return algorithm
 
 
 def _cut(owner: Array, counts: Array, starts: Array) -> tuple[Array, Array]:
-    """(nblocks,) the elements of each block, and where it starts in the user's order."""
+    """Cut every rank's piece into its blocks, as equally as possible.
+
+    Args:
+        owner: (nblocks,) the rank of each block.
+        counts: (ranks,) elements of each rank's piece.
+        starts: (ranks,) the first element of each piece in the user's order.
+
+    Returns:
+        (nblocks,) elements of each block, and (nblocks,) its first element in the user's order.
+    """
     order = np.argsort(owner, kind="stable")
-    nth = np.empty_like(owner)  # which of its owner's blocks each one is
+    nth = np.empty_like(owner)  # the index of each block among its owner's blocks
     nth[order] = np.arange(len(owner)) - np.searchsorted(owner[order], owner[order])
-    of = np.bincount(owner, minlength=len(counts))[owner]
-    first = counts[owner] * nth // of
-    return counts[owner] * (nth + 1) // of - first, starts[owner] + first
+    nblocks = np.bincount(owner, minlength=len(counts))[owner]  # of the block's owner
+    first = counts[owner] * nth // nblocks
+    return counts[owner] * (nth + 1) // nblocks - first, starts[owner] + first
 
 
-def _moves(start: Array, size: Array, ours: Array, blocks: Array) -> list[Move]:
-    """Where some blocks lie, in as few moves as possible."""
+def _moves(start: Array, size: Array, ends: Array, blocks: Array) -> list[Move]:
+    """Return the moves of a list of blocks, as few as possible.
+
+    Args:
+        start: (nblocks,) first element of each block in the user's order.
+        size: (nblocks,) elements of each block.
+        ends: (nblocks + 1,) boundaries of the blocks in the schedule's order.
+        blocks: the blocks, by number.
+    """
     moves: list[Move] = []
     for b in blocks[size[blocks] > 0].tolist():
         user = slice(int(start[b]), int(start[b] + size[b]))
-        here = slice(int(ours[b]), int(ours[b + 1]))
-        if moves and (moves[-1].user.stop, moves[-1].ours.stop) == (user.start, here.start):
+        ours = slice(int(ends[b]), int(ends[b + 1]))
+        # A block that continues the last move in both orders is joined to it.
+        if moves and (moves[-1].user.stop, moves[-1].ours.stop) == (user.start, ours.start):
             user = slice(moves[-1].user.start, user.stop)
-            here = slice(moves.pop().ours.start, here.stop)
-        moves.append(Move(user, here))
+            ours = slice(moves.pop().ours.start, ours.stop)
+        moves.append(Move(user, ours))
     return moves

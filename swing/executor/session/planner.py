@@ -1,4 +1,4 @@
-"""From what a call asks for to a plan, for one communicator; plans are kept."""
+"""Planner: resolve a call's algorithm, prove the schedule, and compile and cache its plan."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ from swing.verification.proof import verify
 
 Options: TypeAlias = tuple[tuple[str, Any], ...]
 AlgorithmSpec: TypeAlias = tuple[str | Schedule, Torus | None, bool, Options]
-"""What a call asks for: algorithm, torus, consistent and the algorithm's options."""
+"""The choices in a call's arguments: algorithm, torus, consistent, and the algorithm's options."""
 
 PIECE = 2**18
-"""Bytes of a message that are sent at a time: what has come is reduced while it is in the cache."""
+"""Bytes of a piece of a message: small enough to be reduced while it is still in the cache."""
 
 SHORT = 2**13
-"""Vectors of so many bytes are sent in pieces that MPI sends without asking the receiver first."""
+"""Bytes of the longest vector that is sent in pieces of `EAGER` bytes: a message longer than
+`EAGER` would wait until the receiver is ready."""
 
 MACHINE = "SWING_MACHINE"
-"""The environment variable that names the machine for "auto", the same on all ranks: "node", a key
-of `swing.select.choose.MACHINES`, or the path of a selection table (``….json``)."""
+"""The environment variable that names the machine for "auto": "node", a key of
+`swing.select.choose.MACHINES`, or the path of a selection table (``….json``). It must have the same
+value on all ranks."""
 
-_ORDERS, _PLANS = 32, 256  # kept; the least recently used one is dropped
+_MAX_ORDERS, _MAX_PLANS = 32, 256  # cached; the least recently used one is dropped
 
 
 def check_types(spec: AlgorithmSpec) -> None:
-    """Raise TypeError, naming the mend, unless what a call asks for is of the right types."""
+    """Raise TypeError, which names the remedy, unless a call's choices have the right types."""
     algorithm, torus, _, options = spec
     if not isinstance(algorithm, (str, Schedule)):
         raise TypeError(
@@ -47,7 +49,7 @@ def check_types(spec: AlgorithmSpec) -> None:
         raise TypeError(f"torus must be a swing.Torus, such as swing.Torus((2, 4)), not {torus!r}")
     for name, value in options:
         try:
-            hash(value)
+            hash(value)  # plans are cached by it
         except TypeError:
             raise TypeError(
                 f"{name} must be a number, a name or a tuple of these, not {value!r}"
@@ -55,7 +57,7 @@ def check_types(spec: AlgorithmSpec) -> None:
 
 
 class ResolvedSpec(NamedTuple):
-    """What is run instead of what a call asks for: no "auto", no None."""
+    """An `AlgorithmSpec` without "auto" and without None: the algorithm that is run."""
 
     algorithm: str | Schedule
     torus: Torus
@@ -67,22 +69,24 @@ class Planner:
     """Chooses, proves and compiles schedules for one communicator.
 
     Attributes:
-        torus, origin: the torus of the communicator, and where it comes from.
-        plan: of a `AlgorithmSpec`, a count, an item size in bytes, whether to reduce in place, and
-            whether to send ``whole`` messages.
-        order: of a `ResolvedSpec`.
+        torus: the torus of the communicator.
+        origin: the origin of that torus, in words.
+        plan: returns this rank's `Plan` for an `AlgorithmSpec`, a count of elements, their size in
+            bytes, whether to reduce in place, and whether to send messages ``whole`` rather than in
+            pieces. It raises ValueError if a torus, a schedule or an option does not fit.
+        order: returns this rank's `RankOrder` for a `ResolvedSpec`.
     """
 
     def __init__(self, comm: MPI.Intracomm) -> None:
         self._comm = comm
         self.torus, self.origin = shape_of(comm)
-        self.plan = lru_cache(_PLANS)(self._plan)
-        self.order = lru_cache(_ORDERS)(self._order)
+        self.plan = lru_cache(_MAX_PLANS)(self._plan)
+        self.order = lru_cache(_MAX_ORDERS)(self._order)
         self._machine = ""
         self._one_node: bool | None = None
 
     def choose(self, spec: AlgorithmSpec, nbytes: int) -> tuple[ResolvedSpec, str]:
-        """What to run for a vector of some bytes, and why.
+        """Resolve a specification for a vector of ``nbytes``; return it and the reason.
 
         Raises:
             ValueError: a torus, a schedule or options that do not fit.
@@ -96,7 +100,7 @@ class Planner:
                 raise ValueError(
                     f"the schedule is for torus {algorithm.torus}, not {torus}: leave out torus="
                 )
-            torus, why = algorithm.torus, "it was given as a schedule"
+            torus, why = algorithm.torus, "it was passed as a schedule"
         else:
             torus, why = torus or self.torus, "it was asked for by name"
         check_size(torus, self._comm.size)
@@ -108,7 +112,7 @@ class Planner:
         return ResolvedSpec(algorithm, torus, consistent, options), why
 
     def check(self, spec: AlgorithmSpec) -> None:
-        """Raise what `plan` would."""
+        """Raise the errors that `plan` would raise."""
         self.plan(spec, 0, 1, True)
 
     def _plan(
@@ -123,12 +127,13 @@ class Planner:
     def _order(self, resolved: ResolvedSpec) -> RankOrder:
         algorithm, torus, consistent, options = resolved
         if isinstance(algorithm, str):
-            made = schedule(algorithm, torus, **dict(options))
-            if made.collective != "allreduce":
-                raise ValueError("allreduce runs whole allreduces: leave out collective=")
-            if algorithm in SHIPPED:  # proven, and they give the same bits
-                return rank_order(made, self._comm.rank)
-            algorithm = made
+            named = schedule(algorithm, torus, **dict(options))
+            if named.collective != "allreduce":
+                raise ValueError("allreduce runs allreduce schedules only: leave out collective=")
+            # Tests prove that these are correct and give the same bits: no proof per call.
+            if algorithm in SHIPPED:
+                return rank_order(named, self._comm.rank)
+            algorithm = named
         if algorithm.collective != "allreduce":
             raise ValueError(f"the schedule is a {algorithm.collective}: pass an allreduce")
         if not verify(algorithm).same_bits and consistent:
@@ -136,25 +141,30 @@ class Planner:
                 "under this schedule ranks add in different orders and can get different bits: "
                 "pass another one, or consistent=False"
             )
-        # Take no word for it: neither who owns a block nor what a rank's own messages are.
+        # Run exactly the steps that were proven: a schedule from outside may state other owners of
+        # blocks, or other messages per rank, than its steps have.
         return rank_order(
             replace(algorithm, find_owner=None, step=algorithm.__getitem__), self._comm.rank
         )
 
-    # No `cached_property`: in Python 3.11 all instances share its lock, and a thread that holds it
-    # while it waits for other ranks keeps them waiting who need it for another communicator.
+    # Not a `cached_property`: in Python 3.11 all instances share its lock. A thread that holds it
+    # while it waits for other ranks would block threads that need it for another communicator, and
+    # the ranks could then wait for each other in a circle.
 
     @property
     def machine(self) -> str:
-        """What `choose` calls it: what the user says, else whether ranks share memory."""
+        """The machine for `swing.select.choose.choose`: the user's, else "node" or "cluster".
+
+        Without `MACHINE` in the environment the first access is collective.
+        """
         if not self._machine:
-            said = os.environ.get(MACHINE)
-            self._machine = said or ("node" if self.is_one_node else "cluster")
+            user_machine = os.environ.get(MACHINE)
+            self._machine = user_machine or ("node" if self.is_one_node else "cluster")
         return self._machine
 
     @property
     def is_one_node(self) -> bool:
-        """Whether all ranks share memory; collective the first time."""
+        """Whether all ranks share memory; the first access is collective."""
         if self._one_node is None:
             node = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
             self._one_node = node.size == self._comm.size

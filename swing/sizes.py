@@ -1,4 +1,4 @@
-"""Message sizes in words: ``2 MiB``, and lists such as ``32B:128MiB:x4``."""
+"""Message sizes as people write them: ``2MiB``, and lists such as ``32B:128MiB:x4``."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ import re
 
 UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 MAX_BYTES = 2**50
-_UNIT = {unit.lower(): scale for unit, scale in UNITS.items()} | {"": 1}
-_SIZE = re.compile(r"([0-9]{1,18})\s*([a-z]*)", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,18})\s*(?:([KMGT])i)?B?", re.IGNORECASE)
 _FACTOR = re.compile(r"x([0-9]{1,18})", re.IGNORECASE)
 
 
 def parse_size(text: str) -> int:
-    """Bytes in a size such as ``32B``, ``2 KiB`` or ``512`` (bytes).
+    """Return the bytes in a size such as ``32B``, ``2 KiB``, ``2Ki`` or ``512``, in any case.
 
     Raises:
         ValueError: not a size, zero, or above 1024 TiB.
 
-    >>> parse_size("2KiB")
-    2048
+    >>> parse_size("2KiB"), parse_size("2Ki"), parse_size("512")
+    (2048, 2048, 512)
     """
-    found = _SIZE.fullmatch(text.strip())
-    if not found or found[2].lower() not in _UNIT:
+    match = _SIZE.fullmatch(text.strip())
+    if not match:
         raise ValueError(
             f"{text!r} is not a size: write a whole number and B, KiB, MiB, GiB or TiB, as in 2MiB"
         )
-    nbytes = int(found[1]) * _UNIT[found[2].lower()]
+    nbytes = int(match[1]) << 10 * " KMGT".index((match[2] or " ").upper())
     if not 1 <= nbytes <= MAX_BYTES:
         raise ValueError(f"{text!r} is out of range: sizes go from 1B to {MAX_BYTES >> 40}TiB")
     return nbytes
 
 
 def parse_sizes(text: str) -> list[int]:
-    """Sizes in a list of sizes and ranges, in bytes, ascending, each once.
+    """Return the sizes in a list of sizes and ranges: in bytes, ascending, without duplicates.
 
-    A range ``first:last:xF`` multiplies by F from first while not above last; F is 2 if left out.
+    A range ``first:last:xF`` holds first, first·F, first·F² and so on, up to last; F is 2 if left
+    out.
 
     Raises:
-        ValueError: anything `parse_size` refuses, a range that falls or does not grow.
+        ValueError: a size that `parse_size` refuses, or a range that falls or does not grow.
 
     >>> parse_sizes("32B:2KiB:x4, 3MiB")
     [32, 128, 512, 2048, 3145728]
@@ -64,7 +64,7 @@ def _expand(item: str) -> list[int]:
 
 
 def format_size(nbytes: int) -> str:
-    """A size in the largest unit that divides it; `parse_size` reads it back.
+    """Write a size in the largest unit that divides it; `parse_size` reads it back.
 
     >>> format_size(2**21), format_size(1500)
     ('2 MiB', '1500 B')

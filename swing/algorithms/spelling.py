@@ -1,0 +1,80 @@
+"""Read and write an algorithm with its options as one word: ``swing,variant=hybrid,k=2``.
+
+Every command prints and reads algorithms in this form. Lists are joined by ``x``, lists
+of lists by ``-``: ``recursive_multiplying,radices=8x1-1x8``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, get_type_hints
+
+from swing.algorithms import ALGORITHMS
+
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
+
+
+def spell(name: str, options: Mapping[str, Any]) -> str:
+    """Return the word for an algorithm and its options.
+
+    >>> spell("recursive_multiplying", {"radices": ((8, 1), (1, 8)), "ports": 1})
+    'recursive_multiplying,radices=8x1-1x8,ports=1'
+    """
+    return ",".join([name, *(f"{key}={_spell(value)}" for key, value in options.items())])
+
+
+def _spell(value: Any) -> str:
+    if not isinstance(value, tuple | list):
+        return str(value)
+    has_lists = any(isinstance(item, tuple | list) for item in value)
+    return ("-" if has_lists else "x").join(map(_spell, value))
+
+
+def parse(text: str) -> tuple[str, dict[str, Any]]:
+    """Return the name and options of an algorithm, with the types that its function declares.
+
+    Raises:
+        ValueError: an option without a value, given twice, or of another type.
+
+    >>> parse("bucket,segments=3x6")
+    ('bucket', {'segments': (3, 6)})
+    """
+    name, *items = text.split(",")
+    hints = _hints(name)
+    options: dict[str, Any] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key or not value:
+            raise ValueError(f"options of an algorithm are written swing,ports=1, not {text!r}")
+        if key in options:
+            raise ValueError(f"{text!r} gives {key} twice")
+        options[key] = _value(key, value, hints.get(key, "int | str"))
+    return name, options
+
+
+def _hints(name: str) -> dict[str, str]:
+    """Return the declared types of an algorithm's options, as text; none if it is unknown."""
+    if name not in ALGORITHMS:
+        return {}
+    try:
+        return {key: str(hint) for key, hint in get_type_hints(ALGORITHMS[name]).items()}
+    except NameError:  # a type that is only imported for type checkers
+        return {}
+
+
+def _value(key: str, text: str, hint: str) -> Any:
+    depth = hint.count("Sequence[") + hint.count("tuple[")
+    if depth > 1:
+        return tuple(tuple(_whole(key, n) for n in step.split("x")) for step in text.split("-"))
+    if depth and "x" in text:
+        return tuple(_whole(key, n) for n in text.split("x"))
+    if "int" in hint and ("str" not in hint or _WHOLE.fullmatch(text)):
+        return _whole(key, text)
+    return text
+
+
+def _whole(key: str, text: str) -> int:
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(f"{key} takes whole numbers, not {text!r}")
+    return int(text)
