@@ -1,4 +1,4 @@
-"""The command line: every rank runs it, rank 0 speaks."""
+"""Command line of mpi_bench. Every rank runs it; only rank 0 prints."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def main(
 
 
 def _check_writable(path: str | None, comm: MPI.Intracomm) -> None:
-    """Let no rank go on if rank 0 can not write a file."""
+    """Raise ValueError on every rank if rank 0 cannot write the file."""
     trouble = ""
     if path and comm.rank == 0:
         try:
@@ -166,5 +166,5 @@ def run() -> int:
             comm.Abort(2)
         except Exception:
             traceback.print_exc()
-            time.sleep(0.5)  # a launcher that is told to abort drops what it has not yet read
+            time.sleep(0.5)  # on abort, the launcher drops output that it has not read yet
             comm.Abort(1)  # the others may be waiting for this rank

@@ -137,7 +137,7 @@ def simulate(
             `netsim.traffic.message_graph.PARTS`. The analytic model ignores it: it keeps to the
             phases of the schedule.
         skew: seconds within which the ranks start, at random.
-        delay: slow ranks: seconds that a rank needs for each message it receives, by rank.
+        delay: slow ranks: seconds that a rank needs after each step in which it receives, by rank.
         fold: whether the flow and packet models simulate equivalent nodes once. The result is the
             same except for adaptive ties, see `netsim.traffic.symmetry`.
 

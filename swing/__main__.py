@@ -1,4 +1,4 @@
-"""``python -m swing``: look at schedules, prove them, hand them to other tools."""
+"""``python -m swing``: print schedules, verify them, and export them to other tools."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def export_command(
         text = formats.table(chosen(torus, machine), kind, torus.size, library)
     elif kind == "chakra":
         if out is None:
-            raise ValueError("chakra is a file a rank: say --out PREFIX")
+            raise ValueError("chakra writes one file per rank: give --out PREFIX")
         text = None
     else:
         text = formats.text(named_schedule(torus, **options), kind, nbytes)

@@ -1,4 +1,4 @@
-"""What the command lines share: one clear line for bad input, and options read by a function."""
+"""Shared by the command lines: one-line errors for bad input, and options that name a schedule."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from swing import formats
-from swing.algorithms import ALGORITHMS, make, variants
+from swing.algorithms import ALGORITHMS, SHIPPED, make, variants
 from swing.algorithms.spelling import parse
 from swing.schedules.schedule import Schedule
 from swing.select.choose import schedule
@@ -17,7 +17,7 @@ from swing.torus import Torus
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
-    """An option whose text a function reads; what the function refuses is a usage error."""
+    """An option whose text a function parses; its ValueError becomes a usage error."""
 
     def __init__(self, name: str, read: Callable[[str], Any]) -> None:
         self.name, self.read = name, read
@@ -31,9 +31,9 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only from cl
 
 
 def invoke(command: click.Command, name: str, args: Sequence[str] | None = None) -> int:
-    """Run a command, on the words of the command line if no ``args`` are given.
+    """Run a command with ``args``, by default those of the process; return its exit status.
 
-    Bad input is one line on standard error and exit status 2.
+    Bad input gives one line on standard error and exit status 2.
     """
     try:
         return int(command.main(args, prog_name=name, standalone_mode=False) or 0)
@@ -55,12 +55,12 @@ def invoke(command: click.Command, name: str, args: Sequence[str] | None = None)
 
 
 def spelt(error: OSError) -> str:
-    """An error of the system in a line: the file, and what is wrong with it."""
+    """An operating system error in one line: the file and the reason."""
     return f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
 
 def schedule_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that name one schedule, for `named_schedule`."""
+    """Add the options that name one schedule, for `named_schedule`."""
     for option in reversed(
         [
             click.option(
@@ -92,10 +92,11 @@ def named_schedule(
     """The schedule that a command line names.
 
     Args:
-        torus: the ranks; may be None where a file brings them.
+        torus: the ranks; may be None if a file gives them.
         algorithm: as `swing.algorithms.spelling` writes it; "swing" if None.
         source: a file with a schedule, instead of an algorithm and its options.
-        options: of the algorithm, by their own flags, None where not given; for "auto" ``nbytes``.
+        options: options of the algorithm from their own flags, None if not given; ``nbytes`` for
+            "auto".
 
     Raises:
         ValueError: an unknown algorithm or option, or one given twice.
@@ -116,13 +117,13 @@ def named_schedule(
 
 
 def algorithm_cases(names: Sequence[str], torus: Torus) -> list[tuple[str, dict[str, Any]]]:
-    """Algorithms with their options, from what ``--algorithm`` was given.
+    """Algorithms with their options, from the values of ``--algorithm``.
 
-    A name with options is one case; a name alone is a case per variant; "all" stands for every
+    A name with options is one case; a name alone gives one case per variant; "all" stands for every
     algorithm that the torus allows.
 
     Raises:
-        ValueError: an algorithm that does not exist or cannot serve the torus.
+        ValueError: an algorithm does not exist or does not run on the torus.
     """
     cases = []
     wanted = [n for asked in names for n in (ALGORITHMS if asked == "all" else [asked])]
@@ -142,5 +143,8 @@ def algorithm_cases(names: Sequence[str], torus: Torus) -> list[tuple[str, dict[
                 if name in names:
                     raise
                 continue
+            except Exception:  # of another package: whoever runs the case says what is wrong
+                if name in SHIPPED:
+                    raise
             cases.append((name, options))
     return cases

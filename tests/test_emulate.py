@@ -191,11 +191,12 @@ def test_what_is_missing_is_named(monkeypatch):
 
 
 @pytest.mark.usefixtures("_namespaces")
-@pytest.mark.parametrize("name", ["torus:2x2", "torus:3x3"])
-def test_every_link_carries_what_netsim_says(name):
+@pytest.mark.parametrize(
+    ("name", "names"), [("torus:2x2", ["swing"]), ("torus:3x3", ["swing", "ring", "auto"])]
+)
+def test_every_link_carries_what_netsim_says(name, names):
     before = found()
     words = ["--rate", "200", "--sizes", "1MiB", "--most", "1", "--native", "none", "--json"]
-    names = ["swing", "ring", "auto"]
     done = emulate("--topology", name, *words, *(f"--algorithm={n}" for n in names), timeout=120)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]

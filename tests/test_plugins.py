@@ -16,11 +16,13 @@ import pytest
 import netsim
 import swing
 from mpi_bench.launcher import command
+from netsim.__main__ import main
 from netsim.report.data import describe
 from netsim.report.page import page
 from swing import formats
 from swing.algorithms import SHIPPED, variants
 from swing.algorithms.plugins import GROUP
+from swing.cli import invoke
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "ring_of_rings"
 
@@ -159,3 +161,19 @@ def test_an_algorithm_without_options_says_so(monkeypatch):
     monkeypatch.setitem(SHIPPED, "plain", lambda torus: swing.schedule("ring", torus))
     with pytest.raises(ValueError, match="plain has no option 'k': it takes none"):
         swing.schedule("plain", swing.Torus(4), k=1)
+
+
+def test_an_algorithm_that_raises_costs_its_own_rows(monkeypatch, capsys):
+    def breaks(torus):
+        raise KeyError("no such thing")
+
+    monkeypatch.setitem(SHIPPED, "breaks", breaks)
+    monkeypatch.setattr("swing.cli.SHIPPED", {k: v for k, v in SHIPPED.items() if k != "breaks"})
+    monkeypatch.setattr("netsim.search.sweep.SHIPPED", {})
+    words = ["sweep", "--topology", "torus:4", "--sizes", "32B,1KiB", "--jobs", "1", "--json"]
+    assert invoke(main, "netsim", words) == 0
+    done = capsys.readouterr()
+    assert done.err.splitlines() == ["left out: breaks on torus:4: KeyError: 'no such thing'"]
+    assert {json.loads(line)["algorithm"] for line in done.out.splitlines()} == set(SHIPPED) - {
+        "breaks"
+    }

@@ -173,8 +173,8 @@ def test_every_schedule_of_the_family_is_correct(name):
 
 
 def test_tune_finds_the_fastest_of_all():
-    place, sizes = "torus:2x3", [32, 2**20]
-    cases = [Case(place, *named, run_options=RUN_OPTIONS) for named in family(swing.Torus((2, 3)))]
+    place, sizes = "torus:2x2", [32, 2**20]
+    cases = [Case(place, *named, run_options=RUN_OPTIONS) for named in family(swing.Torus((2, 2)))]
     found = tune(cases, sizes, Search(keep=4))
     for n in sizes:
         best = min(case.run(n, "packet")["seconds"] for case in cases)

@@ -18,7 +18,7 @@ PYTEST = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("ranks", [2, 3, 4, 5, 8])
+@pytest.mark.parametrize("ranks", [2, 3, 5, 8])
 def test_on_ranks(ranks, pytestconfig):
     pytest.importorskip("mpi4py")
     argv, environment = command(ranks, [*PYTEST, "-o", f"faulthandler_timeout={LIMIT / 2}"])

@@ -46,7 +46,7 @@ def network_of(place: Topology, gbps: float, ties: str) -> Network:
 
 
 class Number(click.FloatRange):
-    """A number in a range; NaN is none."""
+    """A finite number in a range."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
         """The number."""
@@ -57,11 +57,11 @@ class Number(click.FloatRange):
 
 
 def with_progress(ways: Iterable[T], total: int) -> Iterable[T]:
-    """The same, with a bar on standard error if someone looks at it."""
+    """Show a progress bar on standard error, if that is a terminal."""
     shown = Console(stderr=True, quiet=not sys.stderr.isatty())
     return track(ways, "simulating", total, console=shown)
 
 
 def processes(jobs: int | None) -> int:
-    """As many as asked for, or as there are cores."""
+    """Number of processes: ``--jobs``, or one per core."""
     return jobs or os.cpu_count() or 1

@@ -27,8 +27,8 @@ from swing.sizes import parse_size, parse_sizes
               "[default: swing, recursive_doubling]")  # fmt: skip
 @click.option("--from", "sources", multiple=True, type=click.Path(dir_okay=False),
               help="Read a schedule from this file; may be repeated.")  # fmt: skip
-@click.option("--size", type=Parsed("size", parse_size), default="2MiB", show_default=True,
-              help="Size of the vector.")  # fmt: skip
+@click.option("--size", type=Parsed("size", parse_size),
+              help="Size of the vector.  [default: 2MiB; a trace's own]")  # fmt: skip
 @click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:128MiB:x4",
               show_default=True, help="Sizes in the curves of time against size.")  # fmt: skip
 @BANDWIDTH
@@ -39,7 +39,8 @@ from swing.sizes import parse_size, parse_sizes
               help="Output file.")  # fmt: skip
 @JSON
 def report_command(
-    place: Topology, names: tuple[str, ...], sources: tuple[str, ...], size: int, sizes: list[int],
+    place: Topology, names: tuple[str, ...], sources: tuple[str, ...], size: int | None,
+    sizes: list[int],
     bandwidth: float, model: str, ties: str, out: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Write a web page that shows schedules side by side, step by step."""
@@ -49,9 +50,17 @@ def report_command(
         names = ("swing", "recursive_doubling")
     schedules = []
     for algorithm in names:
-        more: dict[str, Any] = {"nbytes": size, "machine": network} if algorithm == "auto" else {}
+        more: dict[str, Any] = (
+            {"nbytes": size or 2**21, "machine": network} if algorithm == "auto" else {}
+        )
         schedules.append(named_schedule(place.torus, algorithm, **more))
     schedules += [named_schedule(place.torus, source=source) for source in sources]
+    if size is None:
+        # A trace has its own bytes, and all runs of a report have one size.
+        own = {s.nblocks for s in schedules if s.collective == "traffic"}
+        if len(own) > 1:
+            raise ValueError("the traces have different sizes: give --size, or report them apart")
+        size = own.pop() if own else 2**21
     runs = [simulate(s, network, size, model) for s in with_progress(schedules, len(schedules))]
     store([(out, [page(describe(runs, sizes))])])
     for run in runs if as_json else []:

@@ -49,8 +49,10 @@ def simulate_command(
 ) -> None:  # fmt: skip
     """Simulate one schedule; print its time, goodput, congestion and bottleneck."""
     known = None
+    if options["source"] is not None:
+        known = named_schedule(None if place is None else place.torus, **options)
     if place is None:
-        known = named_schedule(None, **options)
+        known = known or named_schedule(None, **options)  # which says what is missing
         place = topology(known.torus.name)
     if size is None:
         size = known.nblocks if known is not None and known.collective == "traffic" else 2**21

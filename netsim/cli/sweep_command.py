@@ -38,7 +38,7 @@ from swing.formats.files import check_writable, is_stream
 from swing.sizes import format_size, parse_sizes
 
 SAVE_SECONDS = 5.0
-"""How often a sweep under way writes its rows."""
+"""Interval at which a running sweep writes its rows."""
 
 
 @click.command("sweep")
@@ -103,7 +103,7 @@ def sweep_command(
     rows = in_order(rows)
     if path and (rows or not interrupted):
         write_csv(path, rows)
-    for line in left_out:
+    for line in dict.fromkeys(left_out):
         click.echo(f"left out: {line}", err=True)
     for r in rows if as_json else []:
         click.echo(json.dumps(r))
@@ -122,7 +122,7 @@ def sweep_command(
 
 
 def _spelled(row: ResultRow) -> str:
-    """The schedule of a row, as every command takes it."""
+    """The algorithm of a row with its options, as ``--algorithm`` accepts it."""
     name, options = parse(row["algorithm"])
     if row["variant"] and variants(name) != ("",):
         options["variant"] = row["variant"]

@@ -28,7 +28,7 @@ from swing.select.table import Candidate, Entry, SelectionTable, shipped
 from swing.sizes import format_size, parse_size, parse_sizes
 
 RUN_OPTIONS = (("sync", "local"), ("parts", "free"))
-"""As in results/: parts run free of each other, sends are over when they have left the node."""
+"""The rules used in results/: no lockstep, and a send is over when it has left the node."""
 
 PLACES = click.option("--topology", "places", type=PLACE, multiple=True,
                       help="A topology, such as torus:8x8; may be repeated.")  # fmt: skip
@@ -134,7 +134,7 @@ def _store(out: str, table: SelectionTable) -> None:
 
 
 def _tell(name: str, entry: Entry, sizes: Iterable[int], as_json: bool) -> None:
-    """Who wins at each size, as JSON; nothing else is wanted by people, who have `compare`."""
+    """Print the winner at each size as JSON; `compare` prints it for people."""
     for n in sizes if as_json else ():
         seconds, best = entry.ranked(n)[0]
         click.echo(json.dumps({"topology": name, "nbytes": n, "seconds": seconds,
@@ -179,7 +179,7 @@ def compare_command(
 
 
 def _known(entry: Entry | None, place: Topology, bandwidth: float) -> Seconds:
-    """What an entry holds."""
+    """The times in an entry, by case and size."""
     sizes, candidates = (entry.sizes, entry.candidates) if entry else ((), ())
     return {
         _case(place, bandwidth, (c.algorithm, c.options)): {
@@ -192,8 +192,8 @@ def _known(entry: Entry | None, place: Topology, bandwidth: float) -> Seconds:
 def _search(
     place: Topology, sizes: list[int], bandwidth: float, search: Search, found: Seconds
 ) -> None:
-    """Add what a search finds on a topology, and published rivals, whatever they take."""
-    rivals = replace(search, enough=0.0)  # all of them, to be compared with
+    """Add the times that a search finds on a topology, and those of all published rivals."""
+    rivals = replace(search, enough=0.0)  # simulate every rival, for the comparison
     for names, how in ((published(place.torus, later=True), rivals), (family(place.torus), search)):
         cases = [_case(place, bandwidth, named) for named in names]
         tune(cases, sizes, how, found, _progress_of(place))
@@ -202,7 +202,7 @@ def _search(
 def _time_again(
     entry: Entry, place: Topology, bandwidth: float, search: Search, found: Seconds
 ) -> None:
-    """Add the times of an entry, simulated once more; what it leaves out stays left out."""
+    """Simulate the times of an entry again; candidates and sizes without a time stay without."""
     todo = [(case, n) for case, times in _known(entry, place, bandwidth).items() for n in times]
     simulate_pairs(todo, search, found, _progress_of(place))
 
@@ -212,7 +212,7 @@ def _case(place: Topology, bandwidth: float, named: Named) -> Case:
 
 
 def _progress_of(place: Topology) -> Callable[[str], None]:
-    """What shows a person each time that is found on a topology."""
+    """A function that prints each new time on standard error, if that is a terminal."""
 
     def tell(line: str) -> None:
         if sys.stderr.isatty():
@@ -222,7 +222,7 @@ def _progress_of(place: Topology) -> Callable[[str], None]:
 
 
 def _entry(sizes: Iterable[int], found: Seconds) -> Entry:
-    """The entry of the times that were found on one topology."""
+    """The table entry for the times found on one topology."""
     sizes = tuple(sizes)
     return Entry(
         sizes,
@@ -234,7 +234,7 @@ def _entry(sizes: Iterable[int], found: Seconds) -> Entry:
 
 
 def ended(seconds: float | None) -> float | None:
-    """None for what has no end."""
+    """Replace an infinite time by None."""
     return None if seconds == math.inf else seconds
 
 

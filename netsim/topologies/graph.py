@@ -137,8 +137,10 @@ def graph(
         links: a directed graph, or an undirected one whose edges become two links each. Edges may
             have ``bandwidth`` (bytes/s) and ``latency`` (s). Nodes with ``switch=True`` hold no
             rank.
-        dims: dimensions of the schedules to run on it, in row-major order over the nodes in the
-            graph's order; None for one dimension.
+            If the labels of the others are the numbers 0 … p - 1, each is its rank; otherwise
+            ranks are numbered in the graph's own order (``list(links)``).
+        dims: dimensions of the schedules to run on it, row-major over the ranks; None for one
+            dimension.
         name: for tables and figures.
 
     Raises:
@@ -149,6 +151,9 @@ def graph(
 
     # The sort is stable: ranks keep the graph's order, and switches move behind them.
     order = sorted(links, key=lambda v: bool(links.nodes[v].get("switch")))
+    ranks = [v for v in order if not links.nodes[v].get("switch")]
+    if all(type(v) is int for v in ranks) and set(ranks) == set(range(len(ranks))):
+        order[: len(ranks)] = range(len(ranks))  # labels that are ranks mean these ranks
     size = sum(not links.nodes[v].get("switch") for v in order)
     torus = Torus(size if dims is None else dims)
     if torus.size != size:

@@ -58,7 +58,7 @@ class RunOptions:
         sync: a rule of `SYNC`.
         parts: a rule of `PARTS`.
         skew: seconds within which the ranks start, at random.
-        delay: slow ranks: seconds that a rank needs for each message it receives, by rank.
+        delay: slow ranks: seconds that a rank needs after each step in which it receives, by rank.
         fold: whether equivalent nodes are simulated once, see `netsim.traffic.symmetry`.
 
     Raises:

@@ -29,14 +29,14 @@ from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
 FORMATS = {
-    "json": "our own, for all that a schedule is",
+    "json": "this library's own, which holds everything",
     "msccl": "XML for MSCCL and RCCL",
     "steps": "plain text, step src dst bytes",
     "goal": "programs for LogGOPSim",
     "smpi": "a time-independent trace for SimGrid",
-    "chakra": "execution traces for ASTRA-sim, a file a rank",
+    "chakra": "execution traces for ASTRA-sim, one file per rank",
     "simgrid-platform": "the torus for SimGrid",
-    "simgrid-hosts": "where the ranks sit, for SimGrid",
+    "simgrid-hosts": "the host of each rank, for SimGrid",
 }
 TABLES = {
     "mpich": "selection JSON for MPICH",

@@ -69,6 +69,27 @@ def one_block(index: Array) -> BlockRange:
     return BlockRange(index, np.ones_like(index))
 
 
+def listed(sets: Sequence[slice | Array]) -> BlockSets:
+    """The blocks of messages that are given one by one, as slices or index arrays.
+
+    Raises:
+        ValueError: a message with no blocks, or whose blocks are not whole numbers.
+    """
+    arrays = []
+    for i, blocks in enumerate(sets):
+        if isinstance(blocks, slice) and None not in (blocks.start, blocks.stop):
+            array = np.arange(blocks.start, blocks.stop, blocks.step)
+        else:
+            array = np.asarray(blocks)
+        if array.ndim != 1 or not len(array) or array.dtype.kind not in "iu":
+            raise ValueError(
+                f"the blocks of message {i} are {str(blocks)[:40]}: pass a slice with both ends or "
+                "an array of whole numbers"
+            )
+        arrays.append(array.astype(np.int64))
+    return BlockSets(np.array([len(a) for a in arrays], dtype=np.int64), arrays.__getitem__)
+
+
 def join(tables: Sequence[Blocks]) -> Blocks:
     """Concatenate several block lists."""
     if len(tables) == 1:

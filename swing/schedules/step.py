@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
 
-from swing.schedules.blocks import Blocks
+from swing.schedules.blocks import BlockRange, Blocks, BlockSets, listed
 from swing.torus import Array
 
 
@@ -55,7 +55,8 @@ class Step:
     Args:
         op: the receivers' operation: one `Op` for all messages or an (m,) array of them.
         src, dst: (m,) sending and receiving ranks.
-        blocks: the blocks of each message, by their numbers in the whole vector.
+        blocks: the blocks of each message, by their numbers in the whole vector: `Blocks`, or a
+            sequence with a slice or an ascending index array per message.
         part: (m,) the part that each message belongs to (see `Schedule`); 0 for all if None.
     """
 
@@ -66,10 +67,12 @@ class Step:
         op: Op | np.ndarray,
         src: Array,
         dst: Array,
-        blocks: Blocks,
+        blocks: Blocks | Sequence[slice | Array],
         part: Array | None = None,
     ) -> None:
         self.op = op
+        if not isinstance(blocks, BlockRange | BlockSets):
+            blocks = listed(blocks)
         self.line: tuple[LineRows, ...] = ()
         self._rows: Rows | None = Rows(
             src, dst, blocks, np.zeros(len(src), dtype=np.int64) if part is None else part
