@@ -3,8 +3,8 @@ PYTHON ?= python3
 SHELL := bash
 
 # Ranks of gforker share one session. Hydra (plain mpiexec) starts a session per rank, between which
-# sched_yield() can not hand over a core where the kernel groups by session: up to 100x slower with
-# more ranks than cores. MPIR_CVAR_ENABLE_HEAVY_YIELD=1 mends Hydra only: gforker gets 8 to 16x slower.
+# sched_yield() cannot hand over a core where the kernel groups by session: up to 100x slower with
+# more ranks than cores. MPIR_CVAR_ENABLE_HEAVY_YIELD=1 helps Hydra only: gforker gets 8 to 16x slower.
 export MPIEXEC = $(CURDIR)/.venv/bin/mpiexec.gforker
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -38,7 +38,7 @@ test-mpi4py: .venv/.stamp .venv-openmpi/.stamp  ## mpi4py's own tests on swing.C
 	    $$place/bin/python tests/mpi4py_suite.py || [ $$? = 3 ] || exit 1; \
 	done
 
-# As root, or with more ranks than cores, Open MPI refuses to start unless told so.
+# As root, or with more ranks than cores, Open MPI refuses to start without these variables.
 test-openmpi: export MPIEXEC = $(CURDIR)/.venv-openmpi/bin/mpiexec
 test-openmpi: export OMPI_ALLOW_RUN_AS_ROOT = 1
 test-openmpi: export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
@@ -90,7 +90,7 @@ clean:  ## remove the environments, demo/ and caches
 .venv/.stamp .venv-openmpi/.stamp .venv-docs/.stamp: constraints = constraints.txt
 .venv-oldest/.stamp: constraints = $*/oldest.txt
 
-# Always from nothing, so that no version outlives its pin, and gone again after a failure.
+# Environments are made from nothing, so that no version outlives its pin, and removed on failure.
 # Debian keeps ensurepip in a package of its own, so that venv can be there and still make no pip.
 .venv/.stamp .venv-openmpi/.stamp .venv-oldest/.stamp .venv-docs/.stamp: %/.stamp: pyproject.toml constraints.txt
 	@set -e; \
