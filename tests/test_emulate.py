@@ -28,6 +28,7 @@ from mpi_bench.emulate.calibrate import HEADERS, Calibration, payload, payload_r
 from mpi_bench.emulate.compare import agreement, shares
 from mpi_bench.emulate.namespaces import FOLDER, EmulationError, emulated, leftovers, mtu
 from mpi_bench.emulate.predict import predict
+from mpi_bench.emulate.study import cases
 from mpi_bench.emulate.wiring import address, check, ports, routes
 from mpi_bench.launcher import command
 
@@ -300,3 +301,13 @@ def test_fifty_runs_leave_nothing_behind():
     for k in range(10):
         interrupted(kinds[k % 3], rng.uniform(0.5, 5))
     assert (found(), os.listdir("/sys/class/net")) == (before, devices)
+
+
+def test_an_algorithm_with_options_is_one_case():
+    torus = swing.Torus((2, 2))
+    (case,) = cases(["bucket,segments=2"], torus)
+    assert case.schedule(torus).nsteps == swing.schedule("bucket", torus, segments=2).nsteps
+    assert case.name == ("bucket,segments=2", "", None)
+    assert case.options() == {"segments": 2}
+    with pytest.raises(ValueError, match="no option 'speed'"):
+        cases(["bucket,speed=2"], torus)

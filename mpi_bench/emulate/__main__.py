@@ -20,6 +20,7 @@ from netsim.rows import CsvFile, read_csv
 from netsim.topologies.grid import Grid
 from netsim.topologies.names import topology
 from swing import ALGORITHMS, Torus
+from swing.algorithms.spelling import parse
 from swing.cli import Parsed, invoke
 from swing.formats.files import check_writable
 from swing.sizes import format_size, parse_sizes
@@ -37,7 +38,8 @@ OURS = ("swing", "recursive_doubling", "ring", "bucket", "hamiltonian")
 @click.option("--sizes", type=Parsed("sizes", parse_sizes), default="4KiB:1MiB:x4",
               show_default=True, help="Bytes each rank contributes, up to 64MiB.")  # fmt: skip
 @click.option("--algorithm", "names", multiple=True, default=[*OURS, "auto"], show_default=True,
-              help="One of swing.ALGORITHMS, or auto; may be repeated.")  # fmt: skip
+              help="One of swing.ALGORITHMS, with options as in bucket,segments=6, or auto; may "
+              "be repeated.")  # fmt: skip
 @click.option("--native", "native", multiple=True, type=click.Choice([*NATIVE, "all", "none"]),
               default=["auto"], show_default=True,
               help="Of MPICH's own; may be repeated.")  # fmt: skip
@@ -84,7 +86,7 @@ def _study(
 ) -> Study:  # fmt: skip
     check(torus)
     for name in names:
-        if name not in (*ALGORITHMS, "auto"):
+        if parse(name)[0] not in (*ALGORITHMS, "auto"):
             raise ValueError(
                 f"no algorithm {name!r}: choose from {', '.join([*ALGORITHMS, 'auto'])}"
             )

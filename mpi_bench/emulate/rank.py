@@ -55,10 +55,13 @@ def main(spec: dict[str, Any]) -> None:
         k = min(spec["most"], max(MIN_ROUNDS, math.ceil(spec["seconds"] / spent)))
         samples = measure(comm, [m for m, _ in todo], problem, count, iterations=k, warmup=0,
                           check=False, begin=together)  # fmt: skip
-        for (method, _), sample, (_, wrong, sent) in zip(todo, samples, firsts, strict=True):
+        every = zip(names, todo, samples, firsts, strict=True)
+        for (name, variant, _), (method, _), sample, (_, wrong, sent) in every:
             row = MeasuredRow.of(method, Sample(sample.seconds, wrong), info, nbytes,
                          topology=spec["topology"], dtype="float32", op="sum")  # fmt: skip
-            _print(comm, sent=sent, **asdict(row))
+            # An algorithm with options is one name, which tells the launcher its case.
+            label = {"algorithm": name, "variant": variant} if "," in name else {}
+            _print(comm, sent=sent, **asdict(row) | label)
 
 
 def _method(torus: Torus, name: str, variant: str, ports: int | None) -> Planned:
@@ -66,6 +69,8 @@ def _method(torus: Torus, name: str, variant: str, ports: int | None) -> Planned
     library, *ours = methods([name], torus, ports)  # the MPI library's own comes first
     if name == "mpi":
         return library, {}
+    if "," in name:
+        return ours[0], dict(ours[0].options)
     options = {k: v for k, v in (("variant", variant), ("ports", ports)) if v}
     return next(m for m in ours if m.variant == variant), options
 

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from netsim.network import Network
 from netsim.topologies.grid import Grid
 from swing import Torus
 from swing.algorithms import make, variants
+from swing.algorithms.spelling import parse
 from swing.schedules.schedule import Schedule
 from swing.select.table import Candidate, Entry, SelectionTable
 
@@ -48,8 +49,9 @@ class Case:
     """A schedule to run.
 
     Args:
-        algorithm: a key of `swing.ALGORITHMS`.
-        variant: its variant; empty if it has only one.
+        algorithm: a key of `swing.ALGORITHMS`, or one with all its options, as
+            `swing.algorithms.spelling` writes them.
+        variant: its variant; empty if it has only one, or comes with its options.
         ports: its number of parts.
     """
 
@@ -59,6 +61,9 @@ class Case:
 
     def options(self) -> dict[str, Any]:
         """Return the options for `swing.schedule`."""
+        _, spelled = parse(self.algorithm)
+        if spelled:
+            return spelled
         variant = {"variant": self.variant} if self.variant else {}
         # These algorithms have a fixed number of ports and no such option.
         fixed = self.algorithm in ("hamiltonian", "mirrored_recursive_doubling")
@@ -67,11 +72,12 @@ class Case:
     @property
     def name(self) -> MethodName:
         """The name by which `mpi_bench.emulate.rank` finds the method."""
-        return self.algorithm, self.variant, self.options().get("ports")
+        ports = None if "," in self.algorithm else self.options().get("ports")
+        return self.algorithm, self.variant, ports
 
     def schedule(self, torus: Torus) -> Schedule:
         """Build the schedule."""
-        return make(self.algorithm, torus, **self.options())
+        return make(parse(self.algorithm)[0], torus, **self.options())
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,11 @@ def cases(names: Iterable[str], torus: Torus) -> list[Case]:
     """
     listed = []
     for name in names:
+        _, spelled = parse(name)
+        if spelled:
+            case = Case(name, "", 1)
+            listed.append(replace(case, ports=len(case.schedule(torus).parts)))
+            continue
         for variant in variants(name):
             for one in (True, False):
                 options: dict[str, Any] = {"variant": variant} if variant else {}
@@ -216,7 +227,11 @@ def _table(
 ) -> Iterator[str]:
     """Write the predictions as a selection table, for "auto"; yields the path of the file."""
     rows = [
-        Candidate(c.algorithm, tuple(c.options().items()), tuple(seconds[n] for n in sizes))
+        Candidate(
+            parse(c.algorithm)[0],
+            tuple(c.options().items()),
+            tuple(seconds[n] for n in sizes),
+        )
         for c, seconds in times.items()
     ]
     table = SelectionTable(
