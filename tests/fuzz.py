@@ -1,4 +1,4 @@
-"""Mutated files for every importer: ``python -m tests.fuzz [FORMAT …] [--count N] [--seed S]``.
+"""Mutated files forevery importer: ``python -m tests.fuzz [FORMAT …] [--count N] [--seed S]``.
 
 Whatever comes, a reader gives a schedule (or rules), or raises ValueError in one line. Prints how
 many of each, the longest time of one file, and the most memory that the process has used.

@@ -294,11 +294,11 @@ BAD = [
 
 @pytest.mark.parametrize("case", BAD, ids=lambda c: " ".join(map(str, c[1:])))
 def test_bad_input_is_one_line_and_status_2(case, run, tmp_path, monkeypatch):
-    mend, *words = case
+    remedy, *words = case
     monkeypatch.chdir(tmp_path)
     done = run(*words)
     assert done.returncode == 2
     assert done.out == ""
     assert len(done.err.splitlines()) == 1
-    assert mend in done.err
+    assert remedy in done.err
     assert list(tmp_path.iterdir()) == []

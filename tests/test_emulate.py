@@ -1,6 +1,6 @@
 """The emulated torus: its wiring against netsim's routes, its link bytes, and nothing left behind.
 
-What needs namespaces is skipped where they can not be made, with the reason.
+What needs namespaces is skipped where they cannot be made, with the reason.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def test_points_are_bound_by_links_if_their_time_follows_the_rate():
 
 
 @pytest.mark.parametrize(
-    ("words", "mend"),
+    ("words", "remedy"),
     [
         (["--topology", "torus:9x9"], "emulate 2 to 64 nodes, not 81"),
         (["--rate", "0"], "--rate goes from 1 to 1000 Mbit/s"),
@@ -173,11 +173,11 @@ def test_points_are_bound_by_links_if_their_time_follows_the_rate():
         (["compare", "/nowhere/rows.csv"], "No such file"),
     ],
 )
-def test_bad_input_is_one_line(words, mend):
+def test_bad_input_is_one_line(words, remedy):
     done = emulate(*words)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert mend in done.stderr
+    assert remedy in done.stderr
     assert done.stderr.count("\n") == 1
 
 

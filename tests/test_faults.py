@@ -1,4 +1,4 @@
-"""A rank that is killed, or stopped, in the middle of an allreduce: nobody waits for ever."""
+"""A rank that is killed, or stopped, in the middle of an allreduce: nobody waits forever."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Exact simulated times, recorded: a change of any digit is a change of a model.
 
-``python -m tests.test_golden`` records them anew.
+``python -m tests.test_golden`` records them again.
 """
 
 from __future__ import annotations

@@ -306,7 +306,7 @@ def test_any_graph_is_a_topology():
 
 
 @pytest.mark.parametrize(
-    ("call", "mend"),
+    ("call", "remedy"),
     [
         (lambda: graph(nx.empty_graph(3)), "cannot be reached"),
         (lambda: netsim.simulate(*on("torus:1000x1000x1000", "swing"), 8, "packet"), "analytic"),
@@ -336,6 +336,6 @@ def test_any_graph_is_a_topology():
         (lambda: netsim.simulate(*on("torus:4", "ring"), 8, delay={9: 1}), "0 to 3"),
     ],
 )
-def test_bad_input_is_a_value_error_that_names_the_mend(call, mend):
-    with pytest.raises(ValueError, match=mend):
+def test_bad_input_is_a_value_error_that_names_the_mend(call, remedy):
+    with pytest.raises(ValueError, match=remedy):
         call()

@@ -343,14 +343,14 @@ BAD = {
 def test_bad_input_is_one_line_that_names_the_mend():
     done = mpirun_each(2, *BAD.values())
     assert done.stdout == ""
-    for mend, line in zip(BAD, complaints(done), strict=True):
+    for remedy, line in zip(BAD, complaints(done), strict=True):
         assert line.startswith("error: ")
-        assert mend in line
+        assert remedy in line
 
 
-@pytest.mark.parametrize("mend", ["write a whole number", "mpiexec -n 8, or --topology torus:2"])
-def test_bad_input_ends_the_job_with_status_2(mend):
-    done = mpirun(2, *BENCH, *BAD[mend])
+@pytest.mark.parametrize("remedy", ["write a whole number", "mpiexec -n 8, or --topology torus:2"])
+def test_bad_input_ends_the_job_with_status_2(remedy):
+    done = mpirun(2, *BENCH, *BAD[remedy])
     assert (done.returncode, done.stdout, len(complaints(done))) == (2, "", 1)
 
 
@@ -363,7 +363,7 @@ def test_help_is_printed_once():
 @pytest.fixture
 def two_cores():
     if not hasattr(os, "sched_setaffinity"):
-        pytest.skip("cores can not be chosen here")
+        pytest.skip("cores cannot be chosen here")
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(before)[:2])
     yield

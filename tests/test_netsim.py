@@ -273,7 +273,7 @@ def test_random_rank_order_changes_the_time_of_a_ring_but_not_the_bytes_sent():
 
 
 @pytest.mark.parametrize(
-    ("call", "mend"),
+    ("call", "remedy"),
     [
         (lambda: netsim.topology("cube:4"), "write torus:8x8"),
         (lambda: netsim.topology("torus:4y4"), "torus:8x8"),
@@ -298,8 +298,8 @@ def test_random_rank_order_changes_the_time_of_a_ring_but_not_the_bytes_sent():
         ),
     ],
 )
-def test_bad_input_is_a_value_error_that_names_the_mend(call, mend):
-    with pytest.raises(ValueError, match=mend):
+def test_bad_input_is_a_value_error_that_names_the_mend(call, remedy):
+    with pytest.raises(ValueError, match=remedy):
         call()
 
 

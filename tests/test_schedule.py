@@ -209,7 +209,7 @@ def test_a_ring_of_16384_ranks_streams_in_constant_memory():
 
 
 @pytest.mark.parametrize(
-    ("call", "mend"),
+    ("call", "remedy"),
     [
         (lambda: swing.schedule("swyng", swing.Torus(4)), "choose from swing"),
         (lambda: swing.schedule("ring", swing.Torus(4), k=3), "it takes ports"),
@@ -237,8 +237,8 @@ def test_a_ring_of_16384_ranks_streams_in_constant_memory():
         (lambda: swing.schedule("ring", swing.Torus(4)).for_rank(4), "rank 4"),
     ],
 )
-def test_bad_input_is_a_value_error_that_names_the_mend(call, mend):
-    with pytest.raises(ValueError, match=mend):
+def test_bad_input_is_a_value_error_that_names_the_mend(call, remedy):
+    with pytest.raises(ValueError, match=remedy):
         call()
 
 

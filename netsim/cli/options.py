@@ -14,7 +14,8 @@ from rich.progress import track
 
 from netsim.models import MODELS
 from netsim.network import Network, paper_network
-from netsim.topologies.names import Topology, topology
+from netsim.topologies import names
+from netsim.topologies.names import Topology
 from netsim.topologies.ties import TIES
 from netsim.traffic.message_graph import PARTS, SYNC
 from swing.cli import Parsed
@@ -35,14 +36,14 @@ PART_RULE = click.option("--parts", type=click.Choice(PARTS), default="schedule"
                          show_default=True, help="When parts wait for each other.")  # fmt: skip
 JOBS = click.option("--jobs", type=click.IntRange(1), help="Number of processes; by default one "
                     "for the analytic model, and one per core for the others.")  # fmt: skip
-PLACE = Parsed("topology", topology)
+PLACE = Parsed("topology", names.topology)
 
 
-def network_of(place: Topology, gbps: float, ties: str) -> Network:
+def network_of(topology: Topology, gbps: float, ties: str) -> Network:
     """The paper's network, with another bandwidth or tie rule."""
     if not 0 < gbps < float("inf"):
         raise ValueError(f"--bandwidth must be above 0 Gb/s, not {gbps:g}")
-    return paper_network(place, gbps * 1e9 / 8, ties)
+    return paper_network(topology, gbps * 1e9 / 8, ties)
 
 
 class Number(click.FloatRange):

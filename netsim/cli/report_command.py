@@ -20,7 +20,7 @@ from swing.sizes import parse_size, parse_sizes
 
 @click.command("report")
 @click.option(
-    "--topology", "place", type=PLACE, required=True, help="The topology, such as torus:8x8."
+    "--topology", "topology", type=PLACE, required=True, help="The topology, such as torus:8x8."
 )
 @click.option("--algorithm", "names", multiple=True, help="An algorithm, with options as in "
               "swing,variant=latency,ports=1; may be repeated.  "
@@ -39,12 +39,12 @@ from swing.sizes import parse_size, parse_sizes
               help="Output file.")  # fmt: skip
 @JSON
 def report_command(
-    place: Topology, names: tuple[str, ...], sources: tuple[str, ...], size: int | None,
+    topology: Topology, names: tuple[str, ...], sources: tuple[str, ...], size: int | None,
     sizes: list[int],
     bandwidth: float, model: str, ties: str, out: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Write a web page that shows schedules side by side, step by step."""
-    network = network_of(place, bandwidth, ties)
+    network = network_of(topology, bandwidth, ties)
     check_writable(out)
     if not names and not sources:
         names = ("swing", "recursive_doubling")
@@ -53,8 +53,8 @@ def report_command(
         more: dict[str, Any] = (
             {"nbytes": size or 2**21, "machine": network} if algorithm == "auto" else {}
         )
-        schedules.append(named_schedule(place.torus, algorithm, **more))
-    schedules += [named_schedule(place.torus, source=source) for source in sources]
+        schedules.append(named_schedule(topology.torus, algorithm, **more))
+    schedules += [named_schedule(topology.torus, source=source) for source in sources]
     if size is None:
         # A trace has its own bytes, and all runs of a report have one size.
         own = {s.nblocks for s in schedules if s.collective == "traffic"}

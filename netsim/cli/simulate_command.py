@@ -21,14 +21,15 @@ from netsim.cli.options import (
 )
 from netsim.rows import ResultRow, write_csv
 from netsim.run import Run, row, simulate
-from netsim.topologies.names import Topology, topology
+from netsim.topologies import names
+from netsim.topologies.names import Topology
 from swing.cli import Parsed, named_schedule, schedule_options
 from swing.formats.files import check_writable
 from swing.sizes import format_size, parse_size
 
 
 @click.command("simulate")
-@click.option("--topology", "place", type=PLACE, help="The topology, such as torus:8x8.")
+@click.option("--topology", "topology", type=PLACE, help="The topology, such as torus:8x8.")
 @schedule_options
 @click.option(
     "--size", type=Parsed("size", parse_size), help="Size of the vector.  [default: 2MiB]"
@@ -44,19 +45,19 @@ from swing.sizes import format_size, parse_size
 @click.option("--step", type=int, help="With --links: write only the bytes of this step.")
 @JSON
 def simulate_command(
-    place: Topology | None, size: int | None, bandwidth: float, model: str, ties: str, sync: str,
+    topology: Topology | None, size: int | None, bandwidth: float, model: str, ties: str, sync: str,
     parts: str, seed: int, links: str | None, step: int | None, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Simulate one schedule; print its time, goodput, congestion and bottleneck."""
     known = None
     if options["source"] is not None:
-        known = named_schedule(None if place is None else place.torus, **options)
-    if place is None:
+        known = named_schedule(None if topology is None else topology.torus, **options)
+    if topology is None:
         known = known or named_schedule(None, **options)  # which says what is missing
-        place = topology(known.torus.name)
+        topology = names.topology(known.torus.name)
     if size is None:
         size = known.nblocks if known is not None and known.collective == "traffic" else 2**21
-    network = network_of(place, bandwidth, ties)
+    network = network_of(topology, bandwidth, ties)
     if options["algorithm"] == "auto":
         options |= {"nbytes": size, "machine": network}
     if step is not None and not links:
@@ -64,7 +65,7 @@ def simulate_command(
     if links:
         check_writable(links)
     run = simulate(
-        named_schedule(place.torus, **options) if known is None else known,
+        named_schedule(topology.torus, **options) if known is None else known,
         network,
         size,
         model,
@@ -80,7 +81,7 @@ def simulate_command(
         return
     click.echo(f"{repr(run.schedule).strip('<>')}")
     click.echo(
-        f"{format_size(size)}, {model} model, {place.name}, {bandwidth:g} Gb/s, ties {ties}, "
+        f"{format_size(size)}, {model} model, {topology.name}, {bandwidth:g} Gb/s, ties {ties}, "
         f"seed {seed}"
     )
     least = "" if bound is None else f" (no allreduce under {bound * 1e6:.3f} us)"
@@ -98,11 +99,11 @@ def simulate_command(
 def _link_rows(run: Run, step: int | None) -> list[ResultRow]:
     if step is not None and not 0 <= step < run.schedule.nsteps:
         raise ValueError(f"--step goes from 0 to {run.schedule.nsteps - 1}, not {step}")
-    place = run.network.topology
+    topology = run.network.topology
     load = run.link_bytes if step is None else run.step_bytes(step)
     return [
         {
-            "topology": place.name,
+            "topology": topology.name,
             "algorithm": run.schedule.name,
             "variant": run.schedule.variant,
             "nbytes": run.nbytes,
@@ -114,9 +115,9 @@ def _link_rows(run: Run, step: int | None) -> list[ResultRow]:
             "bytes": nbytes,
         }
         for dim, way, (src, dst), nbytes in zip(
-            place.dim.tolist(),
-            place.direction.tolist(),
-            place.ends.tolist(),
+            topology.dim.tolist(),
+            topology.direction.tolist(),
+            topology.ends.tolist(),
             load.tolist(),
             strict=True,
         )

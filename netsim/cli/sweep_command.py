@@ -42,7 +42,7 @@ SAVE_SECONDS = 5.0
 
 
 @click.command("sweep")
-@click.option("--topology", "places", type=PLACE, multiple=True, required=True,
+@click.option("--topology", "topologies", type=PLACE, multiple=True, required=True,
               help="A topology, such as torus:8x8; may be repeated.")  # fmt: skip
 @click.option("--algorithm", "names", multiple=True, default=["all"], show_default=True,
               help="An algorithm, with options as in bucket,segments=6; may be repeated. "
@@ -63,18 +63,18 @@ SAVE_SECONDS = 5.0
 @click.option("--resume", is_flag=True, help="Keep the rows in --csv; simulate only missing ones.")
 @JSON
 def sweep_command(
-    places: tuple[Topology, ...], names: tuple[str, ...], sizes: list[int],
+    topologies: tuple[Topology, ...], names: tuple[str, ...], sizes: list[int],
     rates: tuple[float, ...], model: str, ties: str, sync: str, parts: str, seed: int,
     prune: float | None, jobs: int | None, path: str | None, resume: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Simulate many schedules and sizes; print the fastest algorithm for each size."""
     run_options = (("seed", seed), ("sync", sync), ("parts", parts))
     cases = [
-        Case(place.name, name, tuple(options.items()), rate, ties, model, run_options)
-        for place in places
+        Case(topology.name, name, tuple(options.items()), rate, ties, model, run_options)
+        for topology in topologies
         for rate in rates
-        if network_of(place, rate, ties)
-        for name, options in algorithm_cases(names, place.torus)
+        if network_of(topology, rate, ties)
+        for name, options in algorithm_cases(names, topology.torus)
     ]
     if resume and not path:
         raise ValueError("--resume goes with --csv")
@@ -108,13 +108,13 @@ def sweep_command(
     for r in rows if as_json else []:
         click.echo(json.dumps(r))
     if not as_json:
-        for place in places:
+        for topology in topologies:
             for rate in rates:
-                here = tuple(map(str, (place.name, model, rate, ties, sync, parts, seed)))
+                here = tuple(map(str, (topology.name, model, rate, ties, sync, parts, seed)))
                 keys = ("topology", "model", "bandwidth_gbps", "ties", "sync", "parts", "seed")
                 _print_winners(
                     [r for r in rows if tuple(str(r[k]) for k in keys) == here],
-                    f"{place.name}, {rate:g} Gb/s: goodput in Gb/s ({model} model, ties {ties})",
+                    f"{topology.name}, {rate:g} Gb/s: goodput in Gb/s ({model} model, ties {ties})",
                 )
     if interrupted:
         kept = f"; {path} has them, and --resume goes on" if path and rows else ""

@@ -20,7 +20,8 @@ from netsim.network import Network
 from netsim.search.measured import measured_table
 from netsim.search.sweep import Case
 from netsim.search.tune import Search, Seconds, simulate_pairs, tune
-from netsim.topologies.names import Topology, topology
+from netsim.topologies import names
+from netsim.topologies.names import Topology
 from swing.cli import Parsed
 from swing.formats.files import check_writable, store
 from swing.select.candidates import Named, family, published
@@ -30,7 +31,7 @@ from swing.sizes import format_size, parse_size, parse_sizes
 RUN_OPTIONS = (("sync", "local"), ("parts", "free"))
 """The rules used in results/: no lockstep, and a send is over when it has left the node."""
 
-PLACES = click.option("--topology", "places", type=PLACE, multiple=True,
+PLACES = click.option("--topology", "topologies", type=PLACE, multiple=True,
                       help="A topology, such as torus:8x8; may be repeated.")  # fmt: skip
 SIZES = click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:2GiB:x4",
                      show_default=True, help="Sizes of the vector.")  # fmt: skip
@@ -65,12 +66,12 @@ MAX_RATIO = click.option("--keep", type=Number(1), default=2.0, show_default=Tru
               help="The selection table; existing times are kept without --retime.")  # fmt: skip
 @JSON
 def tune_command(
-    places: tuple[Topology, ...], sizes: list[int], bandwidth: float, packets: int, most: int,
+    topologies: tuple[Topology, ...], sizes: list[int], bandwidth: float, packets: int, most: int,
     keep: float, jobs: int | None, measured: tuple[str, ...], retime: bool, out: str,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Search for the fastest schedule for every size; write a selection table."""
-    if bool(places) == bool(measured) and not (retime and not measured):
+    if bool(topologies) == bool(measured) and not (retime and not measured):
         raise ValueError("name a --topology to simulate, or a file of --measured times")
     check_writable(out)
     if measured:
@@ -97,34 +98,34 @@ def tune_command(
     if entries and dict(table.made) != made:
         raise ValueError(f"{out} was made otherwise: {json.dumps(dict(table.made))}")
     if retime:
-        places = places or tuple(map(topology, entries))
-        for place in places:
-            if place.name not in entries:
-                raise ValueError(f"{out} has no {place.name} to take the times of again")
-    for place in places:
-        if place.torus.name != place.name:
-            raise ValueError(f"tables are for tori and meshes, not {place.name}")
-        network_of(place, bandwidth, "adaptive")
-        old = entries.get(place.name)
+        topologies = topologies or tuple(map(names.topology, entries))
+        for topology in topologies:
+            if topology.name not in entries:
+                raise ValueError(f"{out} has no {topology.name} to take the times of again")
+    for topology in topologies:
+        if topology.torus.name != topology.name:
+            raise ValueError(f"tables are for tori and meshes, not {topology.name}")
+        network_of(topology, bandwidth, "adaptive")
+        old = entries.get(topology.name)
         if retime and old:
             found: Seconds = {}
             wanted = list(old.sizes)
-            _time_again(old, place, bandwidth, search, found)
+            _time_again(old, topology, bandwidth, search, found)
         else:
-            found = _known(old, place, bandwidth)
+            found = _known(old, topology, bandwidth)
             wanted = sorted({*sizes, *(old.sizes if old else ())})
             try:
-                _search(place, wanted, bandwidth, search, found)
+                _search(topology, wanted, bandwidth, search, found)
             except KeyboardInterrupt:
                 if not found:
                     raise
-                _store(out, SelectionTable(made, entries | {place.name: _entry(wanted, found)}))
+                _store(out, SelectionTable(made, entries | {topology.name: _entry(wanted, found)}))
                 raise ValueError(
                     f"interrupted: {out} keeps what was found, and the same command goes on"
                 ) from None
-        entries[place.name] = _entry(wanted, found)
+        entries[topology.name] = _entry(wanted, found)
         _store(out, SelectionTable(made, entries))
-        _tell(place.name, entries[place.name], wanted, as_json)
+        _tell(topology.name, entries[topology.name], wanted, as_json)
     if not as_json:
         click.echo(f"wrote {out}")
 
@@ -152,7 +153,7 @@ def _tell(name: str, entry: Entry, sizes: Iterable[int], as_json: bool) -> None:
 @JOBS
 @JSON
 def compare_command(
-    places: tuple[Topology, ...], sizes: list[int], bandwidth: float, packets: int, most: int,
+    topologies: tuple[Topology, ...], sizes: list[int], bandwidth: float, packets: int, most: int,
     keep: float, jobs: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Compare the fastest schedule with Swing, the best published one and the lower bound.
@@ -160,29 +161,29 @@ def compare_command(
     On the Swing paper's network, the times of the tori and sizes in the shipped selection table are
     read from it. All other times are simulated now.
     """
-    if not places:
+    if not topologies:
         raise ValueError("name a --topology, such as torus:8x8")
     search = Search(keep, most, packets=packets, jobs=processes(jobs))
-    for place in places:
-        network = network_of(place, bandwidth, "adaptive")
-        entry = shipped().entries.get(place.name) if bandwidth == 400 else None
+    for topology in topologies:
+        network = network_of(topology, bandwidth, "adaptive")
+        entry = shipped().entries.get(topology.name) if bandwidth == 400 else None
         if entry is None or not set(sizes) <= set(entry.sizes):
             found: Seconds = {}
-            _search(place, sizes, bandwidth, search, found)
+            _search(topology, sizes, bandwidth, search, found)
             entry = _entry(sizes, found)
         rows = [_row(entry, network, n) for n in sizes]
         if as_json:
             for r in rows:
-                click.echo(json.dumps({"topology": place.name} | r))
+                click.echo(json.dumps({"topology": topology.name} | r))
         else:
-            _print(rows, f"{place.name}, {bandwidth:g} Gb/s: microseconds")
+            _print(rows, f"{topology.name}, {bandwidth:g} Gb/s: microseconds")
 
 
-def _known(entry: Entry | None, place: Topology, bandwidth: float) -> Seconds:
+def _known(entry: Entry | None, topology: Topology, bandwidth: float) -> Seconds:
     """The times in an entry, by case and size."""
     sizes, candidates = (entry.sizes, entry.candidates) if entry else ((), ())
     return {
-        _case(place, bandwidth, (c.algorithm, c.options)): {
+        _case(topology, bandwidth, (c.algorithm, c.options)): {
             n: t for n, t in zip(sizes, c.seconds, strict=True) if t is not None
         }
         for c in candidates
@@ -190,33 +191,36 @@ def _known(entry: Entry | None, place: Topology, bandwidth: float) -> Seconds:
 
 
 def _search(
-    place: Topology, sizes: list[int], bandwidth: float, search: Search, found: Seconds
+    topology: Topology, sizes: list[int], bandwidth: float, search: Search, found: Seconds
 ) -> None:
     """Add the times that a search finds on a topology, and those of all published rivals."""
     rivals = replace(search, enough=0.0)  # simulate every rival, for the comparison
-    for names, how in ((published(place.torus, later=True), rivals), (family(place.torus), search)):
-        cases = [_case(place, bandwidth, named) for named in names]
-        tune(cases, sizes, how, found, _progress_of(place))
+    for candidates, how in (
+        (published(topology.torus, later=True), rivals),
+        (family(topology.torus), search),
+    ):
+        cases = [_case(topology, bandwidth, named) for named in candidates]
+        tune(cases, sizes, how, found, _progress_of(topology))
 
 
 def _time_again(
-    entry: Entry, place: Topology, bandwidth: float, search: Search, found: Seconds
+    entry: Entry, topology: Topology, bandwidth: float, search: Search, found: Seconds
 ) -> None:
     """Simulate the times of an entry again; candidates and sizes without a time stay without."""
-    todo = [(case, n) for case, times in _known(entry, place, bandwidth).items() for n in times]
-    simulate_pairs(todo, search, found, _progress_of(place))
+    todo = [(case, n) for case, times in _known(entry, topology, bandwidth).items() for n in times]
+    simulate_pairs(todo, search, found, _progress_of(topology))
 
 
-def _case(place: Topology, bandwidth: float, named: Named) -> Case:
-    return Case(place.name, *named, bandwidth, run_options=RUN_OPTIONS)
+def _case(topology: Topology, bandwidth: float, named: Named) -> Case:
+    return Case(topology.name, *named, bandwidth, run_options=RUN_OPTIONS)
 
 
-def _progress_of(place: Topology) -> Callable[[str], None]:
+def _progress_of(topology: Topology) -> Callable[[str], None]:
     """A function that prints each new time on standard error, if that is a terminal."""
 
     def tell(line: str) -> None:
         if sys.stderr.isatty():
-            click.echo(f"{place.name} {line}", err=True)
+            click.echo(f"{topology.name} {line}", err=True)
 
     return tell
 

@@ -1,4 +1,4 @@
-"""The compiled engine gives the plain engine's bits, and what it can not do the plain one does."""
+"""The compiled engine gives the plain engine's bits, and what it cannot do the plain one does."""
 
 from __future__ import annotations
 
