@@ -17,6 +17,11 @@ MAX_RANKS = 2**31 - 1
 MAX_DIMS = 60
 """Largest number of dimensions, a little below numpy's limit of 64 array axes."""
 
+_NAME = re.compile(
+    r"(?:(?P<kind>torus|mesh):)?(?P<dims>[1-9][0-9]*(?:x[1-9][0-9]*)*)"
+    r"(?::wrap=(?P<wrap>[01](?:,[01])*))?"
+)
+
 
 @dataclass(frozen=True)
 class Torus:
@@ -80,30 +85,34 @@ class Torus:
 
     @classmethod
     def parse(cls, text: str) -> Torus:
-        """Read a name such as ``torus:8x8``, ``mesh:4x4x4`` (no wraparound) or ``8x8``.
+        """Read a name: ``torus:8x8`` or ``8x8``, ``mesh:4x4x4``, ``torus:4x4x8:wrap=1,1,0``.
+
+        A mesh wraps in no dimension; ``wrap=`` has a 1 for each dimension that does.
 
         Raises:
             ValueError: a name of another form.
+
+        >>> Torus.parse("torus:4x8:wrap=1,0").wrap
+        (True, False)
         """
-        kind, _, dims = text.rpartition(":")
-        if kind not in ("", "torus", "mesh") or not re.fullmatch(
-            r"[1-9][0-9]*(x[1-9][0-9]*)*", dims
-        ):
-            raise ValueError(f"a torus is written like torus:8x8, not {text!r}")
-        return cls(tuple(int(d) for d in dims.split("x")), wrap=kind != "mesh")
+        match = _NAME.fullmatch(text)
+        if not match or (match["kind"] == "mesh" and match["wrap"]):
+            raise ValueError(f"a torus is written like torus:8x8, not {text[:80]!r}")
+        wrap: bool | list[bool] = match["kind"] != "mesh"
+        if match["wrap"]:
+            wrap = [digit == "1" for digit in match["wrap"].split(",")]
+        return cls(tuple(int(d) for d in match["dims"].split("x")), wrap)
 
     def __str__(self) -> str:
         return "x".join(map(str, self.dims))
 
     @property
     def name(self) -> str:
-        """The torus as command lines take it: ``torus:8x8``, or ``mesh:8x8`` if nothing wraps.
-
-        A torus that wraps in some dimensions only is shown as ``partly-wrapped:8x8``, which
-        `parse` and command lines do not accept.
-        """
-        kind = "torus" if all(self.wrap) else "partly-wrapped" if any(self.wrap) else "mesh"
-        return f"{kind}:{self}"
+        """The torus as `parse` and command lines take it, such as ``torus:8x8``."""
+        if not any(self.wrap):
+            return f"mesh:{self}"
+        wrap = "" if all(self.wrap) else ":wrap=" + ",".join("01"[w] for w in self.wrap)
+        return f"torus:{self}{wrap}"
 
     @property
     def size(self) -> int:

@@ -302,3 +302,29 @@ def test_bad_input_is_one_line_and_status_2(case, run, tmp_path, monkeypatch):
     assert len(done.err.splitlines()) == 1
     assert remedy in done.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_torus_that_wraps_in_some_dimensions_is_simulated_from_its_name_and_its_file(
+    run, rows, tmp_path
+):
+    """4x4 that wraps in the first dimension only lies between the mesh and the torus."""
+    name, path = "torus:4x4:wrap=1,0", tmp_path / "partly.json"
+    times = {}
+    for place in ("torus:4x4", name, "mesh:4x4"):
+        (row,) = rows("netsim", "simulate", "--topology", place)
+        times[place] = row["seconds"]
+        assert row["topology"] == place
+    assert sorted(times, key=times.__getitem__) == ["torus:4x4", name, "mesh:4x4"]
+    assert run("swing", "export", "--topology", name, "--out", path).returncode == 0
+    (read,) = rows("netsim", "simulate", "--from", path)
+    assert (read["topology"], read["seconds"]) == (name, times[name])
+    (proof,) = rows("swing", "verify", "--from", path)
+    assert proof["topology"] == name
+    for wrong in (
+        "mesh:4x4:wrap=1,0",
+        "hyperx:4x4:wrap=1,0",
+        "torus:4x4:wrap=1",
+        "torus:4x4:wrap=2,0",
+    ):
+        done = run("netsim", "simulate", "--topology", wrong)
+        assert (done.returncode, len(done.err.splitlines())) == (2, 1)

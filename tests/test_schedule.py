@@ -255,3 +255,10 @@ def test_blocks_may_be_given_message_by_message():
     for unfit in (np.array([]), slice(None, 1), np.array([0.5]), "a block"):
         with pytest.raises(ValueError, match="the blocks of message 0 are"):
             swing.Step(Op.COPY, src, dst, [unfit, slice(0, 1)])
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=4))
+def test_every_torus_reads_back_from_its_name(axes):
+    dims, wrap = zip(*axes, strict=True)
+    torus = swing.Torus(dims, wrap)
+    assert swing.Torus.parse(torus.name) == torus

@@ -46,7 +46,7 @@ class Grid:
     @property
     def name(self) -> str:
         """Name that `netsim.topology` accepts, such as ``torus:8x8``."""
-        return f"{self.kind}:{self.torus}"
+        return f"{self.kind}:{self.torus.name.partition(':')[2]}"
 
     @property
     def dims(self) -> tuple[int, ...]:

@@ -37,4 +37,7 @@ def topology(name: str) -> Topology:
     if not colon or kind not in KINDS:
         kinds = ", ".join(f"{kind}:8x8" for kind in KINDS)
         raise ValueError(f"no topology {name!r}: write {kinds}")
-    return KINDS[kind](Torus.parse(dims))
+    shape = Torus.parse(dims)
+    if kind != "torus" and not all(shape.wrap):
+        raise ValueError(f"only a torus wraps in some of its dimensions: write torus:{dims}")
+    return KINDS[kind](shape)
