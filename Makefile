@@ -23,7 +23,7 @@ demo: .venv/.stamp  ## a tour in two minutes: schedule, report, sweep, plots, re
 	.venv/bin/python -m netsim plot demo/sweep.csv --out demo
 	for name in swing recursive_doubling; do \
 	    .venv/bin/python -m netsim simulate --topology torus:8x8 --algorithm $$name --ports 1 \
-	        --step 4 --links demo/links-$$name.csv && \
+	        --step 2 --links demo/links-$$name.csv && \
 	    .venv/bin/python -m netsim plot demo/links-$$name.csv --out demo || exit; \
 	done
 	$(MPIEXEC) -n 4 .venv/bin/python -m mpi_bench --topology torus:2x2 $(SOME)

@@ -107,7 +107,7 @@ def commands() -> dict[str, list[str]]:
     for name in ("swing", "recursive_doubling"):
         out = f"data/links-{name}.csv"
         groups[f"links-{name}"] = [
-            f"simulate --topology torus:8x8 --algorithm {name} --ports 1 --step 4 --links {out}",
+            f"simulate --topology torus:8x8 --algorithm {name} --ports 1 --step 2 --links {out}",
             f"plot {out} --out figures",
         ]
     return groups

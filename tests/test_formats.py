@@ -24,6 +24,7 @@ from swing.formats import (
     native_json,
     nccl,
     openmpi,
+    protobuf,
     read,
     rules,
     smpi,
@@ -587,3 +588,41 @@ def test_what_is_no_table_is_refused(case, why):
     format, data = case
     with pytest.raises(ValueError, match=why):
         format.read(data, 16)
+
+
+def chakra_node(ident, kind, **numbers):
+    """A node with integer attributes, framed as in a trace."""
+    fields = protobuf.number(1, ident) + protobuf.number(3, kind)
+    for key, value in numbers.items():
+        attribute = protobuf.block(1, key.encode()) + protobuf.number(9, value)
+        fields += protobuf.block(10, attribute)
+    return protobuf.varint(len(fields)) + fields
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_chakra_node_may_leave_its_own_side_out(both):
+    """As the examples of ASTRA-sim do: a send has comm_dst, a receive comm_src."""
+    head = protobuf.varint(0)
+    own = ({"comm_src": 1}, {"comm_dst": 0}) if both else ({}, {})
+    send = chakra_node(1, 5, comm_dst=0, comm_size=1000, **own[0])
+    receive = chakra_node(1, 6, comm_src=1, comm_size=1000, **own[1])
+    (step,) = chakra.read([head + receive, head + send])
+    assert (step.src.tolist(), step.dst.tolist(), step.blocks.count.tolist()) == ([1], [0], [1000])
+    for wrong, words in (
+        (chakra_node(1, 5, comm_size=1000), "node 1 has no comm_dst"),
+        (chakra_node(4, 7, comm_size=1000), r"node 4 is a collective \(COMM_COLL_NODE\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            chakra.read([head + receive, head + wrong])
+
+
+@pytest.mark.parametrize(
+    ("init", "count", "nbytes"),
+    [("", "1000", 1000), (" 1", "1000", 8000), ("", "1e6", 10**6), (" 1", "2.0e3 6", 2000),
+     ("", "10 1", 40)],
+)  # fmt: skip
+def test_counts_of_a_trace_are_of_its_default_type(init, count, nbytes):
+    lines = [f"0 init{init}", f"1 init{init}", f"0 send 1 0 {count}", f"1 recv 0 0 {count}"]
+    text = "\n".join([*lines, "0 finalize", "1 finalize"])
+    (step,) = smpi.read(text.encode())
+    assert step.blocks.count.tolist() == [nbytes]

@@ -24,6 +24,7 @@ SCHEMA = "1.0.2-chakra.0.0.4"
 MAX_NODE_BYTES = 2**20  # of one length-prefixed message
 # Field numbers and node types of et_def.proto.
 _METADATA, _COMP, _SEND, _RECV = 1, 4, 5, 6
+_KINDS = {2: "a memory load", 3: "a memory store", 7: "a collective (COMM_COLL_NODE)"}
 _ID, _NAME, _TYPE, _CTRL_DEPS, _DATA_DEPS, _ATTR = 1, 2, 3, 4, 5, 10
 _INT32, _INT64, _UINT64, _BOOL, _STRING = 7, 9, 13, 27, 29  # field of an attribute, by its type
 
@@ -110,10 +111,17 @@ def _events(nodes: list[_Node], rank: int) -> list[Event]:
             events.append(Event(JOIN, after=after))
             continue
         if node.kind not in (_SEND, _RECV):
-            what = f"rank {rank}: node {node.ident} is of type {node.kind}"
+            kind = _KINDS.get(node.kind, f"of type {node.kind}")
+            what = f"rank {rank}: node {node.ident} is {kind}"
             raise ValueError(f"{what}: only messages between two ranks can be read")
-        src, dst, size = (node.numbers.get(k, 0) for k in ("comm_src", "comm_dst", "comm_size"))
-        own, peer = (src, dst) if node.kind == _SEND else (dst, src)
+        own_key, peer_key = "comm_src", "comm_dst"
+        if node.kind == _RECV:
+            own_key, peer_key = peer_key, own_key
+        # A node may name its peer only: the other side is the rank whose file it is in.
+        own, peer = node.numbers.get(own_key, rank), node.numbers.get(peer_key)
+        size = node.numbers.get("comm_size", 0)
+        if peer is None:
+            raise ValueError(f"rank {rank}: node {node.ident} has no {peer_key}")
         if own != rank or not 0 < size <= limits.MAX_INTEGER:
             raise ValueError(f"rank {rank}: node {node.ident} belongs to another rank or is empty")
         tag = node.numbers.get("comm_tag", 0)

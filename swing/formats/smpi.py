@@ -32,6 +32,7 @@ Source: SimGrid, src/smpi/internals/smpi_replay.cpp.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from swing.formats import limits
@@ -103,6 +104,7 @@ class _Rank:
         self.last: int | None = None  # the blocking event or join that the next event waits for
         self.open: dict[tuple[str, int, int], list[int]] = {}  # requests without a wait so far
         self.over = False
+        self.size = 1  # bytes of the default datatype
 
     def act(self, words: list[str], where: str) -> None:
         """Process one line, without its rank."""
@@ -118,7 +120,10 @@ class _Rank:
             self._wait(args, where)
         elif action == "finalize":
             self.over = True
-        elif action not in ("init", "compute", "sleep"):
+        elif action == "init":
+            # SimGrid: messages without a datatype are of bytes, or of doubles if init has a word.
+            self.size = 8 if args else 1
+        elif action not in ("compute", "sleep"):
             raise ValueError(
                 f"{where}: only messages between two ranks can be read, not {limits.short(action)}"
             )
@@ -126,8 +131,9 @@ class _Rank:
     def _message(self, kind: str, nonblocking: bool, args: list[str], where: str) -> None:
         if len(args) not in (3, 4) or (args[3:] and args[3] not in _SIZES):
             raise ValueError(f"{where}: write rank send|recv peer tag count [datatype]")
-        peer, tag, count = (limits.whole(a, f"{where}: a number") for a in args[:3])
-        size = _SIZES[args[3]] if args[3:] else 1
+        peer, tag = (limits.whole(a, f"{where}: a number") for a in args[:2])
+        count = _count(args[2], where)
+        size = _SIZES[args[3]] if args[3:] else self.size
         if not 0 < count * size <= limits.MAX_INTEGER:
             raise ValueError(f"{where}: a message has 1 to {limits.MAX_INTEGER} bytes")
         self.events.append(Event(kind, peer, count * size, tag, self._after()))
@@ -159,3 +165,12 @@ class _Rank:
 
     def _after(self) -> list[int]:
         return [] if self.last is None else [self.last]
+
+
+def _count(text: str, where: str) -> int:
+    """A number of elements; SimGrid reads it as a floating-point number, so ``1e6`` is one."""
+    match = re.fullmatch(r"([0-9]{1,16})(?:\.0*)?(?:[eE]\+?([0-9]{1,2}))?", text)
+    if not match:
+        raise ValueError(f"{where}: a count is a whole number, not {limits.short(text)}")
+    power: int = 10 ** int(match[2] or 0)
+    return int(match[1]) * power
