@@ -443,7 +443,8 @@ def test_a_wrong_program_is_read_and_found_wrong():
 CHOICES = [rules.Rule(0, "swing latency"), rules.Rule(4096, "swing hybrid"),
            rules.Rule(2**24, "bucket")]  # fmt: skip
 GENERIC = json.dumps(
-    {
+    {f"collective={name}": {f"algorithm=MPIR_{name}": {}} for name in mpich._COLLECTIVES}
+    | {
         "collective=bcast": {"comm_type=intra": {"algorithm=MPIR_Bcast_intra_binomial": {}}},
         "collective=allreduce": {
             "comm_type=intra": {
@@ -454,6 +455,21 @@ GENERIC = json.dumps(
         },
     }
 ).encode()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("collective=barrier", "collective=other", "no collective=barrier"),
+        ("algorithm=MPIR_Bcast_intra_binomial", "algorithm=MPIDI_POSIX_mpi_bcast", "another layer"),
+        ("algorithm=MPIR_scan", "composition=MPIDI_Scan_intra_alpha", "another layer"),
+    ],
+)
+def test_a_base_that_would_abort_mpich_is_refused(old, new, words):
+    """Its posix and ch4 tables lack collectives, or name algorithms of other layers."""
+    assert old.encode() in GENERIC
+    with pytest.raises(ValueError, match=words):
+        whole(mpich.write(CHOICES, 16, GENERIC.replace(old.encode(), new.encode())))
 
 
 def test_tables_come_back_with_the_librarys_names():

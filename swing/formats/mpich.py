@@ -34,6 +34,11 @@ MAX_NODES = 100_000
 _BOUND = re.compile(
     r"(comm_size|avg_msg_size|total_msg_size|comm_avg_ppn|count)(<=|<)([0-9]{1,10})"
 )
+_COLLECTIVES = (
+    "bcast", "allreduce", "reduce", "reduce_scatter", "reduce_scatter_block", "allgather",
+    "allgatherv", "gather", "gatherv", "scatter", "scatterv", "alltoall", "alltoallv", "alltoallw",
+    "scan", "exscan", "barrier",
+)  # fmt: skip
 _FLAGS = {
     "comm_type=intra": True,
     "comm_type=inter": False,
@@ -68,6 +73,7 @@ def write(rules: Sequence[Rule], ranks: int, base: bytes) -> Iterator[str]:
         ValueError: the rules are invalid, or ``base`` contains no table of MPICH.
     """
     table = _table(base)
+    _check_generic(table)
     default = table["collective=allreduce"].get("comm_type=intra")
     if not isinstance(default, dict):
         raise ValueError("MPICH's own table has no allreduce for intracommunicators")
@@ -129,6 +135,31 @@ def _table(data: bytes) -> dict[str, Any]:
     if not isinstance(table, dict) or not isinstance(table.get("collective=allreduce"), dict):
         raise ValueError('the file is not a table of MPICH: it has no "collective=allreduce"')
     return table
+
+
+def _check_generic(table: dict[str, Any]) -> None:
+    """Refuse MPICH's other tables: with one of those in place of this one, MPI_Init aborts."""
+    for name in _COLLECTIVES:
+        if f"collective={name}" not in table:
+            raise ValueError(
+                f"the base has no collective={name}: pass MPICH's generic.json or its libmpi.so"
+            )
+    branches: list[Any] = [table]
+    nodes = 0
+    while branches:
+        for key, below in branches.pop().items():
+            nodes += 1
+            word = key.replace(" ", "")
+            if nodes > MAX_NODES or not isinstance(below, dict):
+                raise ValueError("the base is too large, or a key in it has no branch")
+            if word.startswith(("algorithm=", "composition=")):
+                if not word.startswith("algorithm=MPIR_"):
+                    raise ValueError(
+                        f"the base is for another layer of MPICH, with {limits.short(word)}: pass "
+                        "generic.json"
+                    )
+            else:
+                branches.append(below)
 
 
 def _leaf(algorithm: str) -> dict[str, Any]:
