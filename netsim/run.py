@@ -24,7 +24,7 @@ class Bottleneck(NamedTuple):
     It is the link with the largest sum of two times: the time that its bytes take, and the longest
     wait of a message that crosses it (its receiver is slow, or its sender starts late).
 
-    Attributes:
+    Args:
         link: the nodes or switches that the link leaves and reaches.
         step: the step.
         messages: the messages of the step that cross the link.

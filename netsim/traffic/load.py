@@ -53,7 +53,7 @@ class StepLoad:
 class PhaseLoad(NamedTuple):
     """The steps of a phase, and their loads for every group of parts that run in lockstep.
 
-    Attributes:
+    Args:
         steps: the steps of the phase.
         groups: one list per group, with the load of every step.
         total: fraction of the vector on the busiest link, summed over all steps and groups.
