@@ -14,6 +14,7 @@ import numpy as np
 
 from netsim.checks import check_number
 from netsim.topologies.graph import GraphTopology
+from netsim.topologies.grid import Grid
 from netsim.topologies.names import Topology, topology
 from netsim.topologies.ties import TIES
 
@@ -113,6 +114,19 @@ class Network:
         return rates
 
     @cached_property
+    def node_rates(self) -> tuple[float, float]:
+        """Bytes per second of all links out of a node together, and into one: the most of any."""
+        topology = self.topology
+        if self.uniform and isinstance(topology, Grid):
+            out, into = topology.most_ports
+            return out * self.bandwidth, into * self.bandwidth
+        out_rate, in_rate = (
+            float(np.bincount(ends, self.bandwidths)[: topology.size].max(initial=0.0))
+            for ends in topology.ends.T
+        )
+        return out_rate, in_rate
+
+    @cached_property
     def hop_latencies(self) -> np.ndarray:
         """(nlinks,) seconds from a first byte on the link until it leaves the router behind it."""
         return (
@@ -135,7 +149,10 @@ class Network:
         """Seconds that every message takes at its ends: injection, the first router, ejection."""
         seconds = self.injection_latency + self.ejection_latency
         seconds += self.topology.first_router * self.router_latency
-        fastest = float(self.bandwidths.max(initial=0.0)) or self.bandwidth
+        # Where all links are alike, their millions of rates need not be listed.
+        fastest = self.bandwidth
+        if not self.uniform:
+            fastest = float(self.bandwidths.max(initial=0.0)) or fastest
         for limit in (self.injection_bandwidth, self.ejection_bandwidth):
             if limit is not None:
                 seconds += self.flit_bytes / min(limit, fastest)

@@ -52,11 +52,6 @@ class WithoutLinks(GraphTopology):
         return self.whole.dim[self.kept]
 
     @property
-    def least_ports(self) -> int:
-        """Fewest outgoing links of any node before the failures: what its interface can feed."""
-        return self.whole.least_ports
-
-    @property
     def diameter(self) -> Path:
         """The largest hops, wire and routers of any `Path` before the failures; now or longer."""
         return self.whole.diameter

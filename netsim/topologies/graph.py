@@ -103,11 +103,6 @@ class GraphTopology:
         return self.table.farthest
 
     @cached_property
-    def least_ports(self) -> int:
-        """Fewest outgoing links of any node."""
-        return int(np.bincount(self.ends[:, 0], minlength=self.size)[: self.size].min())
-
-    @cached_property
     def diameter(self) -> Path:
         """The largest hops, wire and routers of any `Path`, each over all pairs of nodes."""
         hops, wire, routers = self.table.all_paths.max(axis=0).tolist()

@@ -131,10 +131,16 @@ class Grid:
         return total
 
     @cached_property
-    def least_ports(self) -> int:
-        """Fewest outgoing links of any node."""
-        ports = [np.bincount(row.ends[:, 0], minlength=row.d)[: row.d].min() for row in self.rows]
-        return int(sum(ports))
+    def most_ports(self) -> tuple[int, int]:
+        """The most links out of any node, and the most into any node."""
+        out, into = (
+            sum(
+                int(np.bincount(row.ends[:, side], minlength=row.d)[: row.d].max())
+                for row in self.rows
+            )
+            for side in (0, 1)
+        )
+        return out, into
 
     def load(self, traffic: Traffic, ties: str, seed: Seed = ()) -> np.ndarray:
         """(nlinks,) the total weight of the messages on every link."""

@@ -187,15 +187,10 @@ def with_ends(messages: Messages, links: Links, network: Network) -> tuple[Messa
     An injection link can if it carries less than all links out of some node together; then every
     route begins with its sender's. Likewise an ejection link, with which routes end.
     """
-    tails, heads = network.topology.ends.T
-    size = network.topology.size
-    out_rate, in_rate = (np.bincount(v, network.bandwidths, size)[:size] for v in (tails, heads))
+    limits = network.injection_bandwidth, network.ejection_bandwidth
     limited = [
-        limit is not None and limit < rates.max(initial=0.0)
-        for limit, rates in (
-            (network.injection_bandwidth, out_rate),
-            (network.ejection_bandwidth, in_rate),
-        )
+        limit is not None and limit < rate
+        for limit, rate in zip(limits, network.node_rates, strict=True)
     ]
     injects, ejects = map(int, limited)
     if not (injects or ejects):
