@@ -122,7 +122,7 @@ def main(
                     print(json.dumps(asdict(row)) if as_json else text, flush=True)
                 wrong += row.wrong or 0
             done += rows
-            if file:  # now, so that an interrupted run keeps them
+            if file:  # written at once, so that an interrupted run keeps its rows
                 file.add([asdict(row) for row in rows])
     if style != "table" and not as_json:
         print(osu(done) if style == "osu" else nccl(done))
@@ -142,7 +142,7 @@ def _check_writable(path: str | None, comm: MPI.Intracomm) -> None:
 
 
 def _progress(comm: MPI.Intracomm) -> Progress:
-    # On a terminal the rows themselves show how far it is; a bar is for rows that go to a file.
+    # Rows on a terminal show the progress themselves; a bar is for rows that go to a file.
     shown = comm.rank == 0 and sys.stderr.isatty() and not sys.stdout.isatty()
     console = Console(stderr=True, quiet=not shown)  # older rich ends a disabled bar with a newline
     return Progress(console=console, redirect_stdout=False, transient=True, disable=not shown)

@@ -1,6 +1,6 @@
 """Time several allreduce methods side by side and check their results.
 
-A round runs every method once. Rounds repeat until enough time has passed.
+Methods take turns, see `measure`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from mpi_bench.methods import Method
 from mpi_bench.problem import Problem
 from swing.executor.gpu import device
 
-# Without a given number of iterations: rounds for SECONDS, but at least MIN_ROUNDS and at most
-# MAX_ROUNDS of them.
+# If no number of iterations is given, rounds repeat for SECONDS; there are at least MIN_ROUNDS and
+# at most MAX_ROUNDS of them.
 SECONDS, MIN_ROUNDS, MAX_ROUNDS = 1.0, 3, 200
 
 

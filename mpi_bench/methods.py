@@ -29,7 +29,7 @@ class Method:
         algorithm: a key of `swing.ALGORITHMS`, "auto", or "mpi" for the MPI library's own.
         variant: the variant of the algorithm; empty if it has only one.
         ports: number of parts that run in parallel; None for "mpi" and "auto".
-        run: the function, with arguments ``(comm, sendbuf, recvbuf, op)``; it works in place if
+        run: the function, with arguments ``(comm, sendbuf, recvbuf, op)``; it reduces in place if
             sendbuf is None.
         options: the options of `swing.schedule`, including ``variant`` and ``ports``.
     """

@@ -1,4 +1,4 @@
-"""What fits the ranks that are running, and in words what does not."""
+"""Check the options of mpi_bench against the ranks, GPUs and memory that there are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from swing.sizes import format_size
 
 
 def fit(torus: Torus | None, comm: MPI.Intracomm) -> Torus:
-    """The torus asked for, if it has as many ranks as are running; else what they make."""
+    """Return the torus, or by default the one that fits the ranks of a communicator.
+
+    Raises:
+        ValueError: the torus has another number of ranks.
+    """
     given, _ = shape_of(comm)
     if torus and torus.size != comm.size:
         raise ValueError(
@@ -24,7 +28,11 @@ def fit(torus: Torus | None, comm: MPI.Intracomm) -> Torus:
 
 
 def use_gpu(comm: MPI.Intracomm) -> None:
-    """Let each rank work on a GPU of its node; ValueError if some rank has none."""
+    """Let each rank work on a GPU of its node; a collective call.
+
+    Raises:
+        ValueError: some rank has none.
+    """
     for trouble in comm.allgather(device.trouble()):
         if trouble:
             raise ValueError(trouble)
@@ -34,7 +42,11 @@ def use_gpu(comm: MPI.Intracomm) -> None:
 
 
 def counts(sizes: list[int], itemsize: int, memory: int) -> list[int]:
-    """Elements of each size, if they are whole and three vectors fit the memory of a rank."""
+    """Return the number of elements of a vector of each size.
+
+    Raises:
+        ValueError: it is not whole, or three such vectors exceed the memory of a rank.
+    """
     for size in sizes:
         if size % itemsize:
             raise ValueError(

@@ -32,7 +32,7 @@ class Reduction(NamedTuple):
 REDUCTIONS = {
     # The sum is at most 7p: exact in float16 on up to 292 ranks, in float32 on 2 million.
     "sum": Reduction(MPI.SUM, np.add, lambda rng, p: rng.integers(1, 8, PERIOD)),
-    # Per element about one rank contributes a factor of 2, the others 1, so products stay small.
+    # For each element about one rank contributes 2 and the others 1, so products stay small.
     "prod": Reduction(MPI.PROD, np.multiply, lambda rng, p: 1 + (rng.integers(0, p, PERIOD) == 0)),
     "max": Reduction(MPI.MAX, np.maximum, lambda rng, p: rng.integers(0, 101, PERIOD)),
     "min": Reduction(MPI.MIN, np.minimum, lambda rng, p: rng.integers(0, 101, PERIOD)),
@@ -64,7 +64,7 @@ class Problem:
         return np.resize(self._mine, count)
 
     def spoil(self, vector: Vector) -> None:
-        """Overwrite a vector with bytes that occur in no result, so that stale data is noticed."""
+        """Set all bytes of a vector to 255, so that stale results are noticed."""
         vector.view(np.uint8).fill(255)
 
     def wrong(self, result: Vector) -> int:

@@ -74,7 +74,7 @@ class MeasuredRow:
             time_us_median=median * 1e6,
             time_us_max=float(sample.seconds.max()) * 1e6,
             algbw=algbw,
-            busbw=algbw * 2 * (p - 1) / p,  # the bytes that each rank has to send, per second
+            busbw=algbw * 2 * (p - 1) / p,  # the bytes that each rank must send, per second
             wrong=sample.wrong,
             iterations=len(sample.seconds),
             mpi=machine.mpi,

@@ -19,7 +19,7 @@ def lower_bound(network: Network, nbytes: int) -> float:
 
     - latency: the result on one node depends on the input of the node farthest from it, so some
       chain of messages covers the diameter and pays every fixed cost of at least one message
-      (in a graph: over the quickest route to a node far from one node);
+      (in a graph: over the quickest route between two nodes that are far apart);
     - total: for each element p - 1 contributions must leave their ranks, and p - 1 ranks must
       receive the result, so at least 2n(p - 1) bytes leave nodes;
     - node: a node's own n bytes must leave it, and n bytes of others must enter it;
@@ -51,11 +51,11 @@ def lower_bound(network: Network, nbytes: int) -> float:
     rates, (tails, heads) = network.bandwidths, topology.ends.T
     size = topology.size
     out_rate, in_rate = (np.bincount(nodes, rates, size)[:size] for nodes in (tails, heads))
-    # With heads, a link has not carried its last packet when the message behind it counts.
+    # With heads, a message counts as arrived while its last packet is still on the link.
     last_packet = network.packet_bytes if network.arrival == "head" else 0
 
     def busy(messages: float, links: NDArray[np.bool_] | slice) -> float:
-        """Seconds in which some of the links must carry so many vectors, all together."""
+        """Seconds that the given links take, all together, to carry so many vectors."""
         rate = float(rates[links].sum())
         return (messages * nbytes - len(rates[links]) * last_packet) / rate
 
@@ -74,7 +74,7 @@ def _farthest(network: Network) -> float:
     """Seconds that a message without bytes takes to a distant node, over the quickest links.
 
     In a grid this is the diameter. In a graph, whose links may differ, it is the longest of the
-    quickest routes from one node; that node is one of two with the most links between them.
+    quickest routes from the first node of ``topology.farthest``.
     """
     topology = network.topology
     if not isinstance(topology, GraphTopology):

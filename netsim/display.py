@@ -24,7 +24,7 @@ CELL = 44
 SLANT = ((1.0, 0.0), (0.0, 1.0), (0.3, -0.22), (0.14, 0.2))
 """Directions of the axes, last axis first: right, down, and into the page."""
 RAMP = ("#d9d6cf", "#f8d8bc", "#f6a47c", "#f16a4c", "#d52c47", "#981b5d", "#511e4d", "#30173a")
-"""Colours for no bytes, then for equal steps up to the maximum; each is darker, also in grey."""
+"""Colours for no bytes, then for equal steps up to the maximum, ever darker, also in grey."""
 
 
 def topology_svg(topology: Topology, link_bytes: np.ndarray | None = None) -> str:
@@ -131,8 +131,8 @@ def _bars(run: Run) -> str:
 def positions(topology: Topology) -> np.ndarray:
     """(vertices, 2) positions in units of `CELL`.
 
-    Nodes are on their grid, or on a circle for a single ring or a graph. A switch is at the centre
-    of the nodes it joins, a little aside.
+    Nodes are on their grid, or on a circle for a single ring or a graph. A switch of a grid is near
+    the centre of the nodes that it joins.
     """
     torus = topology.torus
     if _is_circular(topology):

@@ -13,20 +13,21 @@ from functools import cached_property
 import numpy as np
 
 from netsim.checks import check_number
+from netsim.topologies.failures import WithoutLinks
 from netsim.topologies.graph import GraphTopology
 from netsim.topologies.grid import Grid
 from netsim.topologies.names import Topology, topology
 from netsim.topologies.ties import TIES
 
 ARRIVALS = ("tail", "head")
-"""The part of a packet that must be at a link or node before the packet goes on or counts."""
+"""The part of a packet that must have come before the packet moves on or counts as arrived."""
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
     """The costs of a topology's links, routers and nodes.
 
-    All are in seconds, bytes or bytes per second, and every cost except bandwidth can be 0.
+    All are in seconds, bytes or bytes per second, and all but bandwidths and packet_bytes can be 0.
 
     Args:
         topology: the links.
@@ -46,8 +47,8 @@ class Network:
         header_bytes: bytes ahead of every message, cut into packets with it (packet model).
         buffer_bytes: capacity of the buffer behind each link, used in whole flits; None for no
             bound (packet model).
-        arrival: "tail" or "head", the part of a packet that must have come before the packet goes
-            on and counts, see `netsim.models.packet` (packet model).
+        arrival: "tail" or "head", the part of a packet that must have come before the packet moves
+            on or counts as arrived, see `netsim.models.packet` (packet model).
         gamma: seconds to reduce one byte. Parts of a schedule that do not run in lockstep receive
             and reduce at the same time.
         ties: the rule for messages to a peer half a ring away, see `netsim.topologies.ties.TIES`.
@@ -55,8 +56,8 @@ class Network:
 
     Raises:
         TypeError: ``topology`` is not a topology.
-        ValueError: a number is negative or not finite, a bandwidth is 0, a rule is unknown, or a
-            slow link does not exist.
+        ValueError: a number is negative or not finite, a bandwidth or ``packet_bytes`` is 0, a rule
+            is unknown, or a slow link does not exist.
     """
 
     topology: Topology
@@ -209,13 +210,16 @@ def paper_network(
     # One stream can keep a link busy if the buffer behind it holds the bytes that the link carries
     # from the start of a packet until that packet has moved on and its credit has come back.
     # All rows of a dimension have the same links, so one row of each is enough.
-    rows = [resolved] if isinstance(resolved, GraphTopology) else resolved.rows
+    whole = resolved
+    while isinstance(whole, WithoutLinks):  # a failed link changes no other part of the machine
+        whole = whole.whole
+    rows = [whole] if isinstance(whole, GraphTopology) else whole.rows
     fastest, node_rate = bandwidth, ports * bandwidth
-    if isinstance(resolved, GraphTopology):
+    if isinstance(whole, GraphTopology):
         # Edges may have bandwidths of their own, and nodes any number of them.
-        rates = np.where(np.isnan(resolved.bandwidth), bandwidth, resolved.bandwidth)
+        rates = np.where(np.isnan(whole.bandwidth), bandwidth, whole.bandwidth)
         fastest = float(rates.max(initial=bandwidth))
-        node_rate = float(np.bincount(resolved.ends[:, 0], rates)[: resolved.size].max())
+        node_rate = float(np.bincount(whole.ends[:, 0], rates)[: whole.size].max())
     longest = max(float((r.wire * link + r.router * router).max(initial=0.0)) for r in rows)
     round_trip_bytes = (longest + flit / fastest + link) * fastest
     return Network(

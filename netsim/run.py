@@ -66,7 +66,7 @@ class Run:
 
     @property
     def congestion(self) -> float:
-        """Σ over steps of the busiest directed link's bytes ÷ (n/D)."""
+        """Σ over steps of the busiest directed link's bytes, ÷ (n/D): n bytes, D dimensions."""
         return congestion(self.schedule, self.network, self.options.seed)
 
     @cached_property

@@ -11,7 +11,9 @@ _FACTOR = re.compile(r"x([0-9]{1,18})", re.IGNORECASE)
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes in a size such as ``32B``, ``2 KiB``, ``2Ki`` or ``512``, in any case.
+    """Return the bytes in a size such as ``32B``, ``2 KiB``, ``2Ki`` or ``512``.
+
+    Upper and lower case are the same.
 
     Raises:
         ValueError: not a size, zero, or above 1024 TiB.
@@ -33,11 +35,11 @@ def parse_size(text: str) -> int:
 def parse_sizes(text: str) -> list[int]:
     """Return the sizes in a list of sizes and ranges: in bytes, ascending, without duplicates.
 
-    A range ``first:last:xF`` holds first, first·F, first·F² and so on, up to last; F is 2 if left
-    out.
+    A range ``first:last:xF`` holds first, first·F, first·F² and so on, up to last. Without ``:xF``,
+    F is 2.
 
     Raises:
-        ValueError: a size that `parse_size` refuses, or a range that falls or does not grow.
+        ValueError: `parse_size` refuses a size, or a range falls or does not grow.
 
     >>> parse_sizes("32B:2KiB:x4, 3MiB")
     [32, 128, 512, 2048, 3145728]

@@ -1,8 +1,8 @@
-"""The rooms of the house, from the top down, and who imports whom.
+"""The layers of the code (rooms), from the top down, and which file imports which.
 
-``python -m tests.architecture`` prints figures; with ``--write`` it renews the list of files in
-docs/architecture.md. Each line of `ROOMS` is a line of the picture in
-docs/architecture.md. A file imports from its own room or from lower ones.
+A room is a package or a group of modules. A file imports only from its own room or from lower ones.
+Each entry of `ROOMS` is a line of the list in docs/architecture.md.
+``python -m tests.architecture`` prints figures; with ``--write`` it renews the list of files there.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
 
 @cache
 def modules() -> dict[str, Path]:
-    """Every module by its dotted name; a package is its ``__init__``."""
+    """Return the file of every module, by dotted name; that of a package is its ``__init__``."""
     paths = chain.from_iterable(sorted((ROOT / p).rglob("*.py")) for p in PACKAGES)
     found = {}
     for path in paths:
@@ -72,7 +72,7 @@ def modules() -> dict[str, Path]:
 
 
 def room_of(path: Path) -> str:
-    """The room that a file is in: the one that names it, or its folder, most closely."""
+    """Return the room of a file: the one whose place is the longest prefix of its path."""
     name = path.relative_to(ROOT).with_suffix("").as_posix()
     fits = [
         (len(place), room)
@@ -85,7 +85,7 @@ def room_of(path: Path) -> str:
 
 @cache
 def imports(module: str) -> frozenset[str]:
-    """The modules of ours that a module imports anywhere: in functions and for types as well."""
+    """Return our modules that a module imports, also inside functions and for types only."""
     found = set()
     for node in ast.walk(ast.parse(modules()[module].read_text())):
         if isinstance(node, ast.Import):
@@ -98,7 +98,7 @@ def imports(module: str) -> frozenset[str]:
 
 
 def circles() -> list[list[str]]:
-    """Groups of modules that import each other, directly or not."""
+    """Return the groups of modules that import each other, directly or indirectly."""
     import networkx as nx
 
     graph: nx.DiGraph[str] = nx.DiGraph((a, b) for a in modules() for b in imports(a))
@@ -106,13 +106,13 @@ def circles() -> list[list[str]]:
 
 
 def arrows() -> set[tuple[str, str]]:
-    """Pairs of rooms of which the first imports from the second."""
+    """Return the pairs of rooms of which the first imports from the second."""
     pairs = {(room_of(modules()[a]), room_of(modules()[b])) for a in modules() for b in imports(a)}
     return {(a, b) for a, b in pairs if a != b}
 
 
 def figures() -> Iterator[tuple[str, object]]:
-    """Figures of the whole house."""
+    """Yield the name and value of each figure about the code."""
     texts = {path: path.read_text() for path in modules().values()}
     tests = [path.read_text() for path in (ROOT / "tests").rglob("*.py")]
     lines = sum(len(text.splitlines()) for text in texts.values())
@@ -147,7 +147,7 @@ def figures() -> Iterator[tuple[str, object]]:
 
 
 def file_map() -> str:
-    """The list of all files by room for docs/architecture.md: the first line of each docstring."""
+    """Return the list for docs/architecture.md: each room's files, with their first lines."""
     lines = []
     for room in ROOMS:
         lines += [f"### {room}", ""]
@@ -161,7 +161,7 @@ def file_map() -> str:
 
 
 def main() -> None:
-    """Print the figures; with ``--write``, renew the list of files on the page instead."""
+    """Print the figures, or with ``--write`` renew the list of files in docs/architecture.md."""
     if sys.argv[1:] == ["--write"]:
         text = PAGE.read_text()
         start = text.index(MARK) + len(MARK)

@@ -1,4 +1,4 @@
-"""The tori and schedules that theorems are tested on."""
+"""The tori and schedules that the tests marked `theorem` run on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
 NAMES = list(swing.ALGORITHMS)
-"""The algorithms that theorems are tested on; `tests.star` puts its own here."""
+"""The algorithms that these tests run on; `tests.star` puts its own here instead."""
 
 SHAPES = [
     (1,), (2,), (3,), (6,), (7,), (8,), (9,), (10,), (2, 2), (3, 3), (4, 4), (5, 7), (1, 8),
@@ -19,7 +19,7 @@ SHAPES = [
 
 
 def options_of(name: str, torus: Torus) -> Iterator[dict[str, object]]:
-    """Every variant and number of ports of an algorithm that a torus allows."""
+    """Yield the options that a torus allows: each variant with its default ports and with one."""
     for variant in variants(name):
         for ports in (None, 1):
             options: dict[str, object] = {"variant": variant} if variant else {}
@@ -33,7 +33,7 @@ def options_of(name: str, torus: Torus) -> Iterator[dict[str, object]]:
 
 
 def schedules(torus: Torus) -> Iterator[Schedule]:
-    """Every schedule of a torus."""
+    """Yield the schedules of all algorithms and options on a torus."""
     for name in NAMES:
         for options in options_of(name, torus):
             yield swing.schedule(name, torus, **options)

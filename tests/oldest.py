@@ -1,7 +1,7 @@
 """Print a constraint for each dependency, at the lower bound that pyproject.toml states.
 
 ``python tests/oldest.py > oldest.txt; pip install -c oldest.txt …``, as ``make test-oldest`` does.
-CuPy is left out, since it takes a GPU to run, and so are the tools of lint and docs.
+CuPy is left out, because it needs a GPU; so are the tools for linting and documentation.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ EXTRAS = ("mpi", "plot")
 
 
 def constraints(text: str) -> list[str]:
-    """The lower bounds in a pyproject.toml, as pip's constraints.
+    """Return the lower bounds in a pyproject.toml, as constraints for pip.
 
     Raises:
-        ValueError: a dependency without a lower bound.
+        ValueError: a dependency has no lower bound.
     """
     data = tomllib.loads(text)
     extras = data["project"]["optional-dependencies"]

@@ -1,6 +1,6 @@
-"""An algorithm as a newcomer would add it: one function of the step index, and one line.
+"""Example of a new algorithm: one function of the step index, and one line that registers it.
 
-``pytest -p tests.star -m theorem`` runs every theorem on it, and on it alone.
+``pytest -p tests.star -m theorem`` runs the tests marked `theorem` on this algorithm alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests import cases
 
 
 def star(torus: Torus) -> Schedule:
-    """Every rank sends its vector to rank 0, which reduces them and sends the result to all."""
+    """Send all vectors to rank 0, which reduces them and sends the result to all."""
     others = np.arange(1, torus.size)
     center = np.zeros_like(others)
 
@@ -29,6 +29,6 @@ def star(torus: Torus) -> Schedule:
 
 
 def pytest_configure() -> None:
-    """Add it, where pytest loads this file as a plugin; an import alone changes nothing."""
+    """Register the algorithm when pytest loads this file as a plugin; an import does not."""
     SHIPPED["star"] = star
     cases.NAMES[:] = ["star"]

@@ -1,4 +1,4 @@
-"""Failed links: nothing changes where no message used them, and messages go round the rest."""
+"""Failed links: messages are routed around them; nothing changes if no message used them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = ["torus:8", "torus:4x4", "torus:2x2x2", "mesh:3x4", "torus:5x3", "hx2mes
 
 
 def chord():
-    """A ring of eight with links of 5 GB/s, and a chord that no shortest ring message uses."""
+    """Return a ring of eight with links of 5 GB/s; no route to a neighbour uses its chord."""
     links = nx.cycle_graph(8)
     nx.set_edge_attributes(links, 5e9, "bandwidth")
     nx.set_edge_attributes(links, 3e-7, "latency")
@@ -34,17 +34,25 @@ def microseconds(topology, schedule, nbytes, model, **options):
 
 
 def few_messages(torus):
-    """Each node of the first half sends to the node behind it in rank order: one step."""
+    """Return a schedule of one step: each rank of the first half sends to the next rank."""
     src = np.arange(torus.size // 2)
     step = swing.Step(swing.Op.COPY, src, src + 1, one_block(src))
     return swing.Schedule("few", torus, torus.size, 1, lambda s: step, collective="traffic")
+
+
+def scatter(torus):
+    """Rank 0 sends to all others at once, which its injection may limit."""
+    dst = np.arange(1, torus.size)
+    step = swing.Step(swing.Op.COPY, np.zeros_like(dst), dst, one_block(dst))
+    return swing.Schedule("scatter", torus, torus.size, 1, lambda s: step, collective="traffic")
 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("name", [*NAMES, "chord"])
 def test_unused_links_may_fail_without_a_change(name, model):
     whole = chord() if name == "chord" else netsim.topology(name)
-    for schedule in (few_messages(whole.torus), swing.schedule("ring", whole.torus, ports=1)):
+    ring = swing.schedule("ring", whole.torus, ports=1)
+    for schedule in (few_messages(whole.torus), scatter(whole.torus), ring):
         run = netsim.simulate(schedule, netsim.paper_network(whole), 2**16)
         unused = whole.ends[run.link_bytes == 0].tolist()
         used = set(map(tuple, whole.ends[run.link_bytes > 0].tolist()))
@@ -115,3 +123,14 @@ def test_any_link_may_fail_and_all_messages_arrive(name):
         for model in MODELS:
             before = microseconds(whole, schedule, 2**18, model, fold=False)
             assert microseconds(broken, schedule, 2**18, model) >= before * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_diameter_is_that_of_the_links_that_are_left(name):
+    whole = netsim.topology(name)
+    broken = netsim.without(whole, [tuple(whole.ends[0].tolist())])
+    left = nx.DiGraph(list(map(tuple, broken.ends.tolist())))
+    nodes = range(whole.size)
+    far = dict(nx.all_pairs_shortest_path_length(left))
+    assert broken.diameter.hops >= max(far[a][b] for a in nodes for b in nodes)
+    assert broken.diameter.hops >= whole.diameter.hops

@@ -1,4 +1,4 @@
-"""Injection and ejection limits bind in every model, whatever the ports of the nodes."""
+"""Injection and ejection limits bind in every model, however many links a node has."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def microseconds(schedule, network, nbytes, model):
 
 
 def scatter(torus, src, dsts):
-    """One step in which a node sends a vector to each of some others."""
+    """Return a schedule of one step, in which a node sends a vector to each of several others."""
     dst = np.array(dsts)
     step = swing.Step(swing.Op.COPY, np.full_like(dst, src), dst, one_block(np.zeros_like(dst)))
     return swing.Schedule("scatter", torus, 1, 1, lambda s: step, collective="traffic")
@@ -57,7 +57,7 @@ def test_a_node_with_two_links_sends_and_receives_at_its_limit(model, limit):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_one_end_without_a_limit_has_none(model):
-    """None is no limit, even where the other end has one."""
+    """None means no limit, even if there is one at the other end."""
     mesh = netsim.topology("mesh:3")
     network = netsim.Network(mesh, 10e9, ejection_bandwidth=9e9)
     found = microseconds(scatter(mesh.torus, 1, [0, 2]), network, 10**6, model)

@@ -5,7 +5,9 @@ All ranks send at the same time, and the following times are measured:
     start   until the last rank begins; the ranks take turns on the cores
     near    a step with one message per rank, to a neighbour      = fixed + overhead + hop
     ports   a step with 2D messages, one to each neighbour        = fixed + 2D·overhead + hop
-    far     a step as in near, but to half a dimension away       = fixed + overhead + hops·hop
+    far     a step as in near, but as far as a dimension allows   = fixed + overhead + hops·hop
+
+The fixed part of a step depends on neither the number of messages nor the distance.
 
 ``near`` and ``ports`` are measured with the executor: the time of bucket schedules with one element
 per block, divided by their number of steps. All ranks have to send, because they share the cores: a

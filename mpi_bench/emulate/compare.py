@@ -3,8 +3,8 @@
 A point is a method at a size. If links are the bottleneck, its time is inversely proportional to
 the link rate. So for a point measured at two or more rates, t = a + b/rate is fitted by least
 squares of the relative errors, with a and b not below 0. The share of link time is (b/rate) / t.
-Points with a share of at least `LINKS` count as bound by links, all others as bound by cores. The
-classification does not use the prediction.
+Of these points, those with a share of at least `LINKS` count as bound by links, the others as bound
+by cores. The classification does not use the prediction.
 
 This module reads measured rows; it runs nothing.
 """
@@ -32,8 +32,8 @@ Point = tuple[str, str, str, str, int]
 def table(rows: Sequence[ResultRow]) -> Table:
     """Return a table of times, predictions, their ratios, and ratios of link bytes.
 
-    There is one line per method and size. The byte ratio is the range over all links of bytes
-    counted over bytes expected.
+    There is one line per method and size. The byte ratio is counted over expected bytes, as a
+    range over all used links.
     """
     shown = Table()
     for title in ("topology", "Mbit/s", "size", "algorithm", "ports", "ms", "predicted", "ratio",

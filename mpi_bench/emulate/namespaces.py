@@ -75,7 +75,7 @@ class Emulation:
 
 
 class EmulationError(OSError):
-    """The system lacks something that an emulation needs; the message names it."""
+    """An emulation cannot start, or its ranks have failed; the message says why."""
 
 
 @contextmanager
@@ -119,7 +119,7 @@ def requirements() -> None:
 
 
 def destroy(name: str) -> int:
-    """Kill the processes in the namespaces of a run, and remove these; returns their number."""
+    """Remove the namespaces of a run and kill their processes; returns the number of namespaces."""
     # The glob for swing-1 also matches swing-12-0, hence the exact pattern.
     ours = re.compile(re.escape(name) + r"-\d+")
     namespaces = sorted(p.name for p in FOLDER.glob(f"{name}-*") if ours.fullmatch(p.name))

@@ -59,7 +59,7 @@ def predict(schedule: Schedule, network: Network, nbytes: int) -> float:
 def _acknowledged(data: Messages, network: Network) -> Messages:
     """Add an acknowledgement per message, for which the sender waits instead of the message."""
     m, ngroups = len(data), len(data.pending_count)
-    # A new group per message, which is done when it arrives and then starts the acknowledgement.
+    # A new group per message: complete when the message arrives, it starts the acknowledgement.
     arrived = ngroups + np.arange(m)
     none = np.full(m, -1)
     back = network.topology.routes(data.dst, data.src, network.ties)

@@ -59,7 +59,7 @@ def main(spec: dict[str, Any]) -> None:
         for (name, variant, _), (method, _), sample, (_, wrong, sent) in every:
             row = MeasuredRow.of(method, Sample(sample.seconds, wrong), info, nbytes,
                          topology=spec["topology"], dtype="float32", op="sum")  # fmt: skip
-            # An algorithm with options is one name, which tells the launcher its case.
+            # The study finds the case of an algorithm with options by its full name.
             label = {"algorithm": name, "variant": variant} if "," in name else {}
             _print(comm, sent=sent, **asdict(row) | label)
 

@@ -40,7 +40,8 @@ ABOUT = 3.0
 
 ResultRow = dict[str, Any]
 MethodName = tuple[str, str, int | None]
-"""Algorithm, variant and ports; None for ports where the algorithm has only one number of them."""
+"""Algorithm, variant and ports; ports is None if the algorithm has no such option, or comes with
+its options."""
 Tell = Callable[[str], None]
 
 
@@ -51,8 +52,8 @@ class Case:
     Args:
         algorithm: a key of `swing.ALGORITHMS`, or one with all its options, as
             `swing.algorithms.spelling` writes them.
-        variant: its variant; empty if it has only one, or comes with its options.
-        ports: its number of parts.
+        variant: the variant of the algorithm; empty if it has only one, or comes with its options.
+        ports: number of parts that run in parallel.
     """
 
     algorithm: str

@@ -109,7 +109,7 @@ def _ends(torus: Torus) -> list[int]:
 
 
 def _number(torus: Torus, coordinates: tuple[int, ...]) -> int:
-    # Not strict: a prefix has only the first coordinates.
+    # Not strict, because a prefix has only the first coordinates.
     shifts = zip(coordinates, _ends(torus), strict=False)
     return 10 << 24 | sum(x << (24 - end) for x, end in shifts)
 

@@ -40,7 +40,7 @@ PLACE = Parsed("topology", names.topology)
 
 
 def network_of(topology: Topology, gbps: float, ties: str) -> Network:
-    """The paper's network, with another bandwidth or tie rule."""
+    """Return the paper's network, with the given bandwidth in Gb/s and rule for ties."""
     if not 0 < gbps < float("inf"):
         raise ValueError(f"--bandwidth must be above 0 Gb/s, not {gbps:g}")
     return paper_network(topology, gbps * 1e9 / 8, ties)
@@ -50,7 +50,7 @@ class Number(click.FloatRange):
     """A finite number in a range."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """The number."""
+        """Return the number; infinity and NaN are refused."""
         found = float(super().convert(value, param, ctx))
         if not math.isfinite(found):
             self.fail(f"{value} is not a finite number", param, ctx)
@@ -58,11 +58,11 @@ class Number(click.FloatRange):
 
 
 def with_progress(ways: Iterable[T], total: int) -> Iterable[T]:
-    """Show a progress bar on standard error, if that is a terminal."""
+    """Iterate over ``ways`` with a progress bar on standard error, if that is a terminal."""
     shown = Console(stderr=True, quiet=not sys.stderr.isatty())
     return track(ways, "simulating", total, console=shown)
 
 
 def processes(jobs: int | None) -> int:
-    """Number of processes: ``--jobs``, or one per core."""
+    """Return the number of processes: ``--jobs``, or one per core."""
     return jobs or os.cpu_count() or 1

@@ -56,7 +56,7 @@ def report_command(
         schedules.append(named_schedule(topology.torus, algorithm, **more))
     schedules += [named_schedule(topology.torus, source=source) for source in sources]
     if size is None:
-        # A trace has its own bytes, and all runs of a report have one size.
+        # A trace has a size of its own, and all runs of a report have the same size.
         own = {s.nblocks for s in schedules if s.collective == "traffic"}
         if len(own) > 1:
             raise ValueError("the traces have different sizes: give --size, or report them apart")

@@ -53,7 +53,7 @@ def simulate_command(
     if options["source"] is not None:
         known = named_schedule(None if topology is None else topology.torus, **options)
     if topology is None:
-        known = known or named_schedule(None, **options)  # which says what is missing
+        known = known or named_schedule(None, **options)  # raises: says what is missing
         topology = names.topology(known.torus.name)
     if size is None:
         size = known.nblocks if known is not None and known.collective == "traffic" else 2**21

@@ -122,7 +122,7 @@ def sweep_command(
 
 
 def _spelled(row: ResultRow) -> str:
-    """The algorithm of a row with its options, as ``--algorithm`` accepts it."""
+    """Return the algorithm of a row with its options, as ``--algorithm`` accepts it."""
     name, options = parse(row["algorithm"])
     if row["variant"] and variants(name) != ("",):
         options["variant"] = row["variant"]

@@ -29,7 +29,7 @@ from swing.select.table import Candidate, Entry, SelectionTable, shipped
 from swing.sizes import format_size, parse_size, parse_sizes
 
 RUN_OPTIONS = (("sync", "local"), ("parts", "free"))
-"""The rules used in results/: no lockstep, and a send is over when it has left the node."""
+"""The rules used in results/: ranks are not in lockstep, and a send ends when it has left."""
 
 PLACES = click.option("--topology", "topologies", type=PLACE, multiple=True,
                       help="A topology, such as torus:8x8; may be repeated.")  # fmt: skip
@@ -135,7 +135,7 @@ def _store(out: str, table: SelectionTable) -> None:
 
 
 def _tell(name: str, entry: Entry, sizes: Iterable[int], as_json: bool) -> None:
-    """Print the winner at each size as JSON; `compare` prints it for people."""
+    """With ``--json``, print the winner at each size; `compare` prints it as text."""
     for n in sizes if as_json else ():
         seconds, best = entry.ranked(n)[0]
         click.echo(json.dumps({"topology": name, "nbytes": n, "seconds": seconds,
@@ -180,7 +180,7 @@ def compare_command(
 
 
 def _known(entry: Entry | None, topology: Topology, bandwidth: float) -> Seconds:
-    """The times in an entry, by case and size."""
+    """Return the times in an entry, by case and size."""
     sizes, candidates = (entry.sizes, entry.candidates) if entry else ((), ())
     return {
         _case(topology, bandwidth, (c.algorithm, c.options)): {
@@ -206,7 +206,7 @@ def _search(
 def _time_again(
     entry: Entry, topology: Topology, bandwidth: float, search: Search, found: Seconds
 ) -> None:
-    """Simulate the times of an entry again; candidates and sizes without a time stay without."""
+    """Simulate the times of an entry again, but none that the entry lacks."""
     todo = [(case, n) for case, times in _known(entry, topology, bandwidth).items() for n in times]
     simulate_pairs(todo, search, found, _progress_of(topology))
 
@@ -216,7 +216,7 @@ def _case(topology: Topology, bandwidth: float, named: Named) -> Case:
 
 
 def _progress_of(topology: Topology) -> Callable[[str], None]:
-    """A function that prints each new time on standard error, if that is a terminal."""
+    """Return a function that prints each new time on standard error, if that is a terminal."""
 
     def tell(line: str) -> None:
         if sys.stderr.isatty():
@@ -226,7 +226,7 @@ def _progress_of(topology: Topology) -> Callable[[str], None]:
 
 
 def _entry(sizes: Iterable[int], found: Seconds) -> Entry:
-    """The table entry for the times found on one topology."""
+    """Return the table entry for the times found on one topology."""
     sizes = tuple(sizes)
     return Entry(
         sizes,

@@ -45,8 +45,8 @@ def by_packet(schedule: Schedule, network: Network, nbytes: int, options: RunOpt
     from netsim.models.packet import packet_times
 
     messages, links = messages_of(schedule, network, nbytes, options)
-    # The flow model has end_latency in Messages.latency, which packets do not use. A header is
-    # ahead of every message, and is cut into packets with it.
+    # The flow model gets end_latency from Messages.latency, which the packet model does not read.
+    # A header precedes every message, and is cut into packets with it.
     messages = replace(
         messages,
         cost=messages.cost + network.end_latency,
@@ -72,8 +72,8 @@ def by_packet(schedule: Schedule, network: Network, nbytes: int, options: RunOpt
 def step_seconds(schedule: Schedule, messages: Messages, arrival: np.ndarray) -> np.ndarray:
     """(nsteps,) seconds that every step adds to the end of all steps before it.
 
-    Of a long run of equal steps only the first are simulated (`kept_steps`). The others add the
-    mean of the second half of these, when the start-up is over.
+    Of a long run of equal steps only the first are simulated (`kept_steps`). Each of the others
+    adds the mean of the second half of these, by which time the start-up is over.
     """
     end = np.zeros(schedule.nsteps)
     np.maximum.at(end, messages.step, arrival + messages.cost)

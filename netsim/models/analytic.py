@@ -4,17 +4,17 @@
                          + n·max(busiest link, sent/B_in, received/B_out) + γ·n·reduced
 
 Here n is the size of the vector, o_s and o_r are the overheads of a message at its sender and its
-receiver, and B_in and B_out the injection and ejection bandwidths. The figures of a step come from
-`netsim.traffic.load.StepLoad`; each is the maximum over ranks. Steps that repeat a pattern are
-computed once, and so are lines of a torus that carry the same traffic, so that a million ranks take
-seconds.
+receiver, B_in and B_out the injection and ejection bandwidths, and γ the time to reduce a byte. The
+figures of a step come from `netsim.traffic.load.StepLoad`, per byte of the vector; each is a
+maximum over ranks, links or routes. Steps that repeat a pattern are computed once, and so are lines
+of a torus that carry the same traffic, so that a million ranks take seconds.
 
 In a phase of several steps the parts of the schedule do not run in lockstep
 (`Schedule.sync_phase`). It lasts as long as its slowest part, and longer if the parts together load
 some link, or some sending node, more than that. Skew adds the latest start, and slow ranks add the
 largest delay to every step.
 
-Left out: messages that cross a shared link at different times and so do not slow each other down.
+Left out: messages may cross a shared link at different times, and so not slow each other down.
 For symmetric schedules the model equals max-min fair sharing. For vectors of a few KiB per rank on
 long dimensions it overestimates the time.
 """

@@ -21,7 +21,7 @@ LINK = np.dtype(
         ("bandwidth", "f8"),
         ("latency", "f8"),
         ("credit", "f8"),
-        ("lookahead", "f8"),  # events elsewhere affect this link no sooner than this
+        ("lookahead", "f8"),  # seconds until events elsewhere can affect this link
         ("free", "f8"),  # when it has served everything so far
         ("room", "f8"),  # flits that the buffer behind it can still take
         ("ring", "i8"),  # number of the cycle of links that it is on; -1 for none

@@ -1,8 +1,7 @@
 """Flow model: every message is a fluid; messages on a link share its bandwidth max-min fairly.
 
-A message starts at t_0, when the group that it waits for is done. If sending costs
-``message_overhead``, t_0 is that much later, and the sender's messages do so one after the other.
-On each of its routes w
+A message starts at t_0, when the group that it waits for is done and its sender has then spent
+``message_overhead`` on it; a node works on one message after the other. On each of its routes w
 
     until t_0 + latency_w   the first byte travels and takes no bandwidth yet
     then                    d(left)/dt = -rate_w,  where left = share_w·nbytes at first
@@ -23,9 +22,9 @@ only ones for which every flow f crosses a saturated link on which no other flow
 They are found by progressive filling: the link with the smallest fair share B_l / n_l gives it to
 its n_l flows, these take the same rate from all other links that they cross, and so on. This
 happens whenever flows start or end, but only for the flows that a chain of shared links connects to
-them: it costs O(links that these cross), plus a logarithm. Events closer than 1e-12 of the time
-count as one moment. So thousands of equal flows of a symmetric schedule cost one such update, and
-the result does not depend on their order.
+them; up to a logarithm, its cost is proportional to the number of links that these cross. Events
+whose times differ by less than a factor of 1 + 1e-12 are simultaneous. So thousands of equal flows
+of a symmetric schedule cost one such update, and the result does not depend on their order.
 
 Left out: queues and packets (a fluid is on all links of its route at once, a short message on one
 after the other), headers, and protocols that are not fair. A limit at the ends of a route, such as
@@ -99,7 +98,7 @@ def flow_times(
         queue=np.empty(nlinks, np.int64),
         queued=np.zeros(1, np.int64),
     )
-    # Messages that wait for no group wait for one more, which is done at once. The modulo turns
+    # One more group, done at once, is added for the messages that wait for none. The modulo turns
     # their -1 into its number.
     pending_count = np.append(messages.pending_count, 0)
     successor = np.append(messages.successor, -1)
@@ -349,7 +348,7 @@ def _run(
     says which event it is.
     """
     stage = net.stage
-    for group in order.begin:  # their count is 0 already, and one less is also done
+    for group in order.begin:  # their count is 0 already; -1 also means done
         _count(order, events, group, 0.0)
     while events.size[0]:
         now = events.key[events.items[0]]

@@ -22,8 +22,8 @@ there for its own tail.
 - A node spends ``message_overhead`` on each message that it sends, one after the other: first come,
   first served, ties by message number. This work is modelled as one more link that only the node
   itself uses.
-- If a message has several routes, each of them does so. Normally its packets are dealt to the
-  routes beforehand, in whole packets and in proportion to the shares. With ``adaptive`` the routes
+- If a message has several routes, each queues one packet at a time. Normally the packets are dealt
+  to the routes beforehand, whole and in proportion to the shares. With ``adaptive`` the routes
   draw from one common stock: each takes the next packet when its first link begins to serve the
   one before, so the route that waits less carries more.
 
@@ -47,8 +47,9 @@ for up to ``bucket`` seconds of service:
 A bucket of 0 is ``Network(arrival="head")``: a packet moves on, and counts as arrived, with its
 head, as in SST. The last packet of a message then adds no time of its own.
 
-Headers (`Network.header_bytes`, one per message) are part of a message's bytes, and the work of a
-receiver is part of its ``cost``; `netsim.models.by_packet` adds both.
+Headers (`Network.header_bytes`, one per message) are part of a message's bytes, and the latency of
+its ends (`Network.end_latency`) is part of its ``cost``; `netsim.models.by_packet` adds both. The
+work of its receiver is in ``cost`` already, from `netsim.traffic.message_graph`.
 
 Left out: arbitration among the inputs of a router, virtual channels, and, in the adaptive choice,
 queues beyond the first link.
@@ -257,9 +258,9 @@ def _stocks(
 
 
 def _lookahead(net: Net) -> np.ndarray:
-    """(nlinks,) the shortest time from a start of service on any other link to an event on this.
+    """(nlinks,) the least time from a start of service on another link to its effect on this one.
 
-    Such an event is a packet that arrives, a message that starts because another one has arrived
+    Such an effect is a packet that arrives, a message that starts because another one has arrived
     or left its sender, or a credit that returns.
     """
     links, routes, hops = net.links, net.routes, net.hops

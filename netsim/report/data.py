@@ -2,8 +2,8 @@
 
 Messages are listed once for all steps with the same signature. If a step does the same on all lines
 of a dimension (`swing.schedules.step.LineRows`), only one line is listed: Σ d_i numbers instead of
-one per rank and part. From these, ``model.js`` expands the messages of a step, and it finds their
-links in the routes listed with the network.
+one per rank and part. ``model.js`` expands them to the messages of a step, and finds the links of
+each message in the routes that are listed with the network.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Data = dict[str, Any]
 
 MAX_RANKS = 2**16
 MAX_MESSAGES = 10**6
-"""The most messages listed one by one, over all patterns of a schedule."""
+"""The most messages that are listed one by one, over all steps with different signatures."""
 SPELT = 40_000
 """The most messages of a schedule for which the report lists the blocks of each message."""
 CURVE = "analytic"
-"""The model of the curves over sizes, because its run time does not grow with the size."""
+"""The model of the curves of time against size: its run time does not grow with the size."""
 
 
 def describe(runs: Sequence[Run], sizes: Sequence[int]) -> Data:
@@ -54,7 +54,7 @@ def describe(runs: Sequence[Run], sizes: Sequence[int]) -> Data:
     if network.ties == "random":
         raise ValueError("a report cannot show random ties: choose adaptive or split")
     pairs: Pairs = [set() for _ in network.topology.dims]
-    # This fills `pairs`, which `describe_network` below needs.
+    # This also fills `pairs` for `describe_network`.
     described = [_run(run, pairs) for run in runs]
     return {
         "place": describe_network(network, pairs),
@@ -125,7 +125,7 @@ def _run(run: Run, pairs: Pairs) -> Data:
 
 
 def _pattern(schedule: Schedule, step: Step, pairs: Pairs) -> Data:
-    """Describe the messages of a step: by lines if these are all alike, else one by one.
+    """Describe the messages of a step: by lines if all lines are alike, else one by one.
 
     Adds the pairs of coordinates between which messages go, by dimension, to ``pairs``.
     """

@@ -46,7 +46,7 @@ def _row(row: Row | GraphTopology, ties: str, pairs: Set[tuple[int, ...]]) -> Da
         if row.wrap and row.d % 2 == 0:
             opposite = (x + row.d // 2) % row.d
             share = forward(row.d, True, x, opposite, ties, np.random.default_rng(0))
-        # Shortest routes are unique except half a ring away: there `up` is the fraction going up.
+        # Only half a ring away are there two shortest routes: `up` is the fraction that goes up.
         return described | {"wrap": row.wrap, "up": share.tolist()}
     ordered = np.array(sorted((a, b) for a, b in pairs if a != b), dtype=np.int64).reshape(-1, 2)
     routes = row.routes(ordered[:, 0], ordered[:, 1], ties, (0,))

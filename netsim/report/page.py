@@ -1,6 +1,6 @@
 """Assemble a report as one HTML file with its style, program and data, and a strict CSP.
 
-CSP is the content security policy, with which the browser blocks everything else.
+CSP stands for content security policy: the browser blocks what the policy does not permit.
 """
 
 from __future__ import annotations

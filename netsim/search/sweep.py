@@ -161,7 +161,7 @@ def _run(case: Case, nbytes: int) -> ResultRow | str:
     except Exception as error:
         if case.algorithm in SHIPPED:
             raise
-        # An algorithm of another package may do anything: it costs its own rows only.
+        # An algorithm of another package may fail in any way: only its own rows are lost.
         name = spell(case.algorithm, dict(case.options))
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         return f"{name} on {case.topology}: {reason}"
@@ -169,7 +169,7 @@ def _run(case: Case, nbytes: int) -> ResultRow | str:
 
 @contextmanager
 def executor(jobs: int, models: Iterable[str]) -> Iterator[Executor]:
-    """Provide a pool of processes, or the ranks of ``python -m mpi4py.futures`` if that runs us.
+    """Provide a pool of processes; under ``python -m mpi4py.futures``, its other ranks.
 
     An exception in the block, such as Ctrl-C, terminates the local processes at once.
 

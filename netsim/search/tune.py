@@ -141,7 +141,7 @@ def _fill(
 def _times(
     pool: Executor, pairs: Sequence[tuple[Case, int]], model: Callable[[int], str]
 ) -> Iterator[tuple[Case, int, float]]:
-    """Yield case, size and seconds, each as soon as it is finished."""
+    """Yield case, size and seconds, as soon as all sizes of the case are finished."""
     sizes: dict[Case, list[int]] = {}
     for case, n in pairs:
         sizes.setdefault(case, []).append(n)

@@ -1,4 +1,4 @@
-"""Topologies with failed links: every other link, and every route that avoids them, stays."""
+"""Topologies in which some links have failed; messages are routed around them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class WithoutLinks(GraphTopology):
-    """A topology of which some links have failed.
+    """A topology some of whose links have failed.
 
-    A message keeps the routes it had, as far as they avoid the failed links; if one of two routes
-    that tie is left, it carries all. A message without such a route takes one with fewest links.
+    A message whose routes avoid the failed links keeps them. If only some of the routes that tie
+    for a message avoid them, these carry all of it, whatever the rule for ties. A message that has
+    no such route takes one with the fewest links.
 
     Args:
         whole: the topology before the failures.
-        kept: (nlinks,) the remaining links, as numbered in ``whole``, ascending.
+        kept: (nlinks,) the numbers that the remaining links have in ``whole``, ascending.
     """
 
     whole: Grid | GraphTopology
@@ -51,14 +52,18 @@ class WithoutLinks(GraphTopology):
         """(nlinks,) dimension of every link, as in the whole topology."""
         return self.whole.dim[self.kept]
 
-    @property
+    @cached_property
     def diameter(self) -> Path:
-        """The largest hops, wire and routers of any `Path` before the failures; now or longer."""
-        return self.whole.diameter
+        """The largest hops, wire and routers of any `Path`, each over all pairs of nodes."""
+        nodes = np.arange(self.size)
+        hops, wire, routers = self.paths(
+            np.repeat(nodes, self.size), np.tile(nodes, self.size)
+        ).max(axis=0)
+        return Path(int(hops), float(wire), float(routers))
 
     @property
     def farthest(self) -> tuple[int, int]:
-        """Node 0 and a node with the most links between them."""
+        """Node 0 and a node that is the most links away from it."""
         distance = self._links_from(0)
         return 0, max(range(self.size), key=lambda node: len(distance[node]))
 
@@ -70,7 +75,7 @@ class WithoutLinks(GraphTopology):
         lost = np.flatnonzero(np.bincount(found.message, found.share, len(src)) < 1 - 1e-9)
         if not len(lost):
             return found
-        # Of the routes of a tie, whatever its rule, those that are left share the message.
+        # Whatever the rule for ties, all routes that tie and survive share the message.
         others = self._surviving(self.whole.routes(src[lost], dst[lost], "split", seed), number)
         share = np.bincount(others.message, others.share, len(lost))
         cut = np.flatnonzero(share == 0)
@@ -103,7 +108,7 @@ class WithoutLinks(GraphTopology):
         return np.stack(sums, axis=1)[first]
 
     def _surviving(self, routes: Routes, number: Array) -> Routes:
-        """The routes without failed links, in the numbers of the remaining ones."""
+        """The routes without failed links; ``number`` (whole.nlinks,) is -1 for failed links."""
         links = number[routes.links]
         broken = np.bincount(routes.per_link(), links < 0, len(routes.share)) > 0
         return _only(routes._replace(links=links), ~broken)
@@ -126,7 +131,7 @@ class WithoutLinks(GraphTopology):
 
     @cached_property
     def _first(self) -> dict[tuple[int, int], int]:
-        """The first of the links between two vertices."""
+        """The number of the first link from one vertex to another, by (tail, head)."""
         return {(a, b): i for i, (a, b) in reversed(list(enumerate(self.ends.tolist())))}
 
     @cached_property
@@ -166,7 +171,7 @@ def without(
 ) -> Grid | GraphTopology:
     """A topology without its failed links; messages that used them are routed around them.
 
-    All else stays: the other links with their bandwidths and latencies, and the routes on them.
+    The other links keep their bandwidths and latencies, and all routes that use only them stay.
 
     Args:
         topology: the topology before the failures.
@@ -201,5 +206,5 @@ def without(
     )
     ends, wire, router = (v[kept] for v in (topology.ends, topology.wire, topology.router))
     table = LookupTable(topology.size, ends, (), wire, router)
-    name = f"{topology.name} without {len(removed)} links"
+    name = f"{topology.name} without {len(removed)} link{'s' * (len(removed) > 1)}"
     return WithoutLinks(name, topology.torus, table, bandwidth, latency, topology, kept)

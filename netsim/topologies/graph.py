@@ -94,7 +94,7 @@ class GraphTopology:
 
     @property
     def d(self) -> int:
-        """Number of nodes, where the whole graph is taken for one row."""
+        """Number of nodes, for code that treats the whole graph as one row."""
         return self.size
 
     @property

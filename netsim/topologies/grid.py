@@ -2,8 +2,9 @@
 
 A grid is a product of rows: all rows of one dimension are copies of one small network
 (`netsim.topologies.row.Row`). A message travels dimension by dimension, lowest first. Hence the
-load of a step that repeats one pattern on all lines of a dimension follows from the load of a
-single row, which costs Σ d_i instead of p (`Grid.line_peak`, `Grid.line_load`).
+load of a step that repeats one pattern on all lines of a dimension (a line is the nodes of a row)
+follows from the load of a single row, which costs Σ d_i instead of p (`Grid.line_peak`,
+`Grid.line_load`).
 """
 
 from __future__ import annotations

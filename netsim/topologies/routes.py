@@ -44,7 +44,7 @@ class Routes(NamedTuple):
     def join(cls, tables: Sequence[Routes]) -> Routes:
         """Concatenate tables; messages of later tables are renumbered to follow the earlier ones.
 
-        The number of messages in a table is read off its last route, so each needs a route.
+        The number of messages in a table is read off its routes, so every message needs one.
         """
         # One entry more than tables, hence strict=False below.
         first = np.cumsum([0] + [1 + int(t.message.max(initial=-1)) for t in tables])

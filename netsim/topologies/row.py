@@ -13,7 +13,7 @@ from swing.torus import Array
 class Traffic(NamedTuple):
     """Directed messages between nodes.
 
-    Attributes:
+    Args:
         src, dst: (m,) nodes.
         weight: (m,) size of each message, as a fraction of the vector or in bytes.
     """
@@ -26,7 +26,7 @@ class Traffic(NamedTuple):
 class Path(NamedTuple):
     """The delays that a message meets between two nodes.
 
-    Attributes:
+    Args:
         hops: number of links.
         wire: their total length, in units of the network's link latency.
         routers: total delay of the routers, in units of the network's router latency.

@@ -107,9 +107,10 @@ def phase_loads(schedule: Schedule, network: Network, seed: int = 0) -> list[Pha
 
 @lru_cache(maxsize=4)
 def congestion(schedule: Schedule, network: Network, seed: int = 0) -> float:
-    """Σ over steps of the fraction of the vector on the busiest directed link, times D.
+    """D · Σ over steps of the fraction of the vector on the busiest directed link.
 
-    A phase of several steps counts with the larger of its slowest group and its busiest link.
+    D is the number of dimensions. A phase of several steps counts as one: with the largest sum of
+    any group of parts, or with the busiest link of all groups together if that is more.
     """
     peaks = [
         max(phase.total, *(sum(load.peak for load in group) for group in phase.groups))

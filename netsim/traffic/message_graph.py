@@ -42,7 +42,7 @@ PARTS = ("schedule", "free")
 """
 
 FOLLOWED_STEPS = 16
-"""Steps simulated of a run of equal ones; the others take the mean time of the second half."""
+"""Steps of a run of equal ones that are simulated; the rest take their second half's mean time."""
 
 
 MAX_MESSAGES = 10**8
@@ -86,7 +86,7 @@ class RunOptions:
         return np.random.default_rng((self.seed, p)).uniform(0, self.skew, p)
 
     def delays(self, p: int) -> np.ndarray:
-        """(p,) seconds that the ranks need for each message they receive.
+        """(p,) seconds that each rank needs after a step in which it receives.
 
         Raises:
             ValueError: a delay for a rank that does not exist.
@@ -151,7 +151,7 @@ def messages_of(
 def _messages(
     schedule: Schedule, network: Network, options: RunOptions
 ) -> tuple[Messages, Links, np.ndarray]:
-    """The result of `messages_of` for one byte, and the part of the cost without bytes."""
+    """The result of `messages_of` for one byte, and (m,) the cost for zero bytes."""
     # A torus too large even for one step is refused before any step is made.
     _check_count(schedule, schedule.torus.size if schedule.torus.size > MAX_MESSAGES else 1, 1)
     kept = np.unique(kept_steps(schedule)).tolist()
@@ -185,7 +185,7 @@ def with_ends(messages: Messages, links: Links, network: Network) -> tuple[Messa
     """Add the links between nodes and their routers, if they can be a bottleneck.
 
     An injection link can if it carries less than all links out of some node together; then every
-    route begins with its sender's. Likewise an ejection link, with which routes end.
+    route begins with its sender's. The same goes for ejection links at the ends of routes.
     """
     limits = network.injection_bandwidth, network.ejection_bandwidth
     limited = [
@@ -316,7 +316,7 @@ class _Table:
         return group
 
     def messages(self) -> tuple[Messages, Links, np.ndarray]:
-        """The messages for a vector of one byte, their links, and (m,) the cost without bytes."""
+        """The messages for one byte, their links, and (m,) the cost for zero bytes."""
         src, dst, share, step, waits_for, ready, receiver_group, sender_group, cost, fixed_cost = (
             np.concatenate([np.zeros(0), *c]) for c in zip(*self.columns, strict=True)
         ) if self.columns else [np.zeros(0)] * 10  # fmt: skip

@@ -31,11 +31,12 @@ class Messages:
             successor of a group.
         successor: (g,) the group that the group signals when it is done; -1 for none.
         route_ptr: (m + 1,) message i has the routes route_ptr[i] … route_ptr[i + 1] - 1, at least
-            one, and two for a tie at half a ring that is split or adaptive.
-        share: (w,) the fraction of its message that takes each route where ties are split.
+            one; each tie at half a ring that is split or adaptive doubles their number.
+        share: (w,) the fraction of its message that each route carries. Under adaptive ties the
+            packet model decides for each packet instead.
         link_ptr: (w + 1,) route j has the links links[link_ptr[j]] … links[link_ptr[j + 1] - 1],
             in order.
-        links: link numbers.
+        links: numbers of the links that the routes cross.
         latency: (w,) seconds from the start until the first byte arrives on an idle network: all
             links and routers, injection and ejection.
         cost: (m,) seconds from the arrival until the message signals its groups: reductions, work

@@ -13,8 +13,8 @@ the less loaded route, depends on node numbers, of which an orbit has only one.
 Swing repeats every two nodes of a dimension and bucket every node. Recursive doubling repeats under
 XOR with masks that keep neighbours neighbours. On a 64x64 torus 4, 1 and 256 of the 4,096 nodes
 are simulated. All nodes are simulated where they differ: with slow links, random or SimGrid's ties,
-late starts or slow ranks, on meshes, for schedules without lines, and for steps that both copy and
-reduce if reducing costs time.
+late starts or slow ranks, on meshes, for steps that are not described by lines (`LineRows`), and
+for steps that both copy and reduce if reducing costs time.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ def _orbits(
     """
     d, nodes = row.d, np.arange(row.d)
     shifts = [(nodes + q) % d for q in range(1, d) if d % q == 0]
-    # Shifts and XOR masks do not commute with each other, so each kind is tried for itself.
+    # Shifts and XOR masks do not commute with each other, so each kind is tried on its own.
     groups = [[(to, _link_map(row, to)) for to in shifts]]
     # A mask of ones reflects the ring, and the rule "positive" is not symmetric under reflection.
     if d & (d - 1) == 0 and ties != "positive":
@@ -253,7 +253,7 @@ def _is_symmetry(
 
 
 def _link_map(row: Row, node_map: Array, turned: bool = False) -> Array | None:
-    """(nlinks,) the permutation of links that a permutation of nodes makes; switches stay.
+    """(nlinks,) the permutation of links that a permutation of nodes induces; switches stay.
 
     Args:
         row: the network of the dimension.

@@ -1,7 +1,7 @@
 """Read and write an algorithm with its options as one word: ``swing,variant=hybrid,k=2``.
 
-Every command prints and reads algorithms in this form. Lists are joined by ``x``, lists
-of lists by ``-``: ``recursive_multiplying,radices=8x1-1x8``.
+Every command prints and reads algorithms in this form. The items of a list are joined by ``x``, and
+lists inside a list by ``-``: ``recursive_multiplying,radices=8x1-1x8``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     """Return the name and options of an algorithm, with the types that its function declares.
 
     Raises:
-        ValueError: an option without a value, given twice, or of another type.
+        ValueError: an option has no value, is given twice, or is of another type.
 
     >>> parse("bucket,segments=3x6")
     ('bucket', {'segments': (3, 6)})

@@ -5,7 +5,7 @@ send and per receive. A node depends on all the nodes of the rank's previous ste
 such a set of files as a user-defined collective; the sizes are fixed when the files are written.
 
 Loses: blocks and their reductions (which take no time), parts, phases, owners and the placement of
-ranks. The torus and the vector's size are in the metadata, the step is an attribute of every node.
+ranks. The torus and the vector's size are in the metadata; the step is an attribute of every node.
 
 Source: mlcommons/chakra, schema/protobuf/et_def.proto; src/feeder/et_feeder_node.cpp.
 """
@@ -26,7 +26,7 @@ MAX_NODE_BYTES = 2**20  # of one length-prefixed message
 _METADATA, _COMP, _SEND, _RECV = 1, 4, 5, 6
 _KINDS = {2: "a memory load", 3: "a memory store", 7: "a collective (COMM_COLL_NODE)"}
 _ID, _NAME, _TYPE, _CTRL_DEPS, _DATA_DEPS, _ATTR = 1, 2, 3, 4, 5, 10
-_INT32, _INT64, _UINT64, _BOOL, _STRING = 7, 9, 13, 27, 29  # field of an attribute, by its type
+_INT32, _INT64, _UINT64, _BOOL, _STRING = 7, 9, 13, 27, 29  # field numbers of an attribute's value
 
 
 def write(schedule: Schedule, nbytes: int) -> Iterator[bytes]:
@@ -117,7 +117,7 @@ def _events(nodes: list[_Node], rank: int) -> list[Event]:
         own_key, peer_key = "comm_src", "comm_dst"
         if node.kind == _RECV:
             own_key, peer_key = peer_key, own_key
-        # A node may name its peer only: the other side is the rank whose file it is in.
+        # A node may name only its peer; the other end is the rank whose file it is in.
         own, peer = node.numbers.get(own_key, rank), node.numbers.get(peer_key)
         size = node.numbers.get("comm_size", 0)
         if peer is None:

@@ -3,9 +3,10 @@
 The file replaces MPICH's whole table, and MPICH aborts at a collective that the file lacks. So the
 new table is a copy of MPICH's own (``maint/tuning/coll/mpir/generic.json`` in its sources, or
 the one built into libmpi.so) with new rules for one case: an allreduce with a built-in operation on
-communicators of exactly the given size. In that case vectors with fewer than one element per rank
-use recursive doubling, and sizes above 2 GiB - 1 follow the last rule below. The format is internal
-to MPICH and may change; this module follows versions 4 and 5.
+communicators of exactly the given size. In that case, vectors with fewer elements than the largest
+power of two up to the number of ranks use recursive doubling, and sizes above 2 GiB - 1 follow the
+rule for 2 GiB - 1. The format is internal to MPICH and may change; this module follows versions 4
+and 5.
 
 Loses: Swing itself. MPICH selects only among its built-in algorithms, so each rule names the one of
 the same kind.
@@ -138,7 +139,7 @@ def _table(data: bytes) -> dict[str, Any]:
 
 
 def _check_generic(table: dict[str, Any]) -> None:
-    """Refuse MPICH's other tables: with one of those in place of this one, MPI_Init aborts."""
+    """Refuse MPICH's other tables: with one of them in place of generic.json, MPI_Init aborts."""
     for name in _COLLECTIVES:
         if f"collective={name}" not in table:
             raise ValueError(

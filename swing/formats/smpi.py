@@ -63,7 +63,7 @@ def write(schedule: Schedule, nbytes: int) -> Iterator[str]:
         by_dst = sorted(pairs, key=lambda pair: pair[0].dst)
         yield "".join(f"{m.dst} irecv {m.src} {tag} {m.nbytes} {BYTE}\n" for m, tag in by_dst)
         yield "".join(f"{m.src} isend {m.dst} {tag} {m.nbytes} {BYTE}\n" for m, tag in pairs)
-        # Idle ranks wait as well: without that a reader would count one step fewer for them.
+        # Idle ranks wait as well: otherwise a reader would count one step fewer for them.
         yield "".join(f"{r} waitall\n" for r in ranks)
     yield "".join(f"{r} finalize\n" for r in ranks)
 
@@ -121,7 +121,7 @@ class _Rank:
         elif action == "finalize":
             self.over = True
         elif action == "init":
-            # SimGrid: messages without a datatype are of bytes, or of doubles if init has a word.
+            # In SimGrid the default datatype is byte, or double if init has an argument.
             self.size = 8 if args else 1
         elif action not in ("compute", "sleep"):
             raise ValueError(
@@ -168,7 +168,7 @@ class _Rank:
 
 
 def _count(text: str, where: str) -> int:
-    """A number of elements; SimGrid reads it as a floating-point number, so ``1e6`` is one."""
+    """Read a number of elements; ``1e6`` is one, because SimGrid reads floating-point numbers."""
     match = re.fullmatch(r"([0-9]{1,16})(?:\.0*)?(?:[eE]\+?([0-9]{1,2}))?", text)
     if not match:
         raise ValueError(f"{where}: a count is a whole number, not {limits.short(text)}")
