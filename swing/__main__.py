@@ -59,8 +59,8 @@ def show(torus: Torus | None, rank: int | None, as_json: bool, **options: Any) -
             continue
         for i, m in zip(rows.tolist(), messages, strict=True):
             row = {"step": s, "src": m.src, "dst": m.dst}
-            if schedule.collective == "traffic":
-                click.echo(json.dumps(row | {"bytes": int(step.blocks.count[i])}))
+            if schedule.is_traffic:
+                click.echo(json.dumps(row | {"bytes": int(step.blocks.counts[i])}))
                 continue
             blocks = np.r_[m.blocks].tolist()
             click.echo(json.dumps(row | {"op": m.op.value, "part": m.part, "blocks": blocks}))
@@ -77,7 +77,7 @@ def verify(torus: Torus | None, as_json: bool, **options: Any) -> int:
     the same bits.
     """
     schedule = named_schedule(torus, **options)
-    if schedule.collective == "traffic":
+    if schedule.is_traffic:
         raise ValueError("the file has bytes only, not which blocks: there is nothing to verify")
     about = {
         "topology": schedule.torus.name,

@@ -11,7 +11,7 @@ from html import escape
 import numpy as np
 
 from swing.schedules.schedule import Schedule
-from swing.schedules.step import Step
+from swing.schedules.step import Op, Step
 from swing.torus import Torus
 
 MAX_RANKS, MAX_STEPS, MAX_MESSAGES = 64, 8, 800
@@ -124,16 +124,20 @@ def _arcs(schedule: Schedule, step: Step) -> Iterator[tuple[str, str]]:
     crosses = np.array(torus.wrap) & (2 * np.abs(hops) > dims) & (not _circular(torus))
     hops = hops - np.sign(hops) * dims * crosses
     start, end = at[step.src], at[step.dst]
-    ops = np.broadcast_to(np.asarray(step.op, dtype=object), len(step))
     edge = crosses.any(axis=1)
-    for a, b, shift, crossing, op in zip(start, end, hops @ axes, edge, ops, strict=True):
+    columns = zip(start, end, hops @ axes, edge, step.reduces, strict=True)
+    for a, b, shift, crossing, reduces in columns:
         pieces = [(a, a + shift), (b - shift, b)] if crossing else [(a, b)]
         for p, q in pieces:
             (x0, y0), (x1, y1) = p * CELL, q * CELL
             length = max(float(np.hypot(x1 - x0, y1 - y0)) / CELL, 0.5)
             bend = 0.3 / length**0.5
             cx, cy = (x0 + x1) / 2 - (y1 - y0) * bend, (y0 + y1) / 2 + (x1 - x0) * bend
-            yield op.value, f"M{x0:.0f} {y0:.0f}Q{cx:.0f} {cy:.0f} {x1:.0f} {y1:.0f}"
+            yield _sign(reduces), f"M{x0:.0f} {y0:.0f}Q{cx:.0f} {cy:.0f} {x1:.0f} {y1:.0f}"
+
+
+def _sign(reduces: bool) -> str:
+    return str((Op.REDUCE if reduces else Op.COPY).value)
 
 
 def _paths(arcs: Iterable[tuple[str, str]]) -> str:

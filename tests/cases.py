@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import swing
 from swing.algorithms import variants
+from swing.schedules.body import Function
 from swing.schedules.schedule import Schedule
+from swing.schedules.step import Step
+from swing.select.candidates import family
 from swing.torus import Torus
 
 NAMES = list(swing.ALGORITHMS)
@@ -16,6 +20,11 @@ SHAPES = [
     (1,), (2,), (3,), (6,), (7,), (8,), (9,), (10,), (2, 2), (3, 3), (4, 4), (5, 7), (1, 8),
     (2, 1, 3), (9, 2), (8, 4), (2, 3, 4), (2, 2, 2, 2),
 ]  # fmt: skip
+
+
+def restepped(schedule: Schedule, step: Callable[[int], Step], nsteps: int = -1) -> Schedule:
+    """A schedule with other steps, and everything else as it was."""
+    return replace(schedule, body=Function(schedule.nsteps if nsteps < 0 else nsteps, step))
 
 
 def options_of(name: str, torus: Torus) -> Iterator[dict[str, object]]:
@@ -37,3 +46,17 @@ def schedules(torus: Torus) -> Iterator[Schedule]:
     for name in NAMES:
         for options in options_of(name, torus):
             yield swing.schedule(name, torus, **options)
+
+
+def every_schedule(torus: Torus) -> Iterator[Schedule]:
+    """Yield the schedules of all algorithms, collectives, and options that a search would try."""
+    known = [(name, dict(options)) for name, options in family(torus) if name in NAMES]
+    ours = [(name, options) for name in NAMES for options in options_of(name, torus)]
+    several = [(name, {"segments": 2}) for name in ("ring", "bucket") if name in NAMES]
+    for name, options in [*ours, *known, *several]:
+        for collective in ("allreduce", "reduce_scatter", "allgather"):
+            if collective == "allreduce" or options.get("variant", "bandwidth") == "bandwidth":
+                try:
+                    yield swing.schedule(name, torus, **options, collective=collective)
+                except ValueError:  # no such cycles on this torus, or no such option
+                    continue

@@ -25,7 +25,7 @@ def over_best(name, dims, **options):
 def test_early_blocks_are_the_fewest_there_can_be(p):
     """Who sends a block in step s has a peer of its own that keeps it: at least half are kept."""
     line = swing_line(p, blocks="early")
-    kept = [line.pending(s).count for s in range(line.nsteps + 1)]
+    kept = [line.pending(s).counts for s in range(line.nsteps + 1)]
     for s, count in enumerate(kept):
         assert (count == -(-p // 2**s)).all()
     swing.verify(swing.schedule("swing", swing.Torus(p), blocks="early", ports=1))

@@ -115,7 +115,7 @@ def test_a_prediction_is_between_the_busiest_link_and_netsims_time(name, algorit
     network = plain(name)
     schedule = swing.schedule(algorithm, network.topology.torus)
     n = 2**24
-    lockstep = replace(schedule, sync_phase=lambda s: s)
+    lockstep = replace(schedule, phases=lambda s: s)
     most = netsim.simulate(lockstep, network, n, "packet").seconds
     least = netsim.simulate(schedule, network, n).link_bytes.max() / network.bandwidth
     assert 0.99 * least <= predict(schedule, network, n) <= 1.05 * most

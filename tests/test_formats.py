@@ -31,10 +31,10 @@ from swing.formats import (
     steps,
     write,
 )
-from swing.schedules.blocks import BlockRange
+from swing.schedules.blocks import Blocks
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Op, Step
-from tests.cases import SHAPES, schedules
+from tests.cases import SHAPES, restepped, schedules
 
 DIMS = [(8,), (16,), (4, 4), (6, 10)]
 WAYS = {
@@ -94,7 +94,7 @@ def odd_schedules():
     yield swing.schedule("bucket", swing.Torus((2, 5), wrap=(True, False)))
     for collective in ("reduce_scatter", "allgather"):
         yield swing.schedule("swing", swing.Torus((3, 4)), collective=collective)
-    yield replace(two[0], nsteps=0)
+    yield restepped(two[0], two[0].step, 0)
 
 
 def every_schedule():
@@ -108,7 +108,9 @@ def same(a, b):
     """Whether two schedules are the same table of messages, with the same phases and patterns."""
 
     def head(found):
-        lists = [None if v is None else v.tolist() for v in (found.shares, found.owner)]
+        lists = [
+            None if v is None else v.tolist() for v in (found.shares, found.origin, found.home)
+        ]
         return found.name, found.collective, found.variant, found.torus, found.parts, lists
 
     def steps(found):
@@ -170,8 +172,9 @@ def test_what_the_schema_refuses_is_refused():
     bad += [good | {"steps": [step | {key: value}]} for key in step for value in (None, -1, ["+"])]
     bad += [good | {"more": 1}, good | {"steps": [step | {"more": 1}]}]
     refused = [document for document in bad if not validator.is_valid(document)]
-    # Right are no owner, an operation a message, and a name or variant that ends its line.
-    assert len(bad) - len(refused) == 4
+    # Right are -1 as origin and home, an operation per message, and a name or variant that ends its
+    # line.
+    assert len(bad) - len(refused) == 5
     for document in refused:
         with pytest.raises(ValueError, match=r"\w"):
             native_json.read(json.dumps(document).encode())
@@ -392,14 +395,14 @@ def test_msccl_xml_runs_in_any_order_with_one_slot_a_connection(dims, way):
 def test_limits_of_msccl_are_named():
     ring = swing.schedule("ring", swing.Torus(2), ports=1)
     with pytest.raises(ValueError, match="256 steps in a thread block"):
-        whole(msccl.write(replace(ring, nsteps=600, step=lambda s: ring.step(s % 2))))
+        whole(msccl.write(restepped(ring, lambda s: ring.step(s % 2), 600)))
     many = parallel([swing.schedule("ring", swing.Torus(2), ports=1)] * 33)
     with pytest.raises(ValueError, match="32 channels"):
         whole(msccl.write(many))
     weighted = parallel([swing.schedule("ring", swing.Torus(4), ports=1)] * 2, weights=[1, 2])
     with pytest.raises(ValueError, match="equal size"):
         whole(msccl.write(weighted))
-    halves = BlockRange(np.array([100, 0]), np.array([100, 100]))
+    halves = Blocks(np.array([100, 100]), np.array([100, 0]))
     swap = Step(Op.REDUCE, np.arange(2), np.array([1, 0]), halves)
     long = with_allgather(Schedule("long", swing.Torus(2), 200, 1, lambda s: swap))
     text = "".join(msccl.write(long))
@@ -542,7 +545,7 @@ BAD = {
     ("json", b"[" * 10**6): "nested",
     ("json", b'"' + b'\\"' * 10**6): "JSON",
     ("json", b"{}"): "not a schedule",
-    ("json", b'{"format": "torus-swing schedule", "version": 2}'): "version 2",
+    ("json", b'{"format": "torus-swing schedule", "version": 3}'): "version 3",
     ("json", b'{"format": 1, "format": 1}'): "twice",
     ("json", b'{"format": NaN}'): "not a JSON number",
     ("json", b'{"format": 1e999}'): "out of bounds",
@@ -623,7 +626,7 @@ def test_a_chakra_node_may_leave_its_own_side_out(both):
     send = chakra_node(1, 5, comm_dst=0, comm_size=1000, **own[0])
     receive = chakra_node(1, 6, comm_src=1, comm_size=1000, **own[1])
     (step,) = chakra.read([head + receive, head + send])
-    assert (step.src.tolist(), step.dst.tolist(), step.blocks.count.tolist()) == ([1], [0], [1000])
+    assert (step.src.tolist(), step.dst.tolist(), step.blocks.counts.tolist()) == ([1], [0], [1000])
     for wrong, words in (
         (chakra_node(1, 5, comm_size=1000), "node 1 has no comm_dst"),
         (chakra_node(4, 7, comm_size=1000), r"node 4 is a collective \(COMM_COLL_NODE\)"),
@@ -641,4 +644,4 @@ def test_counts_of_a_trace_are_of_its_default_type(init, count, nbytes):
     lines = [f"0 init{init}", f"1 init{init}", f"0 send 1 0 {count}", f"1 recv 0 0 {count}"]
     text = "\n".join([*lines, "0 finalize", "1 finalize"])
     (step,) = smpi.read(text.encode())
-    assert step.blocks.count.tolist() == [nbytes]
+    assert step.blocks.counts.tolist() == [nbytes]

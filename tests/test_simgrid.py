@@ -75,7 +75,7 @@ def test_simgrid_says_the_same_now(pattern, dims):
     schedule = swing.schedule(name, torus, **options)
     nbytes = schedule.nblocks * 2**12
     lines = [
-        f"{s},{m.src},{m.dst},{2**12 * int(step.blocks.count[i])}"
+        f"{s},{m.src},{m.dst},{2**12 * int(step.blocks.counts[i])}"
         for s, step in enumerate(schedule)
         for i, m in enumerate(map(step.message, range(len(step))))
     ]

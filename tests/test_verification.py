@@ -19,13 +19,15 @@ import swing
 from swing.algorithms import variants
 from swing.build.combine import parallel
 from swing.build.hamiltonian_cycles import disjoint_cycles
-from swing.schedules.blocks import BlockRange, Blocks, BlockSets, join
-from swing.schedules.schedule import Schedule, Turn
+from swing.schedules.blocks import Blocks
+from swing.schedules.collectives import ALL
+from swing.schedules.rank import Turn
+from swing.schedules.schedule import Schedule
 from swing.schedules.step import Message, Op, Step
 from swing.torus import Torus
 from swing.verification.deadlock import deadlock
 from swing.verification.proof import Report, ScheduleError, verify
-from tests.cases import NAMES
+from tests.cases import NAMES, restepped
 
 SHAPES = [
     *((d,) for d in range(1, 34)),
@@ -155,7 +157,7 @@ def test_four_thousand_ranks(choice):
 def test_short_hops_first_gives_ranks_different_bits(p):
     schedule = swing.schedule("swing", Torus(p), variant="latency")
     last = schedule.nsteps - 1
-    forward = replace(schedule, step=lambda s: schedule.step(last - s))
+    forward = restepped(schedule, lambda s: schedule.step(last - s))
     assert verify(schedule).same_bits
     assert not verify(forward).same_bits
 
@@ -195,18 +197,16 @@ def test_the_report_counts():
 
 def table(rows: list[Message]) -> Step:
     """A step of the messages given."""
-    blocks: list[Blocks] = []
-    for row in rows:
-        if isinstance(row.blocks, slice):
-            start, count = row.blocks.start, row.blocks.stop - row.blocks.start
-            blocks.append(BlockRange(np.array([start]), np.array([count])))
-        else:
-            sent = row.blocks
-            blocks.append(BlockSets(np.array([len(sent)]), lambda i, sent=sent: sent))
     src, dst, part = (np.array([row[i] for row in rows], dtype=np.int64) for i in (0, 1, 4))
     op = np.array([row.op for row in rows], dtype=object)
-    none = np.zeros(0, dtype=np.int64)
-    return Step(op, src, dst, join(blocks) if rows else BlockRange(none, none), part)
+    return Step(op, src, dst, Blocks.join([ranged(row.blocks) for row in rows]), part)
+
+
+def ranged(blocks: slice | np.ndarray) -> Blocks:
+    """One message's blocks, as a range where it is a slice; its length may be wrong."""
+    if isinstance(blocks, slice):
+        return Blocks(np.array([blocks.stop - blocks.start]), np.array([blocks.start]))
+    return Blocks.sets(np.array([len(blocks)]), lambda _: blocks)
 
 
 def tabled(steps: list[list[Message]], torus: Torus, nblocks: int = 1, **columns) -> Schedule:
@@ -217,7 +217,7 @@ def altered(schedule: Schedule, s: int, edit: Callable[[list[Message]], list[Mes
     """The schedule with step s edited as a list of messages."""
     rows = [schedule.step(s).message(i) for i in range(len(schedule.step(s)))]
     step = table(edit(rows))
-    return replace(schedule, step=lambda t: step if t == s else schedule.step(t))
+    return restepped(schedule, lambda t: step if t == s else schedule.step(t))
 
 
 def drop(i: int) -> Callable[[list[Message]], list[Message]]:
@@ -251,7 +251,7 @@ TWO_PARTS = swing.schedule("swing", Torus(8))
 
 def test_the_schedule_that_faults_are_planted_in():
     assert str(EIGHT[2]) == "+  0→3:1  1→6:5  2→5:7  3→0:0  4→7:2  5→2:6  6→1:4  7→4:3"
-    assert EIGHT.owner.tolist() == [0, 3, 7, 4, 1, 6, 2, 5]
+    assert SCATTER.home.tolist() == GATHER.origin.tolist() == [0, 3, 7, 4, 1, 6, 2, 5]
     for schedule in (EIGHT, SCATTER, GATHER, EXCHANGE, TWO_PARTS):
         for s in range(schedule.nsteps):
             assert verify(altered(schedule, s, lambda rows: rows)).same_bits
@@ -328,8 +328,7 @@ def test_a_block_handed_to_and_fro_never_reaches_its_owner():
             [Message(0, 1, slice(0, 1), Op.COPY, 0), Message(1, 0, slice(0, 1), Op.COPY, 0)],
         ],
         Torus(3),
-        collective="reduce_scatter",
-        find_owner=lambda: np.array([2]),
+        home=2,
     )
     error = fault_of(partners)
     assert place(error) == (1, 0, 0)
@@ -361,22 +360,30 @@ def test_rows_that_make_no_sense(columns, block, words):
 
 
 def test_columns_and_owners_that_make_no_sense():
-    src, dst, blocks, part = EIGHT.step(0).rows
+    step = EIGHT.step(0)
+    src, dst, blocks, part = step.src, step.dst, step.blocks, step.part
     for step in (
         Step(Op.REDUCE, src, dst[:-1], blocks, part),
         Step(Op.REDUCE, src, dst, blocks.take(np.arange(7)), part),
         Step(np.array([Op.REDUCE] * 7), src, dst, blocks, part),
     ):
-        error = fault_of(replace(EIGHT, step=lambda s, step=step: step))
+        error = fault_of(restepped(EIGHT, lambda s, step=step: step))
         assert str(error) == "step 0: the columns differ in length"
     count = np.full(8, 2)
-    short = Step(Op.REDUCE, src, dst, BlockSets(count, lambda i: np.array([4])), part)
-    assert "names [4], not 2 blocks" in str(fault_of(replace(EIGHT, step=lambda s: short)))
+    short = Step(Op.REDUCE, src, dst, Blocks.sets(count, lambda i: np.array([4])), part)
+    assert "names [4], not 2 blocks" in str(fault_of(restepped(EIGHT, lambda s: short)))
     assert "9 in the parts" in str(fault_of(replace(EIGHT, parts=(4, 5))))
-    assert "needs an owner of every block" in str(fault_of(replace(SCATTER, find_owner=None)))
-    owner = np.arange(1, 9)
-    assert place(fault_of(replace(SCATTER, find_owner=lambda: owner))) == (None, None, 7)
-    assert "to reduce, in an allgather" in str(fault_of(replace(SCATTER, collective="allgather")))
+    short_column = fault_of(replace(SCATTER, home=np.arange(7)))
+    assert str(short_column) == "home has 7 entries for 8 blocks"
+    for column in ("origin", "home"):
+        error = fault_of(replace(SCATTER, **{column: np.arange(1, 9)}))
+        assert place(error) == (None, None, 7)
+        assert f"its {column} 8 is not one of the 8 ranks" in str(error)
+    # A rank that has no value of a block can neither send it to be added nor add to it.
+    nothing = fault_of(replace(SCATTER, origin=SCATTER.home, home=ALL))
+    assert "sends a message to reduce, but has no value" in str(nothing)
+    reduced = altered(GATHER, 0, lambda rows: [m._replace(op=Op.REDUCE) for m in rows])
+    assert "has nothing to add it to" in str(fault_of(reduced))
 
 
 # An oracle that shares no code with verify: dense counts, and trees as nested sets
@@ -389,10 +396,8 @@ def oracle(schedule: Schedule) -> bool | None:
     value: dict[tuple[int, int], tuple[np.ndarray, object]] = {}
     for r in range(p):
         for b in range(n):
-            complete = schedule.collective == "allgather" and schedule.owner[b] == r
-            nothing = schedule.collective == "allgather" and not complete
-            count = np.ones(p) if complete else np.zeros(p) if nothing else np.eye(p)[r]
-            value[r, b] = count, r
+            contributes = schedule.origin[b] in (ALL, r)
+            value[r, b] = np.eye(p)[r] * contributes, r
     for step in schedule:
         before, changed, sums = dict(value), {}, {}
         for src, dst, blocks, op, part in (step.message(i) for i in range(len(step))):
@@ -405,7 +410,7 @@ def oracle(schedule: Schedule) -> bool | None:
                 (count, tree), (more, branch) = value[dst, b], before[src, b]
                 if op is Op.COPY:
                     value[dst, b] = more, branch
-                elif schedule.collective == "allgather" or (count + more > 1).any():
+                elif not count.any() or not more.any() or (count + more > 1).any():
                     return None
                 else:
                     value[dst, b] = count + more, tree
@@ -415,11 +420,17 @@ def oracle(schedule: Schedule) -> bool | None:
         for cell, terms in sums.items():  # added up in the order of their lowest contributors
             trees = [tree for _, tree in sorted(terms, key=lambda t: np.flatnonzero(t[0])[0])]
             value[cell] = value[cell][0], reduce(lambda a, b: frozenset((a, b)), trees)
-    scatter = schedule.collective == "reduce_scatter"
-    ends = [(schedule.owner[b], b) if scatter else (r, b) for b in range(n) for r in range(p)]
-    if not all((value[end][0] == 1).all() for end in ends):
-        return None
-    return all(len({value[r, b][1] for r, c in ends if c == b}) == 1 for b in range(n))
+    same_bits = True
+    for b in range(n):
+        origin, home = (
+            range(p) if column[b] == ALL else [int(column[b])]
+            for column in (schedule.origin, schedule.home)
+        )
+        complete = np.isin(np.arange(p), origin).astype(float)
+        if not all((value[r, b][0] == complete).all() for r in home):
+            return None
+        same_bits &= len({value[r, b][1] for r in home}) == 1
+    return same_bits
 
 
 def agrees(schedule: Schedule) -> bool:
@@ -451,7 +462,7 @@ def mutated(schedule: Schedule, rng: random.Random) -> Schedule:
     kind = rng.choice(["drop", "double", "peer", "block", "op", "cross", "steps", "move"])
     if kind == "steps" or not length:
         order = rng.sample(range(schedule.nsteps), schedule.nsteps)
-        return replace(schedule, step=lambda t: schedule.step(order[t]))
+        return restepped(schedule, lambda t: schedule.step(order[t]))
     i, j = rng.randrange(length), rng.randrange(length)
 
     def edit(rows: list[Message]) -> list[Message]:
@@ -502,6 +513,15 @@ def cuts(rows: list[Message]) -> Iterator[list[list[Message]]]:
         yield steps
 
 
+COLUMNS = {
+    "allreduce": {},
+    "reduce_scatter": {"home": 0},
+    "allgather": {"origin": 0},
+    "one to one": {"origin": 0, "home": 1},
+}
+"""Origin and home of the tables of one block below."""
+
+
 @pytest.mark.parametrize(
     ("collective", "p", "length", "ops"),
     [
@@ -511,13 +531,14 @@ def cuts(rows: list[Message]) -> Iterator[list[list[Message]]]:
         ("reduce_scatter", 3, 3, "+"),
         ("allgather", 3, 2, "+="),
         ("allgather", 3, 3, "="),
+        ("one to one", 3, 3, "+="),
     ],
 )
 def test_the_oracle_agrees_about_all_small_tables(collective, p, length, ops):
     messages = [
         Message(*pair, slice(0, 1), Op(op), 0) for pair in permutations(range(p), 2) for op in ops
     ]
-    owned = {"collective": collective, "find_owner": lambda: np.array([0])}
+    owned = COLUMNS[collective]
     tables = [cut for rows in product(messages, repeat=length) for cut in cuts(list(rows))]
     right = sum(agrees(tabled(steps, Torus(p), **owned)) for steps in tables)
     assert 0 < right < len(tables) / 2
@@ -529,8 +550,7 @@ def written(text: str, p: int, collective: str) -> Schedule:
         [Message(int(word[0]), int(word[2]), slice(0, 1), Op(word[1]), 0) for word in step.split()]
         for step in text.split(",")
     ]
-    owner = np.array([0])
-    return tabled(steps, Torus(p), collective=collective, find_owner=lambda: owner)
+    return tabled(steps, Torus(p), **COLUMNS[collective])
 
 
 @pytest.mark.parametrize(
@@ -583,7 +603,8 @@ def test_verdicts_do_not_depend_on_the_memory_there_is(name, monkeypatch):
 @pytest.mark.parametrize("order", [(0, 1), (1, 0), (1, 1), (0, 0)])
 def test_one_block_whose_bits_differ_is_enough(order, monkeypatch):
     schedule = swing.schedule("swing", Torus(8), ports=1, variant="latency")
-    ways = [schedule, replace(schedule, step=lambda s: schedule.step(schedule.nsteps - 1 - s))]
+    last = schedule.nsteps - 1
+    ways = [schedule, restepped(schedule, lambda s: schedule.step(last - s))]
     both = parallel([ways[i] for i in order])
     assert verify(both).same_bits == (order == (0, 0))
     monkeypatch.setattr("swing.verification.proof.WORDS", 8)  # one block at a time

@@ -45,7 +45,7 @@ def predict(schedule: Schedule, network: Network, nbytes: int) -> float:
         nbytes: size of the vector on each rank.
     """
     # The executor waits for all messages of a step, so the parts are synchronised in every step.
-    schedule = replace(schedule, sync_phase=lambda s: s)
+    schedule = replace(schedule, phases=lambda s: s)
     data, links = messages_of(schedule, network, nbytes, RunOptions(sync="rank", fold=False))
     both = _acknowledged(data, network)
     times = packet_times(

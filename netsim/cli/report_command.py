@@ -57,7 +57,7 @@ def report_command(
     schedules += [named_schedule(topology.torus, source=source) for source in sources]
     if size is None:
         # A trace has a size of its own, and all runs of a report have the same size.
-        own = {s.nblocks for s in schedules if s.collective == "traffic"}
+        own = {s.nblocks for s in schedules if s.is_traffic}
         if len(own) > 1:
             raise ValueError("the traces have different sizes: give --size, or report them apart")
         size = own.pop() if own else 2**21

@@ -56,7 +56,7 @@ def simulate_command(
         known = known or named_schedule(None, **options)  # raises: says what is missing
         topology = names.topology(known.torus.name)
     if size is None:
-        size = known.nblocks if known is not None and known.collective == "traffic" else 2**21
+        size = known.nblocks if known is not None and known.is_traffic else 2**21
     network = network_of(topology, bandwidth, ties)
     if options["algorithm"] == "auto":
         options |= {"nbytes": size, "machine": network}
@@ -75,7 +75,7 @@ def simulate_command(
     )
     if links:
         write_csv(links, _link_rows(run, step))
-    bound = lower_bound(network, size) if run.schedule.collective == "allreduce" else None
+    bound = lower_bound(network, size) if run.schedule.is_allreduce else None
     if as_json:
         click.echo(json.dumps(row(run) | {"lower_bound_s": bound}))
         return

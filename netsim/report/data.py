@@ -17,7 +17,6 @@ from netsim.bounds import lower_bound
 from netsim.report.network import Pairs, describe_network
 from netsim.run import Run, simulate
 from netsim.traffic.load import link_load
-from swing.schedules.blocks import BlockRange
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import LineRows, Op, Step
 from swing.torus import Array
@@ -81,25 +80,25 @@ def _run(run: Run, pairs: Pairs) -> Data:
     patterns: list[Data] = []
     steps: list[Data] = []
     listed = counted = 0
-    for s, step in enumerate(schedule):
+    for s in range(schedule.nsteps):
         key = schedule.signature(s)
         if key not in number:
             number[key] = len(patterns)
-            patterns.append(_pattern(schedule, step, pairs))
-            listed += len(step) if "src" in patterns[-1] else 0
+            patterns.append(_pattern(schedule, s, pairs))
+            listed += len(patterns[-1].get("src", ()))
             if listed > MAX_MESSAGES:
                 raise ValueError(
                     f"{schedule.name} on {schedule.torus} has more than {MAX_MESSAGES} different "
                     "messages, too many for a page: choose a smaller topology"
                 )
-        # Counting stops above the limit, because len() expands the messages of a large step.
-        counted += len(step) if counted <= SPELT else 0
+        # Counting stops above the limit, because it lists the messages of a large step.
+        counted += len(schedule.step(s)) if counted <= SPELT else 0
         load = run.nbytes * link_load(schedule, s, network)
         slowest = int((load / network.bandwidths).argmax()) if load.size else -1
         steps.append(
             {
                 "pattern": number[key],
-                "op": _ops(step),
+                "op": _ops(schedule, s),
                 "busiest": slowest,
                 "bytes": float(load[slowest]) if load.size else 0.0,
             }
@@ -124,17 +123,18 @@ def _run(run: Run, pairs: Pairs) -> Data:
     }
 
 
-def _pattern(schedule: Schedule, step: Step, pairs: Pairs) -> Data:
+def _pattern(schedule: Schedule, s: int, pairs: Pairs) -> Data:
     """Describe the messages of a step: by lines if all lines are alike, else one by one.
 
     Adds the pairs of coordinates between which messages go, by dimension, to ``pairs``.
     """
-    units = [schedule.unit(line.part) for line in step.line]
-    if step.line and None not in units:
-        for line in step.line:
+    lines = schedule.lines(s)
+    units = [schedule.unit(line.part) for line in lines or ()]
+    if lines and None not in units:
+        for line in lines:
             pairs[line.dim].update(zip(line.src.tolist(), line.dst.tolist(), strict=True))
-        return {"lines": [_line(a, u) for a, u in zip(step.line, units, strict=True) if u]}
-    torus = schedule.torus
+        return {"lines": [_line(a, u) for a, u in zip(lines, units, strict=True) if u]}
+    step, torus = schedule.step(s), schedule.torus
     src, dst = torus.node_of[step.src], torus.node_of[step.dst]
     ends = np.stack([np.unravel_index(nodes, torus.dims) for nodes in (src, dst)])
     for j, dim_pairs in enumerate(pairs):
@@ -165,16 +165,22 @@ def _short(values: Array | np.ndarray) -> Any:
     return values[0].item() if same else values.tolist()
 
 
-def _ops(step: Step) -> str:
+def _ops(schedule: Schedule, s: int) -> str:
     """Return one character for all messages, or one per message."""
-    return step.op.value if isinstance(step.op, Op) else "".join(op.value for op in step.op)
+    lines = schedule.lines(s)
+    # Lines that all reduce, or all copy, save listing the messages of a large step.
+    reduces = [line.reduces for line in lines or ()]
+    if not reduces or len(set(reduces)) > 1:
+        reduces = schedule.step(s).reduces.tolist() or [True]
+    ops = [(Op.REDUCE if each else Op.COPY).value for each in reduces]
+    return ops[0] if len(set(ops)) == 1 else "".join(ops)
 
 
 def _spell(step: Step) -> str:
     """Return the blocks of all messages, as ``0-3,8;4;…``."""
     blocks = step.blocks
-    if isinstance(blocks, BlockRange):
-        first, last = blocks.start, blocks.start + blocks.count - 1
+    if blocks.starts is not None:
+        first, last = blocks.starts, blocks.starts + blocks.counts - 1
         return ";".join(map(_range, first.tolist(), last.tolist()))
     return ";".join(map(_ranges, map(blocks.__getitem__, range(len(blocks)))))
 

@@ -21,8 +21,9 @@ from netsim.topologies.grid import Grid
 from netsim.topologies.names import Topology
 from netsim.topologies.routes import Seed
 from netsim.topologies.row import Traffic
+from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
-from swing.schedules.step import LineRows, Op, Step
+from swing.schedules.step import LineRows, Step
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,8 @@ def phase_loads(schedule: Schedule, network: Network, seed: int = 0) -> list[Pha
     def measure(s: int, part: int | None) -> StepLoad:
         key = pattern(s), part
         if key not in cache:
-            step = schedule.step(s) if part is None else schedule.step(s).only(part)
-            cache[key] = _measure(schedule, step, network, (seed, s))
+            body = schedule.body if part is None else schedule.part(part)
+            cache[key] = _measure(schedule, body, s, network, seed)
         return cache[key]
 
     phases = []
@@ -98,8 +99,8 @@ def phase_loads(schedule: Schedule, network: Network, seed: int = 0) -> list[Pha
             phases.append(PhaseLoad(range(steps[0], steps[0] + 1), [[load]], load.peak, load.drain))
             continue
         first = {pattern(s): s for s in reversed(steps)}  # the earliest step of each pattern
-        times = [(schedule.step(first[key]), n) for key, n in Counter(map(pattern, steps)).items()]
-        total, drain = _peak(schedule, times, network, (seed, steps[0]))
+        times = [(first[key], n) for key, n in Counter(map(pattern, steps)).items()]
+        total, drain = _peak(schedule, schedule.body, times, network, (seed, steps[0]))
         groups = [[measure(s, j) for s in steps] for j in range(len(schedule.parts))]
         phases.append(PhaseLoad(range(steps[0], steps[-1] + 1), groups, total, drain))
     return phases
@@ -121,11 +122,11 @@ def congestion(schedule: Schedule, network: Network, seed: int = 0) -> float:
 
 def link_load(schedule: Schedule, s: int, network: Network, seed: int = 0) -> np.ndarray:
     """(nlinks,) fraction of the vector that crosses each link in step s."""
-    step, topology = schedule.step(s), network.topology
-    lines = line_units(schedule, step, network.ties)
+    topology = network.topology
+    lines = line_units(schedule, schedule.lines(s), network.ties)
     if lines and isinstance(topology, Grid):
         return topology.line_load(*lines, network.ties, (seed, s))
-    return topology.load(traffic(schedule, step), network.ties, (seed, s))
+    return topology.load(traffic(schedule, schedule.step(s)), network.ties, (seed, s))
 
 
 def traffic(schedule: Schedule, step: Step) -> Traffic:
@@ -148,7 +149,7 @@ def check_dims(schedule: Schedule, topology: Topology) -> None:
 
 
 def line_units(
-    schedule: Schedule, step: Step, ties: str
+    schedule: Schedule, lines: tuple[LineRows, ...] | None, ties: str
 ) -> tuple[tuple[LineRows, ...], list[float]] | None:
     """The lines of a step, and for each the fraction of the vector in one block of its part.
 
@@ -156,44 +157,48 @@ def line_units(
         None if the load cannot be computed from lines: the step has none, blocks of one part differ
         in size, or lines differ because every message draws its own direction.
     """
-    units = [unit for line in step.line if (unit := schedule.unit(line.part)) is not None]
-    if not step.line or len(units) < len(step.line) or ties == "random":
+    if lines is None or ties == "random":
         return None
-    return step.line, units
+    units = [unit for line in lines if (unit := schedule.unit(line.part)) is not None]
+    return (lines, units) if len(units) == len(lines) else None
 
 
 def _peak(
-    schedule: Schedule, times: Sequence[tuple[Step, int]], network: Network, seed: Seed
+    schedule: Schedule, body: Body, times: Sequence[tuple[int, int]], network: Network, seed: Seed
 ) -> tuple[float, float]:
-    """Load of the busiest link after (step, n) pairs, each step taken n times.
+    """Load of the busiest link after (step index, n) pairs, each step taken n times.
 
     Returns:
         Its fraction of the vector, and the seconds per byte of the vector that the slowest link
         needs.
     """
     topology = network.topology
-    lines = [(n, line_units(schedule, step, network.ties)) for step, n in times]
+    lines = [(n, line_units(schedule, body.lines(s), network.ties)) for s, n in times]
     if network.uniform and isinstance(topology, Grid) and all(pair for _, pair in lines):
         rows = [row for _, pair in lines if pair for row in pair[0]]
         units = [n * unit for n, pair in lines if pair for unit in pair[1]]
         peak = topology.line_peak(rows, units, network.ties, seed)
         return peak, peak / network.bandwidth
-    loads = [n * topology.load(traffic(schedule, step), network.ties, seed) for step, n in times]
+    loads = [
+        n * topology.load(traffic(schedule, body.step(s)), network.ties, seed) for s, n in times
+    ]
     total = np.sum(loads, axis=0)
     return float(total.max(initial=0)), float((total / network.bandwidths).max(initial=0))
 
 
-def _measure(schedule: Schedule, step: Step, network: Network, seed: Seed) -> StepLoad:
+def _measure(schedule: Schedule, body: Body, s: int, network: Network, seed: int) -> StepLoad:
     topology = network.topology
-    peak, drain = _peak(schedule, [(step, 1)], network, seed)
-    lines = line_units(schedule, step, network.ties)
-    reduces = isinstance(step.op, np.ndarray) or step.op is Op.REDUCE
+    peak, drain = _peak(schedule, body, [(s, 1)], network, (seed, s))
+    lines = line_units(schedule, body.lines(s), network.ties)
     if lines and network.uniform and isinstance(topology, Grid):
+        if not lines[0]:
+            return StepLoad(0.0, 0.0, 0.0, 0, 0, 0.0, 0.0, 0.0)
         latency = max(network.latency(*path) for path in topology.line_paths(lines[0]).tolist())
         sends, receives, sent, received = _per_node(*lines, topology.dims)
-        reduced = received if reduces else 0.0
+        reduced = received if any(line.reduces for line in lines[0]) else 0.0
         count = round(sends), round(receives)
         return StepLoad(peak, drain, latency, *count, sent, received, reduced)
+    step = body.step(s)
     flow = traffic(schedule, step)
     if not len(flow.src):
         return StepLoad(0.0, 0.0, 0.0, 0, 0, 0.0, 0.0, 0.0)
@@ -207,7 +212,7 @@ def _measure(schedule: Schedule, step: Step, network: Network, seed: Seed) -> St
     sends, receives, sent, received, reduced = (
         float(np.bincount(node, weight, topology.size).max()) for node, weight in columns
     )
-    latency = _longest(network, flow, seed)
+    latency = _longest(network, flow, (seed, s))
     count = round(sends), round(receives)
     return StepLoad(peak, drain, latency, *count, sent, received, reduced)
 

@@ -20,8 +20,8 @@ from netsim.topologies.routes import Routes
 from netsim.traffic.load import check_dims
 from netsim.traffic.messages import Links, Messages
 from netsim.traffic.symmetry import Folded, Whole, fold
+from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
-from swing.schedules.step import Op, Step
 from swing.torus import Array
 
 SYNC = ("rank", "local", "receives", "step")
@@ -238,14 +238,13 @@ class _Table:
     def add_phase(self, steps: list[int]) -> None:
         """Add the steps of a phase; if there are several, each part runs them on its own."""
         if len(steps) == 1:
-            self.waits_for = self.add_step(steps[0], self.schedule.step(steps[0]), self.waits_for)
+            self.waits_for = self.add_step(steps[0], self.schedule.body, self.waits_for)
             return
         ends = []
-        by_number = {s: self.schedule.step(s) for s in steps}  # each is made once for all parts
         for part in range(len(self.schedule.parts)):
-            waits_for = self.waits_for
+            body, waits_for = self.schedule.part(part), self.waits_for
             for s in steps:
-                waits_for = self.add_step(s, by_number[s].only(part), waits_for)
+                waits_for = self.add_step(s, body, waits_for)
             ends.append(waits_for)
         # The parts of a rank meet in a group without messages: it waits for the last group of each
         # part in which the rank took part.
@@ -255,13 +254,13 @@ class _Table:
             self.successor[waits_for[ranks]] = join[ranks]
         self.waits_for = np.where(join >= 0, join, self.waits_for)
 
-    def add_step(self, s: int, step: Step, waits_for: Array) -> Array:
-        """Add the messages of a step and their groups.
+    def add_step(self, s: int, body: Body, waits_for: Array) -> Array:
+        """Add the messages that a body has in step s, and their groups.
 
         Returns:
             (nodes,) the group that each node waits for afterwards.
         """
-        (src, dst, share), routes = self.nodes.rows(step, (self.options.seed, s))
+        (src, dst, share), reduces, routes = self.nodes.rows(body, s, (self.options.seed, s))
         if not len(src):
             return waits_for
         # A barrier is one group for all: node 0 stands for every node.
@@ -277,11 +276,10 @@ class _Table:
         sender_group = group[sender] if waits_for_sends else np.full_like(sender, -1)
         cost = np.zeros_like(share)
         if self.network.gamma:
-            ops = np.broadcast_to(np.asarray(step.op, dtype=object), len(src))
             # The messages of a step come together and a rank reduces them one after the other, so
             # each costs the time of all.
-            reduced = np.bincount(dst, np.where(ops == Op.REDUCE, share, 0.0), p)[dst]
-            cost = np.where(ops == Op.REDUCE, self.network.gamma * reduced, 0.0)
+            reduced = np.bincount(dst, np.where(reduces, share, 0.0), p)[dst]
+            cost = np.where(reduces, self.network.gamma * reduced, 0.0)
         ready, steps = self.start[src], np.full_like(src, s)
         fixed_cost = (
             self.delay[dst] + self.network.receive_overhead * np.bincount(dst, minlength=p)[dst]

@@ -13,8 +13,7 @@ the less loaded route, depends on node numbers, of which an orbit has only one.
 Swing repeats every two nodes of a dimension and bucket every node. Recursive doubling repeats under
 XOR with masks that keep neighbours neighbours. On a 64x64 torus 4, 1 and 256 of the 4,096 nodes
 are simulated. All nodes are simulated where they differ: with slow links, random or SimGrid's ties,
-late starts or slow ranks, on meshes, for steps that are not described by lines (`LineRows`), and
-for steps that both copy and reduce if reducing costs time.
+late starts or slow ranks, on meshes, and for steps that are not described by lines (`LineRows`).
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,9 +31,24 @@ from netsim.topologies.routes import Routes, Seed
 from netsim.topologies.row import Row, Traffic
 from netsim.traffic.load import line_units, traffic
 from netsim.traffic.messages import Links
+from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
-from swing.schedules.step import LineRows, Step
+from swing.schedules.step import LineRows
 from swing.torus import Array
+
+
+class Rows(NamedTuple):
+    """The messages of a step, weighted with fractions of the vector.
+
+    Args:
+        traffic: (m,) the messages.
+        reduces: (m,) whether the receiver reduces each message.
+        routes: their routes.
+    """
+
+    traffic: Traffic
+    reduces: np.ndarray
+    routes: Routes
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +64,12 @@ class Whole:
         net = self.network
         return Links(net.topology.size, net.bandwidths, net.hop_latencies, net.credit_latencies)
 
-    def rows(self, step: Step, seed: Seed) -> tuple[Traffic, Routes]:
-        """The messages of a step, weighted with fractions of the vector, and their routes."""
+    def rows(self, body: Body, s: int, seed: Seed) -> Rows:
+        """The messages of a step of some of the schedule's messages, and their routes."""
+        step = body.step(s)
         flow = traffic(self.schedule, step)
-        return flow, self.network.topology.routes(flow.src, flow.dst, self.network.ties, seed)
+        routes = self.network.topology.routes(flow.src, flow.dst, self.network.ties, seed)
+        return Rows(flow, step.reduces, routes)
 
 
 class Orbits:
@@ -125,15 +142,19 @@ class Folded:
         columns = net.bandwidths, net.hop_latencies, net.credit_latencies
         return Links(size, *(column[index] for column in columns))
 
-    def rows(self, step: Step, seed: Seed) -> tuple[Traffic, Routes]:
+    def rows(self, body: Body, s: int, seed: Seed) -> Rows:
         """One message of each orbit of messages, and its routes."""
-        lines = line_units(self.schedule, step, self.network.ties)
-        if not lines:
+        lines = line_units(self.schedule, body.lines(s), self.network.ties)
+        if not (lines and lines[0]):
             empty = np.zeros(0, dtype=np.int64)
-            return Traffic(empty, empty, np.zeros(0)), Routes.single(empty, empty)
+            flow = Traffic(empty, empty, np.zeros(0))
+            return Rows(flow, empty.astype(bool), Routes.single(empty, empty))
         parts = [self._line(line, unit, seed) for line, unit in zip(*lines, strict=True)]
         flows, routes = zip(*parts, strict=True)
-        return Traffic(*map(np.concatenate, zip(*flows, strict=True))), Routes.join(routes)
+        counts = [len(flow.src) for flow in flows]
+        reduces = np.repeat([line.reduces for line in lines[0]], counts)
+        flow = Traffic(*map(np.concatenate, zip(*flows, strict=True)))
+        return Rows(flow, reduces, Routes.join(routes))
 
     def _line(self, line: LineRows, unit: float, seed: Seed) -> tuple[Traffic, Routes]:
         """The messages of a line that the nodes standing for orbits send, and their routes."""
@@ -185,17 +206,15 @@ def fold(schedule: Schedule, network: Network, steps: Iterable[int]) -> Whole | 
     for s in steps:
         if (signature := schedule.signature(s)) in by_signature:
             continue
-        step = schedule.step(s)
-        if line_units(schedule, step, network.ties) is None and len(step):
+        lines = schedule.lines(s)
+        if lines is None or line_units(schedule, lines, network.ties) is None:
             return whole
-        if network.gamma and isinstance(step.op, np.ndarray):
-            return whole  # lines do not say which of their messages are reduced
-        by_signature[signature] = step.line
-    lines = [line for step_lines in by_signature.values() for line in step_lines]
+        by_signature[signature] = lines
+    every = [line for lines in by_signature.values() for line in lines]
     orbits = []
     for j, row in enumerate(topology.rows):
-        along = [(line.src, line.dst, line.sent) for line in lines if line.dim == j]
-        pending = [(line.pending[j],) for line in lines if line.dim != j]
+        along = [(line.src, line.dst, line.sent) for line in every if line.dim == j]
+        pending = [(line.pending[j],) for line in every if line.dim != j]
         orbits.append(_orbits(row, _distinct(along), _distinct(pending), network.ties))
     folded = Folded(schedule, network, tuple(orbits))
     return folded if folded.links.nodes < topology.size else whole

@@ -32,8 +32,9 @@ from typing import Any
 
 import numpy as np
 
-from swing.build.combine import by_ports, collect, product, segmented
+from swing.build.combine import collect, product, segmented
 from swing.build.pattern import ring_line
+from swing.build.variants import by_ports
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
@@ -72,9 +73,7 @@ def bucket(
             dim = (start + i) % ndim
             order += [dim] * (torus.dims[dim] - 1) + [None] * (longest - torus.dims[dim])
             phase += [i] * (longest - 1)
-        return collect(
-            replace(product(torus, lines, order), sync_phase=phase.__getitem__), collective
-        )
+        return collect(replace(product(torus, lines, order), phases=phase.__getitem__), collective)
 
     return by_ports("bucket", torus, part, "", ports)
 

@@ -31,9 +31,10 @@ from typing import Any
 
 import numpy as np
 
-from swing.build.combine import Variant, by_ports, halving_options, in_turn, make_variant
 from swing.build.partition import digits_of, partition_pattern
 from swing.build.pattern import RingPattern, fold_to_power_of_two, halving
+from swing.build.variants import Variant, by_ports, halving_options, in_turn, make_variant
+from swing.schedules.collectives import is_scattered
 from swing.schedules.schedule import Schedule
 from swing.torus import Array, Torus
 
@@ -61,7 +62,7 @@ def recursive_doubling(
         ValueError: an option out of range, with the range.
     """
     # A reduce-scatter must end with a block on every rank, including those that folding idles.
-    deliver = collective != "allreduce"
+    deliver = is_scattered(collective)
 
     def part(start: int, mirrored: bool) -> Schedule:
         if variant == "hybrid":

@@ -34,8 +34,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from swing.build.combine import Variant, by_ports, make_variant
 from swing.build.partition import digits_of, partition_pattern
+from swing.build.variants import Variant, by_ports, make_variant
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 

@@ -23,17 +23,19 @@ Source: Patarasuk, Yuan 2009.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from swing.build.combine import collect, parallel, segmented
 from swing.schedules.blocks import one_block
-from swing.schedules.rank import MessageTable, RankMessages, Steps
+from swing.schedules.body import Body
+from swing.schedules.rank import MessageTable, RankMessages, ReductionKeys
 from swing.schedules.schedule import Schedule
-from swing.schedules.step import Op, Step
+from swing.schedules.step import Step
 from swing.torus import Array, Torus
 
 
@@ -89,29 +91,45 @@ def around(
     return parallel(parts) if segments is None else segmented(parts, segments)
 
 
-def _reduce_scatter(torus: Torus, cycle: Array) -> Schedule:
-    p, i = torus.size, torus.ranks
-    right = cycle[(i + 1) % p]
+@dataclass(frozen=True, eq=False)
+class Cycle(Body):
+    """The reduce-scatter around one cycle of ranks.
 
-    def step(s: int) -> Step:
-        return Step(Op.REDUCE, src=cycle, dst=right, blocks=one_block((i - s - 1) % p))
+    Args:
+        cycle: (p,) every rank once; block i belongs to the i-th of them.
+    """
 
-    def own(rank: int) -> RankMessages:
-        x, steps = int(np.flatnonzero(cycle == rank)[0]), np.arange(p - 1)
+    cycle: Array
+
+    @property
+    def nsteps(self) -> int:  # type: ignore[override]
+        return len(self.cycle) - 1
+
+    @cached_property
+    def right(self) -> Array:
+        """(p,) the next rank on the cycle."""
+        return np.roll(self.cycle, -1)
+
+    def step(self, s: int) -> Step:
+        p = len(self.cycle)
+        blocks = one_block(np.arange(-s - 1, p - s - 1) % p)
+        return Step(True, src=self.cycle, dst=self.right, blocks=blocks)
+
+    def rank(self, rank: int) -> RankMessages:
+        p, steps = len(self.cycle), np.arange(self.nsteps)
+        x = int(np.flatnonzero(self.cycle == rank)[0])
 
         def messages(peer: Array, sender: int) -> MessageTable:
-            peers, blocks = np.full(p - 1, peer), one_block((sender - steps - 1) % p)
-            return MessageTable.to_reduce(steps, peers, blocks, np.full(p - 1, rank), peers)
+            peers, ones = np.full(p - 1, peer), np.ones(p - 1, dtype=bool)
+            blocks, part = one_block((sender - steps - 1) % p), np.zeros(p - 1, dtype=np.int64)
+            keys = ReductionKeys(np.full(p - 1, rank), peers)
+            return MessageTable(steps, peers, ones, blocks, part, keys)
 
-        return RankMessages(messages(right[x], x), messages(cycle[x - 1], x - 1))
+        return RankMessages(rank, messages(self.right[x], x), messages(self.cycle[x - 1], x - 1))
 
-    return Schedule(
-        "ring",
-        torus,
-        nblocks=p,
-        nsteps=p - 1,
-        step=Steps(step, own),
-        collective="reduce_scatter",
-        find_owner=lambda: cycle,
-        signature=lambda s: 0,
-    )
+    def signature(self, s: int) -> Hashable:
+        return 0
+
+
+def _reduce_scatter(torus: Torus, cycle: Array) -> Schedule:
+    return Schedule("ring", torus, torus.size, body=Cycle(cycle), home=cycle.__getitem__)

@@ -32,16 +32,16 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from swing.build.combine import Variant, by_ports, halving_options, in_turn, make_variant
 from swing.build.partition import bits_of, partition_pattern
 from swing.build.pattern import (
     PatternStep,
     RingPattern,
-    Sets,
     circulant_pattern,
     halving,
     tree_order,
 )
+from swing.build.variants import Variant, by_ports, halving_options, in_turn, make_variant
+from swing.schedules.blocks import Blocks
 from swing.schedules.schedule import Schedule
 from swing.torus import Array, Torus
 
@@ -205,7 +205,7 @@ def _odd(d: int, mirrored: bool, blocks: BlockRule) -> RingPattern:
         direct = PatternStep(
             np.concatenate([new, np.full_like(new, last)]),
             np.concatenate([np.full_like(new, last), new]),
-            Sets.ranges(np.concatenate([np.full_like(new, last), label[new]]), 1),
+            Blocks.ranges(np.concatenate([np.full_like(new, last), label[new]]), 1),
         )
         if s >= inner.nsteps:
             return direct
@@ -213,10 +213,10 @@ def _odd(d: int, mirrored: bool, blocks: BlockRule) -> RingPattern:
         return PatternStep(
             np.concatenate([swing.src, direct.src]),
             np.concatenate([swing.dst, direct.dst]),
-            Sets.joined([swing.sent, direct.sent]),
+            Blocks.join([swing.sent, direct.sent]),
         )
 
-    def pending(s: int) -> Sets:
+    def pending(s: int) -> Blocks:
         inside = inner.pending(min(s, inner.nsteps))
         unmet = np.arange(last) >= met[s]  # these nodes still have the last node's block
 
@@ -226,6 +226,6 @@ def _odd(d: int, mirrored: bool, blocks: BlockRule) -> RingPattern:
             labels = inside.members(x)
             return np.append(labels, last) if unmet[x] else labels
 
-        return Sets(np.append(inside.count + unmet, 1 + last - met[s]), members)
+        return Blocks.sets(np.append(inside.counts + unmet, 1 + last - met[s]), members)
 
     return RingPattern(d, (d,) + (1,) * (nsteps - 1), np.append(inner.owner, last), step, pending)

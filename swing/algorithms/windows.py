@@ -30,8 +30,9 @@ from typing import Any
 
 import numpy as np
 
-from swing.build.combine import by_ports, collect, product
+from swing.build.combine import collect, product
 from swing.build.pattern import RingPattern, circulant_pattern
+from swing.build.variants import by_ports
 from swing.schedules.schedule import Schedule
 from swing.torus import Array, Torus
 
@@ -76,7 +77,7 @@ def windows(
 
     schedule = by_ports("windows", torus, part, "", ports)
     square = len({torus.dims[j] for j in torus.active}) < 2
-    return schedule if square else replace(schedule, sync_phase=lambda s: 0)
+    return schedule if square else replace(schedule, phases=lambda s: 0)
 
 
 def family(torus: Torus) -> list[dict[str, Any]]:

@@ -1,50 +1,27 @@
-"""Products of ring patterns on a torus, and combinations of schedules.
+"""Combinations of schedules: products of ring patterns, reversal, sequence, and parts side by side.
 
-`product` takes one ring pattern per dimension and interleaves their steps in any order. A block b
-has a label b_j in each dimension j. In a step along dimension ω, the pattern maps the rank's
-coordinate to a peer and a set of labels. The rank sends this peer the blocks whose label b_ω is in
-the set and whose other labels b_j are pending, which means that the rank's coordinate r_j has not
-passed them on in the steps so far along dimension j. A contribution follows the in-tree of each
-dimension independently of the others, so every such product is a correct reduce-scatter, in which
-each rank sends every block but its own once.
-
-The other functions run schedules backwards, one after the other, or side by side on parts of the
-vector.
+Each function returns a `Schedule` whose body is one of the small frozen classes here or in
+`swing.build.product`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from swing.build.layout import block_numbering, idle_step, product_step
-from swing.build.pattern import PatternStep, RingPattern
-from swing.build.product import RankProduct, outer
-from swing.schedules.blocks import join
-from swing.schedules.rank import RankMessages, Steps, stack, with_rank_view
+from swing.build.pattern import RingPattern
+from swing.build.product import Exchange, Product
+from swing.schedules.body import Body
+from swing.schedules.collectives import RankColumn
+from swing.schedules.rank import RankMessages
 from swing.schedules.schedule import Schedule
-from swing.schedules.step import Rows, Step
-from swing.torus import Array, Torus
+from swing.schedules.step import LineRows, Step
+from swing.torus import Torus
 
 Order = Sequence[int | tuple[int, ...] | None]
-Variant = Literal["bandwidth", "latency", "hybrid"]
-
-
-def in_turn(lines: Sequence[RingPattern], start: int = 0) -> Iterator[int]:
-    """Yield the dimension of each step: all take turns, from ``start`` on, until each is finished.
-
-    Steps that fold a dimension to a power of two come before all others.
-    """
-    turn = [(start + i) % len(lines) for i in range(len(lines))]
-    for j in turn:
-        yield from [j] * lines[j].folds
-    for s in range(max(line.nsteps for line in lines)):
-        for j in turn:
-            if s < lines[j].nsteps - lines[j].folds:
-                yield j
 
 
 def product(
@@ -67,126 +44,141 @@ def product(
             exchange all blocks that are pending. The partial sums are then sums over the nested
             sets of the reduce-scatter, so all ranks add in the same tree and get the same bits.
     """
-    steps = [() if at is None else (at,) if isinstance(at, int) else at for at in order]
-    nsteps = len(steps)
-    taken = [[0] * len(lines)]  # steps along each dimension before each step
-    for dims in steps:
-        taken.append([t + (j in dims) for j, t in enumerate(taken[-1])])
-    split = nsteps if k is None else k
-    if split < nsteps:
+    steps = [() if at is None else (at,) if isinstance(at, int) else tuple(at) for at in order]
+    split = len(steps) if k is None else k
+    if split < len(steps):
         # Blocks that no reduce-scatter step separates travel together, so they can be one block.
-        lines = [line.coarse(t) for line, t in zip(lines, taken[split], strict=True)]
-    numbering = block_numbering(lines, steps)
-
-    def scatter_step(s: int) -> Step:
-        pending = [line.pending(t) for line, t in zip(lines, taken[s], strict=True)]
-        moves = {j: lines[j].step(taken[s][j]) for j in steps[s]}
-        kept = {j: lines[j].pending(taken[s + 1][j]) for j in steps[s]}
-        return product_step(torus, moves, kept, pending, numbering)
-
-    def exchange_step(s: int) -> Step:
-        t = nsteps - 1 - s
-        pending = [line.pending(u) for line, u in zip(lines, taken[split], strict=True)]
-        moves = {}
-        for j in steps[t]:
-            # Reverse the messages: a node receives from the nodes it would send its blocks to.
-            dst, src, _ = lines[j].step(taken[t][j])
-            by_sender = np.argsort(src, kind="stable")
-            src, dst = src[by_sender], dst[by_sender]
-            moves[j] = PatternStep(src, dst, pending[j].take(src))
-        return product_step(torus, moves, dict(enumerate(pending)), pending, numbering)
-
-    def signature(s: int) -> Hashable:
-        acting = [(j, lines[j].signature(taken[s][j])) for j in steps[s]]
-        # Traffic also depends on the sets that are pending along the other dimensions.
-        return (*acting, *np.delete(taken[s], list(steps[s])).tolist()) if acting else None
-
-    def owner() -> Array:
-        ranks = np.empty(nblocks, dtype=np.int64)
-        coords = np.ix_(*(line.owner for line in lines))
-        ranks[outer(np.add, numbering)] = torus.grid[coords]
-        return ranks
-
-    nblocks = int(np.prod([line.nblocks for line in lines]))
-    one_dim = all(len(dims) < 2 for dims in steps)
-    rank_product = RankProduct(
-        torus, lines, [dims[0] if dims else None for dims in steps], numbering
-    )
-    rs = Schedule(
-        "product",
-        torus,
-        nblocks,
-        split,
-        Steps(scatter_step, lambda rank: rank_product.scatter(rank, split))
-        if one_dim
-        else scatter_step,
-        collective="reduce_scatter",
-        find_owner=owner,
-        signature=signature,
-    )
+        taken = [sum(j in dims for dims in steps[:split]) for j in range(len(lines))]
+        lines = [line.coarse(t) for line, t in zip(lines, taken, strict=True)]
+    body = Product(torus, tuple(lines), tuple(steps), split)
+    scatter = Schedule("product", torus, body.nblocks, body=body, home=body.home)
     if k is None:
-        return rs
-    exchange_steps = (
-        Steps(exchange_step, lambda rank: rank_product.exchange(rank, split))
-        if one_dim
-        else exchange_step
-    )
-    exchange = Schedule("exchange", torus, nblocks, nsteps - k, exchange_steps)
-    return replace(chain(rs, exchange, backwards(rs)), find_owner=None)
+        return scatter
+    exchange = Schedule("exchange", torus, body.nblocks, body=Exchange(body))
+    return chain(scatter, exchange, reverse(scatter))
 
 
-def backwards(reduce_scatter: Schedule) -> Schedule:
-    """Make the allgather that sends the messages of a reduce-scatter back, last step first."""
-    last = reduce_scatter.nsteps - 1
+@dataclass(frozen=True, eq=False)
+class Reversed(Body):
+    """The messages of a schedule, turned round, from the last step to the first."""
 
-    def step(s: int) -> Step:
-        return reduce_scatter.step(last - s).reversed()
+    forward: Schedule
 
+    @property
+    def nsteps(self) -> int:  # type: ignore[override]
+        return self.forward.nsteps
+
+    def step(self, s: int) -> Step:
+        return self.forward.step(self.nsteps - 1 - s).reversed()
+
+    def rank(self, rank: int) -> RankMessages:
+        return self.forward.rank(rank).reversed(self.nsteps)
+
+    def lines(self, s: int) -> tuple[LineRows, ...] | None:
+        lines = self.forward.lines(self.nsteps - 1 - s)
+        return lines and tuple(
+            line._replace(src=line.dst, dst=line.src, reduces=not line.reduces) for line in lines
+        )
+
+    def signature(self, s: int) -> Hashable:
+        return "back", self.forward.signature(self.nsteps - 1 - s)
+
+    def sync_phase(self, s: int) -> Hashable:
+        return "back", self.forward.sync_phase(self.nsteps - 1 - s)
+
+    def part(self, j: int) -> Body:
+        return Reversed(replace(self.forward, body=self.forward.part(j)))
+
+
+def reverse(schedule: Schedule) -> Schedule:
+    """Turn every message round, and send the messages of the last step first.
+
+    Messages that were reduced are copied, and the reverse; origin and home change places. So the
+    reverse of a reduce-scatter is an allgather, that of a broadcast a reduction to its root, that
+    of a scatter a gather, and the other way round.
+
+    >>> import swing
+    >>> scatter = swing.schedule("ring", swing.Torus(3), collective="reduce_scatter")
+    >>> print(scatter, reverse(scatter), sep=chr(10))
+    0 +  0→1:2  1→2:0  2→0:1
+    1 +  0→1:1  1→2:2  2→0:0
+    0 =  1→0:1  2→1:2  0→2:0
+    1 =  1→0:2  2→1:0  0→2:1
+    """
     return replace(
-        reduce_scatter,
-        collective="allgather",
-        step=with_rank_view(step, [reduce_scatter], lambda own: own[0].reversed(last + 1)),
-        signature=lambda s: ("back", reduce_scatter.signature(last - s)),
-        sync_phase=lambda s: ("back", reduce_scatter.sync_phase(last - s)),
+        schedule,
+        body=Reversed(schedule),
+        origin=schedule.home,
+        home=schedule.origin,
+        phases=None,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Chain(Body):
+    """Schedules of the same blocks, one after the other."""
+
+    links: tuple[Schedule, ...]
+
+    @cached_property
+    def nsteps(self) -> int:  # type: ignore[override]
+        return sum(link.nsteps for link in self.links)
+
+    def _locate(self, s: int) -> tuple[int, Schedule, int]:
+        """The schedule that step s belongs to, with its index, and the step's index in it."""
+        for i, link in enumerate(self.links):
+            if s < link.nsteps:
+                return i, link, s
+            s -= link.nsteps
+        raise IndexError(f"the schedules have {self.nsteps} steps in all")
+
+    def step(self, s: int) -> Step:
+        _, link, t = self._locate(s)
+        return link.step(t)
+
+    def rank(self, rank: int) -> RankMessages:
+        delays = np.cumsum([0] + [link.nsteps for link in self.links]).tolist()
+        return RankMessages.merge(
+            [link.rank(rank).later(n) for link, n in zip(self.links, delays, strict=False)]
+        )
+
+    def lines(self, s: int) -> tuple[LineRows, ...] | None:
+        _, link, t = self._locate(s)
+        return link.lines(t)
+
+    def signature(self, s: int) -> Hashable:
+        i, link, t = self._locate(s)
+        return i, link.signature(t)
+
+    def sync_phase(self, s: int) -> Hashable:
+        i, link, t = self._locate(s)
+        return i, link.sync_phase(t)
+
+    def part(self, j: int) -> Body:
+        return Chain(tuple(replace(link, body=link.part(j)) for link in self.links))
 
 
 def chain(*schedules: Schedule) -> Schedule:
-    """Make the allreduce that runs schedules of the same blocks one after the other."""
-    index = [(i, s) for i, schedule in enumerate(schedules) for s in range(schedule.nsteps)]
+    """Run schedules of the same blocks one after the other.
 
-    def step(s: int) -> Step:
-        i, t = index[s]
-        return schedules[i].step(t)
-
-    def signature(s: int) -> Hashable:
-        i, t = index[s]
-        return schedules[i].signature(t)
-
-    def sync_phase(s: int) -> Hashable:
-        i, t = index[s]
-        return i, schedules[i].sync_phase(t)
-
-    def own(messages: Sequence[RankMessages]) -> RankMessages:
-        delays = np.cumsum([0] + [schedule.nsteps for schedule in schedules]).tolist()
-        sides = zip(*messages, strict=True)
-        return RankMessages(
-            *(stack([m.later(n) for m, n in zip(side, delays, strict=False)]) for side in sides)
-        )
-
-    return replace(
-        schedules[0],
-        collective="allreduce",
-        nsteps=len(index),
-        step=with_rank_view(step, schedules, own),
-        signature=signature,
-        sync_phase=sync_phase,
-    )
+    Name, blocks and parts are those of the first one, and so are the origins; the homes are those
+    of the last one.
+    """
+    first, last = schedules[0], schedules[-1]
+    return replace(first, body=Chain(schedules), home=last.home, phases=None)
 
 
 def with_allgather(reduce_scatter: Schedule) -> Schedule:
     """Make the bandwidth-optimal allreduce: a reduce-scatter, then the reversed one."""
-    return chain(reduce_scatter, backwards(reduce_scatter))
+    return chain(reduce_scatter, reverse(reduce_scatter))
+
+
+COLLECT: dict[str, Callable[[Schedule], Schedule]] = {
+    "allreduce": with_allgather,
+    "reduce_scatter": lambda reduce_scatter: reduce_scatter,
+    "allgather": reverse,
+}
+"""How the schedule of each collective follows from a reduce-scatter."""
 
 
 def collect(reduce_scatter: Schedule, collective: str) -> Schedule:
@@ -194,100 +186,82 @@ def collect(reduce_scatter: Schedule, collective: str) -> Schedule:
 
     Args:
         reduce_scatter: a reduce-scatter, as of `product`.
-        collective: "reduce_scatter" returns the schedule itself, "allgather" the reversed one,
-            "allreduce" both in sequence.
+        collective: a key of `COLLECT`.
 
     Raises:
         ValueError: another collective.
     """
-    if collective == "reduce_scatter":
-        return reduce_scatter
-    if collective == "allgather":
-        return backwards(reduce_scatter)
-    if collective == "allreduce":
-        return with_allgather(reduce_scatter)
-    raise ValueError(
-        f"collective must be allreduce, reduce_scatter or allgather, not {collective!r}"
-    )
+    if collective not in COLLECT:
+        *others, last = COLLECT
+        raise ValueError(f"collective must be {', '.join(others)} or {last}, not {collective!r}")
+    return COLLECT[collective](reduce_scatter)
 
 
-def make_variant(
-    torus: Torus,
-    lines: Sequence[RingPattern],
-    order: Order,
-    variant: Variant,
-    k: int | None,
-    collective: str,
-) -> Schedule:
-    """Make one part of an algorithm in the given variant.
+@dataclass(frozen=True, eq=False)
+class Placed(Body):
+    """A schedule as part ``j`` of a longer vector, in which its blocks begin at ``first_block``."""
 
-    Args:
-        torus: the ranks.
-        lines: one pattern per dimension.
-        order: the dimension or dimensions of each step, as in `product`.
-        variant: "bandwidth", "latency" or "hybrid".
-        k: number of reduce-scatter steps of the hybrid, not counting those that fold a dimension
-            to a power of two; None for the other variants.
-        collective: "allreduce", "reduce_scatter" or "allgather"; the latter two have the bandwidth
-            variant only.
+    schedule: Schedule
+    j: int
+    first_block: int
 
-    Raises:
-        ValueError: an option out of range, with the range.
-    """
-    folds = sum(line.folds for line in lines)
-    max_k = len(order) - folds
-    if k is not None and variant != "hybrid":
-        raise ValueError(f"k needs variant='hybrid', not {variant!r}")
-    if variant == "bandwidth":
-        return collect(product(torus, lines, order), collective)
-    if variant not in get_args(Variant):
-        raise ValueError(f"variant must be one of {', '.join(get_args(Variant))}, not {variant!r}")
-    if collective != "allreduce":
-        raise ValueError(f"{collective} has no {variant} variant: use variant='bandwidth'")
-    if variant == "latency":
-        k = 0
-    if k is None or not 0 <= k <= max_k:
-        raise ValueError(f"variant='hybrid' needs k from 0 to {max_k} on {torus}, not {k}")
-    return product(torus, lines, order, folds + k)
+    @property
+    def nsteps(self) -> int:  # type: ignore[override]
+        return self.schedule.nsteps
+
+    def step(self, s: int) -> Step:
+        if s >= self.nsteps:
+            return Step.empty()
+        return self.schedule.step(s).place(self.j, self.first_block)
+
+    def rank(self, rank: int) -> RankMessages:
+        return self.schedule.rank(rank).place(self.j, self.first_block)
+
+    def lines(self, s: int) -> tuple[LineRows, ...] | None:
+        lines = self.schedule.lines(s) if s < self.nsteps else ()
+        return lines and tuple(line._replace(part=self.j) for line in lines)
+
+    def signature(self, s: int) -> Hashable:
+        return self.schedule.signature(s)
+
+    def sync_phase(self, s: int) -> Hashable:
+        return self.schedule.sync_phase(s)
 
 
-def halving_options(torus: Torus, ports: Iterable[int]) -> list[dict[str, Any]]:
-    """Option sets of a halving algorithm: each variant and k with each number of ports."""
-    steps = sum((d - 1).bit_length() for d in torus.dims)
-    counts = list(dict.fromkeys(max(1, n) for n in ports))
-    pure: list[dict[str, Any]] = [
-        {"variant": variant, "ports": n} for variant in ("bandwidth", "latency") for n in counts
-    ]
-    # k = 0 is the latency variant and k = steps the bandwidth variant.
-    hybrid = [{"variant": "hybrid", "k": k} for k in range(1, steps)]
-    return pure + [{**options, "ports": n} for options in hybrid for n in counts]
+@dataclass(frozen=True, eq=False)
+class Parallel(Body):
+    """Parts side by side, each on its own range of blocks."""
 
+    parts: tuple[Placed, ...]
 
-def by_ports(
-    name: str, torus: Torus, part: Callable[[int, bool], Schedule], variant: str, ports: int | None
-) -> Schedule:
-    """Run the first ``ports`` of an algorithm's 2D parts side by side.
+    @cached_property
+    def nsteps(self) -> int:  # type: ignore[override]
+        return max(part.nsteps for part in self.parts)
 
-    The first D parts each start in a different dimension; the other D are their mirror images.
+    def _active(self, s: int) -> list[Placed]:
+        """The parts that have a step s."""
+        return [part for part in self.parts if s < part.nsteps]
 
-    Args:
-        name: the algorithm.
-        torus: the ranks.
-        part: makes the part that starts in a dimension, mirrored or not.
-        variant: name of the variant in the schedule.
-        ports: the number of parts, 1 … 2D; 2D if None.
+    def step(self, s: int) -> Step:
+        return Step.join([part.step(s) for part in self._active(s)])
 
-    Raises:
-        ValueError: ports out of range, with the range.
-    """
-    starts = [(dim, mirrored) for mirrored in (False, True) for dim in torus.active]
-    max_ports = max(1, len(starts))
-    ports = max_ports if ports is None else ports
-    if not 1 <= ports <= max_ports:
-        raise ValueError(f"{name} on {torus} uses 1 to {max_ports} ports, not {ports}")
-    # A single rank has no active dimension, but still needs a part, of no steps.
-    parts = [part(dim, mirrored) for dim, mirrored in starts[:ports] or [(0, False)]]
-    return replace(parallel(parts), name=name, variant=variant)
+    def rank(self, rank: int) -> RankMessages:
+        return RankMessages.merge([part.rank(rank) for part in self.parts])
+
+    def lines(self, s: int) -> tuple[LineRows, ...] | None:
+        each = [part.lines(s) for part in self._active(s)]
+        described = [lines for lines in each if lines is not None]
+        # Lines must describe all traffic of a step or none of it.
+        return sum(described, ()) if len(described) == len(each) else None
+
+    def signature(self, s: int) -> Hashable:
+        return tuple(part.signature(s) for part in self._active(s))
+
+    def sync_phase(self, s: int) -> Hashable:
+        return self._active(s)[0].sync_phase(s)
+
+    def part(self, j: int) -> Body:
+        return self.parts[j]
 
 
 def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) -> Schedule:
@@ -301,68 +275,22 @@ def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) 
     if len(parts) == 1:
         return first
     offsets = np.cumsum([0] + [part.nblocks for part in parts]).tolist()
-    nsteps = max(part.nsteps for part in parts)
-
-    def step(s: int) -> Step:
-        steps = {j: part.step(s) for j, part in enumerate(parts) if s < part.nsteps}
-
-        def rows() -> Rows:
-            return Rows(
-                np.concatenate([step.src for step in steps.values()]),
-                np.concatenate([step.dst for step in steps.values()]),
-                join([step.blocks.shift(offsets[j]) for j, step in steps.items()]),
-                np.concatenate([np.full(len(step), j) for j, step in steps.items()]),
-            )
-
-        def only(j: int) -> Step:
-            if j not in steps:
-                return idle_step()
-            # Build a fresh step; the one in `steps` would keep its rows in memory.
-            alone = parts[j].step(s)
-
-            def shifted() -> Rows:
-                src, dst, blocks, _ = alone.rows
-                return Rows(src, dst, blocks.shift(offsets[j]), np.full(len(src), j))
-
-            return Step.lazy(alone.op, shifted, tuple(row._replace(part=j) for row in alone.line))
-
-        ops = {step.op for step in steps.values()}
-        op = (
-            ops.pop()
-            if len(ops) == 1
-            else np.repeat(
-                [step.op for step in steps.values()], [len(step) for step in steps.values()]
-            )
-        )
-        line = tuple(row._replace(part=j) for j, step in steps.items() for row in step.line)
-        # `line` must describe all traffic of a step or none of it.
-        complete = all(step.line or not len(step) for step in steps.values())
-        return Step.lazy(op, rows, line if complete else (), only)
-
-    def own(messages: Sequence[RankMessages]) -> RankMessages:
-        sides = zip(*messages, strict=True)
-        return RankMessages(
-            *(stack([m.shift(n) for m, n in zip(side, offsets, strict=False)]) for side in sides)
-        )
-
-    def owner() -> Array:
-        return np.concatenate([part.owner for part in parts if part.owner is not None])
-
     shares = None
     if weights is not None:
         fractions = np.asarray(weights, dtype=float) / np.sum(weights)
         shares = np.concatenate(
             [np.full(p.nblocks, w / p.nblocks) for p, w in zip(parts, fractions, strict=True)]
         )
+    placed = (Placed(part, j, offsets[j]) for j, part in enumerate(parts))
     return replace(
         first,
         nblocks=offsets[-1],
-        nsteps=nsteps,
-        step=with_rank_view(step, parts, own),
-        find_owner=None if first.find_owner is None else owner,
+        body=Parallel(tuple(placed)),
+        origin=RankColumn.join([part.origin for part in parts]),
+        home=RankColumn.join([part.home for part in parts]),
         parts=tuple(part.nblocks for part in parts),
         shares=shares,
-        signature=lambda s: tuple(part.signature(s) for part in parts if s < part.nsteps),
+        phases=None,
     )
 
 
@@ -400,4 +328,4 @@ def segmented(
         sizes = GROWTH ** np.arange(counts[i % len(counts)])
         pieces += [part] * len(sizes)
         shares += (weight * sizes / sizes.sum()).tolist()
-    return replace(parallel(pieces, shares), sync_phase=lambda s: 0)
+    return replace(parallel(pieces, shares), phases=lambda s: 0)

@@ -19,7 +19,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from swing.build.pattern import PatternStep, RingPattern, Sets
+from swing.build.pattern import PatternStep, RingPattern
+from swing.schedules.blocks import Blocks
 from swing.torus import Array
 
 
@@ -71,8 +72,8 @@ def partition_pattern(
     even = [len(n) * int(n[0]) == d and np.ptp(n) == 0 for n in size]
     radices = [len(b) // len(a) for a, b in pairwise(size)]
 
-    def blocks(s: int, numbers: Array) -> Sets:
-        return Sets.ranges(first[s][numbers], size[s][numbers])
+    def blocks(s: int, numbers: Array) -> Blocks:
+        return Blocks.ranges(first[s][numbers], size[s][numbers])
 
     def step(s: int) -> PatternStep:
         before, after = classes[s], classes[s + 1]

@@ -17,48 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from swing.schedules.blocks import Blocks
 from swing.torus import Array
-
-
-@dataclass(frozen=True, eq=False)
-class Sets:
-    """A list of sets of labels: set i has ``count[i]`` members, which are ``members(i)``.
-
-    Where every set is a range, set i is ``start[i] … start[i] + count[i] - 1``; otherwise
-    ``start`` is None.
-    """
-
-    count: Array
-    members: Callable[[int], Array]
-    start: Array | None = None
-
-    @classmethod
-    def ranges(cls, start: Array, count: Array | int) -> Sets:
-        """Make sets that are ranges of labels."""
-        count = np.broadcast_to(count, start.shape)
-        return cls(count, lambda i: np.arange(start[i], start[i] + count[i]), start)
-
-    def take(self, rows: Array) -> Sets:
-        """Select the sets with the given row numbers."""
-        start = None if self.start is None else self.start[rows]
-        return Sets(self.count[rows], lambda i: self.members(int(rows[i])), start)
-
-    @classmethod
-    def joined(cls, tables: Sequence[Sets]) -> Sets:
-        """Concatenate several lists of sets."""
-        if not tables:
-            return cls.ranges(np.zeros(0, dtype=np.int64), 0)
-        count = np.concatenate([table.count for table in tables])
-        starts = [table.start for table in tables if table.start is not None]
-        if len(starts) == len(tables):
-            return cls.ranges(np.concatenate(starts), count)
-        first = np.cumsum([0] + [len(table.count) for table in tables])
-
-        def members(i: int) -> Array:
-            t = int(np.searchsorted(first, i, side="right")) - 1
-            return tables[t].members(i - int(first[t]))
-
-        return cls(count, members)
 
 
 class PatternStep(NamedTuple):
@@ -66,7 +26,7 @@ class PatternStep(NamedTuple):
 
     src: Array
     dst: Array
-    sent: Sets
+    sent: Blocks
 
 
 class NodeMessages(NamedTuple):
@@ -78,7 +38,7 @@ class NodeMessages(NamedTuple):
 
     step: Array
     peer: Array
-    sent: Sets
+    sent: Blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +65,7 @@ class RingPattern:
     radices: tuple[int, ...]
     owner: Array
     step: Callable[[int], PatternStep]
-    pending: Callable[[int], Sets]
+    pending: Callable[[int], Blocks]
     folds: int = 0
     signature: Callable[[int], Hashable] = field(default=lambda s: s)
     find_messages: Callable[[int], tuple[NodeMessages, NodeMessages]] | None = None
@@ -132,7 +92,7 @@ class RingPattern:
             return NodeMessages(
                 np.repeat(np.arange(nsteps), [len(row) for row in rows]),
                 np.concatenate([peer[row] for peer, row in zip(peers, rows, strict=True)] + none),
-                Sets.joined([step.sent.take(row) for step, row in zip(steps, rows, strict=True)]),
+                Blocks.join([step.sent.take(row) for step, row in zip(steps, rows, strict=True)]),
             )
 
         src, dst = [step.src for step in steps], [step.dst for step in steps]
@@ -144,14 +104,14 @@ class RingPattern:
         The result has one label for each set that is pending before step k. The sets must be
         ranges.
         """
-        start = self.pending(k).start
+        start = self.pending(k).starts
         assert start is not None
         cuts = np.unique(start)
 
-        def merge(sets: Sets) -> Sets:
-            assert sets.start is not None
-            lo = np.searchsorted(cuts, sets.start, side="right") - 1
-            return Sets.ranges(lo, np.searchsorted(cuts, sets.start + sets.count) - lo)
+        def merge(sets: Blocks) -> Blocks:
+            assert sets.starts is not None
+            lo = np.searchsorted(cuts, sets.starts, side="right") - 1
+            return Blocks.ranges(lo, np.searchsorted(cuts, sets.starts + sets.counts) - lo)
 
         def step(s: int) -> PatternStep:
             src, dst, sent = self.step(s)
@@ -198,11 +158,11 @@ def halving(peers: Sequence[Array]) -> RingPattern:
 
     def step(s: int) -> PatternStep:
         half = d >> (s + 1)
-        return PatternStep(nodes, peers[s], Sets.ranges((label // half ^ 1) * half, half))
+        return PatternStep(nodes, peers[s], Blocks.ranges((label // half ^ 1) * half, half))
 
-    def pending(s: int) -> Sets:
+    def pending(s: int) -> Blocks:
         size = d >> s
-        return Sets.ranges(label // size * size, size)
+        return Blocks.ranges(label // size * size, size)
 
     return RingPattern(d, (2,) * len(peers), owner, step, pending)
 
@@ -230,18 +190,18 @@ def fold_to_power_of_two(core: RingPattern, d: int, deliver: bool = False) -> Ri
 
     def step(s: int) -> PatternStep:
         if s == 0:
-            everything = Sets.ranges(np.zeros_like(idle), core.nblocks)
+            everything = Blocks.ranges(np.zeros_like(idle), core.nblocks)
             return PatternStep(idle, idle + 1, everything)
         src, dst, sent = core.step(s - 1)
         return PatternStep(home[src], home[dst], sent)
 
-    def pending(s: int) -> Sets:
+    def pending(s: int) -> Blocks:
         if s == 0:
-            return Sets.ranges(np.zeros(d, dtype=np.int64), core.nblocks)
+            return Blocks.ranges(np.zeros(d, dtype=np.int64), core.nblocks)
         inner = core.pending(s - 1)
-        assert inner.start is not None
-        count = np.where(core_node < 0, 0, inner.count[core_node])
-        return Sets.ranges(inner.start[core_node], count)
+        assert inner.starts is not None
+        count = np.where(core_node < 0, 0, inner.counts[core_node])
+        return Blocks.ranges(inner.starts[core_node], count)
 
     return RingPattern(d, (1, *core.radices), home[core.owner], step, pending, folds=1)
 
@@ -257,33 +217,33 @@ def _fold_and_deliver(core: RingPattern, d: int, idle: Array, home: Array) -> Ri
     core_node[home] = np.arange(core.d)
     last = core.nsteps + 1
 
-    def widen(sets: Sets) -> Sets:
-        assert sets.start is not None
-        start = first[sets.start]
-        return Sets.ranges(start, first[sets.start + sets.count] - start)
+    def widen(sets: Blocks) -> Blocks:
+        assert sets.starts is not None
+        start = first[sets.starts]
+        return Blocks.ranges(start, first[sets.starts + sets.counts] - start)
 
     def step(s: int) -> PatternStep:
         if s == 0:
-            others = Sets(
+            others = Blocks.sets(
                 np.full(len(idle), d - 1), lambda i: np.delete(np.arange(d), label[idle[i]])
             )
             return PatternStep(idle, idle + 1, others)
         if s == last:
-            return PatternStep(idle + 1, idle, Sets.ranges(label[idle], 1))
+            return PatternStep(idle + 1, idle, Blocks.ranges(label[idle], 1))
         src, dst, sent = core.step(s - 1)
         return PatternStep(home[src], home[dst], widen(sent))
 
-    def pending(s: int) -> Sets:
+    def pending(s: int) -> Blocks:
         if s == 0:
-            return Sets.ranges(np.zeros(d, dtype=np.int64), d)
+            return Blocks.ranges(np.zeros(d, dtype=np.int64), d)
         if s > last:
-            return Sets.ranges(label, 1)
+            return Blocks.ranges(label, 1)
         inner = widen(core.pending(s - 1))
-        assert inner.start is not None
+        assert inner.starts is not None
         alone = core_node < 0  # idle nodes have only their own block left
-        return Sets.ranges(
-            np.where(alone, label, inner.start[core_node]),
-            np.where(alone, 1, inner.count[core_node]),
+        return Blocks.ranges(
+            np.where(alone, label, inner.starts[core_node]),
+            np.where(alone, 1, inner.counts[core_node]),
         )
 
     return RingPattern(d, (d, *(1,) * last), owner, step, pending, folds=1)
@@ -303,9 +263,9 @@ def circulant_pattern(
     d = len(owner)
     label, nodes = np.argsort(owner), np.arange(d)
 
-    def around(offsets: Array) -> Sets:
+    def around(offsets: Array) -> Blocks:
         count = np.full(d, len(offsets))
-        return Sets(count, lambda x: np.sort(label[(x + sign[x] * offsets) % d]))
+        return Blocks.sets(count, lambda x: np.sort(label[(x + sign[x] * offsets) % d]))
 
     kept = [np.arange(d)]
     for messages in moves:
@@ -317,7 +277,7 @@ def circulant_pattern(
         return PatternStep(
             np.tile(nodes, len(sets)),
             np.concatenate([(nodes + sign * delta) % d for delta, _ in moves[s]]),
-            Sets.joined(sets),
+            Blocks.join(sets),
         )
 
     radices = (d, *(1,) * (len(moves) - 1)) if moves else ()
@@ -333,19 +293,19 @@ def ring_line(d: int, direction: int = 1) -> RingPattern:
     right = (nodes + direction) % d
 
     def step(s: int) -> PatternStep:
-        return PatternStep(nodes, right, Sets.ranges((nodes - direction * (s + 1)) % d, 1))
+        return PatternStep(nodes, right, Blocks.ranges((nodes - direction * (s + 1)) % d, 1))
 
-    def pending(s: int) -> Sets:
+    def pending(s: int) -> Blocks:
         # Before the first step all blocks are pending and after the last one only a node's own;
         # in between, the sets wrap around from the last label to the first and are not ranges.
         if s in (0, d - 1):
-            return Sets.ranges(nodes * (s > 0), d - s)
+            return Blocks.ranges(nodes * (s > 0), d - s)
         offsets = direction * np.arange(d - s)
-        return Sets(np.full(d, d - s), lambda x: np.sort((x + offsets) % d))
+        return Blocks.sets(np.full(d, d - s), lambda x: np.sort((x + offsets) % d))
 
     def find_messages(x: int) -> tuple[NodeMessages, NodeMessages]:
         steps, left = np.arange(d - 1), (x - direction) % d
-        sent, received = (Sets.ranges((y - direction * (steps + 1)) % d, 1) for y in (x, left))
+        sent, received = (Blocks.ranges((y - direction * (steps + 1)) % d, 1) for y in (x, left))
         return (
             NodeMessages(steps, np.full(d - 1, right[x]), sent),
             NodeMessages(steps, np.full(d - 1, left), received),

@@ -1,71 +1,242 @@
-"""One rank's messages in a product of ring patterns, computed without those of other ranks.
+"""Products of ring patterns on a torus: the messages of a reduce-scatter and of an exchange.
 
-Along a dimension, a rank sends and receives when its coordinate does so in that dimension's
-pattern. A message carries the products of the labels that the pattern sends and the labels that
-are pending at the rank's other coordinates.
+A product takes one ring pattern per dimension and interleaves their steps in any order. A block b
+has a label b_j in each dimension j. In a step along dimension ω, the pattern maps the rank's
+coordinate to a peer and a set of labels. The rank sends this peer the blocks whose label b_ω is in
+the set and whose other labels b_j are pending, which means that the rank's coordinate r_j has not
+passed them on in the steps so far along dimension j. A contribution follows the in-tree of each
+dimension independently of the others, so every such product is a correct reduce-scatter, in which
+each rank sends every block but its own once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import reduce
-from typing import NamedTuple
+import itertools
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
 
 import numpy as np
 
-from swing.build.pattern import NodeMessages, RingPattern, Sets
-from swing.schedules.blocks import BlockRange, Blocks, BlockSets
-from swing.schedules.rank import MessageTable, RankMessages, stack
+from swing.build.pattern import NodeMessages, PatternStep, RingPattern
+from swing.schedules.blocks import Blocks
+from swing.schedules.body import Body
+from swing.schedules.rank import MessageTable, RankMessages, ReductionKeys, filtered
+from swing.schedules.step import LineRows, Step
 from swing.torus import Array, Torus
 
 
-class RankProduct(NamedTuple):
-    """A product of ring patterns in which every step acts along at most one dimension.
+@dataclass(frozen=True, eq=False)
+class Product(Body):
+    """The reduce-scatter of the first ``nsteps`` steps of an order.
 
     Args:
         torus: the ranks.
-        patterns: one RingPattern per dimension.
-        order: the dimension of each step, or None for an idle step.
-        numbering: for each dimension, the amount that each label adds to a block's number.
+        patterns: one ring pattern per dimension.
+        order: the dimensions of each step.
+        nsteps: number of steps.
     """
 
     torus: Torus
-    patterns: Sequence[RingPattern]
-    order: Sequence[int | None]
-    numbering: Sequence[Array]
+    patterns: tuple[RingPattern, ...]
+    order: tuple[tuple[int, ...], ...]
+    nsteps: int
 
-    def scatter(self, rank: int, split: int) -> RankMessages:
-        """Return a rank's messages in the first ``split`` steps, which are a reduce-scatter."""
-        taken = self._taken(split)
+    @property
+    def nblocks(self) -> int:
+        """Number of blocks: one per combination of labels."""
+        return int(np.prod([pattern.nblocks for pattern in self.patterns]))
+
+    @cached_property
+    def taken(self) -> list[list[int]]:
+        """(steps + 1, dimensions) number of steps along each dimension before each step."""
+        taken = [[0] * len(self.patterns)]
+        for dims in self.order:
+            taken.append([t + (j in dims) for j, t in enumerate(taken[-1])])
+        return taken
+
+    @cached_property
+    def _digits(self) -> list[tuple[int, int, int, int]]:
+        """The digits of block numbers, most significant first: dimension, radix, stride, size.
+
+        Block numbers are mixed-radix numbers with one digit per step, the first step's digit most
+        significant. Blocks that the first step separates are then far apart, and the blocks of a
+        message are often contiguous. The stride is the weight of the digit in the block's number,
+        and the size its weight in the label.
+        """
+        digits = []
+        size = [pattern.nblocks for pattern in self.patterns]
+        next_radix = [iter(pattern.radices) for pattern in self.patterns]
+        stride = self.nblocks
+        for dim in itertools.chain(*self.order):
+            radix = next(next_radix[dim])
+            stride //= radix
+            size[dim] //= radix
+            if radix > 1:
+                digits.append((dim, radix, stride, size[dim]))
+        return digits
+
+    @cached_property
+    def numbering(self) -> list[Array]:
+        """For each dimension, the amount that each label adds to a block's number."""
+        numbering = [np.zeros(pattern.nblocks, dtype=np.int64) for pattern in self.patterns]
+        for dim, radix, stride, size in self._digits:
+            numbering[dim] += np.arange(len(numbering[dim])) // size % radix * stride
+        return numbering
+
+    def home(self, blocks: Array) -> Array:
+        """(n,) the rank that each of n blocks belongs to."""
+        labels = [np.zeros_like(blocks) for _ in self.patterns]
+        for dim, radix, stride, size in self._digits:
+            labels[dim] += blocks // stride % radix * size
+        coords = (
+            pattern.owner[label] for pattern, label in zip(self.patterns, labels, strict=True)
+        )
+        return self.torus.grid[tuple(coords)]
+
+    def _pending(self, s: int) -> list[Blocks]:
+        """For each dimension, the labels that its coordinates have not passed on before step s."""
+        return [pattern.pending(t) for pattern, t in zip(self.patterns, self.taken[s], strict=True)]
+
+    def _moves(self, s: int) -> dict[int, PatternStep]:
+        """The pattern steps of the dimensions that act in step s."""
+        return {j: self.patterns[j].step(self.taken[s][j]) for j in self.order[s]}
+
+    def step(self, s: int) -> Step:
+        kept = {j: self.patterns[j].pending(self.taken[s + 1][j]) for j in self.order[s]}
+        return product_step(self.torus, self._moves(s), kept, self._pending(s), self.numbering)
+
+    def lines(self, s: int) -> tuple[LineRows, ...] | None:
+        return _lines(self._moves(s), self._pending(s))
+
+    def signature(self, s: int) -> Hashable:
+        acting = [(j, self.patterns[j].signature(self.taken[s][j])) for j in self.order[s]]
+        # Traffic also depends on the sets that are pending along the other dimensions.
+        others = np.delete(self.taken[s], list(self.order[s])).tolist()
+        return (*acting, *others) if acting else None
+
+    def rank(self, rank: int) -> RankMessages:
+        if not self.acts_alone:
+            return filtered(map(self.step, range(self.nsteps)), rank)
+        taken = np.array(self.taken)
         coords = self.torus.coords[rank].tolist()
         sides: tuple[list[MessageTable], list[MessageTable]] = [], []
         for j, pattern in enumerate(self.patterns):
-            steps = np.flatnonzero(np.diff(taken[:, j]))  # steps of the product along dimension j
+            steps = np.flatnonzero(np.diff(taken[: self.nsteps + 1, j]))
             both = pattern.messages_of(coords[j], len(steps))
             for tables, messages in zip(sides, both, strict=True):
                 step = steps[messages.step]
                 moved = messages._replace(step=step)
-                tables.append(self._messages(rank, j, moved, taken[step]))
-        return RankMessages(*map(stack, sides))
+                tables.append(self.messages_along(j, rank, moved, taken[step]))
+        return RankMessages(rank, *map(MessageTable.merge, sides))
 
-    def exchange(self, rank: int, split: int) -> RankMessages:
-        """Return a rank's messages in the steps from ``split`` on, run from the last to the first.
+    @property
+    def acts_alone(self) -> bool:
+        """Whether every step acts along one dimension at most."""
+        return all(len(dims) < 2 for dims in self.order)
 
-        Each message carries all blocks that are pending at its sender before step ``split``. The
-        sort key of a partial sum is the lowest coordinate, along the step's dimension, of the
+    def messages_along(
+        self,
+        dim: int,
+        rank: int,
+        along: NodeMessages,
+        pending: Array,
+        keys: ReductionKeys | None = None,
+    ) -> MessageTable:
+        """Multiply the messages of one coordinate with the labels pending in other dimensions.
+
+        Args:
+            dim: the dimension along which the messages go.
+            rank: the rank whose messages these are.
+            along: messages of the rank's coordinate, with the step indices of the product.
+            pending: (m, dimensions) how many steps each dimension has taken before each message.
+            keys: the reduction keys; the ranks themselves if None.
+        """
+        coords = self.torus.coords[rank].tolist()
+        sets = []
+        for i, pattern in enumerate(self.patterns):
+            if i == dim:
+                sets.append(along.sent)
+            else:
+                # Few different counts of steps occur, so compute the pending set once for each.
+                counts, which = np.unique(pending[:, i], return_inverse=True)
+                node = np.array([coords[i]])
+                at_node = [pattern.pending(count).take(node) for count in counts.tolist()]
+                sets.append(Blocks.join(at_node).take(which))
+        count = np.prod([each.counts for each in sets], axis=0, dtype=np.int64)
+        peer = self.torus.grid[tuple(along.peer if i == dim else x for i, x in enumerate(coords))]
+        rows = np.flatnonzero((count > 0) & (peer != rank))
+        sets = [each.take(rows) for each in sets]
+
+        def find(i: int) -> Array:
+            return _numbers([each.members(i) for each in sets], self.numbering)
+
+        blocks = _ranges(sets, self.numbering, count[rows], _elementwise)
+        if blocks is None:
+            blocks = Blocks.sets(count[rows], list(map(find, range(len(rows)))).__getitem__)
+        mine, theirs = keys or (np.full(len(peer), rank), peer)
+        ones = np.ones(len(rows), dtype=bool)
+        return MessageTable(
+            along.step[rows], peer[rows], ones, blocks, np.zeros(len(rows), dtype=np.int64),
+            ReductionKeys(mine[rows], theirs[rows]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Exchange(Body):
+    """The steps after the reduce-scatter of a product, from the last to the first, as an exchange.
+
+    Each message carries all blocks that are pending at its sender after the reduce-scatter.
+    """
+
+    product: Product
+
+    @property
+    def nsteps(self) -> int:  # type: ignore[override]
+        return len(self.product.order) - self.product.nsteps
+
+    def _step(self, s: int) -> tuple[dict[int, PatternStep], list[Blocks]]:
+        """The pattern steps of the dimensions that act in step s, and all pending labels."""
+        pending = self.product._pending(self.product.nsteps)
+        t = len(self.product.order) - 1 - s
+        moves = {}
+        for j in self.product.order[t]:
+            src, dst = self._ends(j, t)
+            moves[j] = PatternStep(src, dst, pending[j].take(src))
+        return moves, pending
+
+    def _ends(self, j: int, t: int) -> tuple[Array, Array]:
+        """The messages of dimension j in step t of the product, turned round."""
+        # A node receives from the nodes it would send its blocks to.
+        dst, src, _ = self.product.patterns[j].step(self.product.taken[t][j])
+        by_sender = np.argsort(src, kind="stable")
+        return src[by_sender], dst[by_sender]
+
+    def step(self, s: int) -> Step:
+        moves, pending = self._step(s)
+        kept = dict(enumerate(pending))
+        return product_step(self.product.torus, moves, kept, pending, self.product.numbering)
+
+    def lines(self, s: int) -> tuple[LineRows, ...] | None:
+        return _lines(*self._step(s))
+
+    def rank(self, rank: int) -> RankMessages:
+        """Return the messages of one rank in all steps.
+
+        The sort key of a partial sum is the lowest coordinate, along the step's dimension, of the
         nodes whose values it contains; with these keys all ranks add in the same order.
         """
-        taken, last = self._taken(len(self.order)), len(self.order) - 1
-        coords = self.torus.coords[rank].tolist()
+        if not self.product.acts_alone:
+            return super().rank(rank)
+        taken, split = np.array(self.product.taken), self.product.nsteps
+        last = len(self.product.order) - 1
+        coords = self.product.torus.coords[rank].tolist()
         sides: tuple[list[MessageTable], list[MessageTable]] = [], []
-        for j, pattern in enumerate(self.patterns):
+        for j, pattern in enumerate(self.product.patterns):
             whole, lowest = pattern.pending(int(taken[split, j])), np.arange(pattern.d)
             columns: tuple[list[Array], list[Array]] = [], []
             for t in reversed(np.flatnonzero(np.diff(taken[:, j]))[taken[split, j] :].tolist()):
-                # The messages of step t run backwards, as in `combine.product`.
-                dst, src, _ = pattern.step(int(taken[t, j]))
-                by_sender = np.argsort(src, kind="stable")
-                src, dst = src[by_sender], dst[by_sender]
+                src, dst = self._ends(j, t)
                 for rows_of, ends, peers in zip(columns, (src, dst), (dst, src), strict=True):
                     rows = np.flatnonzero(ends == coords[j])
                     peer, mine = peers[rows], np.full(len(rows), lowest[coords[j]])
@@ -79,75 +250,114 @@ class RankProduct(NamedTuple):
                 empty = np.zeros((5, 0), int)  # np.concatenate refuses an empty list
                 step, peer, sender, *keys = np.concatenate([*rows_of, empty], axis=1)
                 pending = np.broadcast_to(taken[split], (len(step), len(coords)))
-                messages = NodeMessages(step, peer, whole.take(sender))
-                tables.append(self._messages(rank, j, messages, pending, keys))
-        return RankMessages(*map(stack, sides))
-
-    def _messages(
-        self,
-        rank: int,
-        dim: int,
-        along: NodeMessages,
-        pending: Array,
-        keys: Sequence[Array] | None = None,
-    ) -> MessageTable:
-        """Multiply the messages of one coordinate with the labels pending in other dimensions.
-
-        Args:
-            rank: the rank whose messages these are.
-            dim: the dimension along which they go.
-            along: messages of the rank's coordinate, with the step indices of the product.
-            pending: (m, dimensions) how many steps each dimension has taken before each message.
-            keys: the columns ``mine`` and ``theirs``; the ranks themselves if None.
-        """
-        coords = self.torus.coords[rank].tolist()
-        sets = []
-        for i, pattern in enumerate(self.patterns):
-            if i == dim:
-                sets.append(along.sent)
-            else:
-                # Few different counts of steps occur, so compute the pending set once for each.
-                counts, which = np.unique(pending[:, i], return_inverse=True)
-                node = np.array([coords[i]])
-                at_node = [pattern.pending(count).take(node) for count in counts.tolist()]
-                sets.append(Sets.joined(at_node).take(which))
-        count = np.prod([each.count for each in sets], axis=0, dtype=np.int64)
-        peer = self.torus.grid[tuple(along.peer if i == dim else x for i, x in enumerate(coords))]
-        rows = np.flatnonzero((count > 0) & (peer != rank))
-        blocks = _blocks([each.take(rows) for each in sets], self.numbering, count[rows])
-        mine, theirs = keys or (np.full(len(peer), rank), peer)
-        return MessageTable.to_reduce(
-            along.step[rows], peer[rows], blocks, mine[rows], theirs[rows]
-        )
-
-    def _taken(self, nsteps: int) -> Array:
-        """(nsteps + 1, dimensions) number of steps along each dimension before each step."""
-        dims = range(len(self.patterns))
-        acts = np.array([[j == i for i in dims] for j in self.order[:nsteps]], dtype=np.int64)
-        taken: Array = np.cumsum(np.vstack([np.zeros((1, len(dims)), int), *acts]), axis=0)
-        return taken
+                along = NodeMessages(step, peer, whole.take(sender))
+                tables.append(
+                    self.product.messages_along(j, rank, along, pending, ReductionKeys(*keys))
+                )
+        return RankMessages(rank, *map(MessageTable.merge, sides))
 
 
-def _blocks(sets: Sequence[Sets], numbering: Sequence[Array], count: Array) -> Blocks:
-    """Number the blocks of each message i: the product of the i-th sets of all dimensions."""
-    starts = [each.start for each in sets if each.start is not None]
-    if len(starts) == len(sets):
-        ends = [np.maximum(s.start + s.count - 1, 0) for s in sets]  # type: ignore[operator]
-        lo = reduce(np.add, [n[s] for n, s in zip(numbering, starts, strict=True)])
-        hi = reduce(np.add, [n[s] for n, s in zip(numbering, ends, strict=True)])
-        # Numbers rise with labels, so lo and hi are the extremes of `count` distinct numbers.
-        if (hi - lo + 1 == count).all():
-            return BlockRange(lo, count)
-    products = list(_products(sets, numbering, len(count)))
-    return BlockSets(count, products.__getitem__)
+def _lines(moves: dict[int, PatternStep], pending: Sequence[Blocks]) -> tuple[LineRows, ...] | None:
+    if len(moves) > 1:
+        return None
+    counts = [sets.counts for sets in pending]
+    return tuple(
+        LineRows(0, dim, src, dst, sent.counts, (*counts[:dim], sent.counts, *counts[dim + 1 :]))
+        for dim, (src, dst, sent) in moves.items()
+    )
 
 
-def _products(sets: Sequence[Sets], numbering: Sequence[Array], n: int) -> Iterator[Array]:
-    for i in range(n):
-        labels = [each.members(i) for each in sets]
-        yield np.sort(outer(np.add, [n[m] for n, m in zip(numbering, labels, strict=True)]).ravel())
+def product_step(
+    torus: Torus,
+    moves: dict[int, PatternStep],
+    kept: dict[int, Blocks],
+    pending: Sequence[Blocks],
+    numbering: Sequence[Array],
+) -> Step:
+    """Make the step in which some dimensions act; a message carries a product of sets.
+
+    Args:
+        torus: the ranks.
+        moves: the pattern step of each acting dimension.
+        kept: for each acting dimension, the sets that its coordinates keep in this step. Where
+            several dimensions act, a message may move along some of them only.
+        pending: for every dimension, the sets that its coordinates have before this step.
+        numbering: for each dimension, the amount that each label adds to a block's number.
+    """
+    if not moves:
+        return Step.empty()
+    src = [np.arange(d) for d in torus.dims]
+    dst, sets = list(src), list(pending)
+    for j, (tail, head, sent) in moves.items():
+        src[j], dst[j], sets[j] = tail, head, sent
+        if len(moves) > 1:  # add the choice of not moving along dimension j
+            nodes = np.arange(torus.dims[j])
+            src[j], dst[j] = np.append(tail, nodes), np.append(head, nodes)
+            sets[j] = Blocks.join([sent, kept[j]])
+    count = outer(np.multiply, [each.counts for each in sets]).ravel()
+    tails, heads = (torus.grid[np.ix_(*ends)].ravel() for ends in (src, dst))
+    sent_rows = np.flatnonzero((count > 0) & (tails != heads))
+    if len(moves) > 1:
+        # Ranks send in the order of rows: the messages that travel furthest start first.
+        hops = outer(np.add, [_hops(torus, j, src[j], dst[j]) for j in range(len(src))])
+        sent_rows = sent_rows[np.argsort(-hops.ravel()[sent_rows], kind="stable")]
+    shape = [len(each) for each in sets]
+
+    def find(i: int) -> Array:
+        index = np.unravel_index(i, shape)
+        return _numbers([s.members(int(x)) for s, x in zip(sets, index, strict=True)], numbering)
+
+    blocks = _ranges(sets, numbering, count, outer) or Blocks.sets(count, find)
+    return Step(True, tails[sent_rows], heads[sent_rows], blocks.take(sent_rows))
+
+
+def _hops(torus: Torus, dim: int, src: Array, dst: Array) -> Array:
+    d = torus.dims[dim]
+    return np.minimum((dst - src) % d, (src - dst) % d) if torus.wrap[dim] else abs(dst - src)
+
+
+def _ranges(
+    sets: Sequence[Blocks],
+    numbering: Sequence[Array],
+    count: Array,
+    combine: Callable[[Callable[..., Array], Sequence[Array]], Array],
+) -> Blocks | None:
+    """Number the blocks of products of label sets, one set per dimension.
+
+    Args:
+        sets: for each dimension, the sets of labels.
+        numbering: for each dimension, the amount that each label adds to a block's number.
+        count: number of blocks of each product.
+        combine: how products choose their sets: `outer` for all combinations, in row-major order.
+
+    Returns:
+        None if some product is not one range of blocks.
+    """
+    starts = [each.starts for each in sets if each.starts is not None]
+    if len(starts) < len(sets):
+        return None
+    ends = [
+        np.maximum(start + each.counts - 1, 0) for start, each in zip(starts, sets, strict=True)
+    ]
+    lo, hi = (
+        combine(np.add, [n[labels] for n, labels in zip(numbering, side, strict=True)]).ravel()
+        for side in (starts, ends)
+    )
+    # Numbers rise with labels, so lo and hi are the extremes of `count` distinct numbers.
+    return Blocks(count, lo) if ((hi - lo + 1 == count) | (count == 0)).all() else None
+
+
+def _numbers(labels: Sequence[Array], numbering: Sequence[Array]) -> Array:
+    """Return the blocks with given labels in each dimension, in ascending order."""
+    amounts = [n[members] for n, members in zip(numbering, labels, strict=True)]
+    return np.sort(outer(np.add, amounts).ravel())
 
 
 def outer(op: Callable[..., Array], axes: Sequence[Array]) -> Array:
     """Combine one entry of each array with ``op``; the result has one axis per array."""
     return reduce(lambda a, b: op(a[..., None], b), axes)
+
+
+def _elementwise(op: Callable[..., Array], columns: Sequence[Array]) -> Array:
+    """Combine the i-th entries of all arrays with ``op``."""
+    return reduce(op, columns)

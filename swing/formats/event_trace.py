@@ -20,9 +20,10 @@ from typing import NamedTuple
 import numpy as np
 
 from swing.formats import limits
-from swing.schedules.blocks import BlockRange
+from swing.schedules.blocks import Blocks
+from swing.schedules.collectives import UNKNOWN
 from swing.schedules.schedule import Schedule
-from swing.schedules.step import Op, Step
+from swing.schedules.step import Step
 from swing.torus import Torus
 
 SEND, RECV, JOIN = "send", "recv", "join"
@@ -116,15 +117,15 @@ def messages(schedule: Schedule, nbytes: int) -> Iterator[list[Sent]]:
         ValueError: the schedule has more than `limits.MAX_ROWS` messages.
     """
     # In traffic a block is a byte. Its table of ends would have an entry per byte of the vector.
-    traffic = schedule.collective == "traffic" and schedule.nblocks == nbytes
+    traffic = schedule.is_traffic and schedule.nblocks == nbytes
     ends = None if traffic else schedule.ends(nbytes)
     rows = 0
     for s, step in enumerate(schedule):
-        src, dst, blocks, part = step.rows
+        src, dst, blocks, part = step.src, step.dst, step.blocks, step.part
         if ends is None:
-            size = blocks.count
-        elif isinstance(blocks, BlockRange):
-            size = ends[blocks.start + blocks.count] - ends[blocks.start]
+            size = blocks.counts
+        elif blocks.starts is not None:
+            size = ends[blocks.starts + blocks.counts] - ends[blocks.starts]
         else:
             each = np.diff(ends)
             size = np.array([each[blocks[i]].sum() for i in range(len(blocks))], dtype=np.int64)
@@ -152,8 +153,8 @@ def traffic(about: About, rows: Sequence[Sequence[tuple[int, int, int]]]) -> Sch
 
     def step(s: int) -> Step:
         table = np.array(rows[s], dtype=np.int64).reshape(-1, 3)
-        blocks = BlockRange(np.zeros(len(table), dtype=np.int64), table[:, 2])
-        return Step(Op.COPY, table[:, 0], table[:, 1], blocks)
+        blocks = Blocks(table[:, 2], np.zeros(len(table), dtype=np.int64))
+        return Step(False, table[:, 0], table[:, 1], blocks)
 
     return Schedule(
         about.name or "traffic",
@@ -161,7 +162,8 @@ def traffic(about: About, rows: Sequence[Sequence[tuple[int, int, int]]]) -> Sch
         about.nbytes,
         len(rows),
         step,
-        collective="traffic",
+        origin=UNKNOWN,
+        home=UNKNOWN,
         variant=about.variant,
     )
 

@@ -147,7 +147,7 @@ def write(schedule: Schedule, least: int = 0, most: int = 2**40) -> Iterator[str
     Raises:
         ValueError: another collective, unequal blocks, or a limit of MSCCL's readers.
     """
-    if schedule.collective != "allreduce":
+    if not schedule.is_allreduce:
         raise ValueError(f"MSCCL XML is for allreduce schedules, not for {schedule.collective}")
     if schedule.shares is not None and np.ptp(schedule.shares) > 0:
         raise ValueError("MSCCL's chunks are of equal size: the schedule's blocks must be as well")

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from swing.formats.msccl_xml import LOCAL, RECEIVES, SENDS, Node, parse
-from swing.schedules.blocks import BlockRange, Blocks, BlockSets
+from swing.schedules.blocks import Blocks
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Op, Step
 from swing.torus import Array, Torus
@@ -240,17 +240,13 @@ def _parts(sent: Sequence[Sent], nblocks: int) -> tuple[tuple[int, ...], dict[in
 
 def _step(messages: Sequence[Sent], part_of: dict[int, int]) -> Step:
     """Build a step, and merge pieces of a message that was split."""
-    rows: defaultdict[tuple[int, int, int, str], list[range]] = defaultdict(list)
+    rows: defaultdict[tuple[int, int, int, bool], list[range]] = defaultdict(list)
     for m in messages:
-        rows[part_of[m.channel], m.src, m.dst, m.op.value].append(m.chunks)
+        rows[part_of[m.channel], m.src, m.dst, m.op is Op.REDUCE].append(m.chunks)
     blocks = [np.unique(np.concatenate([np.r_[c] for c in pieces])) for pieces in rows.values()]
-    part, src, dst, op = zip(*rows, strict=True)
-    ops: Op | np.ndarray = np.array([Op(o) for o in op], dtype=object)
-    if len(set(op)) == 1:
-        ops = Op(op[0])
-    columns = (np.array(c, dtype=np.int64) for c in (src, dst, part))
-    source, target, parts = columns
-    return Step(ops, source, target, _blocks(blocks), parts)
+    part, src, dst, reduces = zip(*rows, strict=True)
+    source, target, parts = (np.array(c, dtype=np.int64) for c in (src, dst, part))
+    return Step(np.array(reduces), source, target, _blocks(blocks), parts)
 
 
 def _blocks(members: Sequence[Array]) -> Blocks:
@@ -259,5 +255,5 @@ def _blocks(members: Sequence[Array]) -> Blocks:
         for column in zip(*((m[0], m[-1], len(m)) for m in members), strict=True)
     )
     if (last - first + 1 == count).all():
-        return BlockRange(first, count)
-    return BlockSets(count, members.__getitem__)
+        return Blocks(count, first)
+    return Blocks.sets(count, members.__getitem__)

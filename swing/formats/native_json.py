@@ -2,9 +2,13 @@
 
 ``schema.json`` beside this file describes it. A step is an object of columns, as in `swing.Step`.
 If each message carries one range of blocks, the step has ``start`` and ``count``; otherwise it has
-``blocks``: for each message the start and length of each of its ranges, in one list.
+``blocks``: for each message the start and length of each of its ranges, in one list. Origin and
+home of the blocks (see `swing.schedules.collectives`) are one number if all blocks have the same.
 
-Loses: only the compact form of large schedules (steps as functions, `Step.line`). Messages are
+Version 1 had the name of the collective and an ``owner`` instead. It is still read; the owners of
+an allreduce are checked and dropped.
+
+Loses: only the compact form of large schedules (steps as functions, `Schedule.lines`). Messages are
 listed one by one, at most `limits.MAX_ROWS` of them per file. Signatures (the key ``pattern``) and
 phases become numbers in the order in which they occur.
 """
@@ -18,16 +22,24 @@ from typing import Any
 import numpy as np
 
 from swing.formats import limits
-from swing.schedules.blocks import BlockRange, Blocks, BlockSets
+from swing.schedules.blocks import Blocks
+from swing.schedules.collectives import ALL, UNKNOWN, RankColumn
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Op, Step
 from swing.torus import Array, Torus
 
 FORMAT = "torus-swing schedule"
-VERSION = 1
-COLLECTIVES = ("allreduce", "reduce_scatter", "allgather", "traffic")
-_OPS = {op.value: op for op in Op}
-_HEAD = ("format", "version", "name", "collective", "variant", "torus", "nblocks", "parts")
+VERSION = 2
+VERSION_1 = {
+    "allreduce": (ALL, ALL),
+    "reduce_scatter": (ALL, "owner"),
+    "allgather": ("owner", ALL),
+    "traffic": (UNKNOWN, UNKNOWN),
+}
+"""Origin and home of the collectives of version 1; "owner" stands for the field."""
+_OPS = {op.value: op is Op.REDUCE for op in Op}
+_HEAD = ("format", "version", "name", "variant", "torus", "nblocks", "parts", "steps")
+_COLLECTIVE = {1: {"collective": True, "owner": False}, 2: {"origin": True, "home": True}}
 _TORUS = {"dims": True, "wrap": True, "coords": False}
 _STEP = dict.fromkeys(("op", "src", "dst", "part", "phase", "pattern"), True)
 _STEP |= dict.fromkeys(("start", "count", "blocks"), False)
@@ -48,7 +60,8 @@ def write(schedule: Schedule) -> Iterator[str]:
         "format": FORMAT,
         "version": VERSION,
         "name": limits.name(schedule.name, "the name"),
-        "collective": schedule.collective,
+        "origin": _described(schedule.origin),
+        "home": _described(schedule.home),
         "variant": limits.name(schedule.variant, "the variant"),
         "torus": described,
         "nblocks": schedule.nblocks,
@@ -56,8 +69,6 @@ def write(schedule: Schedule) -> Iterator[str]:
     }
     if schedule.shares is not None:
         head["shares"] = schedule.shares.tolist()
-    if schedule.owner is not None:
-        head["owner"] = schedule.owner.tolist()
     # The closing brace is cut off, so that the steps can follow one at a time.
     yield json.dumps(head)[:-1] + ',\n"steps": ['
     phase, pattern = _Numbers(schedule.sync_phase), _Numbers(schedule.signature)
@@ -81,31 +92,31 @@ def read(data: bytes) -> Schedule:
     document = limits.parse_json(data)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError(f'the file is not a schedule: "format" is not "{FORMAT}"')
-    if document.get("version") != VERSION:
-        version = limits.short(document.get("version"))
+    version = document.get("version")
+    if type(version) is not int or version not in _COLLECTIVE:
         raise ValueError(
-            f"the file has version {version}, but this library reads version {VERSION}"
+            f"the file has version {limits.short(version)}, "
+            f"but this library reads versions up to {VERSION}"
         )
-    known = dict.fromkeys((*_HEAD, "steps"), True) | {"shares": False, "owner": False}
+    known = dict.fromkeys(_HEAD, True) | {"shares": False} | _COLLECTIVE[version]
     head = limits.fields(document, "the schedule", known)
-    collective = head["collective"]
-    if collective not in COLLECTIVES:
-        raise ValueError(f"collective must be one of {', '.join(COLLECTIVES)}")
+    if version == 1:
+        head |= _columns_of_version_1(head)
     torus = _torus(head["torus"])
     nblocks = limits.number(head["nblocks"], "nblocks", 1)
     # In traffic a block is a byte: counts may exceed the limits, as nothing is stored per byte.
-    real_blocks = collective != "traffic"
+    real_blocks = head["origin"] != UNKNOWN
     if real_blocks:
         limits.check_ranks(torus.size, nblocks)
     parts = [limits.number(n, "a part", 0, nblocks) for n in limits.array(head["parts"], "parts")]
     if sum(parts) != nblocks:
         raise ValueError(f"the parts have {sum(parts)} blocks in total, but nblocks is {nblocks}")
     shares = _shares(head["shares"], nblocks) if "shares" in head else None
-    owner = None
-    if "owner" in head:
-        owner = _column(head["owner"], "owner", nblocks, torus.size)
-    elif collective in ("reduce_scatter", "allgather"):
-        raise ValueError(f"{collective} needs the field owner, with a rank for each block")
+    if version == 1 and "owner" in head:
+        _column(head["owner"], "owner", nblocks, torus.size)
+    if (head["origin"] == UNKNOWN) != (head["home"] == UNKNOWN):
+        raise ValueError(f"origin and home must both be {UNKNOWN}, or neither")
+    origin, home = (_ranks(head[key], key, nblocks, torus.size) for key in ("origin", "home"))
     steps, phases, patterns = [], [], []
     rows = 0
     for s, row in enumerate(limits.array(head["steps"], "steps")):
@@ -114,9 +125,9 @@ def read(data: bytes) -> Schedule:
         if rows > limits.MAX_ROWS:
             raise ValueError(f"the file has more than {limits.MAX_ROWS} messages: too many")
         # Ranges take a few bytes in the file, but expand to an index per block.
-        listed = isinstance(step.blocks, BlockSets)
+        listed = step.blocks.starts is None
         most = limits.MAX_BLOCKS if listed else limits.MAX_SENT_BLOCKS
-        if (real_blocks or listed) and sum(step.blocks.count.tolist()) > most:
+        if (real_blocks or listed) and sum(step.blocks.counts.tolist()) > most:
             raise ValueError(f"step {s}: its messages carry more than {most} blocks: too many")
         steps.append(step)
         phases.append(phase)
@@ -127,9 +138,9 @@ def read(data: bytes) -> Schedule:
         nblocks,
         len(steps),
         steps.__getitem__,
-        collective=collective,
+        origin=origin,
+        home=home,
         variant=limits.name(head["variant"], "variant"),
-        find_owner=None if owner is None else lambda: owner,
         parts=tuple(parts),
         shares=shares,
         signature=patterns.__getitem__,
@@ -148,13 +159,39 @@ class _Numbers:
         return self.known.setdefault(self.value(s), len(self.known))
 
 
+def _described(column: RankColumn) -> Any:
+    return column.tolist() if column.constant is None else column.constant
+
+
+def _columns_of_version_1(head: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields origin and home of a file of version 1."""
+    collective = head["collective"]
+    if not isinstance(collective, str) or collective not in VERSION_1:
+        raise ValueError(f"collective must be one of {', '.join(VERSION_1)}")
+    columns = VERSION_1[collective]
+    if "owner" in columns and "owner" not in head:
+        raise ValueError(f"{collective} needs the field owner, with a rank for each block")
+    values = (head["owner"] if column == "owner" else column for column in columns)
+    return dict(zip(("origin", "home"), values, strict=True))
+
+
+def _ranks(value: Any, key: str, nblocks: int, p: int) -> RankColumn:
+    """Read the field origin or home: one number for all blocks, or a list."""
+    if type(value) is int and UNKNOWN <= value < p:
+        return RankColumn.of(value, nblocks)
+    if not isinstance(value, list):
+        raise ValueError(f"{key} must be a number from {UNKNOWN} to {p - 1}, or a list")
+    ranks = _column(value, key, nblocks, p, ALL)
+    return RankColumn(nblocks, ranks.__getitem__, ALL if (ranks == ALL).all() else None)
+
+
 def _columns(step: Step) -> dict[str, Any]:
-    src, dst, blocks, part = step.rows
-    op: Any = step.op.value if isinstance(step.op, Op) else [Op(o).value for o in step.op]
-    row: dict[str, Any] = {"op": op, "src": src.tolist(), "dst": dst.tolist()}
-    row["part"] = part.tolist()
-    if isinstance(blocks, BlockRange):
-        return row | {"start": blocks.start.tolist(), "count": blocks.count.tolist()}
+    ops = [(Op.REDUCE if reduces else Op.COPY).value for reduces in step.reduces.tolist()]
+    row: dict[str, Any] = {"op": ops if len(set(ops)) > 1 else (ops or [Op.REDUCE.value])[0]}
+    row |= {"src": step.src.tolist(), "dst": step.dst.tolist(), "part": step.part.tolist()}
+    blocks = step.blocks
+    if blocks.starts is not None:
+        return row | {"start": blocks.starts.tolist(), "count": blocks.counts.tolist()}
     return row | {"blocks": [ranges(blocks[i]) for i in range(len(blocks))]}
 
 
@@ -223,18 +260,18 @@ def _step(row: Any, where: str, p: int, nblocks: int, nparts: int) -> tuple[Step
     m = len(src)
     dst = _column(fields["dst"], f"{where}: dst", m, p)
     part = _column(fields["part"], f"{where}: part", m, nparts)
-    op: Op | np.ndarray
+    reduces: bool | np.ndarray
     if isinstance(fields["op"], list):
         names = limits.array(fields["op"], f"{where}: op", m)
         if not all(isinstance(n, str) and n in _OPS for n in names):
             raise ValueError(f'{where}: op must be "+" or "="')
-        op = np.array([_OPS[n] for n in names], dtype=object)
+        reduces = np.array([_OPS[n] for n in names], dtype=bool)
     elif isinstance(fields["op"], str) and fields["op"] in _OPS:
-        op = _OPS[fields["op"]]
+        reduces = _OPS[fields["op"]]
     else:
         raise ValueError(f'{where}: op must be "+" or "="')
     phase, pattern = (limits.number(fields[k], f"{where}: {k}") for k in ("phase", "pattern"))
-    return Step(op, src, dst, _blocks(fields, where, m, nblocks), part), phase, pattern
+    return Step(reduces, src, dst, _blocks(fields, where, m, nblocks), part), phase, pattern
 
 
 def _blocks(fields: dict[str, Any], where: str, m: int, nblocks: int) -> Blocks:
@@ -245,7 +282,7 @@ def _blocks(fields: dict[str, Any], where: str, m: int, nblocks: int) -> Blocks:
         count = _column(fields["count"], f"{where}: count", m, nblocks + 1, 1)
         if (start + count > nblocks).any():
             raise ValueError(f"{where}: a range of blocks ends above {nblocks - 1}")
-        return BlockRange(start, count)
+        return Blocks(count, start)
     if "start" in fields or "count" in fields:
         raise ValueError(f"{where} has both blocks and start or count: leave one out")
     counts, pairs = [], []
@@ -260,4 +297,4 @@ def _blocks(fields: dict[str, Any], where: str, m: int, nblocks: int) -> Blocks:
         counts.append(int(count.sum()))
         pairs.append(row.tolist())
     # The ranges are expanded when a message is looked at; all at once could fill the memory.
-    return BlockSets(np.array(counts, dtype=np.int64), lambda i: members(pairs[i]))
+    return Blocks.sets(np.array(counts, dtype=np.int64), lambda i: members(pairs[i]))

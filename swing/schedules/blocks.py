@@ -1,4 +1,4 @@
-"""Block lists of messages: one contiguous range per message, or arbitrary sets of blocks."""
+"""Block lists: the blocks that each message of a table carries."""
 
 from __future__ import annotations
 
@@ -11,97 +11,123 @@ from swing.torus import Array
 
 
 @dataclass(frozen=True, eq=False)
-class BlockRange:
-    """Contiguous blocks: message i carries blocks ``start[i] … start[i] + count[i] - 1``."""
+class Blocks:
+    """The blocks of m messages: message i carries ``counts[i]`` of them, in ascending order.
 
-    start: Array
-    count: Array
+    If every message carries one range, the message's blocks are ``starts[i] … starts[i] + counts[i]
+    - 1``. Otherwise ``starts`` is None, and `find` makes the list of a message on demand, because a
+    schedule of p ranks has p blocks and keeping all lists would take O(p²) memory per step.
 
-    def __len__(self) -> int:
-        return len(self.start)
-
-    def __getitem__(self, i: int) -> slice:
-        start = int(self.start[i])
-        return slice(start, start + int(self.count[i]))
-
-    def take(self, rows: Array) -> BlockRange:
-        """Select the messages with the given row numbers."""
-        return BlockRange(self.start[rows], self.count[rows])
-
-    def shift(self, offset: int) -> BlockRange:
-        """Add an offset to every block number."""
-        return BlockRange(self.start + offset, self.count) if offset else self
-
-
-@dataclass(frozen=True, eq=False)
-class BlockSets:
-    """Arbitrary sets of blocks: message i carries the ``count[i]`` blocks ``members(i)``.
-
-    The lists (distinct, ascending) are made on demand, because a schedule of p ranks has p blocks
-    and keeping all lists would take O(p²) memory per step.
+    Args:
+        counts: (m,) number of blocks of each message.
+        starts: (m,) first block of each message, or None.
+        find: maps the number of a message to its blocks; used if ``starts`` is None.
     """
 
-    count: Array
-    members: Callable[[int], Array]
+    counts: Array
+    starts: Array | None
+    find: Callable[[int], Array] | None = None
+
+    @classmethod
+    def ranges(cls, starts: Array, counts: Array | int) -> Blocks:
+        """Make the lists of messages that carry one range each."""
+        return cls(np.broadcast_to(counts, starts.shape), starts)
+
+    @classmethod
+    def sets(cls, counts: Array, find: Callable[[int], Array]) -> Blocks:
+        """Make the lists of messages that carry any sets of blocks: ``find(i)`` is an array."""
+        return cls(counts, None, find)
+
+    @classmethod
+    def listed(cls, sets: Sequence[slice | Array]) -> Blocks:
+        """Make the lists of messages that are given one by one, as slices or index arrays.
+
+        Raises:
+            ValueError: a message with no blocks, or whose blocks are not whole numbers.
+        """
+        arrays = [_members(i, blocks) for i, blocks in enumerate(sets)]
+        return cls.sets(np.array([len(a) for a in arrays], dtype=np.int64), arrays.__getitem__)
+
+    @classmethod
+    def join(cls, tables: Sequence[Blocks]) -> Blocks:
+        """Concatenate block lists.
+
+        >>> Blocks.join([one_block(np.array([4])), Blocks.ranges(np.array([0]), 2)])[1]
+        slice(0, 2, None)
+        """
+        if len(tables) == 1:
+            return tables[0]
+        counts = np.concatenate([table.counts for table in tables] or [np.zeros(0, np.int64)])
+        starts = [table.starts for table in tables if table.starts is not None]
+        if len(starts) == len(tables):
+            return cls(counts, np.concatenate([*starts, counts[:0]]))
+        first = np.cumsum([0] + [len(table) for table in tables])
+
+        def find(i: int) -> Array:
+            t = int(np.searchsorted(first, i, side="right")) - 1
+            return tables[t].members(i - int(first[t]))
+
+        return cls.sets(counts, find)
 
     def __len__(self) -> int:
-        return len(self.count)
+        return len(self.counts)
+
+    def members(self, i: int) -> Array:
+        """(counts[i],) the blocks of message i, in ascending order."""
+        if self.starts is None:
+            assert self.find is not None
+            return self.find(i)
+        return np.arange(self.starts[i], self.starts[i] + self.counts[i])
 
     def __getitem__(self, i: int) -> slice | Array:
-        blocks = self.members(i)
-        lo, hi = int(blocks[0]), int(blocks[-1]) + 1
-        return slice(lo, hi) if hi - lo == len(blocks) else blocks
+        """Return the blocks of message i: a slice if they are one range, else an index array."""
+        if self.starts is None:
+            blocks = self.members(i)
+            lo, hi = int(blocks[0]), int(blocks[-1]) + 1
+            return slice(lo, hi) if hi - lo == len(blocks) else blocks
+        lo = int(self.starts[i])
+        return slice(lo, lo + int(self.counts[i]))
 
-    def take(self, rows: Array) -> BlockSets:
+    def take(self, rows: Array) -> Blocks:
         """Select the messages with the given row numbers."""
-        return BlockSets(self.count[rows], lambda i: self.members(int(rows[i])))
+        if self.starts is None:
+            return Blocks.sets(self.counts[rows], lambda i: self.members(int(rows[i])))
+        return Blocks(self.counts[rows], self.starts[rows])
 
-    def shift(self, offset: int) -> BlockSets:
+    def shift(self, offset: int) -> Blocks:
         """Add an offset to every block number."""
-        return BlockSets(self.count, lambda i: self.members(i) + offset) if offset else self
+        if not offset:
+            return self
+        if self.starts is None:
+            return Blocks.sets(self.counts, lambda i: self.members(i) + offset)
+        return Blocks(self.counts, self.starts + offset)
+
+    def flat(self) -> tuple[Array, Array]:
+        """List every block of every message: (c,) the message and (c,) the block.
+
+        >>> [column.tolist() for column in Blocks.ranges(np.array([5, 0]), 2).flat()]
+        [[0, 0, 1, 1], [5, 6, 0, 1]]
+        """
+        row = np.repeat(np.arange(len(self)), self.counts)
+        if self.starts is None:
+            return row, np.concatenate([row[:0], *map(self.members, range(len(self)))])
+        first = np.cumsum(self.counts) - self.counts
+        return row, np.arange(len(row)) + (self.starts - first)[row]
 
 
-Blocks = BlockRange | BlockSets
+def one_block(index: Array) -> Blocks:
+    """Make the lists of messages of one block each: message i carries block ``index[i]``."""
+    return Blocks(np.ones_like(index), index)
 
 
-def one_block(index: Array) -> BlockRange:
-    """Make the list for messages of one block each: message i carries block ``index[i]``."""
-    return BlockRange(index, np.ones_like(index))
-
-
-def listed(sets: Sequence[slice | Array]) -> BlockSets:
-    """The blocks of messages that are given one by one, as slices or index arrays.
-
-    Raises:
-        ValueError: a message with no blocks, or whose blocks are not whole numbers.
-    """
-    arrays = []
-    for i, blocks in enumerate(sets):
-        if isinstance(blocks, slice) and None not in (blocks.start, blocks.stop):
-            array = np.arange(blocks.start, blocks.stop, blocks.step)
-        else:
-            array = np.asarray(blocks)
-        if array.ndim != 1 or not len(array) or array.dtype.kind not in "iu":
-            raise ValueError(
-                f"the blocks of message {i} are {str(blocks)[:40]}: pass a slice with both ends or "
-                "an array of whole numbers"
-            )
-        arrays.append(array.astype(np.int64))
-    return BlockSets(np.array([len(a) for a in arrays], dtype=np.int64), arrays.__getitem__)
-
-
-def join(tables: Sequence[Blocks]) -> Blocks:
-    """Concatenate several block lists."""
-    if len(tables) == 1:
-        return tables[0]
-    count = np.concatenate([t.count for t in tables])
-    if all(isinstance(t, BlockRange) for t in tables):
-        return BlockRange(np.concatenate([t.start for t in tables]), count)  # type: ignore[union-attr]
-    first = np.cumsum([0] + [len(t) for t in tables])
-
-    def members(i: int) -> Array:
-        t = int(np.searchsorted(first, i, side="right")) - 1
-        blocks = tables[t][i - int(first[t])]
-        return np.arange(blocks.start, blocks.stop) if isinstance(blocks, slice) else blocks
-
-    return BlockSets(count, members)
+def _members(i: int, blocks: slice | Array) -> Array:
+    if isinstance(blocks, slice) and None not in (blocks.start, blocks.stop):
+        array = np.arange(blocks.start, blocks.stop, blocks.step)
+    else:
+        array = np.asarray(blocks)
+    if array.ndim != 1 or not len(array) or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"the blocks of message {i} are {str(blocks)[:40]}: pass a slice with both ends or "
+            "an array of whole numbers"
+        )
+    return array.astype(np.int64)

@@ -1,24 +1,39 @@
 """The messages of one rank in all steps of a schedule.
 
 A `Step` lists the messages of all ranks; to run a schedule, a rank needs only its own messages, but
-in all steps. `rank_messages` can always select them from the steps, but that reads every row: on a
-ring, p rows in each of p - 1 steps. An algorithm that can compute one rank's messages directly
-therefore wraps its step function in `Steps`.
+in all steps. `filtered` selects them from the steps, but that reads every row: on a ring, p rows in
+each of p - 1 steps. So a schedule may also compute one rank's messages directly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from swing.schedules.blocks import BlockRange, Blocks, join
-from swing.schedules.schedule import Schedule
-from swing.schedules.step import Step
+from swing.schedules.blocks import Blocks
+from swing.schedules.step import Message, Op, Step
 from swing.torus import Array
+
+
+class ReductionKeys(NamedTuple):
+    """Sort keys of the two operands of every received message.
+
+    Within a step, a rank reduces its own value and all values that it receives in ascending order
+    of key. Ranks that reduce the same values see them in the same order of keys, so they get the
+    same bits.
+
+    Args:
+        mine: (m,) the key of the receiver's own value.
+        theirs: (m,) the key of the received value.
+    """
+
+    mine: Array
+    theirs: Array
 
 
 class MessageTable(NamedTuple):
@@ -27,140 +42,168 @@ class MessageTable(NamedTuple):
     Args:
         step: (m,) index of the step.
         peer: (m,) rank at the other end.
-        reduce: (m,) whether the receiver reduces the message; otherwise it copies it.
+        reduces: (m,) whether the receiver reduces the message; otherwise it copies it.
         blocks: the blocks of each message.
-        mine, theirs: (m,) sort keys of the receiver's own value and of the received one. Within a
-            step, the receiver reduces its own value and all received values in ascending order of
-            key. Ranks that reduce the same values see them in the same order of keys, so they get
-            the same bits. The keys of sent messages are not used.
+        part: (m,) the part that each message belongs to.
+        keys: sort keys, which are used where the messages are received and reduced. None if the
+            schedule does not know them: then the executor computes them from all steps.
     """
 
     step: Array
     peer: Array
-    reduce: NDArray[np.bool_]
+    reduces: NDArray[np.bool_]
     blocks: Blocks
-    mine: Array
-    theirs: Array
-
-    @classmethod
-    def to_reduce(
-        cls, step: Array, peer: Array, blocks: Blocks, mine: Array, theirs: Array
-    ) -> MessageTable:
-        """Make a table in which every message is reduced by its receiver."""
-        return cls(step, peer, np.ones(len(step), dtype=bool), blocks, mine, theirs)
+    part: Array
+    keys: ReductionKeys | None = None
 
     def take(self, rows: Array) -> MessageTable:
         """Select the messages with the given row numbers."""
-        step, peer, reduce, blocks, mine, theirs = self
         return MessageTable(
-            step[rows], peer[rows], reduce[rows], blocks.take(rows), mine[rows], theirs[rows]
+            self.step[rows], self.peer[rows], self.reduces[rows], self.blocks.take(rows),
+            self.part[rows],
+            None if self.keys is None else ReductionKeys(*(key[rows] for key in self.keys)),
+        )  # fmt: skip
+
+    @classmethod
+    def merge(cls, tables: Sequence[MessageTable]) -> MessageTable:
+        """Merge tables, ordered by step; within a step, messages keep the order of the tables."""
+        if len(tables) == 1:
+            return tables[0]
+        if not tables:
+            none = np.zeros(0, dtype=np.int64)
+            no_keys = ReductionKeys(none, none)
+            return cls(none, none, none.astype(bool), Blocks(none, none), none, no_keys)
+        step, peer, reduces, blocks, part, each = zip(*tables, strict=True)
+        steps, keys = np.concatenate(step), None
+        if None not in each:
+            keys = ReductionKeys(*map(np.concatenate, zip(*each, strict=True)))
+        merged = cls(
+            steps,
+            np.concatenate(peer),
+            np.concatenate(reduces),
+            Blocks.join(blocks),
+            np.concatenate(part),
+            keys,
         )
-
-    def later(self, steps: int) -> MessageTable:
-        """Delay every message by a number of steps."""
-        return self._replace(step=self.step + steps)
-
-    def shift(self, offset: int) -> MessageTable:
-        """Add an offset to every block number."""
-        return self._replace(blocks=self.blocks.shift(offset))
+        order = np.argsort(steps, kind="stable")
+        # `take` makes arbitrary block sets slower to read, so skip it if the rows are in order.
+        return merged if (order[1:] > order[:-1]).all() else merged.take(order)
 
 
-class RankMessages(NamedTuple):
-    """All messages that one rank sends and receives."""
+class Turn(NamedTuple):
+    """The messages of one rank in one step."""
 
-    sends: MessageTable
-    recvs: MessageTable
-
-    def reversed(self, nsteps: int) -> RankMessages:
-        """Send every message back, to be copied, in ``nsteps`` steps that run in reverse order."""
-
-        def back(table: MessageTable) -> MessageTable:
-            step = nsteps - 1 - table.step
-            order = np.argsort(step, kind="stable")
-            copied = table._replace(step=step, reduce=np.zeros(len(step), dtype=bool))
-            return copied.take(order)
-
-        return RankMessages(back(self.recvs), back(self.sends))
+    step: int
+    sends: tuple[Message, ...]
+    recvs: tuple[Message, ...]
 
 
-class Steps:
-    """A step function that can also compute one rank's messages directly.
+@dataclass(frozen=True, eq=False)
+class RankMessages(Sequence[Turn]):
+    """All messages that one rank sends and receives: a sequence of turns, and two tables.
 
-    Args:
-        step: maps an index to a Step.
-        own: maps a rank to its messages: exactly those that the steps list for it. Messages
-            between the same two ranks in one step keep their order, because MPI matches them in
-            order.
-    """
-
-    def __init__(self, step: Callable[[int], Step], own: Callable[[int], RankMessages]) -> None:
-        self._step = step
-        # An allreduce asks for its reduce-scatter's messages twice: forwards, then reversed.
-        self.own = lru_cache(maxsize=1)(own)
-
-    def __call__(self, s: int) -> Step:
-        """Return the step with index ``s``."""
-        return self._step(s)
-
-
-def rank_messages(schedule: Schedule, rank: int) -> RankMessages:
-    """Return the messages that one rank sends and receives.
+    Steps in which the rank is idle have no turn.
 
     >>> import swing
     >>> ring = swing.schedule("ring", swing.Torus(4), collective="reduce_scatter")
-    >>> mine = rank_messages(ring, 0)
-    >>> mine.sends.blocks.start.tolist(), mine.recvs.blocks.start.tolist()
+    >>> mine = ring.rank(0)
+    >>> mine.sends.blocks.starts.tolist(), mine.recvs.blocks.starts.tolist()
     ([3, 2, 1], [2, 1, 0])
+    >>> str(mine[0].sends[0])
+    '0→1:3'
     """
-    if isinstance(schedule.step, Steps):
-        return schedule.step.own(rank)
-    return filtered(schedule, rank)
+
+    rank: int
+    sends: MessageTable
+    recvs: MessageTable
+
+    @classmethod
+    def merge(cls, each: Sequence[RankMessages]) -> RankMessages:
+        """Merge messages of one rank, ordered by step."""
+        return cls(
+            each[0].rank,
+            MessageTable.merge([messages.sends for messages in each]),
+            MessageTable.merge([messages.recvs for messages in each]),
+        )
+
+    def later(self, steps: int) -> RankMessages:
+        """Delay every message by a number of steps."""
+        sends, recvs = (t._replace(step=t.step + steps) for t in (self.sends, self.recvs))
+        return RankMessages(self.rank, sends, recvs)
+
+    def place(self, part: int, first_block: int) -> RankMessages:
+        """Make the messages those of one part, whose blocks begin at ``first_block``."""
+        sends, recvs = (
+            table._replace(
+                blocks=table.blocks.shift(first_block), part=np.full(len(table.step), part)
+            )
+            for table in (self.sends, self.recvs)
+        )
+        return RankMessages(self.rank, sends, recvs)
+
+    def reversed(self, nsteps: int) -> RankMessages:
+        """Turn every message round, in ``nsteps`` steps that run in reverse order.
+
+        Messages that were reduced are copied, and the reverse.
+        """
+
+        def back(table: MessageTable) -> MessageTable:
+            step = nsteps - 1 - table.step
+            turned = table._replace(step=step, reduces=~table.reduces)
+            return turned.take(np.argsort(step, kind="stable"))
+
+        return RankMessages(self.rank, back(self.recvs), back(self.sends))
+
+    @cached_property
+    def _turns(self) -> tuple[Turn, ...]:
+        sends = _by_step(self.rank, self.sends, sends=True)
+        recvs = _by_step(self.rank, self.recvs, sends=False)
+        return tuple(
+            Turn(s, tuple(sends.get(s, ())), tuple(recvs.get(s, ())))
+            for s in sorted(sends.keys() | recvs.keys())
+        )
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+    @overload
+    def __getitem__(self, i: int) -> Turn: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[Turn]: ...
+    def __getitem__(self, i: int | slice) -> Turn | Sequence[Turn]:
+        return self._turns[i]
+
+    def __repr__(self) -> str:
+        return f"<rank {self.rank}: {len(self.sends.step)} messages out, {len(self.recvs.step)} in>"
 
 
-def filtered(schedule: Schedule, rank: int) -> RankMessages:
-    """Select the messages of one rank from every step; this reads the whole schedule."""
+def _by_step(rank: int, table: MessageTable, sends: bool) -> dict[int, list[Message]]:
+    by_step: dict[int, list[Message]] = {}
+    for i, (step, peer) in enumerate(zip(table.step.tolist(), table.peer.tolist(), strict=True)):
+        src, dst = (rank, peer) if sends else (peer, rank)
+        op = Op.REDUCE if table.reduces[i] else Op.COPY
+        message = Message(src, dst, table.blocks[i], op, int(table.part[i]))
+        by_step.setdefault(step, []).append(message)
+    return by_step
+
+
+def filtered(steps: Iterable[Step], rank: int) -> RankMessages:
+    """Select the messages of one rank from every step; this reads the whole schedule.
+
+    The keys are the ranks themselves. They suffice where every sum is computed by one rank only.
+    """
     sends: list[MessageTable] = []
     recvs: list[MessageTable] = []
-    for s, step in enumerate(schedule):
-        src, dst, blocks, _ = step.rows
-        for tables, ends, peers in ((sends, src, dst), (recvs, dst, src)):
-            rows = np.flatnonzero(ends == rank)
+    for s, step in enumerate(steps):
+        ends = (sends, step.src, step.dst), (recvs, step.dst, step.src)
+        for tables, mine, peers in ends:
+            rows = np.flatnonzero(mine == rank)
             if len(rows):
-                when, peer, me = np.full_like(rows, s), peers[rows], np.full_like(rows, rank)
-                reduce = step.reduces[rows]
-                tables.append(MessageTable(when, peer, reduce, blocks.take(rows), me, peer))
-    return RankMessages(stack(sends), stack(recvs))
-
-
-def stack(tables: Sequence[MessageTable]) -> MessageTable:
-    """Merge tables, ordered by step; within a step, messages keep the order of the tables."""
-    if not tables:
-        none = np.zeros(0, dtype=np.int64)
-        return MessageTable.to_reduce(none, none, BlockRange(none, none), none, none)
-    if len(tables) == 1:
-        return tables[0]
-    step, peer, reduce, blocks, mine, theirs = zip(*tables, strict=True)
-    columns = map(np.concatenate, (step, peer, reduce, mine, theirs))
-    steps, peers, reduces, own, other = columns
-    merged = MessageTable(steps, peers, reduces, join(blocks), own, other)
-    order = np.argsort(steps, kind="stable")
-    # `take` makes arbitrary block sets slower to read, so skip it if the rows are in order.
-    return merged if (order[1:] > order[:-1]).all() else merged.take(order)
-
-
-def with_rank_view(
-    step: Callable[[int], Step],
-    parts: Sequence[Schedule],
-    own: Callable[[Sequence[RankMessages]], RankMessages],
-) -> Callable[[int], Step]:
-    """Wrap a combined step function in `Steps` if all its parts are `Steps` too.
-
-    Args:
-        step: the step function of the combined schedule.
-        parts: the schedules that it combines.
-        own: combines one rank's messages in each of the parts into its messages in all of them.
-    """
-    direct = [part.step for part in parts if isinstance(part.step, Steps)]
-    if len(direct) < len(parts):
-        return step
-    return Steps(step, lambda rank: own([steps.own(rank) for steps in direct]))
+                peer = peers[rows]
+                tables.append(
+                    MessageTable(
+                        np.full_like(rows, s), peer, step.reduces[rows], step.blocks.take(rows),
+                        step.part[rows], ReductionKeys(np.full_like(rows, rank), peer),
+                    )
+                )  # fmt: skip
+    return RankMessages(rank, MessageTable.merge(sends), MessageTable.merge(recvs))

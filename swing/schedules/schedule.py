@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import NamedTuple, overload
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, overload
 
 import numpy as np
 
-from swing.schedules.blocks import BlockRange
-from swing.schedules.step import Message, Step
+from swing.schedules.body import Body, Function
+from swing.schedules.collectives import ALL, UNKNOWN, RankColumn, constants, name_of
+from swing.schedules.rank import RankMessages, Turn
+from swing.schedules.step import LineRows, Step
 from swing.torus import Array, Torus
 
 
-class Turn(NamedTuple):
-    """The messages of one rank in one step."""
-
-    step: int
-    sends: tuple[Message, ...]
-    recvs: tuple[Message, ...]
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Schedule(Sequence[Step]):
     """A sequence of steps, each computed from its index when it is read and never stored.
+
+    It is made of a function from an index to a step, or of a `Body`. `replace` changes any other
+    field, but not the steps.
 
     Args:
         name: the algorithm.
@@ -32,35 +29,141 @@ class Schedule(Sequence[Step]):
         nblocks: number of blocks that the vector is cut into, in all parts together.
         nsteps: number of steps.
         step: maps an index in ``range(nsteps)`` to a Step.
-        collective: "allreduce", "reduce_scatter" or "allgather".
+        body: what lists the messages, instead of ``nsteps`` and ``step``.
+        origin: the rank that starts with each block: one rank, `ALL` (every rank, the default), an
+            array, or a function from block numbers to ranks.
+        home: the rank that must end with each block complete, likewise.
+        collective: a name instead of origin and home, where it says all: "allreduce" or "traffic",
+            of which only the sizes of messages are known.
         variant: variant of the algorithm, empty if there is only one.
-        find_owner: computes `owner`; None where blocks have no single owner.
         parts: number of blocks of each part, a range of blocks with messages of its own (such as
             one part per port of a node). Part j has the j-th range. One part of all blocks if
             empty.
         shares: (nblocks,) fraction of the vector in each block; equal if None.
         signature: maps a step index to a key. Steps with equal keys move the same number of bytes
-            between the same ranks.
+            between the same ranks. By default every step has its own key.
         sync_phase: maps a step index to a key. The parts synchronise where the key changes; by
             default every step has its own key, so the parts run in lockstep.
+
+    Raises:
+        TypeError: ``step`` for a schedule that has a body.
+        ValueError: a collective whose name does not say where its blocks start and end.
     """
 
     name: str
     torus: Torus
     nblocks: int
-    nsteps: int
-    step: Callable[[int], Step]
-    collective: str = "allreduce"
-    variant: str = ""
-    find_owner: Callable[[], Array] | None = None
-    parts: tuple[int, ...] = ()
-    shares: np.ndarray | None = None
-    signature: Callable[[int], Hashable] = field(default=lambda s: s)
-    sync_phase: Callable[[int], Hashable] = field(default=lambda s: s)
+    body: Body
+    origin: RankColumn
+    home: RankColumn
+    variant: str
+    parts: tuple[int, ...]
+    shares: np.ndarray | None
+    phases: Callable[[int], Hashable] | None
 
-    def __post_init__(self) -> None:
-        if not self.parts:
-            object.__setattr__(self, "parts", (self.nblocks,))
+    def __init__(
+        self,
+        name: str,
+        torus: Torus,
+        nblocks: int,
+        nsteps: int | None = None,
+        step: Callable[[int], Step] | None = None,
+        *,
+        body: Body | None = None,
+        origin: Any = ALL,
+        home: Any = ALL,
+        collective: str = "",
+        variant: str = "",
+        parts: tuple[int, ...] = (),
+        shares: np.ndarray | None = None,
+        signature: Callable[[int], Hashable] | None = None,
+        sync_phase: Callable[[int], Hashable] | None = None,
+        phases: Callable[[int], Hashable] | None = None,
+    ) -> None:
+        if body is None:
+            if nsteps is None or step is None:
+                raise TypeError("a schedule needs nsteps and step, or a body")
+            body = Function(nsteps, step, signature)
+        elif nsteps is not None or step is not None or signature is not None:
+            raise TypeError(
+                "the steps of a schedule cannot be replaced, because each rank's messages would "
+                "no longer be those of the steps: make a new swing.Schedule of the new steps"
+            )
+        if collective:
+            origin, home = constants(collective)
+        fields = {
+            "name": name,
+            "torus": torus,
+            "nblocks": nblocks,
+            "body": body,
+            "origin": RankColumn.of(origin, nblocks),
+            "home": RankColumn.of(home, nblocks),
+            "variant": variant,
+            "parts": tuple(parts) or (nblocks,),
+            "shares": shares,
+            "phases": sync_phase or phases,
+        }
+        for field, value in fields.items():
+            object.__setattr__(self, field, value)
+
+    @property
+    def nsteps(self) -> int:
+        """Number of steps."""
+        return self.body.nsteps
+
+    @property
+    def collective(self) -> str:
+        """Name of the collective that `origin` and `home` make, such as "allreduce"."""
+        return name_of(self.origin, self.home)
+
+    @property
+    def is_allreduce(self) -> bool:
+        """Whether every rank contributes to every block and must end with it."""
+        return self.origin.constant == self.home.constant == ALL
+
+    @property
+    def is_traffic(self) -> bool:
+        """Whether only the sizes of messages are known, so that a block is a byte."""
+        return self.origin.constant == UNKNOWN
+
+    def step(self, s: int) -> Step:
+        """Return the step with index ``s``: the messages of all ranks in it."""
+        return self.body.step(s)
+
+    def rank(self, rank: int) -> RankMessages:
+        """Return the messages of one rank in all steps.
+
+        Raises:
+            ValueError: a rank that is not on the torus.
+        """
+        if rank not in range(self.torus.size):
+            raise ValueError(f"rank {rank} is not on the torus {self.torus}")
+        return self._last_rank(int(rank))
+
+    def for_rank(self, rank: int) -> list[Turn]:
+        """List the messages of one rank step by step: the turns of `rank`."""
+        return list(self.rank(rank))
+
+    @cached_property
+    def _last_rank(self) -> Callable[[int], RankMessages]:
+        # An allreduce asks for its reduce-scatter's messages twice: forwards, then reversed.
+        return lru_cache(maxsize=1)(self.body.rank)
+
+    def lines(self, s: int) -> tuple[LineRows, ...] | None:
+        """Return the traffic of a step in compact form; None if its messages have to be listed."""
+        return self.body.lines(s)
+
+    def signature(self, s: int) -> Hashable:
+        """Return a key that steps share if they move the same bytes between the same ranks."""
+        return self.body.signature(s)
+
+    def sync_phase(self, s: int) -> Hashable:
+        """Return a key that changes where the parts synchronise."""
+        return self.phases(s) if self.phases else self.body.sync_phase(s)
+
+    def part(self, j: int) -> Body:
+        """Return the messages of one part."""
+        return self.body.part(j) if len(self.parts) > 1 else self.body
 
     def __len__(self) -> int:
         return self.nsteps
@@ -79,19 +182,14 @@ class Schedule(Sequence[Step]):
     def __iter__(self) -> Iterator[Step]:
         return (self.step(s) for s in range(self.nsteps))
 
-    @cached_property
-    def owner(self) -> Array | None:
-        """(nblocks,) rank that ends with each block, or starts with it in an allgather; or None."""
-        return None if self.find_owner is None else self.find_owner()
-
     def share(self, step: Step) -> np.ndarray:
         """(m,) fraction of the vector in each message of a step."""
         blocks = step.blocks
         if self.shares is None:
-            return blocks.count / self.nblocks
-        if isinstance(blocks, BlockRange):
+            return blocks.counts / self.nblocks
+        if blocks.starts is not None:
             ends = np.concatenate([[0.0], np.cumsum(self.shares)])
-            return np.asarray(ends[blocks.start + blocks.count] - ends[blocks.start])
+            return np.asarray(ends[blocks.starts + blocks.counts] - ends[blocks.starts])
         return np.array([self.shares[blocks[i]].sum() for i in range(len(blocks))])
 
     def ends(self, count: int) -> Array:
@@ -115,27 +213,6 @@ class Schedule(Sequence[Step]):
         first = sum(self.parts[:part])
         shares = self.shares[first : first + self.parts[part]]
         return float(shares[0]) if np.ptp(shares) == 0 else None
-
-    def for_rank(self, rank: int) -> list[Turn]:
-        """List the messages of one rank step by step; steps in which it is idle are left out.
-
-        Raises:
-            ValueError: a rank that is not on the torus.
-        """
-        if rank not in range(self.torus.size):
-            raise ValueError(f"rank {rank} is not on the torus {self.torus}")
-        turns = []
-        for s, step in enumerate(self):
-            sends, recvs = np.flatnonzero(step.src == rank), np.flatnonzero(step.dst == rank)
-            if len(sends) or len(recvs):
-                turns.append(
-                    Turn(
-                        s,
-                        tuple(step.message(int(i)) for i in sends),
-                        tuple(step.message(int(i)) for i in recvs),
-                    )
-                )
-        return turns
 
     def __repr__(self) -> str:
         return (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from swing.schedules.blocks import BlockRange, Blocks, BlockSets, listed
+from swing.schedules.blocks import Blocks
 from swing.torus import Array
 
 
@@ -22,23 +23,14 @@ class Op(Enum):
         return f"Op.{self.name}"
 
 
-class Rows(NamedTuple):
-    """The columns of a step, one entry per message."""
-
-    src: Array
-    dst: Array
-    blocks: Blocks
-    part: Array
-
-
 class LineRows(NamedTuple):
     """Compact description of one part's traffic in a step along one dimension.
 
     Every line of nodes along dimension ``dim`` has the same messages: one from coordinate
-    ``src[i]`` to coordinate ``dst[i]`` for each i. On the line through a node with coordinates x,
-    that message carries ``sent[i]`` · Π ``pending[j][x_j]`` blocks, where j runs over all
-    dimensions but ``dim``; ``pending[dim]`` is not used. The description takes O(Σ d_i) numbers,
-    whereas the table of messages has O(p) rows.
+    ``src[i]`` to coordinate ``dst[i]`` for each i, and the receivers reduce all of them or none.
+    On the line through a node with coordinates x, that message carries ``sent[i]`` ·
+    Π ``pending[j][x_j]`` blocks, where j runs over all dimensions but ``dim``; ``pending[dim]`` is
+    not used. The description takes O(Σ d_i) numbers, whereas the table of messages has O(p) rows.
     """
 
     part: int
@@ -47,125 +39,91 @@ class LineRows(NamedTuple):
     dst: Array
     sent: Array
     pending: tuple[Array, ...]
+    reduces: bool = True
 
 
 class Step:
     """Messages sent at the same time, each with the values that its sender had before the step.
 
     Args:
-        op: the receivers' operation: one `Op` for all messages or an (m,) array of them.
+        reduces: (m,) whether the receiver reduces each message into its own value; otherwise it
+            copies the message. A single bool or `Op` stands for all messages, and an array may
+            hold `Op` values.
         src, dst: (m,) sending and receiving ranks.
         blocks: the blocks of each message, by their numbers in the whole vector: `Blocks`, or a
             sequence with a slice or an ascending index array per message.
         part: (m,) the part that each message belongs to (see `Schedule`); 0 for all if None.
     """
 
-    __slots__ = ("_make", "_only", "_rows", "line", "op")
+    __slots__ = ("blocks", "dst", "part", "reduces", "src")
+
+    reduces: NDArray[np.bool_]
+    src: Array
+    dst: Array
+    blocks: Blocks
+    part: Array
 
     def __init__(
         self,
-        op: Op | np.ndarray,
+        reduces: bool | Op | np.ndarray,
         src: Array,
         dst: Array,
         blocks: Blocks | Sequence[slice | Array],
         part: Array | None = None,
     ) -> None:
-        self.op = op
-        if not isinstance(blocks, BlockRange | BlockSets):
-            blocks = listed(blocks)
-        self.line: tuple[LineRows, ...] = ()
-        self._rows: Rows | None = Rows(
-            src, dst, blocks, np.zeros(len(src), dtype=np.int64) if part is None else part
-        )
-        self._make: Callable[[], Rows] | None = None
-        self._only: Callable[[int], Step] | None = None
+        flags = np.asarray(reduces)
+        if flags.dtype == object:
+            flags = np.asarray(flags == Op.REDUCE)
+        one = flags.ndim == 0
+        self.reduces = np.full(len(src), flags) if one else np.asarray(flags, dtype=bool)
+        self.src, self.dst = np.asarray(src), np.asarray(dst)
+        self.blocks = blocks if isinstance(blocks, Blocks) else Blocks.listed(blocks)
+        self.part = np.zeros(len(src), dtype=np.int64) if part is None else np.asarray(part)
 
     @classmethod
-    def lazy(
-        cls,
-        op: Op | np.ndarray,
-        rows: Callable[[], Rows],
-        line: tuple[LineRows, ...],
-        only: Callable[[int], Step] | None = None,
-    ) -> Step:
-        """Make a step whose rows are computed on first access.
+    def empty(cls) -> Step:
+        """Make a step without messages."""
+        none = np.zeros(0, dtype=np.int64)
+        return cls(False, none, none, Blocks(none, none))
 
-        Args:
-            op: the receivers' operation, as in the constructor.
-            rows: computes the columns.
-            line: compact description of the step's traffic, which network models read instead of
-                the rows; empty if there is none.
-            only: computes the messages of one part, where that is cheaper than selecting them.
-        """
-        step = cls.__new__(cls)
-        step.op, step.line, step._make, step._rows, step._only = op, line, rows, None, only
-        return step
-
-    @property
-    def rows(self) -> Rows:
-        """All columns at once."""
-        if self._rows is None:
-            assert self._make is not None
-            self._rows = self._make()
-        return self._rows
-
-    @property
-    def src(self) -> Array:
-        """(m,) sending ranks."""
-        return self.rows.src
-
-    @property
-    def dst(self) -> Array:
-        """(m,) receiving ranks."""
-        return self.rows.dst
-
-    @property
-    def blocks(self) -> Blocks:
-        """The blocks of each message: ``blocks[i]`` is a slice or an index array."""
-        return self.rows.blocks
-
-    @property
-    def part(self) -> Array:
-        """(m,) the part that each message belongs to."""
-        return self.rows.part
+    @classmethod
+    def join(cls, steps: Sequence[Step]) -> Step:
+        """Make a step with the messages of several steps, one step's after the other's."""
+        if len(steps) == 1:
+            return steps[0]
+        if not steps:
+            return cls.empty()
+        return cls(
+            np.concatenate([step.reduces for step in steps]),
+            np.concatenate([step.src for step in steps]),
+            np.concatenate([step.dst for step in steps]),
+            Blocks.join([step.blocks for step in steps]),
+            np.concatenate([step.part for step in steps]),
+        )
 
     def __len__(self) -> int:
-        return len(self.rows.src)
+        return len(self.src)
 
-    @property
-    def reduces(self) -> np.ndarray:
-        """(m,) whether the receiver reduces each message; it copies the others."""
-        # `op` may be one operation or an array of them; np.full accepts both.
-        return np.full(len(self), self.op == Op.REDUCE)
+    def take(self, rows: Array) -> Step:
+        """Select the messages with the given row numbers."""
+        return Step(
+            self.reduces[rows], self.src[rows], self.dst[rows], self.blocks.take(rows),
+            self.part[rows],
+        )  # fmt: skip
+
+    def place(self, part: int, first_block: int) -> Step:
+        """Make the messages those of one part, whose blocks begin at ``first_block``."""
+        blocks = self.blocks.shift(first_block)
+        return Step(self.reduces, self.src, self.dst, blocks, np.full(len(self), part))
+
+    def reversed(self) -> Step:
+        """Turn every message round; those that were reduced are copied, and the reverse."""
+        return Step(~self.reduces, self.dst, self.src, self.blocks, self.part)
 
     def message(self, i: int) -> Message:
         """Return row ``i`` as a Message."""
-        src, dst, blocks, part = self.rows
-        op = self.op if isinstance(self.op, Op) else Op(self.op[i])
-        return Message(int(src[i]), int(dst[i]), blocks[i], op, int(part[i]))
-
-    def only(self, part: int) -> Step:
-        """Select the messages of one part."""
-        if self._only is not None:
-            return self._only(part)
-
-        def rows() -> Rows:
-            index = np.flatnonzero(self.part == part)
-            src, dst, blocks, parts = self.rows
-            return Rows(src[index], dst[index], blocks.take(index), parts[index])
-
-        op = self.op if isinstance(self.op, Op) else self.op[self.part == part]
-        return Step.lazy(op, rows, tuple(row for row in self.line if row.part == part))
-
-    def reversed(self) -> Step:
-        """Send every message back, to be copied: an allgather step from a reduce-scatter step."""
-
-        def rows() -> Rows:
-            src, dst, blocks, part = self.rows
-            return Rows(dst, src, blocks, part)
-
-        line = tuple(row._replace(src=row.dst, dst=row.src) for row in self.line)
-        return Step.lazy(Op.COPY, rows, line)
+        op = Op.REDUCE if self.reduces[i] else Op.COPY
+        return Message(int(self.src[i]), int(self.dst[i]), self.blocks[i], op, int(self.part[i]))
 
     def __str__(self) -> str:
         return spell(self.message(i) for i in range(len(self)))

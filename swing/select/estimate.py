@@ -8,8 +8,8 @@ its busiest link. In a phase of several steps the parts proceed independently of
 time is that of the slowest part, but at least that of the link with the most bytes of all parts
 together.
 
-Where a step is the same on all lines of a dimension (`Step.line`), the cost is O(Σ d_i) per step
-instead of O(messages). Nothing is simulated: delays between steps or between parts are ignored.
+Where a step is the same on all lines of a dimension (`Schedule.lines`), the cost is O(Σ d_i) per
+step instead of O(messages). Nothing is simulated: delays between steps or parts are ignored.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import LineRows, Step
 from swing.torus import Torus
@@ -76,10 +77,8 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
         """Return the cost of step s: one for all parts together, or one per part."""
         key = schedule.signature(s), lockstep
         if key not in cache:
-            step = schedule.step(s)
-            cache[key] = [
-                _cost(schedule, each) for each in ([step] if lockstep else map(step.only, parts))
-            ]
+            bodies = [schedule.body] if lockstep else map(schedule.part, parts)
+            cache[key] = [_cost(schedule, body, s) for body in bodies]
         return cache[key]
 
     phases = []
@@ -111,14 +110,13 @@ def seconds(phases: Sequence[Phase], machine: CostModel, nbytes: int) -> float:
     return sum(max(p.steps * step + p.hops * hop + p.own * byte, p.total * byte) for p in phases)
 
 
-def _cost(schedule: Schedule, step: Step) -> _Cost:
+def _cost(schedule: Schedule, body: Body, s: int) -> _Cost:
     torus = schedule.torus
-    if not step.line and not len(step):
-        return _Cost(0, tuple(np.zeros((2, d)) for d in torus.dims))
-    if not step.line:
-        return _rows_cost(schedule, step)
+    lines = body.lines(s)
+    if lines is None:
+        return _rows_cost(schedule, body.step(s))
     loads, hops = [np.zeros((2, d)) for d in torus.dims], 0
-    for line in step.line:
+    for line in lines:
         unit = schedule.unit(line.part)
         # The busiest line runs through the coordinates with most blocks in all other dimensions.
         others = np.prod([h.max() for j, h in enumerate(line.pending) if j != line.dim])
@@ -153,7 +151,7 @@ def _ring(torus: Torus, dim: int, line: LineRows, weight: np.ndarray) -> tuple[i
 
 
 def _rows_cost(schedule: Schedule, step: Step) -> _Cost:
-    """Return the cost of a step without `Step.line`, as if its load were even over all links."""
+    """Return the cost of a step without lines, as if its load were even over all links."""
     torus = schedule.torus
     share = schedule.share(step)
     src, dst = (torus.node_of[ranks] for ranks in (step.src, step.dst))

@@ -14,7 +14,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from swing.schedules.schedule import Turn
+from swing.schedules.rank import Turn
 from swing.schedules.step import Message
 from swing.verification.proof import ScheduleError
 

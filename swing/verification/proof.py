@@ -31,9 +31,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from swing.schedules.blocks import BlockRange, Blocks
+from swing.schedules.blocks import Blocks
+from swing.schedules.collectives import ALL, RankColumn
 from swing.schedules.schedule import Schedule
-from swing.schedules.step import Op, Rows, Step
+from swing.schedules.step import Step
 from swing.torus import Array
 
 Flags = NDArray[np.bool_]
@@ -97,8 +98,9 @@ class Report:
 def verify(schedule: Schedule) -> Report:
     """Prove a schedule correct, or raise the first error in it.
 
-    An allreduce must bring every contribution exactly once to every rank, a reduce_scatter to the
-    owner of the block. An allgather must bring every block from its owner to every rank.
+    Of every block, the contributions of its origin, one rank or all, must arrive exactly once at
+    its home, one rank or all. That holds for any collective: an allreduce brings the contributions
+    of all ranks to all ranks, and an allgather brings every block from one rank to all.
 
     Args:
         schedule: any schedule; its whole table of messages is checked.
@@ -136,26 +138,35 @@ def _read(schedule: Schedule) -> Report:
     p = schedule.torus.size
     if sum(schedule.parts) != schedule.nblocks:
         raise ScheduleError(f"{schedule.nblocks} blocks, but {sum(schedule.parts)} in the parts")
-    if schedule.collective != "allreduce":
-        owner = schedule.owner
-        if owner is None or len(owner) != schedule.nblocks:
-            raise ScheduleError(f"a {schedule.collective} needs an owner of every block")
-        for b in np.flatnonzero((owner < 0) | (owner >= p))[:1]:
-            raise ScheduleError(f"its owner {owner[b]} is not one of the {p} ranks", block=int(b))
+    if schedule.is_traffic:
+        raise ScheduleError("traffic says nothing of the data in its messages: none can be proven")
+    _check_column("origin", schedule.origin, schedule)
+    _check_column("home", schedule.home, schedule)
     sent, messages, out, into, contiguous = np.zeros(p, dtype=np.int64), 0, 0, 0, True
     for s, step in enumerate(schedule):
         _check_rows(schedule, s, step)
-        src, dst, blocks, _ = step.rows
-        np.add.at(sent, src, blocks.count)
-        messages += len(src)
-        out = max(out, int(np.bincount(src, minlength=p).max()))
-        into = max(into, int(np.bincount(dst, minlength=p).max()))
-        contiguous = contiguous and _one_slice(blocks)
+        np.add.at(sent, step.src, step.blocks.counts)
+        messages += len(step)
+        out = max(out, int(np.bincount(step.src, minlength=p).max()))
+        into = max(into, int(np.bincount(step.dst, minlength=p).max()))
+        contiguous = contiguous and _one_slice(step.blocks)
     return Report(True, contiguous, schedule.nsteps, messages, sent, (out, into))
 
 
+def _check_column(name: str, column: RankColumn, schedule: Schedule) -> None:
+    """Refuse a column that does not have `ALL` or one of the ranks for every block."""
+    p, nblocks = schedule.torus.size, schedule.nblocks
+    if len(column) != nblocks:
+        raise ScheduleError(f"{name} has {len(column)} entries for {nblocks} blocks")
+    for lo in range(0, 1 if column.constant is not None else nblocks, TOKENS):
+        ranks = column[lo : lo + TOKENS]
+        for b in np.flatnonzero((ranks != ALL) & ((ranks < 0) | (ranks >= p)))[:1]:
+            what = f"its {name} {ranks[b]} is not one of the {p} ranks"
+            raise ScheduleError(what, block=int(lo + b))
+
+
 def _one_slice(blocks: Blocks) -> bool:
-    return isinstance(blocks, BlockRange) or all(
+    return blocks.starts is not None or all(
         (np.diff(blocks.members(i)) == 1).all() for i in range(len(blocks))
     )
 
@@ -163,40 +174,36 @@ def _one_slice(blocks: Blocks) -> bool:
 def _check_rows(schedule: Schedule, s: int, step: Step) -> None:
     """Refuse invalid entries in the columns of a step."""
     p, nparts = schedule.torus.size, len(schedule.parts)
-    src, dst, blocks, part = step.rows
-    columns: list[Sized] = [src, dst, blocks, part]
-    if isinstance(step.op, np.ndarray):
-        columns.append(step.op)
+    src, dst, blocks, part = step.src, step.dst, step.blocks, step.part
+    columns: list[Sized] = [src, dst, blocks, part, step.reduces]
     if len({len(column) for column in columns}) > 1:
         raise ScheduleError("the columns differ in length", s)
     rules = {
         "sends, but is not one of the {p} ranks": (src < 0) | (src >= p),
         "sends to rank {dst}, which is not one of the {p} ranks": (dst < 0) | (dst >= p),
         "sends to itself": src == dst,
-        "sends no block to rank {dst}": blocks.count < 1,
+        "sends no block to rank {dst}": blocks.counts < 1,
         "sends for part {part}, which is not one of the {nparts} parts": (part < 0)
         | (part >= nparts),
     }
-    if schedule.collective == "allgather":
-        rules["sends rank {dst} a message to reduce, in an allgather"] = step.reduces
     for rule, broken in rules.items():
         for i in np.flatnonzero(broken)[:1]:
             fault = rule.format(dst=dst[i], part=part[i], p=p, nparts=nparts)
             raise ScheduleError(fault, s, int(src[i]))
     # Arbitrary sets of blocks are checked in `_members`, which has to list them anyway.
-    if isinstance(blocks, BlockRange):
-        _check_part(schedule, s, step.rows, blocks.start, blocks.start + blocks.count)
+    if blocks.starts is not None:
+        _check_part(schedule, s, step, blocks.starts, blocks.starts + blocks.counts)
 
 
-def _check_part(schedule: Schedule, s: int, rows: Rows, start: Array, stop: Array) -> None:
+def _check_part(schedule: Schedule, s: int, step: Step, start: Array, stop: Array) -> None:
     """Refuse blocks ``start[i] … stop[i] - 1`` that are not all in row i's part."""
-    end = np.cumsum(schedule.parts)[rows.part]
-    first = end - np.array(schedule.parts)[rows.part]
+    end = np.cumsum(schedule.parts)[step.part]
+    first = end - np.array(schedule.parts)[step.part]
     for i in np.flatnonzero((start < first) | (stop > end))[:1]:
         block = start[i] if not first[i] <= start[i] < end[i] else end[i]
-        message = f"is sent to rank {rows.dst[i]} for part {rows.part[i]}"
+        message = f"is sent to rank {step.dst[i]} for part {step.part[i]}"
         rule = f"which has blocks {first[i]} to {end[i] - 1}"
-        raise ScheduleError(f"{message}, {rule}", s, int(rows.src[i]), int(block))
+        raise ScheduleError(f"{message}, {rule}", s, int(step.src[i]), int(block))
 
 
 def _words(p: int) -> int:
@@ -219,7 +226,7 @@ class _Move(NamedTuple):
     from ``lo`` on.
     """
 
-    op: Op
+    reduces: bool
     source: Array
     target: Array
 
@@ -230,77 +237,69 @@ def _moves(schedule: Schedule, lo: int, hi: int) -> Iterator[tuple[int, list[_Mo
     overlaps = (end > lo) & (end - schedule.parts < hi)  # parts with blocks in the range
     for s, step in enumerate(schedule):
         moves = []
-        for op in (Op.COPY, Op.REDUCE):
-            index = np.flatnonzero((step.reduces == (op == Op.REDUCE)) & overlaps[step.part])
+        for reduces in (False, True):
+            index = np.flatnonzero((step.reduces == reduces) & overlaps[step.part])
             if len(index):
-                src, dst = step.src[index], step.dst[index]
-                rows = Rows(src, dst, step.blocks.take(index), step.part[index])
-                row, block = _members(schedule, s, rows, lo, hi)
-                source, target = ((rank * (hi - lo) - lo)[row] + block for rank in (src, dst))
-                moves.append(_Move(op, source, target))
+                sent = step.take(index)
+                row, block = _members(schedule, s, sent, lo, hi)
+                source, target = ((r * (hi - lo) - lo)[row] + block for r in (sent.src, sent.dst))
+                moves.append(_Move(reduces, source, target))
         yield s, moves
 
 
-def _members(schedule: Schedule, s: int, rows: Rows, lo: int, hi: int) -> tuple[Array, Array]:
+def _members(schedule: Schedule, s: int, step: Step, lo: int, hi: int) -> tuple[Array, Array]:
     """Return the row number and the block of each block of the rows that is in lo … hi - 1."""
-    blocks = rows.blocks
-    if isinstance(blocks, BlockRange):
-        start = np.clip(blocks.start, lo, hi)
-        count = np.clip(blocks.start + blocks.count, lo, hi) - start
+    blocks = step.blocks
+    if blocks.starts is not None:
+        start = np.clip(blocks.starts, lo, hi)
+        count = np.clip(blocks.starts + blocks.counts, lo, hi) - start
         row = np.repeat(np.arange(len(count)), count)
         return row, np.arange(len(row)) + (start - np.cumsum(count) + count)[row]
     sets = [blocks.members(i) for i in range(len(blocks))]
     row = np.repeat(np.arange(len(sets)), [len(members) for members in sets])
     block = np.concatenate(sets)
-    wrong = np.bincount(row, minlength=len(sets)) != blocks.count
+    wrong = np.bincount(row, minlength=len(sets)) != blocks.counts
     wrong[row[1:][(np.diff(block) <= 0) & (np.diff(row) == 0)]] = True
     for i in np.flatnonzero(wrong)[:1]:
-        fault = f"names {sets[i].tolist()}, not {blocks.count[i]} blocks in ascending order"
-        raise ScheduleError(fault, s, int(rows.src[i]))
-    last = np.cumsum(blocks.count) - 1
-    _check_part(schedule, s, rows, block[last - blocks.count + 1], block[last] + 1)
+        fault = f"names {sets[i].tolist()}, not {blocks.counts[i]} blocks in ascending order"
+        raise ScheduleError(fault, s, int(step.src[i]))
+    last = np.cumsum(blocks.counts) - 1
+    _check_part(schedule, s, step, block[last - blocks.counts + 1], block[last] + 1)
     inside = (block >= lo) & (block < hi)
     return row[inside], block[inside]
 
 
-def _contributors(schedule: Schedule, lo: int, hi: int) -> Flags:
-    """(p, hi - lo) which ranks contribute to each block: all, or in an allgather its owner."""
-    if schedule.collective == "allgather" and schedule.owner is not None:
-        return np.equal(schedule.owner[lo:hi], schedule.torus.ranks[:, None])
-    return np.ones((schedule.torus.size, hi - lo), dtype=bool)
-
-
-def _destinations(schedule: Schedule, lo: int, hi: int) -> tuple[Array, Array]:
-    """Return where values must be complete at the end, as an index into (rank, block) arrays."""
-    block = np.arange(hi - lo)
-    if schedule.collective == "reduce_scatter" and schedule.owner is not None:
-        return schedule.owner[None, lo:hi], block
-    return schedule.torus.ranks[:, None], block
+def _ranks_of(column: RankColumn, schedule: Schedule, lo: int, hi: int) -> Flags:
+    """(p, hi - lo) which ranks are the origin or the home of each block, by its column."""
+    ranks = column[lo:hi]
+    flags: Flags = np.equal(ranks, schedule.torus.ranks[:, None]) | (ranks == ALL)
+    return flags
 
 
 def _prove_by_tokens(schedule: Schedule, lo: int, hi: int) -> Flags:
     """(hi - lo,) which of the blocks lo … hi - 1 obey the rules of tokens and end complete."""
-    tokens = _contributors(schedule, lo, hi).astype(np.int32)
-    total = tokens[:, 0].sum()
+    tokens = _ranks_of(schedule.origin, schedule, lo, hi).astype(np.int32)
+    total = tokens.sum(axis=0, dtype=np.int32)
     cells = tokens.reshape(-1)
     proven = np.ones(hi - lo, dtype=bool)
     for _, moves in _moves(schedule, lo, hi):
-        for op, source, target in moves:
+        for reduces, source, target in moves:
             sent = cells[source]
-            if op is Op.REDUCE:
+            if reduces:
                 # A cell that is sent twice in a step is subtracted twice, so its count falls
                 # below 0.
                 np.subtract.at(cells, source, sent)
                 broken = (sent <= 0) | (cells[target] <= 0)
             else:
-                broken = (sent != total) | (cells[target] != 0)
+                broken = (sent != total[source % (hi - lo)]) | (cells[target] != 0)
             np.add.at(cells, target, sent)
             proven[source[broken] % (hi - lo)] = False
         if not proven.any():
             return proven
     # A count below 0 or above the total never recovers, so checking the final counts suffices.
     proven &= (tokens.min(axis=0) >= 0) & (tokens.max(axis=0) <= total)
-    proven &= (tokens[_destinations(schedule, lo, hi)] == total).all(axis=0)
+    incomplete = (tokens != total) & _ranks_of(schedule.home, schedule, lo, hi)
+    proven &= ~incomplete.any(axis=0)
     return proven
 
 
@@ -311,7 +310,7 @@ def _prove_by_sets(schedule: Schedule, lo: int, hi: int) -> bool:
     # `sets`, `trees` and `lowest` have one entry per cell; `by_rank` and `tree` are views of the
     # first two with axes (rank, block).
     by_rank = np.zeros((p, width, _words(p)), dtype=np.uint64)
-    by_rank[rank, :, word] = bit[:, None] * _contributors(schedule, lo, hi)
+    by_rank[rank, :, word] = bit[:, None] * _ranks_of(schedule.origin, schedule, lo, hi)
     full = np.bitwise_or.reduce(by_rank)
     tree = np.repeat(rank[:, None], width, axis=1)
     sets, trees = by_rank.reshape(p * width, -1), tree.reshape(-1)
@@ -328,8 +327,8 @@ def _prove_by_sets(schedule: Schedule, lo: int, hi: int) -> bool:
     for s, moves in _moves(schedule, lo, hi):
         # All messages of a step carry the state before it, so read that before any write.
         before = [(sets[source], trees[source], lowest[source]) for _, source, _ in moves]
-        for (op, source, target), (sent, terms, keys) in zip(moves, before, strict=True):
-            if op is Op.COPY:
+        for (reduces, source, target), (sent, terms, keys) in zip(moves, before, strict=True):
+            if not reduces:
                 for cell in _written_twice(target, moves)[:1]:
                     raise fault("is overwritten and received again in the same step", s, cell)
                 sets[target], trees[target], lowest[target] = sent, terms, keys
@@ -340,6 +339,10 @@ def _prove_by_sets(schedule: Schedule, lo: int, hi: int) -> bool:
                     what = f"is copied on without {first_of(lacking[i])}"
                     partial.setdefault(int(source[i] % width), fault(what, s, source[i]))
                 continue
+            for cell in source[~sent.any(axis=1)][:1]:
+                raise fault("sends a message to reduce, but has no value of the block", s, cell)
+            for cell in target[~sets[target].any(axis=1)][:1]:
+                raise fault("receives a message to reduce, but has nothing to add it to", s, cell)
             for rows in _distinct_targets(target):
                 cells = target[rows]
                 both = sets[cells] & sent[rows]
@@ -348,16 +351,17 @@ def _prove_by_sets(schedule: Schedule, lo: int, hi: int) -> bool:
                 sets[cells] |= sent[rows]
             sums = _reduce_in_order(sums, trees, lowest, target, terms, keys, p)
 
-    ends = _destinations(schedule, lo, hi)
-    wrong = (by_rank[ends] != full).any(axis=2)
+    homes = _ranks_of(schedule.home, schedule, lo, hi)
+    wrong = (by_rank != full).any(axis=2) & homes
     # Where a partial sum was copied, that copy is a better explanation than the incomplete end.
     for block, error in partial.items():
         if wrong[:, block].any():
             raise error
-    for cell in (ends[0] * width + ends[1])[wrong][:1]:
+    for cell in np.flatnonzero(wrong)[:1]:
         lacking = full[cell % width] & ~sets[cell]
         raise fault(f"ends without {first_of(lacking)}", schedule.nsteps - 1, cell)
-    return bool((tree[ends] == tree[ends][0]).all())
+    first_home = tree[homes.argmax(axis=0), np.arange(width)]
+    return bool(((tree == first_home) | ~homes).all())
 
 
 def _written_twice(copied: Array, moves: list[_Move]) -> Array:

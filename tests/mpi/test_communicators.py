@@ -12,6 +12,7 @@ from mpi4py import MPI
 
 import swing
 from swing.executor import allreduce, explain
+from swing.schedules.body import Function
 from tests.mpi.world import RANK, SIZE, WORLD, choices, tori
 
 
@@ -70,8 +71,8 @@ def test_a_schedule_is_an_algorithm(comm):
     ring = swing.schedule("ring", torus)
     assert (allreduce(comm, np.ones(99), algorithm=ring) == SIZE).all()
     assert explain(comm, np.ones(99), algorithm=ring).algorithm == "ring"
-    with pytest.raises(ValueError, match="reduce_scatter: pass an allreduce"):
-        allreduce(comm, np.ones(9), algorithm=replace(ring, collective="reduce_scatter"))
+    with pytest.raises(ValueError, match="the schedule is a reduce: pass an allreduce"):
+        allreduce(comm, np.ones(9), algorithm=replace(ring, home=0))
     with pytest.raises(ValueError, match="leave out ports"):
         allreduce(comm, np.ones(9), algorithm=ring, ports=2)
 
@@ -79,7 +80,9 @@ def test_a_schedule_is_an_algorithm(comm):
 @pytest.mark.skipif(SIZE != 8, reason="two numbers are the same in either order")
 def test_a_schedule_must_give_the_same_bits_unless_told_otherwise(comm):
     good = swing.schedule("swing", swing.Torus(SIZE), variant="latency")
-    short_first = replace(good, step=lambda s: good.step(good.nsteps - 1 - s))
+    short_first = replace(
+        good, body=Function(good.nsteps, lambda s: good.step(good.nsteps - 1 - s))
+    )
     with pytest.raises(ValueError, match="different bits"):
         allreduce(comm, np.ones(9), algorithm=short_first)
     assert (allreduce(comm, np.ones(9), algorithm=short_first, consistent=False) == SIZE).all()

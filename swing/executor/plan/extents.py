@@ -13,7 +13,6 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from swing.executor.plan.order import members
 from swing.schedules.blocks import Blocks
 from swing.torus import Array
 
@@ -40,11 +39,11 @@ class Cells(NamedTuple):
     @classmethod
     def of(cls, blocks: Blocks, ends: Array) -> Cells:
         """The cells of the messages that carry ``blocks``; for ``ends`` see `Schedule.ends`."""
-        row, block = members(blocks)
+        row, block = blocks.flat()
         size = ends[block + 1] - ends[block]
         total = np.append(0, np.cumsum(size))
-        last = np.cumsum(blocks.count)
-        first = last - blocks.count
+        last = np.cumsum(blocks.counts)
+        first = last - blocks.counts
         offset = total[:-1] - total[first][row]
         kept = size > 0
         return cls(row[kept], block[kept], offset[kept], total[last] - total[first], kept)

@@ -201,7 +201,7 @@ class Lowering:
         crossed = np.zeros(nrecvs, dtype=bool)
         crossed[self._into.row[repeated(keys)[: len(self._into.row)]]] = True
         through_scratch = np.concatenate(
-            [recvs.reduce | (nextents[0] > 1) | crossed, nextents[1] > 1]
+            [recvs.reduces | (nextents[0] > 1) | crossed, nextents[1] > 1]
         )
         apart = self._apart[self._step]
         two_pieces = np.minimum(self._length, 2 * self._piece)
@@ -289,7 +289,7 @@ class Lowering:
         scratch = self._flows.place(row[i] + nrecvs, at)
         self._emit(Opcode.COPY, sends.step[row][i], 4 * k, size, home, out=scratch)
 
-        unpacked = self._through_scratch[:nrecvs] & ~recvs.reduce
+        unpacked = self._through_scratch[:nrecvs] & ~recvs.reduces
         unpacked = unpacked[self._into.row[self._received.cell]]
         cell, start, length = (column[unpacked] for column in self._received)
         row, offset = self._into.row[cell], self._into.offset[cell]
@@ -302,7 +302,7 @@ class Lowering:
     def _reduce(self) -> None:
         """Reduce this rank's value and the received values, in the order of the reduction keys."""
         recvs = self._order.messages.recvs
-        reduced = recvs.reduce[self._into.row]
+        reduced = recvs.reduces[self._into.row]
         if not reduced.any():
             return
         row, block, offset = (

@@ -4,7 +4,7 @@ Ranks that exchange their partial sums must compute the same bits, but the resul
 order of the operands: numpy's maximum of 0.0 and -0.0 is the second operand. So the values that a
 rank receives in one step, and its own value, are reduced in ascending order of their *reduction
 keys*. Two partial sums of the same contributions have the same key on every rank: the lowest
-contributing rank, or a number that the schedule supplies (``mine`` and ``theirs`` of
+contributing rank, or a number that the schedule supplies (``keys`` of
 `swing.schedules.rank.MessageTable`). `swing.verification.proof` proves that all ranks then get the
 same bits.
 
@@ -17,22 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from swing.schedules.blocks import BlockRange, Blocks
-from swing.schedules.rank import RankMessages, Steps, rank_messages
+from swing.schedules.rank import RankMessages, ReductionKeys
 from swing.schedules.schedule import Schedule
-from swing.torus import Array
-
-
-class ReductionKeys(NamedTuple):
-    """The keys of both operands of every received block, message by message.
-
-    Args:
-        mine: (blocks of all messages,) the key of the receiver's value.
-        theirs: (blocks of all messages,) the key of the sender's value.
-    """
-
-    mine: Array
-    theirs: Array
 
 
 class RankOrder(NamedTuple):
@@ -41,7 +27,7 @@ class RankOrder(NamedTuple):
     Args:
         schedule: the schedule; an allreduce, a reduce-scatter or an allgather.
         messages: the messages that the rank sends and receives.
-        keys: the reduction keys of the messages that it receives.
+        keys: the reduction keys of the blocks that it receives, message by message.
     """
 
     schedule: Schedule
@@ -52,22 +38,18 @@ class RankOrder(NamedTuple):
 def rank_order(schedule: Schedule, rank: int) -> RankOrder:
     """The messages of one rank and their reduction keys.
 
-    It costs one pass over the whole schedule, in O(ranks · nblocks) memory, if blocks have no owner
-    and the steps do not come with the rank's own messages.
+    It costs one pass over the whole schedule, in O(ranks · nblocks) memory, if every rank may
+    compute the same sums and the schedule supplies no keys.
     """
-    messages = rank_messages(schedule, rank)
-    if schedule.owner is None and not isinstance(schedule.step, Steps):
+    messages = schedule.rank(rank)
+    recvs = messages.recvs
+    if recvs.keys is None and schedule.is_allreduce:
         return RankOrder(schedule, messages, _lowest_contributors(schedule, rank))
-    # If a block has an owner, its sum is computed once and then copied, so any fixed order will do.
-    # `Steps` supply keys that agree between ranks. Either way all blocks of a message share a key.
-    count = messages.recvs.blocks.count
-    return RankOrder(
-        schedule,
-        messages,
-        ReductionKeys(
-            np.repeat(messages.recvs.mine, count), np.repeat(messages.recvs.theirs, count)
-        ),
-    )
+    # If a block has one home, its sum is computed once, so any fixed order will do. Otherwise the
+    # schedule's keys agree between ranks. Either way all blocks of a message share a key.
+    keys = recvs.keys or (np.full_like(recvs.peer, rank), recvs.peer)
+    by_block = ReductionKeys(*(np.repeat(key, recvs.blocks.counts) for key in keys))
+    return RankOrder(schedule, messages, by_block)
 
 
 def _lowest_contributors(schedule: Schedule, rank: int) -> ReductionKeys:
@@ -77,7 +59,7 @@ def _lowest_contributors(schedule: Schedule, rank: int) -> ReductionKeys:
     # np.concatenate needs one array at least, even if the schedule has no steps.
     keys = [ReductionKeys(np.zeros(0, np.int64), np.zeros(0, np.int64))]
     for step in schedule:
-        row, block = members(step.blocks)
+        row, block = step.blocks.flat()
         # Indexing copies: every message of the step carries the value from before the step.
         theirs, dst = lowest[step.src[row], block], step.dst[row]
         is_mine = dst == rank
@@ -88,13 +70,3 @@ def _lowest_contributors(schedule: Schedule, rank: int) -> ReductionKeys:
         # A rank may receive a block several times in a step; plain indexing would keep one of them.
         np.minimum.at(lowest, (dst[reduced], block[reduced]), theirs[reduced])
     return ReductionKeys(*map(np.concatenate, zip(*keys, strict=True)))
-
-
-def members(blocks: Blocks) -> tuple[Array, Array]:
-    """(c,) the message and (c,) the block, for every block of every message, message by message."""
-    row = np.repeat(np.arange(len(blocks)), blocks.count)
-    if isinstance(blocks, BlockRange):
-        first = np.cumsum(blocks.count) - blocks.count
-        return row, np.arange(len(row)) + (blocks.start - first)[row]
-    blocks_of_message = [blocks.members(i) for i in range(len(blocks))]
-    return row, np.concatenate(blocks_of_message) if blocks_of_message else row

@@ -17,6 +17,7 @@ import numpy as np
 from swing.executor.plan.order import RankOrder, rank_order
 from swing.executor.plan.plan import Plan, compile_plan
 from swing.executor.session.planner import PIECE, AlgorithmSpec, Planner, ResolvedSpec
+from swing.schedules.collectives import ALL
 from swing.schedules.schedule import Schedule
 from swing.select.choose import schedule
 from swing.torus import Array
@@ -93,8 +94,7 @@ class BlockLayouts:
     ) -> Layout:
         total, piece = sum(counts), max(1, PIECE // itemsize)
         order = self.order(collective, resolved)
-        owner = order.schedule.owner
-        assert owner is not None
+        owner = _owner(order.schedule)
         size, start = _cut(owner, np.array(counts), np.array(starts))
         ends = np.append(0, np.cumsum(size))
         pieces = [_moves(start, size, ends, np.flatnonzero(owner == r)) for r in range(len(counts))]
@@ -122,11 +122,16 @@ def _schedule_of(collective: Collective, resolved: ResolvedSpec) -> Schedule:
             raise ValueError("the method called names the collective: leave out collective=")
         return schedule(algorithm, torus, **dict(options), collective=collective)
     verify(algorithm)  # a user's schedule is proven before it runs
-    if algorithm.owner is None or len(np.unique(algorithm.owner)) < torus.size:
+    if len(np.unique(_owner(algorithm))) < torus.size:
         raise ValueError(
             f"the schedule gives some rank no block of its own: pass a {collective} that does"
         )
     return algorithm
+
+
+def _owner(schedule: Schedule) -> Array:
+    """(nblocks,) the rank whose piece of the vector each block belongs to."""
+    return np.asarray(schedule.home if schedule.origin.constant == ALL else schedule.origin)
 
 
 def _cut(owner: Array, counts: Array, starts: Array) -> tuple[Array, Array]:

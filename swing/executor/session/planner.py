@@ -14,6 +14,7 @@ from swing.executor.mpi_abi import EAGER
 from swing.executor.plan.order import RankOrder, rank_order
 from swing.executor.plan.plan import Plan, compile_plan
 from swing.executor.session.infer_torus import check_size, shape_of
+from swing.schedules.body import Function
 from swing.schedules.schedule import Schedule
 from swing.select.choose import choose, schedule
 from swing.torus import Torus
@@ -128,24 +129,23 @@ class Planner:
         algorithm, torus, consistent, options = resolved
         if isinstance(algorithm, str):
             named = schedule(algorithm, torus, **dict(options))
-            if named.collective != "allreduce":
+            if not named.is_allreduce:
                 raise ValueError("allreduce runs allreduce schedules only: leave out collective=")
             # Tests prove that these are correct and give the same bits: no proof per call.
             if algorithm in SHIPPED:
                 return rank_order(named, self._comm.rank)
             algorithm = named
-        if algorithm.collective != "allreduce":
+        if not algorithm.is_allreduce:
             raise ValueError(f"the schedule is a {algorithm.collective}: pass an allreduce")
         if not verify(algorithm).same_bits and consistent:
             raise ValueError(
                 "under this schedule ranks add in different orders and can get different bits: "
                 "pass another one, or consistent=False"
             )
-        # Run exactly the steps that were proven: a schedule from outside may state other owners of
-        # blocks, or other messages per rank, than its steps have.
-        return rank_order(
-            replace(algorithm, find_owner=None, step=algorithm.__getitem__), self._comm.rank
-        )
+        # Run exactly the steps that were proven: a body from outside may list other messages of a
+        # rank than its steps have.
+        proven = replace(algorithm, body=Function(algorithm.nsteps, algorithm.step))
+        return rank_order(proven, self._comm.rank)
 
     # Not a `cached_property`: in Python 3.11 all instances share its lock. A thread that holds it
     # while it waits for other ranks would block threads that need it for another communicator, and

@@ -1,0 +1,108 @@
+"""Variants of an algorithm, its ports, and the order in which dimensions take turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Literal, get_args
+
+from swing.build.combine import Order, collect, parallel, product
+from swing.build.pattern import RingPattern
+from swing.schedules.collectives import is_scattered
+from swing.schedules.schedule import Schedule
+from swing.torus import Torus
+
+Variant = Literal["bandwidth", "latency", "hybrid"]
+
+
+def in_turn(lines: Sequence[RingPattern], start: int = 0) -> Iterator[int]:
+    """Yield the dimension of each step: all take turns, from ``start`` on, until each is finished.
+
+    Steps that fold a dimension to a power of two come before all others.
+    """
+    turn = [(start + i) % len(lines) for i in range(len(lines))]
+    for j in turn:
+        yield from [j] * lines[j].folds
+    for s in range(max(line.nsteps for line in lines)):
+        for j in turn:
+            if s < lines[j].nsteps - lines[j].folds:
+                yield j
+
+
+def make_variant(
+    torus: Torus,
+    lines: Sequence[RingPattern],
+    order: Order,
+    variant: Variant,
+    k: int | None,
+    collective: str,
+) -> Schedule:
+    """Make one part of an algorithm in the given variant.
+
+    Args:
+        torus: the ranks.
+        lines: one pattern per dimension.
+        order: the dimension or dimensions of each step, as in `product`.
+        variant: "bandwidth", "latency" or "hybrid".
+        k: number of reduce-scatter steps of the hybrid, not counting those that fold a dimension
+            to a power of two; None for the other variants.
+        collective: "allreduce", "reduce_scatter" or "allgather"; the latter two have the bandwidth
+            variant only.
+
+    Raises:
+        ValueError: an option out of range, with the range.
+    """
+    folds = sum(line.folds for line in lines)
+    max_k = len(order) - folds
+    if k is not None and variant != "hybrid":
+        raise ValueError(f"k needs variant='hybrid', not {variant!r}")
+    if variant == "bandwidth":
+        return collect(product(torus, lines, order), collective)
+    if variant not in get_args(Variant):
+        raise ValueError(f"variant must be one of {', '.join(get_args(Variant))}, not {variant!r}")
+    if is_scattered(collective):
+        raise ValueError(f"{collective} has no {variant} variant: use variant='bandwidth'")
+    if variant == "latency":
+        k = 0
+    if k is None or not 0 <= k <= max_k:
+        raise ValueError(f"variant='hybrid' needs k from 0 to {max_k} on {torus}, not {k}")
+    return product(torus, lines, order, folds + k)
+
+
+def halving_options(torus: Torus, ports: Iterable[int]) -> list[dict[str, Any]]:
+    """Option sets of a halving algorithm: each variant and k with each number of ports."""
+    steps = sum((d - 1).bit_length() for d in torus.dims)
+    counts = list(dict.fromkeys(max(1, n) for n in ports))
+    pure: list[dict[str, Any]] = [
+        {"variant": variant, "ports": n} for variant in ("bandwidth", "latency") for n in counts
+    ]
+    # k = 0 is the latency variant and k = steps the bandwidth variant.
+    hybrid = [{"variant": "hybrid", "k": k} for k in range(1, steps)]
+    return pure + [{**options, "ports": n} for options in hybrid for n in counts]
+
+
+def by_ports(
+    name: str, torus: Torus, part: Callable[[int, bool], Schedule], variant: str, ports: int | None
+) -> Schedule:
+    """Run the first ``ports`` of an algorithm's 2D parts side by side.
+
+    The first D parts each start in a different dimension; the other D are their mirror images.
+
+    Args:
+        name: the algorithm.
+        torus: the ranks.
+        part: makes the part that starts in a dimension, mirrored or not.
+        variant: name of the variant in the schedule.
+        ports: the number of parts, 1 … 2D; 2D if None.
+
+    Raises:
+        ValueError: ports out of range, with the range.
+    """
+    starts = [(dim, mirrored) for mirrored in (False, True) for dim in torus.active]
+    max_ports = max(1, len(starts))
+    ports = max_ports if ports is None else ports
+    if not 1 <= ports <= max_ports:
+        raise ValueError(f"{name} on {torus} uses 1 to {max_ports} ports, not {ports}")
+    # A single rank has no active dimension, but still needs a part, of no steps.
+    parts = [part(dim, mirrored) for dim, mirrored in starts[:ports] or [(0, False)]]
+    return replace(parallel(parts), name=name, variant=variant)

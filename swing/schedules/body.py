@@ -1,0 +1,102 @@
+"""The messages of a schedule in two views: all ranks in one step, or one rank in all steps.
+
+Both views list the same messages, those of one rank in the same order. A new kind of body needs
+`Body.step` only; it may override the other methods with quicker ones.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import numpy as np
+
+from swing.schedules.rank import RankMessages, filtered
+from swing.schedules.step import LineRows, Step
+
+
+class Body(ABC):
+    """The messages of a schedule.
+
+    Attributes:
+        nsteps: number of steps.
+    """
+
+    nsteps: int
+
+    @abstractmethod
+    def step(self, s: int) -> Step:
+        """Return the messages of all ranks in step ``s``."""
+
+    def rank(self, rank: int) -> RankMessages:
+        """Return the messages of one rank in all steps.
+
+        This reads every step and finds no reduction keys, since these depend on what all other
+        ranks have reduced before.
+        """
+        found = filtered(map(self.step, range(self.nsteps)), rank)
+        return RankMessages(rank, found.sends._replace(keys=None), found.recvs._replace(keys=None))
+
+    def lines(self, s: int) -> tuple[LineRows, ...] | None:
+        """Return the traffic of a step in compact form; None if its messages have to be listed."""
+        return None
+
+    def signature(self, s: int) -> Hashable:
+        """Return a key that steps share if they move the same bytes between the same ranks."""
+        return s
+
+    def sync_phase(self, s: int) -> Hashable:
+        """Return a key that changes where the parts synchronise."""
+        return s
+
+    def part(self, j: int) -> Body:
+        """Return the messages of one part."""
+        return OnePart(self, j)
+
+
+@dataclass(frozen=True, eq=False)
+class Function(Body):
+    """A function from the index of a step to the step.
+
+    Args:
+        nsteps: number of steps.
+        function: maps an index in ``range(nsteps)`` to a Step.
+        key: maps an index to the step's signature; the index itself if None.
+    """
+
+    nsteps: int
+    function: Callable[[int], Step]
+    key: Callable[[int], Hashable] | None = None
+
+    def step(self, s: int) -> Step:
+        return self.function(s)
+
+    def signature(self, s: int) -> Hashable:
+        return self.key(s) if self.key else s
+
+
+@dataclass(frozen=True, eq=False)
+class OnePart(Body):
+    """The messages of one part, selected from those of all parts."""
+
+    whole: Body
+    j: int
+
+    @property
+    def nsteps(self) -> int:  # type: ignore[override]
+        return self.whole.nsteps
+
+    def step(self, s: int) -> Step:
+        step = self.whole.step(s)
+        return step.take(np.flatnonzero(step.part == self.j))
+
+    def lines(self, s: int) -> tuple[LineRows, ...] | None:
+        lines = self.whole.lines(s)
+        return lines and tuple(line for line in lines if line.part == self.j)
+
+    def signature(self, s: int) -> Hashable:
+        return self.whole.signature(s)
+
+    def sync_phase(self, s: int) -> Hashable:
+        return self.whole.sync_phase(s)

@@ -1,0 +1,171 @@
+"""Collectives as two columns: the rank that each block comes from, and the rank it must reach.
+
+Every block has an *origin*, the rank that starts with it, and a *home*, the rank that must end with
+it complete. `ALL` as origin means that every rank contributes to the block, `ALL` as home that
+every rank must end with it. The usual collectives are pairs of three kinds of columns:
+
+    collective       origin     home
+    allreduce        ALL        ALL
+    reduce_scatter   ALL        each
+    allgather        each       ALL
+    reduce           ALL        root
+    broadcast        root       ALL
+    gather           each       root
+    scatter          root       each
+    alltoall         each       each
+
+Here *root* is one rank for all blocks, and *each* a rank for every block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from swing.torus import Array
+
+ALL = -1
+"""Origin or home of a block: every rank."""
+UNKNOWN = -2
+"""Origin and home of the blocks of message traces, which say nothing about the data."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RankColumn(NDArrayOperatorsMixin):
+    """(nblocks,) a rank for every block, or `ALL`: a read-only array that may be computed.
+
+    A slice is an array, and costs no more than its length. All else that an array can do is done on
+    the whole column.
+
+    Args:
+        nblocks: number of blocks.
+        find: maps an array of block numbers to their ranks.
+        constant: the rank of all blocks, if that is one; None if blocks have ranks of their own.
+
+    >>> import swing
+    >>> home = swing.schedule("ring", swing.Torus(4), collective="reduce_scatter").home
+    >>> len(home), home[1:3], (home == [0, 1, 2, 3]).all()
+    (4, array([1, 2]), True)
+    """
+
+    nblocks: int
+    find: Callable[[Array], Array]
+    constant: int | None = None
+
+    @classmethod
+    def of(cls, value: Any, nblocks: int) -> RankColumn:
+        """Make a column of one rank, an array, a function of block numbers, or another column."""
+        if isinstance(value, RankColumn):
+            return value
+        if callable(value):
+            return cls(nblocks, value)
+        array = np.asarray(value)
+        if array.size and (array.ndim == 0 or (len(array) > 1 and np.ptp(array) == 0)):
+            rank = int(array.flat[0])
+            length = nblocks if array.ndim == 0 else len(array)
+            return cls(length, lambda blocks: np.full(len(blocks), rank), rank)
+        return cls(len(array), array.__getitem__, ALL if (array == ALL).all() else None)
+
+    @classmethod
+    def join(cls, columns: Sequence[RankColumn]) -> RankColumn:
+        """Concatenate columns."""
+        nblocks = sum(column.nblocks for column in columns)
+        constants = {column.constant for column in columns}
+        if len(constants) == 1 and None not in constants:
+            return cls.of(constants.pop(), nblocks)
+        ends = np.cumsum([column.nblocks for column in columns])
+
+        def find(blocks: Array) -> Array:
+            owner = np.searchsorted(ends, blocks, side="right")
+            ranks = np.empty_like(blocks)
+            for i in np.unique(owner).tolist():
+                rows = np.flatnonzero(owner == i)
+                ranks[rows] = columns[i].find(blocks[rows] - (ends[i] - columns[i].nblocks))
+            return ranks
+
+        return cls(nblocks, find)
+
+    def __len__(self) -> int:
+        return self.nblocks
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.tolist())
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, slice):
+            return self.find(np.arange(*key.indices(self.nblocks)))
+        if np.ndim(key) == 0 and not isinstance(key, tuple):
+            if not -self.nblocks <= key < self.nblocks:
+                raise IndexError(f"block {key} of {self.nblocks}")
+            return self.find(np.array([key % self.nblocks]))[0]
+        return np.asarray(self)[key]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        whole: Array = self[:]
+        return whole if dtype is None else whole.astype(dtype)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        arrays = (np.asarray(x) if isinstance(x, RankColumn) else x for x in inputs)
+        return getattr(ufunc, method)(*arrays, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(np.asarray(self), name)
+
+    def __repr__(self) -> str:
+        ranks = "ALL" if self.constant == ALL else self.constant
+        return f"<{self.nblocks} blocks: {'a rank each' if ranks is None else ranks}>"
+
+
+def _kind(column: RankColumn) -> str:
+    names = {None: "each", ALL: "ALL", UNKNOWN: "unknown"}
+    return names.get(column.constant, "root")
+
+
+NAMES = {
+    ("ALL", "ALL"): "allreduce",
+    ("ALL", "each"): "reduce_scatter",
+    ("each", "ALL"): "allgather",
+    ("ALL", "root"): "reduce",
+    ("root", "ALL"): "broadcast",
+    ("each", "root"): "gather",
+    ("root", "each"): "scatter",
+    ("each", "each"): "alltoall",
+    ("root", "root"): "transfer",
+    ("unknown", "unknown"): "traffic",
+}
+"""The name of each collective, by the kinds of its origin and its home."""
+
+KINDS = {name: kinds for kinds, name in NAMES.items()}
+"""The kinds of origin and home, by the name of the collective."""
+
+
+def name_of(origin: RankColumn, home: RankColumn) -> str:
+    """Return the name of the collective that two columns make."""
+    return NAMES.get((_kind(origin), _kind(home)), "traffic")
+
+
+def constants(collective: str) -> tuple[int, int]:
+    """Return the origin and home of all blocks, for a collective whose name says them.
+
+    Raises:
+        ValueError: the blocks of the collective have ranks of their own, or there is no such name.
+    """
+    by_kind = {"ALL": ALL, "unknown": UNKNOWN}
+    origin, home = (by_kind.get(kind) for kind in KINDS.get(collective, ("", "")))
+    if origin is None or home is None:
+        raise ValueError(
+            f"collective={collective!r} does not say where blocks start and end: pass origin= "
+            "and home="
+        )
+    return origin, home
+
+
+def is_scattered(collective: str) -> bool:
+    """Return whether the blocks of a collective start, or end, on single ranks."""
+    return KINDS.get(collective) != ("ALL", "ALL")
