@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from swing.algorithms.algorithm import Algorithm, always, never
 from swing.build.combine import Variant, by_ports, halving_options, in_turn, make_variant
 from swing.build.partition import digits_of, partition_pattern
 from swing.build.pattern import RingPattern, fold_to_power_of_two, halving
@@ -115,3 +116,22 @@ def nested_line(d: int, wrap: bool = True, mirrored: bool = False) -> RingPatter
     if d & (d - 1) == 0:
         return halving(peers(d, mirrored))
     return partition_pattern(digits_of(d, (2,) * d.bit_length()), wrap, mirrored)
+
+
+RECURSIVE_DOUBLING = Algorithm(
+    "recursive_doubling",
+    recursive_doubling,
+    source="Thakur, Rabenseifner, Gropp 2005; Sack, Gropp 2012",
+    family=family,
+    published=always({"variant": "bandwidth"}, {"variant": "latency"}),
+    style=("#0072B2", "s"),
+)
+MIRRORED_RECURSIVE_DOUBLING = Algorithm(
+    "mirrored_recursive_doubling",
+    mirrored_recursive_doubling,
+    source="De Sensi, Bonato, Saam, Hoefler, NSDI 2024",
+    family=never,  # that of recursive doubling has all ports too
+    published=always({"variant": "bandwidth"}, {"variant": "latency"}),
+    rival=False,  # as in the paper, whose authors made it up for the comparison
+    style=("#56B4E9", "D"),
+)

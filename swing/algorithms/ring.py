@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from swing.algorithms.algorithm import Algorithm
 from swing.build.combine import collect, parallel, segmented
 from swing.schedules.blocks import one_block
 from swing.schedules.rank import MessageTable, RankMessages, Steps
@@ -115,3 +116,13 @@ def _reduce_scatter(torus: Torus, cycle: Array) -> Schedule:
         find_owner=lambda: cycle,
         signature=lambda s: 0,
     )
+
+
+RING = Algorithm(
+    "ring",
+    ring,
+    source="Patarasuk, Yuan 2009",
+    family=family,
+    rings=True,
+    style=("#E69F00", "x"),
+)
