@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import swing
-from swing.algorithms import variants
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
@@ -20,7 +19,7 @@ SHAPES = [
 
 def options_of(name: str, torus: Torus) -> Iterator[dict[str, object]]:
     """Yield the options that a torus allows: each variant with its default ports and with one."""
-    for variant in variants(name):
+    for variant in swing.ALGORITHMS[name].variants:
         for ports in (None, 1):
             options: dict[str, object] = {"variant": variant} if variant else {}
             if ports:
