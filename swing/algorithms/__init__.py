@@ -25,17 +25,10 @@ from swing.torus import Torus
 SHIPPED: dict[str, Callable[..., Schedule]] = {
     algorithm.name: algorithm
     for algorithm in (
-        SWING,
-        RECURSIVE_DOUBLING,
-        MIRRORED_RECURSIVE_DOUBLING,
-        RECURSIVE_MULTIPLYING,
-        TRIVANCE,
-        RING,
-        HAMILTONIAN,
-        BUCKET,
-        WINDOWS,
+        SWING, RECURSIVE_DOUBLING, MIRRORED_RECURSIVE_DOUBLING, RECURSIVE_MULTIPLYING, TRIVANCE,
+        RING, HAMILTONIAN, BUCKET, WINDOWS,
     )
-}
+}  # fmt: skip
 """Those of this library. A plain function may be added too; `ALGORITHMS` wraps it."""
 ALGORITHMS = Algorithms(SHIPPED)
 """Algorithms by name: those of this library, then those of other packages (see `plugins`)."""

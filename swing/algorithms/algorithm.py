@@ -24,9 +24,8 @@ def always(*options: dict[str, Any]) -> OptionSets:
     return lambda torus: list(options)
 
 
-def never(torus: Torus) -> list[dict[str, Any]]:
-    """List no options."""
-    return []
+never = always()
+pure_variants = always({"variant": "bandwidth"}, {"variant": "latency"})
 
 
 @dataclass(frozen=True)

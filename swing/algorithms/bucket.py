@@ -136,12 +136,6 @@ def _segmented(
 
 
 BUCKET = Algorithm(
-    "bucket",
-    bucket,
-    source="Jain, Sabharwal 2010",
-    family=family,
-    published=always({}),
-    shortlist=always({"segments": 1}, {"segments": 4}),
-    rings=True,
-    style=("#009E73", "^"),
-)
+    "bucket", bucket, source="Jain, Sabharwal 2010", style=("#009E73", "^"), family=family,
+    published=always({}), shortlist=always({"segments": 1}, {"segments": 4}), rings=True,
+)  # fmt: skip

@@ -105,11 +105,7 @@ def _published(torus: Torus) -> list[dict[str, Any]]:
 
 
 HAMILTONIAN = Algorithm(
-    "hamiltonian",
-    hamiltonian,
+    "hamiltonian", hamiltonian, style=("#CC79A7", "v"),
     source="De Sensi, Bonato, Saam, Hoefler, NSDI 2024; Bae, Bose 2003",
-    family=family,
-    published=_published,
-    rings=True,
-    style=("#CC79A7", "v"),
-)
+    family=family, published=_published, rings=True,
+)  # fmt: skip

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from swing.algorithms.algorithm import Algorithm, always, never
+from swing.algorithms.algorithm import Algorithm, never, pure_variants
 from swing.build.combine import Variant, by_ports, halving_options, in_turn, make_variant
 from swing.build.partition import digits_of, partition_pattern
 from swing.build.pattern import RingPattern, fold_to_power_of_two, halving
@@ -119,19 +119,13 @@ def nested_line(d: int, wrap: bool = True, mirrored: bool = False) -> RingPatter
 
 
 RECURSIVE_DOUBLING = Algorithm(
-    "recursive_doubling",
-    recursive_doubling,
+    "recursive_doubling", recursive_doubling, style=("#0072B2", "s"),
     source="Thakur, Rabenseifner, Gropp 2005; Sack, Gropp 2012",
-    family=family,
-    published=always({"variant": "bandwidth"}, {"variant": "latency"}),
-    style=("#0072B2", "s"),
-)
+    family=family, published=pure_variants,
+)  # fmt: skip
 MIRRORED_RECURSIVE_DOUBLING = Algorithm(
-    "mirrored_recursive_doubling",
-    mirrored_recursive_doubling,
+    "mirrored_recursive_doubling", mirrored_recursive_doubling, style=("#56B4E9", "D"),
     source="De Sensi, Bonato, Saam, Hoefler, NSDI 2024",
     family=never,  # that of recursive doubling has all ports too
-    published=always({"variant": "bandwidth"}, {"variant": "latency"}),
-    rival=False,  # as in the paper, whose authors made it up for the comparison
-    style=("#56B4E9", "D"),
-)
+    published=pure_variants, rival=False,  # as in the paper
+)  # fmt: skip

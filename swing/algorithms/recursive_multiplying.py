@@ -34,7 +34,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from swing.algorithms.algorithm import Algorithm, always, never
+from swing.algorithms.algorithm import Algorithm, never, pure_variants
 from swing.build.combine import Variant, by_ports, make_variant
 from swing.build.partition import digits_of, partition_pattern
 from swing.schedules.schedule import Schedule
@@ -240,17 +240,11 @@ def _shortlist(torus: Torus) -> list[dict[str, Any]]:
 
 
 RECURSIVE_MULTIPLYING = Algorithm(
-    "recursive_multiplying",
-    recursive_multiplying,
-    source="Ruefenacht, Bull, Booth 2017",
-    family=family,
-    shortlist=_shortlist,
-)
+    "recursive_multiplying", recursive_multiplying, source="Ruefenacht, Bull, Booth 2017",
+    family=family, shortlist=_shortlist,
+)  # fmt: skip
 TRIVANCE = Algorithm(
-    "trivance",
-    trivance,
-    source="arXiv 2602.17254",
+    "trivance", trivance, source="arXiv 2602.17254",
     family=never,  # that of recursive multiplying has radices up to 3 too
-    published=always({"variant": "bandwidth"}, {"variant": "latency"}),
-    later=True,
-)
+    published=pure_variants, later=True,
+)  # fmt: skip

@@ -119,10 +119,5 @@ def _reduce_scatter(torus: Torus, cycle: Array) -> Schedule:
 
 
 RING = Algorithm(
-    "ring",
-    ring,
-    source="Patarasuk, Yuan 2009",
-    family=family,
-    rings=True,
-    style=("#E69F00", "x"),
+    "ring", ring, source="Patarasuk, Yuan 2009", style=("#E69F00", "x"), family=family, rings=True
 )

@@ -32,7 +32,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from swing.algorithms.algorithm import Algorithm, always
+from swing.algorithms.algorithm import Algorithm, pure_variants
 from swing.build.combine import Variant, by_ports, halving_options, in_turn, make_variant
 from swing.build.partition import bits_of, partition_pattern
 from swing.build.pattern import (
@@ -241,11 +241,6 @@ def _shortlist(torus: Torus) -> list[dict[str, Any]]:
 
 
 SWING = Algorithm(
-    "swing",
-    swing,
-    source="De Sensi, Bonato, Saam, Hoefler, NSDI 2024",
-    family=family,
-    published=always({"variant": "bandwidth"}, {"variant": "latency"}),
-    shortlist=_shortlist,
-    style=("#D55E00", "o"),
-)
+    "swing", swing, source="De Sensi, Bonato, Saam, Hoefler, NSDI 2024", style=("#D55E00", "o"),
+    family=family, published=pure_variants, shortlist=_shortlist,
+)  # fmt: skip
