@@ -10,7 +10,6 @@ from mpi4py import MPI
 
 import swing
 from mpi_bench.problem import Vector
-from swing.algorithms import variants
 from swing.algorithms.spelling import parse
 from swing.executor import allreduce
 from swing.executor.gpu import device
@@ -69,7 +68,7 @@ def methods(
             continue
         for algorithm in swing.ALGORITHMS:
             if name in (algorithm, "all"):
-                for variant in variants(algorithm):
+                for variant in swing.ALGORITHMS[algorithm].variants:
                     try:
                         named = {"variant": variant, "ports": ports}
                         options = {key: value for key, value in named.items() if value}

@@ -14,26 +14,19 @@ from matplotlib.path import Path as Curve
 from matplotlib.ticker import FuncFormatter
 
 from netsim.display import circle, lane, lanes_of, positions
-from netsim.rows import ResultRow, fastest, read_csv, swing_gain
+from netsim.rows import ResultRow, fastest, read_csv
 from netsim.topologies.names import KINDS as TOPOLOGIES
 from netsim.topologies.names import topology
+from swing.algorithms import ALGORITHMS, SHIPPED
+from swing.algorithms.algorithm import Algorithm
+from swing.algorithms.swing import SWING
 from swing.sizes import format_size
 from swing.torus import Torus
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; the markers are for print.
-STYLES = {
-    "swing": ("#D55E00", "o"),
-    "recursive_doubling": ("#0072B2", "s"),
-    "mirrored_recursive_doubling": ("#56B4E9", "D"),
-    "bucket": ("#009E73", "^"),
-    "hamiltonian": ("#CC79A7", "v"),
-    "ring": ("#E69F00", "x"),
-}
-OTHERS = ("#555555", ".")
-"""Colour and marker of algorithms that are not in `STYLES`."""
+COLORS = ("#D55E00", "#0072B2", "#56B4E9", "#009E73", "#CC79A7", "#E69F00", "#555555")
+"""Colours of networks: Okabe and Ito's, which colour-blind readers can tell apart, and grey."""
 MAX_VECTORS = 5000
 """Links up to which an SVG has one curve per link; more are embedded as a bitmap."""
-COLORS = [color for color, _ in STYLES.values()]
 CONDITIONS = {
     "bandwidth_gbps": "{} Gb/s", "model": "{}", "collective": "{}", "ties": "ties {}",
     "sync": "sync {}", "parts": "parts {}", "seed": "seed {}", "dtype": "{}", "op": "{}",
@@ -95,7 +88,7 @@ def runtime(rows: list[ResultRow]) -> Figure:
 
 
 def gain(rows: list[ResultRow]) -> Figure:
-    """Swing's gain over the best other algorithm, against size; see `netsim.rows.swing_gain`.
+    """Swing's gain over the best other algorithm, against size; see `swing_gain`.
 
     The paper's points are hollow; they come from a column ``gain_percent``.
     """
@@ -116,7 +109,7 @@ def gain(rows: list[ResultRow]) -> Figure:
             )
             axes.plot(
                 sorted(points), [points[n] for n in sorted(points)], marker="os^vDx"[number % 6],
-                color=[*COLORS, OTHERS[0]][number % 7], markersize=7 if paper else 4,
+                color=COLORS[number % 7], markersize=7 if paper else 4,
                 linestyle="" if paper else LINES[nth % 4],
                 markerfacecolor="none" if paper else None,
                 label=None if paper else ", ".join(filter(None, [names[network], conditions])),
@@ -133,6 +126,30 @@ def gain(rows: list[ResultRow]) -> Figure:
     return figure
 
 
+def swing_gain(best: dict[tuple[str, int], float]) -> dict[int, float]:
+    """Swing's gain over the best other algorithm in percent, by bytes, as the paper reports it.
+
+    In goodputs it is swing/best - 1 where Swing is ahead, and -(best/swing - 1) otherwise. As in
+    the paper, mirrored recursive doubling is not among the others (`Algorithm.rival`).
+    """
+    apart = {SWING.name, *(name for name in SHIPPED if not ALGORITHMS[name].rival)}
+    gains = {}
+    for n in (n for name, n in best if name == SWING.name):
+        others = [t for (other, m), t in best.items() if m == n and other not in apart]
+        if others:
+            ratio = min(others) / best[SWING.name, n]
+            gains[n] = 100 * (ratio - 1 if ratio >= 1 else 1 - 1 / ratio)
+    return gains
+
+
+def style(name: str) -> tuple[str, str]:
+    """Colour and marker of an algorithm's curve."""
+    try:
+        return ALGORITHMS[name].style
+    except (KeyError, ValueError):  # not one of ours, or of a package that cannot be imported
+        return Algorithm.style
+
+
 def _curves(rows: list[ResultRow], label: str, value: Callable[[int, float], float]) -> Figure:
     topologies = list(dict.fromkeys(r["topology"] for r in rows))
     npanels = len(topologies)
@@ -147,7 +164,7 @@ def _curves(rows: list[ResultRow], label: str, value: Callable[[int, float], flo
                 best = fastest(curve)
                 for name in dict.fromkeys(name for name, _ in best):
                     sizes = sorted(n for other, n in best if other == name)
-                    color, marker = STYLES.get(name, OTHERS)
+                    color, marker = style(name)
                     first = source == sources[0]
                     axes.loglog(
                         sizes, [value(n, best[name, n]) for n in sizes], color=color,

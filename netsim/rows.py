@@ -12,8 +12,6 @@ from typing import Any
 from swing.formats.files import is_stream, store
 
 ResultRow = dict[str, Any]
-MIRRORED = "mirrored_recursive_doubling"
-
 
 KEY = (
     "topology", "algorithm", "variant", "nbytes", "model", "bandwidth_gbps", "ties", "sync",
@@ -37,21 +35,6 @@ def fastest(rows: Iterable[ResultRow]) -> dict[tuple[str, int], float]:
         key = r["algorithm"], int(r["nbytes"])
         best[key] = min(float(r["seconds"]), best.get(key, float("inf")))
     return best
-
-
-def swing_gain(best: dict[tuple[str, int], float]) -> dict[int, float]:
-    """Swing's gain over the best other algorithm in percent, by bytes, as the paper reports it.
-
-    In goodputs it is swing/best - 1 where Swing is ahead, and -(best/swing - 1) otherwise. As in
-    the paper, mirrored recursive doubling is not among the others.
-    """
-    gains = {}
-    for name, n in best:
-        others = [t for (other, m), t in best.items() if m == n and other not in (name, MIRRORED)]
-        if name == "swing" and others:
-            ratio = min(others) / best[name, n]
-            gains[n] = 100 * (ratio - 1 if ratio >= 1 else 1 - 1 / ratio)
-    return gains
 
 
 def winners(rows: Iterable[ResultRow]) -> dict[int, ResultRow]:

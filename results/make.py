@@ -26,7 +26,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from netsim.rows import fastest, swing_gain  # noqa: E402  needs the path above
+from netsim.plot import swing_gain  # noqa: E402  needs the path above
+from netsim.rows import fastest  # noqa: E402
 
 TOPOLOGIES = [
     "torus:64x64", "torus:8x8", "torus:16x16", "torus:32x32", "torus:64x16",

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from swing import formats
-from swing.algorithms import ALGORITHMS, SHIPPED, make, variants
+from swing.algorithms import ALGORITHMS, DEFAULT, SHIPPED, make
 from swing.algorithms.spelling import parse
 from swing.schedules.schedule import Schedule
 from swing.select.choose import schedule
@@ -66,7 +66,7 @@ def schedule_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--algorithm",
                 help="The algorithm, with options as in swing,variant=hybrid,k=2.  "
-                "[default: swing]",
+                f"[default: {DEFAULT}]",
             ),
             click.option(
                 "--variant", help="bandwidth, latency or hybrid, if the algorithm has variants."
@@ -93,7 +93,7 @@ def named_schedule(
 
     Args:
         torus: the ranks; may be None if a file gives them.
-        algorithm: as `swing.algorithms.spelling` writes it; "swing" if None.
+        algorithm: as `swing.algorithms.spelling` writes it; `DEFAULT` if None.
         source: a file with a schedule, instead of an algorithm and its options.
         options: options of the algorithm from their own flags, None if not given; ``nbytes`` for
             "auto".
@@ -108,7 +108,7 @@ def named_schedule(
         return formats.read(source, torus=torus)
     if torus is None:
         raise click.UsageError("Missing option '--topology', or '--from'.")
-    name, spelled = parse(algorithm or "swing")
+    name, spelled = parse(algorithm or DEFAULT)
     if name == "auto" and "nbytes" not in options:
         raise ValueError("algorithm 'auto' depends on the size, and here is none: name another")
     for key in spelled.keys() & flags.keys():
@@ -135,7 +135,7 @@ def algorithm_cases(names: Sequence[str], torus: Torus) -> list[tuple[str, dict[
             make(name, torus, **options)
             cases.append((name, options))
             continue
-        for variant in variants(name):
+        for variant in ALGORITHMS[name].variants:
             options = {"variant": variant} if variant else {}
             try:
                 make(name, torus, **options)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import swing
-from swing.algorithms import variants
 from swing.schedules.body import Function
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Step
@@ -29,7 +28,7 @@ def restepped(schedule: Schedule, step: Callable[[int], Step], nsteps: int = -1)
 
 def options_of(name: str, torus: Torus) -> Iterator[dict[str, object]]:
     """Yield the options that a torus allows: each variant with its default ports and with one."""
-    for variant in variants(name):
+    for variant in swing.ALGORITHMS[name].variants:
         for ports in (None, 1):
             options: dict[str, object] = {"variant": variant} if variant else {}
             if ports:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import subprocess
@@ -10,6 +11,7 @@ import types
 
 import pytest
 
+from swing.algorithms import SHIPPED
 from tests.architecture import (
     PAGE,
     ROOMS,
@@ -70,7 +72,24 @@ def test_no_function_hides_a_module(module):
 @pytest.mark.parametrize("module", [m for m in modules() if inside(m, "netsim")])
 def test_netsim_knows_schedules_but_no_algorithm(module):
     if not inside(module, "netsim.cli", "netsim.search", "netsim.__main__"):
-        assert all(inside(name, "netsim", *KNOWN_TO_NETSIM) for name in imports(module))
+        # Each algorithm states the style of its curve in figures.
+        known = (*KNOWN_TO_NETSIM, *["swing.algorithms"] * (module == "netsim.plot"))
+        assert all(inside(name, "netsim", *known) for name in imports(module))
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if not inside(m, "swing.algorithms")])
+def test_what_holds_for_one_algorithm_is_stated_in_its_file(module):
+    """Nothing else compares names of algorithms, or has a table of them."""
+    for node in ast.walk(ast.parse(modules()[module].read_text())):
+        parts = []
+        if isinstance(node, ast.Compare):
+            parts = [node.left, *node.comparators]
+        elif isinstance(node, ast.Dict):
+            parts = [key for key in node.keys if key]
+        elif isinstance(node, ast.Set):
+            parts = node.elts
+        parts += [e for part in parts if isinstance(part, ast.Tuple) for e in part.elts]
+        assert not {p.value for p in parts if isinstance(p, ast.Constant)} & SHIPPED.keys()
 
 
 def test_only_the_executor_knows_mpi_and_only_its_gpu_folder_cupy():

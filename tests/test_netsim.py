@@ -20,7 +20,6 @@ from netsim.topologies.row import Traffic
 from netsim.topologies.ties import TIES
 from netsim.topologies.torus import torus
 from netsim.traffic.load import link_load, phase_loads, traffic
-from swing.algorithms import variants
 from tests.cases import SHAPES, schedules
 
 PAPER = Path(__file__).parent.parent / "results" / "paper" / "goodput.csv"
@@ -138,7 +137,7 @@ def test_32_bytes_take_what_the_paper_says(row):
             network,
             32,
         ).seconds
-        for v in variants(row["algorithm"])
+        for v in swing.ALGORITHMS[row["algorithm"]].variants
     )
     assert best == pytest.approx(float(row["seconds"]), rel=0.01)
 
@@ -312,7 +311,7 @@ def test_the_selector_is_near_the_simulators_best(dims):
     every = [
         swing.schedule(name, torus, **({"variant": v} if v else {}))
         for name in ("swing", "bucket", "recursive_doubling", "mirrored_recursive_doubling")
-        for v in variants(name)
+        for v in swing.ALGORITHMS[name].variants
     ]
 
     def seconds(schedule, nbytes):  # as the table was made

@@ -16,13 +16,16 @@ import pytest
 import netsim
 import swing
 from mpi_bench.launcher import command
+from netsim import plot
 from netsim.__main__ import main
 from netsim.report.data import describe
 from netsim.report.page import page
 from swing import formats
-from swing.algorithms import SHIPPED, variants
+from swing.algorithms import SHIPPED
+from swing.algorithms.algorithm import Algorithm
 from swing.algorithms.plugins import GROUP
 from swing.cli import invoke
+from swing.formats.rules import RING, Rule, built_in
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "ring_of_rings"
 
@@ -66,7 +69,7 @@ def test_nothing_is_imported_before_it_is_asked_for(installed):
     assert "ring_of_rings" in swing.ALGORITHMS
     assert "ring_of_rings" not in sys.modules
     assert swing.schedule("ring_of_rings", swing.Torus((3, 4))).name == "ring_of_rings"
-    assert variants("ring_of_rings") == ("",)
+    assert swing.ALGORITHMS["ring_of_rings"].variants == ("",)
 
 
 @pytest.mark.parametrize("dims", [(1, 1), (1, 5), (2, 2), (3, 4), (5, 2), (4, 4)])
@@ -138,6 +141,28 @@ BROKEN = {
 def test_what_is_wrong_with_a_package_is_said(broken, name):
     with pytest.raises(ValueError, match=BROKEN[name]):
         swing.schedule(name, swing.Torus(4))
+
+
+def test_a_package_may_state_the_facts_of_its_algorithm(tmp_path, monkeypatch):
+    """Its entry point names an `Algorithm`; the name is that of the entry point."""
+    code = (
+        "import swing\nfrom swing.algorithms.algorithm import Algorithm\n"
+        "def f(torus, *, k: int | None = None): return swing.schedule('ring', torus)\n"
+        "F = Algorithm('f', f, source='2030', rings=True, style=('#000000', '*'))\n"
+    )
+    install(tmp_path, "facts", {"g": "facts:F"}, code)
+    monkeypatch.syspath_prepend(tmp_path)
+    algorithm = swing.ALGORITHMS["g"]
+    assert (algorithm.name, algorithm.source, list(algorithm.options)) == ("g", "2030", ["k"])
+    assert plot.style("g") == ("#000000", "*")
+    assert built_in([Rule(0, "g")], {RING: "theirs"}, ["theirs"]) == [Rule(0, "theirs")]
+    with pytest.raises(ValueError, match="g has no option 'm': it takes k"):
+        swing.schedule("g", swing.Torus(4), m=1)
+    del sys.modules["facts"]
+
+
+def test_figures_draw_what_cannot_be_imported(broken):
+    assert plot.style("absent") == plot.style("mpi") == Algorithm.style
 
 
 def test_names_that_ship_stay_ours(broken):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import random
 from collections.abc import Callable, Iterator
@@ -16,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import swing
-from swing.algorithms import variants
 from swing.build.combine import parallel
 from swing.build.hamiltonian_cycles import disjoint_cycles
 from swing.schedules.blocks import Blocks
@@ -54,7 +52,7 @@ def has_cycles(torus: Torus) -> bool:
 
 def options(name: str, torus: Torus) -> Iterator[dict[str, object]]:
     """What an algorithm offers on a torus: collectives, variants, and ports from one to all."""
-    takes = inspect.signature(swing.ALGORITHMS[name]).parameters
+    takes = swing.ALGORITHMS[name].options
     most = 2 if name == "ring" else max(1, torus.ports)
     some = {1, (most + 1) // 2, most} if torus.size <= 33 else {most}
     if name == "recursive_doubling":  # on all ports it is mirrored_recursive_doubling
@@ -64,7 +62,7 @@ def options(name: str, torus: Torus) -> Iterator[dict[str, object]]:
     if "collective" in takes:
         for collective in ("reduce_scatter", "allgather"):
             yield {"collective": collective, **every[-1]}
-    if variants(name) != ("",):
+    if "variant" in takes:
         yield {"variant": "latency", **every[-1]}
         halvings = sum((d - 1).bit_length() for d in torus.dims)
         if name in ("recursive_multiplying", "trivance"):  # fewer steps than halvings

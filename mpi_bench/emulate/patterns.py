@@ -16,6 +16,8 @@ from swing import Torus, allreduce, schedule
 
 SMALL = 64  # bytes of a message whose transmission time does not matter
 ROUNDS, EXCHANGES, CALLS = 21, 5, 4
+PROBE = "bucket"
+"""The algorithm whose steps are timed: with few ports or all, it sends to neighbours only."""
 TURN = 3e-3
 """Seconds allowed per rank for its turn on a core."""
 
@@ -67,10 +69,10 @@ def calibrate(comm: MPI.Intracomm, torus: Torus, rate: float) -> Calibration:
         tiny = np.zeros(ports * torus.size, np.float32)
 
         def once() -> None:
-            allreduce(comm, tiny, algorithm="bucket", torus=torus, ports=ports)
+            allreduce(comm, tiny, algorithm=PROBE, torus=torus, ports=ports)
 
         one, several = _longest(comm, once, ROUNDS, 1), _longest(comm, once, ROUNDS, CALLS) * CALLS
-        nsteps = schedule("bucket", torus, ports=ports).nsteps
+        nsteps = schedule(PROBE, torus, ports=ports).nsteps
         return max(0.0, several - one) / (CALLS - 1) / nsteps
 
     grid = topology(torus.name)

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter
 
 from mpi_bench.emulate.compare import BANDS, LINKS, ResultRow, shares
 from mpi_bench.emulate.compare import point as point_of
-from netsim.plot import OTHERS, STYLES
+from netsim.plot import style as style_of
 from swing.sizes import format_size
 
 
@@ -61,7 +61,7 @@ def _times(axes: Axes, rows: Sequence[ResultRow], _: Sequence[ResultRow]) -> Non
     for curve in dict.fromkeys((r["algorithm"], int(r["ports"]) == 1) for r in ours):
         algorithm, single = curve
         curve_rows = [r for r in ours if (r["algorithm"], int(r["ports"]) == 1) == curve]
-        color, marker = STYLES.get(algorithm, OTHERS)
+        color, marker = style_of(algorithm)
         style = {"color": color, "linestyle": "--" if single else "-",
                  "markerfacecolor": "none" if single else color}  # fmt: skip
         for column, extra in (
@@ -108,7 +108,7 @@ def _agreement(axes: Axes, rows: Sequence[ResultRow], all_rows: Sequence[ResultR
     for r in rows:
         if r["predicted"] in (None, ""):
             continue
-        color, marker = STYLES.get(r["algorithm"], OTHERS)
+        color, marker = style_of(r["algorithm"])
         links = share.get((point_of(r), float(r["rate_mbps"])), 0.0) >= LINKS
         style = {"color": color, "marker": marker, "linestyle": ""}
         fill = color if links else "none"

@@ -19,7 +19,7 @@ from netsim import simulate
 from netsim.network import Network
 from netsim.topologies.grid import Grid
 from swing import Torus
-from swing.algorithms import make, variants
+from swing.algorithms import ALGORITHMS, make
 from swing.algorithms.spelling import parse
 from swing.schedules.schedule import Schedule
 from swing.select.table import Candidate, Entry, SelectionTable
@@ -66,9 +66,9 @@ class Case:
         if spelled:
             return spelled
         variant = {"variant": self.variant} if self.variant else {}
-        # These algorithms have a fixed number of ports and no such option.
-        fixed = self.algorithm in ("hamiltonian", "mirrored_recursive_doubling")
-        return variant if fixed else variant | {"ports": self.ports}
+        # Some algorithms have a fixed number of ports and no such option.
+        has_ports = "ports" in ALGORITHMS[self.algorithm].options
+        return variant | ({"ports": self.ports} if has_ports else {})
 
     @property
     def name(self) -> MethodName:
@@ -117,7 +117,7 @@ def cases(names: Iterable[str], torus: Torus) -> list[Case]:
             case = Case(name, "", 1)
             listed.append(replace(case, ports=len(case.schedule(torus).parts)))
             continue
-        for variant in variants(name):
+        for variant in ALGORITHMS[name].variants:
             for one in (True, False):
                 options: dict[str, Any] = {"variant": variant} if variant else {}
                 try:

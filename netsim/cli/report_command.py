@@ -17,6 +17,8 @@ from swing.cli import Parsed, named_schedule
 from swing.formats.files import check_writable, store
 from swing.sizes import parse_size, parse_sizes
 
+DEFAULTS = ("swing", "recursive_doubling")
+
 
 @click.command("report")
 @click.option(
@@ -24,7 +26,7 @@ from swing.sizes import parse_size, parse_sizes
 )
 @click.option("--algorithm", "names", multiple=True, help="An algorithm, with options as in "
               "swing,variant=latency,ports=1; may be repeated.  "
-              "[default: swing, recursive_doubling]")  # fmt: skip
+              f"[default: {', '.join(DEFAULTS)}]")  # fmt: skip
 @click.option("--from", "sources", multiple=True, type=click.Path(dir_okay=False),
               help="Read a schedule from this file; may be repeated.")  # fmt: skip
 @click.option("--size", type=Parsed("size", parse_size),
@@ -47,7 +49,7 @@ def report_command(
     network = network_of(topology, bandwidth, ties)
     check_writable(out)
     if not names and not sources:
-        names = ("swing", "recursive_doubling")
+        names = DEFAULTS
     schedules = []
     for algorithm in names:
         more: dict[str, Any] = (

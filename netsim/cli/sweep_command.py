@@ -31,7 +31,7 @@ from netsim.rows import KEY, ResultRow, in_order, read_csv, typed, winners, writ
 from netsim.search.sweep import Case, sweep
 from netsim.search.sweep import prune as pruned
 from netsim.topologies.names import Topology
-from swing.algorithms import variants
+from swing.algorithms import ALGORITHMS
 from swing.algorithms.spelling import parse, spell
 from swing.cli import Parsed, algorithm_cases
 from swing.formats.files import check_writable, is_stream
@@ -124,7 +124,7 @@ def sweep_command(
 def _spelled(row: ResultRow) -> str:
     """Return the algorithm of a row with its options, as ``--algorithm`` accepts it."""
     name, options = parse(row["algorithm"])
-    if row["variant"] and variants(name) != ("",):
+    if row["variant"] and ALGORITHMS[name].variants != ("",):
         options["variant"] = row["variant"]
     return spell(name, options)
 

@@ -22,6 +22,7 @@ from netsim.search.sweep import Case
 from netsim.search.tune import Search, Seconds, simulate_pairs, tune
 from netsim.topologies import names
 from netsim.topologies.names import Topology
+from swing.algorithms.swing import SWING
 from swing.cli import Parsed
 from swing.formats.files import check_writable, store
 from swing.select.candidates import Named, family, published
@@ -251,7 +252,7 @@ def _row(entry: Entry, network: Network, n: int) -> dict[str, Any]:
         "nbytes": n,
         "winner": best.name,
         "seconds": seconds,
-        "swing_s": next((t for t, c in old if c.algorithm == "swing"), None),
+        "swing_s": next((t for t, c in old if c.algorithm == SWING.name), None),
         "published": old[0][1].name if old else None,
         "published_s": old[0][0] if old else None,
         "lower_bound_s": lower_bound(network, n),

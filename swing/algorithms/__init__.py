@@ -1,4 +1,4 @@
-"""The table of algorithms: from a name to a function that makes a Schedule on a Torus.
+"""The table of algorithms: from a name to the Algorithm that makes a Schedule on a Torus.
 
 Each algorithm's module states its cost on a torus of p ranks and D dimensions in the notation of
 the Swing paper: T = log2 p·α·Λ + n/D·β·Ψ·Ξ, where α is the latency of a step, β the time per byte
@@ -8,36 +8,32 @@ congestion exceed those of an ideal algorithm, so 1 is best.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
-from swing.algorithms import (
-    bucket,
-    hamiltonian,
-    recursive_doubling,
-    recursive_multiplying,
-    ring,
-    swing,
-    windows,
-)
+from swing.algorithms.bucket import BUCKET
+from swing.algorithms.hamiltonian import HAMILTONIAN
 from swing.algorithms.plugins import Algorithms
+from swing.algorithms.recursive_doubling import MIRRORED_RECURSIVE_DOUBLING, RECURSIVE_DOUBLING
+from swing.algorithms.recursive_multiplying import RECURSIVE_MULTIPLYING, TRIVANCE
+from swing.algorithms.ring import RING
+from swing.algorithms.swing import SWING
+from swing.algorithms.windows import WINDOWS
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
 SHIPPED: dict[str, Callable[..., Schedule]] = {
-    "swing": swing.swing,
-    "recursive_doubling": recursive_doubling.recursive_doubling,
-    "mirrored_recursive_doubling": recursive_doubling.mirrored_recursive_doubling,
-    "recursive_multiplying": recursive_multiplying.recursive_multiplying,
-    "trivance": recursive_multiplying.trivance,
-    "ring": ring.ring,
-    "hamiltonian": hamiltonian.hamiltonian,
-    "bucket": bucket.bucket,
-    "windows": windows.windows,
-}
+    algorithm.name: algorithm
+    for algorithm in (
+        SWING, RECURSIVE_DOUBLING, MIRRORED_RECURSIVE_DOUBLING, RECURSIVE_MULTIPLYING, TRIVANCE,
+        RING, HAMILTONIAN, BUCKET, WINDOWS,
+    )
+}  # fmt: skip
+"""Those of this library. A plain function may be added too; `ALGORITHMS` wraps it."""
 ALGORITHMS = Algorithms(SHIPPED)
 """Algorithms by name: those of this library, then those of other packages (see `plugins`)."""
+DEFAULT = SWING.name
+"""The algorithm where none is named."""
 
 
 def make(name: str, torus: Torus, **options: Any) -> Schedule:
@@ -56,25 +52,8 @@ def make(name: str, torus: Torus, **options: Any) -> Schedule:
         raise TypeError(f"pass a torus, such as swing.Torus((4, 4)), not {torus!r}")
     if not isinstance(name, str) or name not in ALGORITHMS:
         raise ValueError(f"no algorithm {name!r}: choose from {', '.join(ALGORITHMS)}")
-    algorithm = ALGORITHMS[name]
-    parameters = [*inspect.signature(algorithm).parameters][1:]  # all but the torus
-    for option, value in options.items():
-        if option not in parameters:
-            takes = f"it takes {', '.join(parameters)}" if parameters else "it takes none"
-            raise ValueError(f"{name} has no option {option!r}: {takes}")
-        if option in ("k", "ports", "extra") and not (value is None or isinstance(value, int)):
-            raise TypeError(f"{option} must be a whole number, not {value!r}")
-    schedule = algorithm(torus, **options)
+    schedule = ALGORITHMS[name](torus, **options)
     # A function from another package may return anything.
     if name not in SHIPPED and not (isinstance(schedule, Schedule) and schedule.torus == torus):
         raise ValueError(f"algorithm {name!r} does not make a schedule for {torus}: {schedule!r}")
     return schedule
-
-
-def variants(name: str) -> tuple[str, ...]:
-    """Return the variants of an algorithm that need no other option; ("",) if it has only one."""
-    try:
-        hints = get_type_hints(ALGORITHMS[name])
-    except NameError:  # an annotation names a type that is only imported for type checkers
-        hints = {}
-    return tuple(v for v in get_args(hints.get("variant")) if v != "hybrid") or ("",)

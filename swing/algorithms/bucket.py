@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from swing.algorithms.algorithm import Algorithm, always
 from swing.build.combine import collect, product, segmented
 from swing.build.pattern import ring_line
 from swing.build.variants import by_ports
@@ -131,3 +132,9 @@ def _segmented(
 
     parts = [part(start, direction) for direction in (1, -1) for start in range(len(dims))]
     return replace(segmented(parts, segments, balanced(dims).tolist() * 2), name="bucket")
+
+
+BUCKET = Algorithm(
+    "bucket", bucket, source="Jain, Sabharwal 2010", style=("#009E73", "^"), family=family,
+    published=always({}), shortlist=always({"segments": 1}, {"segments": 4}), rings=True,
+)  # fmt: skip

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from swing.algorithms.algorithm import Algorithm
 from swing.algorithms.ring import around
 from swing.build.hamiltonian_cycles import disjoint_cycles
 from swing.schedules.schedule import Schedule
@@ -90,3 +91,21 @@ def _by_rows(dims: tuple[int, ...]) -> list[Array] | None:
             coords = [cycle if rows == 0 else cycle[::-1] for cycle in (along, down)]
             return [np.ravel_multi_index(x, dims) for x in coords]
     return None
+
+
+def _published(torus: Torus) -> list[dict[str, Any]]:
+    """List the options where the published construction of the cycles applies.
+
+    It needs one dimension, or r x c with r a multiple of c and gcd(r, c - 1) = 1.
+    """
+    # gcd(r, 0) is r, so a single dimension (c = 1) passes as well.
+    *others, c, r = sorted([1, 1, *(torus.dims[j] for j in torus.active)])
+    applies = max(others, default=1) == 1 and r % c == 0 and math.gcd(r, c - 1) in (1, r)
+    return [{}] if applies else []
+
+
+HAMILTONIAN = Algorithm(
+    "hamiltonian", hamiltonian, style=("#CC79A7", "v"),
+    source="De Sensi, Bonato, Saam, Hoefler, NSDI 2024; Bae, Bose 2003",
+    family=family, published=_published, rings=True,
+)  # fmt: skip

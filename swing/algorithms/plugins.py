@@ -1,6 +1,6 @@
 """Algorithms from other packages, found through Python entry points.
 
-A package registers a function from Torus to Schedule in its pyproject.toml:
+A package registers a function from Torus to Schedule, or an `Algorithm`, in its pyproject.toml:
 
     [project.entry-points."torus_swing.algorithms"]
     ring_of_rings = "my_package:ring_of_rings"
@@ -12,25 +12,28 @@ library: where names clash, the library's own wins.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 
+from swing.algorithms.algorithm import Algorithm
 from swing.schedules.schedule import Schedule
 
 GROUP = "torus_swing.algorithms"
 
-Algorithm = Callable[..., Schedule]
+Function = Callable[..., Schedule]
 
 
 class Algorithms(Mapping[str, Algorithm]):
     """The algorithms of this library, then those of other packages."""
 
-    def __init__(self, shipped: Mapping[str, Algorithm]) -> None:
+    def __init__(self, shipped: Mapping[str, Function]) -> None:
         self.shipped = shipped
 
     def __getitem__(self, name: str) -> Algorithm:
-        if name in self.shipped:
-            return self.shipped[name]
-        return _load(_registered()[name])
+        value = self.shipped[name] if name in self.shipped else _load(_registered()[name])
+        if not isinstance(value, Algorithm):
+            return Algorithm(name, value)
+        return value if value.name == name else replace(value, name=name)
 
     def __contains__(self, name: object) -> bool:
         return name in self.shipped or name in _registered()
@@ -47,7 +50,7 @@ def _registered() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
-def _load(point: EntryPoint) -> Algorithm:
+def _load(point: EntryPoint) -> Function:
     """Import the function of an entry point.
 
     Raises:
@@ -61,5 +64,5 @@ def _load(point: EntryPoint) -> Algorithm:
         raise ValueError(f"{problem}: {type(error).__name__}: {error}") from error
     if not callable(value):
         raise ValueError(f"algorithm {point.name!r} of {package} is {value!r}, not a function")
-    function: Algorithm = value
+    function: Function = value
     return function

@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from swing.algorithms.algorithm import Algorithm, never, pure_variants
 from swing.build.partition import digits_of, partition_pattern
 from swing.build.pattern import RingPattern, fold_to_power_of_two, halving
 from swing.build.variants import Variant, by_ports, halving_options, in_turn, make_variant
@@ -116,3 +117,16 @@ def nested_line(d: int, wrap: bool = True, mirrored: bool = False) -> RingPatter
     if d & (d - 1) == 0:
         return halving(peers(d, mirrored))
     return partition_pattern(digits_of(d, (2,) * d.bit_length()), wrap, mirrored)
+
+
+RECURSIVE_DOUBLING = Algorithm(
+    "recursive_doubling", recursive_doubling, style=("#0072B2", "s"),
+    source="Thakur, Rabenseifner, Gropp 2005; Sack, Gropp 2012",
+    family=family, published=pure_variants,
+)  # fmt: skip
+MIRRORED_RECURSIVE_DOUBLING = Algorithm(
+    "mirrored_recursive_doubling", mirrored_recursive_doubling, style=("#56B4E9", "D"),
+    source="De Sensi, Bonato, Saam, Hoefler, NSDI 2024",
+    family=never,  # that of recursive doubling has all ports too
+    published=pure_variants, rival=False,  # as in the paper
+)  # fmt: skip

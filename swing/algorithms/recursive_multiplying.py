@@ -34,6 +34,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from swing.algorithms.algorithm import Algorithm, never, pure_variants
 from swing.build.partition import digits_of, partition_pattern
 from swing.build.variants import Variant, by_ports, make_variant
 from swing.schedules.schedule import Schedule
@@ -231,3 +232,19 @@ def _joined(steps: Radices) -> Radices:
                 continue
         joined.append(step)
     return tuple(joined)
+
+
+def _shortlist(torus: Torus) -> list[dict[str, Any]]:
+    hybrids = [{"variant": "hybrid", "k": k} for k in (1, 2)]
+    return [{"variant": "latency", "ports": max(1, len(torus.active))}, *hybrids]
+
+
+RECURSIVE_MULTIPLYING = Algorithm(
+    "recursive_multiplying", recursive_multiplying, source="Ruefenacht, Bull, Booth 2017",
+    family=family, shortlist=_shortlist,
+)  # fmt: skip
+TRIVANCE = Algorithm(
+    "trivance", trivance, source="arXiv 2602.17254",
+    family=never,  # that of recursive multiplying has radices up to 3 too
+    published=pure_variants, later=True,
+)  # fmt: skip

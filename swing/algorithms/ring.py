@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from swing.algorithms.algorithm import Algorithm
 from swing.build.combine import collect, parallel, segmented
 from swing.schedules.blocks import one_block
 from swing.schedules.body import Body
@@ -133,3 +134,8 @@ class Cycle(Body):
 
 def _reduce_scatter(torus: Torus, cycle: Array) -> Schedule:
     return Schedule("ring", torus, torus.size, body=Cycle(cycle), home=cycle.__getitem__)
+
+
+RING = Algorithm(
+    "ring", ring, source="Patarasuk, Yuan 2009", style=("#E69F00", "x"), family=family, rings=True
+)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from typing import Any
 
 from swing.algorithms import ALGORITHMS
 
@@ -41,7 +41,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     ('bucket', {'segments': (3, 6)})
     """
     name, *items = text.split(",")
-    hints = _hints(name)
+    hints = ALGORITHMS[name].options if name in ALGORITHMS else {}
     options: dict[str, Any] = {}
     for item in items:
         key, equals, value = item.partition("=")
@@ -49,18 +49,8 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
             raise ValueError(f"options of an algorithm are written swing,ports=1, not {text!r}")
         if key in options:
             raise ValueError(f"{text!r} gives {key} twice")
-        options[key] = _value(key, value, hints.get(key, "int | str"))
+        options[key] = _value(key, value, str(hints.get(key) or "int | str"))
     return name, options
-
-
-def _hints(name: str) -> dict[str, str]:
-    """Return the declared types of an algorithm's options, as text; none if it is unknown."""
-    if name not in ALGORITHMS:
-        return {}
-    try:
-        return {key: str(hint) for key, hint in get_type_hints(ALGORITHMS[name]).items()}
-    except NameError:  # a type that is only imported for type checkers
-        return {}
 
 
 def _value(key: str, text: str, hint: str) -> Any:

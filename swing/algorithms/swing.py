@@ -32,6 +32,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from swing.algorithms.algorithm import Algorithm, pure_variants
 from swing.build.partition import bits_of, partition_pattern
 from swing.build.pattern import (
     PatternStep,
@@ -229,3 +230,17 @@ def _odd(d: int, mirrored: bool, blocks: BlockRule) -> RingPattern:
         return Blocks.sets(np.append(inside.counts + unmet, 1 + last - met[s]), members)
 
     return RingPattern(d, (d,) + (1,) * (nsteps - 1), np.append(inner.owner, last), step, pending)
+
+
+def _shortlist(torus: Torus) -> list[dict[str, Any]]:
+    halvings = sum((d - 1).bit_length() for d in torus.dims)
+    # At most five values of k, because each candidate costs an estimate.
+    ks = range(2, halvings, max(2, -(-halvings // 5)))
+    hybrids = [{"variant": "hybrid", "k": k} for k in ks]
+    return [{"variant": "latency"}, *hybrids, {"variant": "bandwidth"}]
+
+
+SWING = Algorithm(
+    "swing", swing, source="De Sensi, Bonato, Saam, Hoefler, NSDI 2024", style=("#D55E00", "o"),
+    family=family, published=pure_variants, shortlist=_shortlist,
+)  # fmt: skip

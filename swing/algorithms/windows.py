@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from swing.algorithms.algorithm import Algorithm, always
 from swing.build.combine import collect, product
 from swing.build.pattern import RingPattern, circulant_pattern
 from swing.build.variants import by_ports
@@ -159,3 +160,6 @@ def _plan(low: int, high: int, steps: int, ndim: int) -> tuple[float, tuple[tupl
             cost = kept[furthest] ** ndim - kept[0] ** ndim + r * inner
             best = min(best, (cost, ((furthest, r), *levels)))
     return best
+
+
+WINDOWS = Algorithm("windows", windows, source="our own", family=family, shortlist=always({}))

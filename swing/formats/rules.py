@@ -22,8 +22,6 @@ WHOLE, HALVES, RING = "whole", "halves", "ring"
 """Kinds of algorithms: exchange whole vectors in log p steps; exchange halves, quarters and so on
 (reduce-scatter), then gather; pass blocks around a ring of neighbours."""
 
-_RINGS = {"ring", "hamiltonian", "bucket"}
-
 
 class Rule(NamedTuple):
     """Use ``algorithm`` for vectors of at least ``first`` bytes, up to the next rule."""
@@ -71,13 +69,13 @@ def built_in(rules: Sequence[Rule], own: Mapping[str, str], known: Sequence[str]
     for first, algorithm in rules:
         name, _, variant = algorithm.partition(" ")
         if algorithm not in known:
-            kind = WHOLE if variant == "latency" else RING if name in _RINGS else HALVES
             if name not in ALGORITHMS:
                 raise ValueError(
                     f"unknown algorithm {algorithm!r}: use one of swing.ALGORITHMS, "
                     f"or of {', '.join(known)}"
                 )
-            algorithm = own[kind]
+            kind = RING if ALGORITHMS[name].rings else HALVES
+            algorithm = own[WHOLE if variant == "latency" else kind]
         # Several of our algorithms become the same one of the library's.
         if not translated or translated[-1].algorithm != algorithm:
             translated.append(Rule(first, algorithm))

@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from swing.algorithms import ALGORITHMS, make
+from swing.algorithms import ALGORITHMS, DEFAULT, make
 from swing.algorithms.spelling import spell
 from swing.schedules.schedule import Schedule
 from swing.select.candidates import shortlist
@@ -106,7 +106,7 @@ def choose(
         small = nbytes <= NODE_LATENCY_BYTES
         variant = "latency" if small else "bandwidth"
         why = f"one node, {'up to' if small else 'above'} {NODE_LATENCY_BYTES} bytes"
-        return Choice("swing", {"variant": variant, "ports": 1}, why)
+        return Choice(DEFAULT, {"variant": variant, "ports": 1}, why)
     source = _entry_or_model(torus, machine)
     if isinstance(source, Entry):
         return _choice(source.ranked(nbytes), "by a table")
