@@ -56,7 +56,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "swing/verification": ("swing/verification",),
     "swing/build": ("swing/build",),
     "swing/schedules": ("swing/schedules",),
-    "swing/torus": ("swing/torus", "swing/placement", "swing/sizes", "swing/compilation"),
+    "swing/torus": (
+        "swing/torus", "swing/ring", "swing/placement", "swing/sizes", "swing/compilation",
+    ),
 }  # fmt: skip
 
 

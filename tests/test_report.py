@@ -19,8 +19,8 @@ import netsim
 import swing
 from netsim.report.data import describe
 from netsim.report.page import page
-from netsim.topologies.ties import distance
 from netsim.traffic.load import link_load
+from swing.ring import distance
 from tests import browser
 
 SIZES = (32, 2**15, 2**21)

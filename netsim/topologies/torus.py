@@ -14,7 +14,8 @@ import numpy as np
 from netsim.topologies.grid import Grid
 from netsim.topologies.routes import Routes, Seed
 from netsim.topologies.row import Traffic
-from netsim.topologies.ties import distance, forward
+from netsim.topologies.ties import forward
+from swing.ring import distance, ring_load
 from swing.torus import Array, Torus
 
 
@@ -72,20 +73,13 @@ class Ring:
         return np.repeat(distance(self.d, self.wrap, src, dst)[:, None], 3, axis=1)
 
     def load(self, n: int, row: Array, traffic: Traffic, ties: str, seed: Seed) -> np.ndarray:
-        """(n, nlinks) the weight on the links of n equal rows; ``row`` (m,) is each message's.
-
-        A message adds its weight at the first link it crosses and takes it off behind the last;
-        the prefix sums are the loads. This costs O(m + n·d), however many links messages cross.
-        """
+        """(n, nlinks) the weight on the links of n equal rows; ``row`` (m,) is each message's."""
         loads = []
         for first, hops, share in self._sides(traffic.src, traffic.dst, ties, seed):
-            # The ring is laid out twice, so that a message past its end needs no wraparound.
-            at = row * (2 * self.d) + first
-            weight = traffic.weight * share
+            at, weight = row * (2 * self.d) + first, traffic.weight * share
             changes = np.bincount(at, weight, 2 * self.d * n)
             changes -= np.bincount(at + hops, weight, 2 * self.d * n)
-            sums = np.cumsum(changes.reshape(n, 2 * self.d), axis=1)
-            loads.append((sums[:, : self.d] + sums[:, self.d :])[:, : self._per_direction])
+            loads.append(ring_load(changes.reshape(n, 2 * self.d))[:, : self._per_direction])
         # Rounding may leave a tiny negative number where the loads cancel.
         return np.maximum(np.concatenate(loads, axis=1), 0)
 
