@@ -137,7 +137,7 @@ def figures() -> Iterator[tuple[str, object]]:
             elif isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
                 tested += any(
                     name in ast.unparse(node.args[1])
-                    for name in ("Grid", "Graph", "Ring", "Row", "Table")
+                    for name in ("Topology", "WithoutLinks", "Grid", "Ring", "Row", "LookupTable")
                 )
         comments += sum(
             token.type == tokenize.COMMENT and "fmt:" not in token.string

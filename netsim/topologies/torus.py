@@ -22,7 +22,7 @@ from swing.torus import Array, Torus
 def torus(shape: Torus) -> Grid:
     """A torus; dimensions that do not wrap are those of a mesh."""
     rings = tuple(Ring(d, wrap) for d, wrap in zip(shape.dims, shape.wrap, strict=True))
-    return Grid(shape.name.partition(":")[0], shape, rings)
+    return Grid(shape.name, shape, rows=rings)
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,17 @@ class Ring:
     def path(self, src: Array, dst: Array) -> np.ndarray:
         """(m, 3) the `Path` of every message: as many wires and routers as links."""
         return np.repeat(distance(self.d, self.wrap, src, dst)[:, None], 3, axis=1)
+
+    def tie_share(self, ties: str) -> np.ndarray:
+        """(d,) the fraction of a message from each node that goes up, to one half a ring away.
+
+        Nothing else is left to say about the routes; 0 where no node is half a ring away.
+        """
+        nodes = np.arange(self.d)
+        if not self.wrap or self.d % 2:
+            return np.zeros(self.d)
+        opposite = (nodes + self.d // 2) % self.d
+        return forward(self.d, True, nodes, opposite, ties, np.random.default_rng(0))
 
     def load(self, n: int, row: Array, traffic: Traffic, ties: str, seed: Seed) -> np.ndarray:
         """(n, nlinks) the weight on the links of n equal rows; ``row`` (m,) is each message's."""

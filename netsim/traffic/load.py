@@ -1,7 +1,7 @@
 """Load of steps and phases on links and ranks, in fractions of the vector.
 
 Where a step repeats one pattern on all lines of a dimension of a grid, its load is computed from
-one line (`netsim.topologies.grid.Grid.line_peak`), so that a step of a million ranks costs little
+one line (`netsim.topologies.lines.line_peak`), so that a step of a million ranks costs little
 more than one of a single ring. Otherwise all its messages are routed.
 """
 
@@ -17,10 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from netsim.network import Network
-from netsim.topologies.grid import Grid
-from netsim.topologies.names import Topology
+from netsim.topologies.lines import line_load, line_paths, line_peak
 from netsim.topologies.routes import Seed
 from netsim.topologies.row import Traffic
+from netsim.topologies.topology import Topology
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import LineRows, Op, Step
 
@@ -123,8 +123,8 @@ def link_load(schedule: Schedule, s: int, network: Network, seed: int = 0) -> np
     """(nlinks,) fraction of the vector that crosses each link in step s."""
     step, topology = schedule.step(s), network.topology
     lines = line_units(schedule, step, network.ties)
-    if lines and isinstance(topology, Grid):
-        return topology.line_load(*lines, network.ties, (seed, s))
+    if lines and topology.rows:
+        return line_load(topology.rows, *lines, network.ties, (seed, s))
     return topology.load(traffic(schedule, step), network.ties, (seed, s))
 
 
@@ -173,10 +173,10 @@ def _peak(
     """
     topology = network.topology
     lines = [(n, line_units(schedule, step, network.ties)) for step, n in times]
-    if network.uniform and isinstance(topology, Grid) and all(pair for _, pair in lines):
+    if network.uniform and topology.rows and all(pair for _, pair in lines):
         rows = [row for _, pair in lines if pair for row in pair[0]]
         units = [n * unit for n, pair in lines if pair for unit in pair[1]]
-        peak = topology.line_peak(rows, units, network.ties, seed)
+        peak = line_peak(topology.rows, rows, units, network.ties, seed)
         return peak, peak / network.bandwidth
     loads = [n * topology.load(traffic(schedule, step), network.ties, seed) for step, n in times]
     total = np.sum(loads, axis=0)
@@ -188,8 +188,10 @@ def _measure(schedule: Schedule, step: Step, network: Network, seed: Seed) -> St
     peak, drain = _peak(schedule, [(step, 1)], network, seed)
     lines = line_units(schedule, step, network.ties)
     reduces = isinstance(step.op, np.ndarray) or step.op is Op.REDUCE
-    if lines and network.uniform and isinstance(topology, Grid):
-        latency = max(network.latency(*path) for path in topology.line_paths(lines[0]).tolist())
+    if lines and network.uniform and topology.rows:
+        latency = max(
+            network.latency(*path) for path in line_paths(topology.rows, lines[0]).tolist()
+        )
         sends, receives, sent, received = _per_node(*lines, topology.dims)
         reduced = received if reduces else 0.0
         count = round(sends), round(receives)
