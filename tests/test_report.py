@@ -278,6 +278,15 @@ def test_a_graph_is_drawn_too(opened):
     loads_agree(opened(describe([run], SIZES)), [run])
 
 
+@pytest.mark.parametrize("ties", ["split", "positive"])
+def test_routes_that_tie_share_a_message_where_a_link_has_failed(ties, opened):
+    broken = netsim.without(netsim.topology("torus:4x4"), [(0, 1), (5, 9)])
+    network = netsim.paper_network(broken, ties=ties)
+    schedule = swing.schedule("recursive_doubling", broken.torus)
+    run = netsim.simulate(schedule, network, 2**20)
+    loads_agree(opened(describe([run], SIZES)), [run])
+
+
 def test_hops_are_the_ring_distance(opened):
     _, data = told("torus:7", [("ring", {})])
     page = opened(data)

@@ -52,8 +52,9 @@ def _ways(row: Row | Topology, ties: str, pairs: Set[tuple[int, ...]]) -> Data:
     ordered = np.array(sorted((a, b) for a, b in pairs if a != b), dtype=np.int64).reshape(-1, 2)
     routes = row.routes(ordered[:, 0], ordered[:, 1], ties, (0,))
     links = np.split(routes.links, routes.ptr[1:-1]) if len(ordered) else []
-    table = {
-        f"{a}-{b}": route.tolist()
-        for (a, b), route in zip(ordered[routes.message].tolist(), links, strict=True)
-    }
-    return {"ways": table}
+    ways: dict[str, list[Any]] = {f"{a}-{b}": [] for a, b in ordered.tolist()}
+    for (a, b), share, route in zip(
+        ordered[routes.message].tolist(), routes.share.tolist(), links, strict=True
+    ):
+        ways[f"{a}-{b}"].append([share, route.tolist()])
+    return {"ways": ways}
