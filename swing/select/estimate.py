@@ -138,13 +138,11 @@ def _ring(torus: Torus, dim: int, line: LineRows, weight: np.ndarray) -> tuple[i
     d, wrap = torus.dims[dim], torus.wrap[dim]
     hops = distance(d, wrap, line.src, line.dst)
     up = 2 * ((line.dst - line.src) % d) <= d if wrap else line.dst > line.src
-    changes = []
     # Link i joins coordinates i and i + 1, so a message downwards begins with its destination's.
-    for first, chosen in ((line.src, up), (line.dst, ~up)):
-        begin, sent = first[chosen], weight[chosen]
-        at = np.concatenate([begin, begin + hops[chosen]])
-        changes.append(np.bincount(at, np.concatenate([sent, -sent]), 2 * d))
-    return int(hops.max(initial=0)), ring_load(np.stack(changes))
+    first = np.where(up, line.src, 2 * d + line.dst)
+    at, sent = np.concatenate([first, first + hops]), np.concatenate([weight, -weight])
+    changes = np.bincount(at, sent, 4 * d).reshape(2, 2 * d)
+    return int(hops.max(initial=0)), ring_load(changes)
 
 
 def _rows_cost(schedule: Schedule, step: Step) -> _Cost:
