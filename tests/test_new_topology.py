@@ -136,6 +136,14 @@ def crossed(schedule, place):
     return sum(schedule.share(step) @ place.paths(step.src, step.dst)[:, 0] for step in schedule)
 
 
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("place", [twisted(swing.Torus((1, 1))), netsim.graph(nx.empty_graph(1))])
+def test_a_single_node_has_nothing_to_do(place, model):
+    network = netsim.paper_network(place)
+    schedule = swing.schedule("ring", place.torus)
+    assert netsim.simulate(schedule, network, 2**20, model).seconds == 0
+
+
 def test_commands_know_it_by_its_name(invoke, tmp_path):
     on = "--topology", "twisted:4x4"
     for algorithm in ("swing", "ring"):
