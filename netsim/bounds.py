@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from netsim.checks import check_size
 from netsim.network import Network
-from netsim.topologies.graph import GraphTopology
 
 
 def lower_bound(network: Network, nbytes: int) -> float:
@@ -73,11 +72,11 @@ def lower_bound(network: Network, nbytes: int) -> float:
 def _farthest(network: Network) -> float:
     """Seconds that a message without bytes takes to a distant node, over the quickest links.
 
-    In a grid this is the diameter. In a graph, whose links may differ, it is the longest of the
-    quickest routes from the first node of ``topology.farthest``.
+    In a product of rows this is the diameter. Elsewhere, where links may differ and any two of them
+    may make a route, it is the longest of the quickest routes from ``topology.remote``.
     """
     topology = network.topology
-    if not isinstance(topology, GraphTopology):
+    if topology.rows:
         return network.latency(*topology.diameter)
     import networkx as nx
 
@@ -86,7 +85,7 @@ def _farthest(network: Network) -> float:
     order = np.argsort(-network.hop_latencies)
     ends, seconds = topology.ends[order].tolist(), network.hop_latencies[order].tolist()
     quickest.add_weighted_edges_from((a, b, t) for (a, b), t in zip(ends, seconds, strict=True))
-    times = nx.single_source_dijkstra_path_length(quickest, topology.farthest[0])
+    times = nx.single_source_dijkstra_path_length(quickest, topology.remote)
     return network.end_latency + max(times[node] for node in range(topology.size))
 
 

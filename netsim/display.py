@@ -12,9 +12,7 @@ import numpy as np
 
 from netsim.network import Network
 from netsim.run import Run
-from netsim.topologies.graph import GraphTopology
-from netsim.topologies.grid import Grid
-from netsim.topologies.names import Topology
+from netsim.topologies.topology import Topology
 from swing.sizes import UNITS, format_size
 
 MAX_NODES = 256
@@ -162,7 +160,7 @@ def circle(count: int) -> np.ndarray:
 def _is_circular(topology: Topology) -> bool:
     """Whether nodes are drawn on a circle: single rings, and graphs, which have no grid."""
     if not topology.direction.any():
-        return not isinstance(topology, Grid)
+        return not topology.rows
     pairs = {tuple(pair) for pair in topology.ends.tolist()}
     return len(topology.torus.active) == 1 and topology.size > 2 and (0, topology.size - 1) in pairs
 
@@ -238,8 +236,7 @@ def _picture(size: tuple[float, float], content: str, label: str) -> str:
 # Notebooks look for a method of the class. It is added from outside, so that the simulator does not
 # depend on drawing.
 for kind, method, show in (
-    (Grid, "_repr_svg_", topology_svg),
-    (GraphTopology, "_repr_svg_", topology_svg),
+    (Topology, "_repr_svg_", topology_svg),
     (Network, "_repr_html_", network_html),
     (Run, "_repr_html_", run_html),
 ):

@@ -13,11 +13,9 @@ from functools import cached_property
 import numpy as np
 
 from netsim.checks import check_number
-from netsim.topologies.failures import WithoutLinks
-from netsim.topologies.graph import GraphTopology
-from netsim.topologies.grid import Grid
-from netsim.topologies.names import Topology, topology
+from netsim.topologies.names import named
 from netsim.topologies.ties import TIES
+from netsim.topologies.topology import Topology
 
 ARRIVALS = ("tail", "head")
 """The part of a packet that must have come before the packet moves on or counts as arrived."""
@@ -100,15 +98,15 @@ class Network:
 
     @property
     def uniform(self) -> bool:
-        """Whether all links are known to have the network's bandwidth; False for graphs."""
-        return not self.slow and not isinstance(self.topology, GraphTopology)
+        """Whether all links are known to be the network's; False for graphs."""
+        owns = self.topology.own_bandwidth, self.topology.own_latency
+        return not self.slow and all(own is None for own in owns)
 
     @cached_property
     def bandwidths(self) -> np.ndarray:
         """(nlinks,) bytes per second of every link."""
         rates = np.full(self.topology.nlinks, self.bandwidth)
-        if isinstance(self.topology, GraphTopology):
-            own = self.topology.bandwidth
+        if (own := self.topology.own_bandwidth) is not None:
             rates = np.where(np.isnan(own), rates, own)
         for pair, fraction in self.slow.items():
             rates[(self.topology.ends == pair).all(axis=1)] *= fraction
@@ -118,7 +116,7 @@ class Network:
     def node_rates(self) -> tuple[float, float]:
         """Bytes per second of all links out of a node together, and into one: the most of any."""
         topology = self.topology
-        if self.uniform and isinstance(topology, Grid):
+        if self.uniform:
             out, into = topology.most_ports
             return out * self.bandwidth, into * self.bandwidth
         out_rate, in_rate = (
@@ -139,11 +137,9 @@ class Network:
     @cached_property
     def credit_latencies(self) -> np.ndarray:
         """(nlinks,) seconds on the link alone, the time that a credit takes back over it."""
-        topology = self.topology
-        wire = topology.wire * self.link_latency
-        if isinstance(topology, GraphTopology):
-            wire = np.where(np.isnan(topology.latency), wire, topology.latency)
-        return wire
+        wire = self.topology.wire * self.link_latency
+        own = self.topology.own_latency
+        return wire if own is None else np.where(np.isnan(own), wire, own)
 
     @property
     def end_latency(self) -> float:
@@ -201,29 +197,27 @@ def paper_network(
         TypeError: ``where`` is neither a topology nor a name.
         ValueError: the name is unknown, or ``bandwidth`` is not above 0.
     """
-    resolved = topology(where) if isinstance(where, str) else where
-    if not isinstance(resolved, Topology):
-        raise TypeError(f"pass a topology or its name, such as 'torus:8x8', not {where!r}")
+    topology = named(where)
     check_number("bandwidth", bandwidth, positive=True)
-    ports = max(1, 2 * resolved.ndim)
+    ports = max(1, 2 * topology.ndim)
     link, router, flit, packet = 100e-9, 300e-9, 256, 8192
     # One stream can keep a link busy if the buffer behind it holds the bytes that the link carries
     # from the start of a packet until that packet has moved on and its credit has come back.
-    # All rows of a dimension have the same links, so one row of each is enough.
-    whole = resolved
-    while isinstance(whole, WithoutLinks):  # a failed link changes no other part of the machine
-        whole = whole.whole
-    rows = [whole] if isinstance(whole, GraphTopology) else whole.rows
+    # A failed link changes no other part of the machine.
+    plain = Network(topology.whole, bandwidth)
     fastest, node_rate = bandwidth, ports * bandwidth
-    if isinstance(whole, GraphTopology):
-        # Edges may have bandwidths of their own, and nodes any number of them.
-        rates = np.where(np.isnan(whole.bandwidth), bandwidth, whole.bandwidth)
-        fastest = float(rates.max(initial=bandwidth))
-        node_rate = float(np.bincount(whole.ends[:, 0], rates)[: whole.size].max())
-    longest = max(float((r.wire * link + r.router * router).max(initial=0.0)) for r in rows)
+    if not plain.topology.rows:
+        # Links may have bandwidths of their own, and nodes any number of them.
+        fastest = float(plain.bandwidths.max(initial=bandwidth))
+        node_rate = plain.node_rates[0] or bandwidth
+    # All rows of a dimension have the same links, so one row of each is enough.
+    longest = max(
+        float((part.wire * link + part.router * router).max(initial=0.0))
+        for part in plain.topology.rows or [plain.topology]
+    )
     round_trip_bytes = (longest + flit / fastest + link) * fastest
     return Network(
-        resolved,
+        topology,
         bandwidth,
         link_latency=link,
         router_latency=router,

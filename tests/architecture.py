@@ -56,7 +56,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "swing/verification": ("swing/verification",),
     "swing/build": ("swing/build",),
     "swing/schedules": ("swing/schedules",),
-    "swing/torus": ("swing/torus", "swing/placement", "swing/sizes", "swing/compilation"),
+    "swing/torus": (
+        "swing/torus", "swing/ring", "swing/placement", "swing/sizes", "swing/compilation",
+    ),
 }  # fmt: skip
 
 
@@ -135,7 +137,7 @@ def figures() -> Iterator[tuple[str, object]]:
             elif isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
                 tested += any(
                     name in ast.unparse(node.args[1])
-                    for name in ("Grid", "Graph", "Ring", "Row", "Table")
+                    for name in ("Topology", "WithoutLinks", "Grid", "Ring", "Row", "LookupTable")
                 )
         comments += sum(
             token.type == tokenize.COMMENT and "fmt:" not in token.string

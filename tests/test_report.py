@@ -19,8 +19,8 @@ import netsim
 import swing
 from netsim.report.data import describe
 from netsim.report.page import page
-from netsim.topologies.ties import distance
 from netsim.traffic.load import link_load
+from swing.ring import distance
 from tests import browser
 
 SIZES = (32, 2**15, 2**21)
@@ -275,6 +275,15 @@ def test_ties_are_the_simulators(ties, opened):
 
 def test_a_graph_is_drawn_too(opened):
     run = graph_run()
+    loads_agree(opened(describe([run], SIZES)), [run])
+
+
+@pytest.mark.parametrize("ties", ["split", "positive"])
+def test_routes_that_tie_share_a_message_where_a_link_has_failed(ties, opened):
+    broken = netsim.without(netsim.topology("torus:4x4"), [(0, 1), (5, 9)])
+    network = netsim.paper_network(broken, ties=ties)
+    schedule = swing.schedule("recursive_doubling", broken.torus)
+    run = netsim.simulate(schedule, network, 2**20)
     loads_agree(opened(describe([run], SIZES)), [run])
 
 

@@ -17,7 +17,6 @@ from mpi_bench.emulate.study import NATIVE, ResultRow, Study, cases, measure
 from mpi_bench.emulate.wiring import check
 from netsim.cli.options import Number
 from netsim.rows import CsvFile, read_csv
-from netsim.topologies.grid import Grid
 from netsim.topologies.names import topology
 from swing import ALGORITHMS, Torus
 from swing.algorithms.spelling import parse
@@ -115,7 +114,6 @@ def _run(
 ) -> list[ResultRow]:
     rows: list[ResultRow] = []
     grid = topology(torus.name)
-    assert isinstance(grid, Grid)
     with emulated(grid, rate * 1e6) as emulation:
         for row in measure(emulation, study, _tell):
             rows.append(row)

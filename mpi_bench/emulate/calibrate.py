@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from mpi_bench.emulate.namespaces import mtu
 from netsim.network import Network
-from netsim.topologies.grid import Grid
+from netsim.topologies.topology import Topology
 
 HEADERS = 14 + 20 + 20 + 12
 """Bytes per packet of Ethernet, IP and TCP headers and TCP timestamps; the rate includes them."""
@@ -86,7 +86,7 @@ class Calibration:
         """Seconds per additional hop."""
         return max(0.0, self.far / (self.hops - 1)) if self.hops > 1 else 0.0
 
-    def network(self, grid: Grid, rate: float) -> Network:
+    def network(self, grid: Topology, rate: float) -> Network:
         """Return the emulated torus as a network of `netsim`.
 
         Args:
@@ -104,12 +104,12 @@ class Calibration:
         )
 
 
-def payload(grid: Grid, rate: float) -> int:
+def payload(grid: Topology, rate: float) -> int:
     """Return the bytes of a message that fit into a full packet."""
     return mtu(grid, rate) - (HEADERS - 14)  # the MTU does not include the Ethernet header
 
 
-def payload_rate(grid: Grid, rate: float) -> float:
+def payload_rate(grid: Topology, rate: float) -> float:
     """Return the bytes of messages per second over a link of ``rate`` bits per second."""
     full = payload(grid, rate)
     return rate / 8 * full / (full + HEADERS + HEADERS / ACKNOWLEDGED)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mpi_bench.emulate.wiring import address, hardware_address, ports, routes
-from netsim.topologies.grid import Grid
+from netsim.topologies.topology import Topology
 
 FOLDER = Path("/run/netns")
 PREFIX = "swing"
@@ -65,7 +65,7 @@ class Emulation:
         name: prefix of the names of its namespaces.
     """
 
-    grid: Grid
+    grid: Topology
     rate: float
     name: str
 
@@ -79,7 +79,7 @@ class EmulationError(OSError):
 
 
 @contextmanager
-def emulated(grid: Grid, rate: float) -> Iterator[Emulation]:
+def emulated(grid: Topology, rate: float) -> Iterator[Emulation]:
     """Create a torus of namespaces, and remove it when the block is left for any reason.
 
     Within the block SIGTERM raises SystemExit, so that it leaves the block as well.
@@ -145,7 +145,7 @@ def leftovers() -> list[str]:
     return dead
 
 
-def _build(grid: Grid, rate: float, name: str) -> None:
+def _build(grid: Topology, rate: float, name: str) -> None:
     nodes = range(grid.size)
     wires = ports(grid)
     host = [f"netns add {name}-{node}" for node in nodes]
@@ -191,7 +191,7 @@ def _build(grid: Grid, rate: float, name: str) -> None:
         list(pool.map(configure, nodes))  # list raises the exceptions of the threads
 
 
-def mtu(grid: Grid, rate: float) -> int:
+def mtu(grid: Topology, rate: float) -> int:
     """Return the size of an IP packet in bytes.
 
     Small packets are more realistic, because a message then consists of several, as on real

@@ -10,7 +10,6 @@ import numpy as np
 from mpi4py import MPI
 
 from mpi_bench.emulate.calibrate import Calibration, payload, payload_rate
-from netsim.topologies.grid import Grid
 from netsim.topologies.names import topology
 from swing import Torus, allreduce, schedule
 
@@ -76,7 +75,6 @@ def calibrate(comm: MPI.Intracomm, torus: Torus, rate: float) -> Calibration:
         return max(0.0, several - one) / (CALLS - 1) / nsteps
 
     grid = topology(torus.name)
-    assert isinstance(grid, Grid)
     # A message of about 0.2 s: long against every latency, and half of it as well.
     large = max(4 * payload(grid, rate), round(payload_rate(grid, rate) * 0.2))
     far = exchange(comm, shift(hops), SMALL) - exchange(comm, shift(1), SMALL)

@@ -17,7 +17,7 @@ from mpi_bench.emulate.predict import predict
 from mpi_bench.emulate.wiring import ports
 from netsim import simulate
 from netsim.network import Network
-from netsim.topologies.grid import Grid
+from netsim.topologies.topology import Topology
 from swing import Torus
 from swing.algorithms import ALGORITHMS, make
 from swing.algorithms.spelling import parse
@@ -182,7 +182,7 @@ def predictions(study: Study, network: Network, start: float) -> dict[Case, dict
     return seconds
 
 
-def counted(grid: Grid, sent: Sequence[dict[str, int]]) -> list[int]:
+def counted(grid: Topology, sent: Sequence[dict[str, int]]) -> list[int]:
     """Return (nlinks,) the bytes over each directed link.
 
     Args:
@@ -207,7 +207,6 @@ def _with_prediction(
     """Add the columns `FIGURES` to a measured row."""
     sent = measured.pop("sent")
     grid, n = network.topology, measured["nbytes"]
-    assert isinstance(grid, Grid)
     # The ranks counted cores as if each were on its own machine, so the number is replaced.
     row: ResultRow = measured | {"cores": len(os.sched_getaffinity(0))} | dict.fromkeys(FIGURES)
     case = Case(measured["algorithm"], measured["variant"], measured["ports"])

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netsim.topologies.grid import Grid
 from netsim.topologies.ties import forward
+from netsim.topologies.topology import Topology
 from swing.torus import Torus
 
 TIES = "positive"
@@ -53,7 +53,7 @@ class Route:
     device: str
 
 
-def ports(grid: Grid) -> list[list[Port]]:
+def ports(grid: Topology) -> list[list[Port]]:
     """Return the devices of each node."""
     sides = zip(grid.direction, grid.dim, strict=True)
     names = [f"{'up' if direction > 0 else 'down'}{j}" for direction, j in sides]

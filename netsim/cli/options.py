@@ -15,8 +15,8 @@ from rich.progress import track
 from netsim.models import MODELS
 from netsim.network import Network, paper_network
 from netsim.topologies import names
-from netsim.topologies.names import Topology
 from netsim.topologies.ties import TIES
+from netsim.topologies.topology import Topology
 from netsim.traffic.message_graph import PARTS, SYNC
 from swing.cli import Parsed
 

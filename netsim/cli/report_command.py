@@ -12,7 +12,7 @@ from netsim.models import MODELS
 from netsim.report.data import describe
 from netsim.report.page import page
 from netsim.run import row, simulate
-from netsim.topologies.names import Topology
+from netsim.topologies.topology import Topology
 from swing.cli import Parsed, named_schedule
 from swing.formats.files import check_writable, store
 from swing.sizes import parse_size, parse_sizes

@@ -22,7 +22,7 @@ from netsim.cli.options import (
 from netsim.rows import ResultRow, write_csv
 from netsim.run import Run, row, simulate
 from netsim.topologies import names
-from netsim.topologies.names import Topology
+from netsim.topologies.topology import Topology
 from swing.cli import Parsed, named_schedule, schedule_options
 from swing.formats.files import check_writable
 from swing.sizes import format_size, parse_size

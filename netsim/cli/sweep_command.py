@@ -30,7 +30,7 @@ from netsim.cli.options import (
 from netsim.rows import KEY, ResultRow, in_order, read_csv, typed, winners, write_csv
 from netsim.search.sweep import Case, sweep
 from netsim.search.sweep import prune as pruned
-from netsim.topologies.names import Topology
+from netsim.topologies.topology import Topology
 from swing.algorithms import ALGORITHMS
 from swing.algorithms.spelling import parse, spell
 from swing.cli import Parsed, algorithm_cases

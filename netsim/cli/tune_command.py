@@ -21,7 +21,7 @@ from netsim.search.measured import measured_table
 from netsim.search.sweep import Case
 from netsim.search.tune import Search, Seconds, simulate_pairs, tune
 from netsim.topologies import names
-from netsim.topologies.names import Topology
+from netsim.topologies.topology import Topology
 from swing.algorithms.swing import SWING
 from swing.cli import Parsed
 from swing.formats.files import check_writable, store

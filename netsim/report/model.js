@@ -113,7 +113,8 @@ class Place {
 
 /** The ways along one row: the shorter side of a ring, `up` of a tie; else as listed. */
 function legs(row, a, b) {
-  if (!("up" in row)) return [{ share: 1, links: row.ways[`${a}-${b}`], hops: b - a }];
+  if (!("up" in row))
+    return row.ways[`${a}-${b}`].map(([share, links]) => ({ share, links, hops: b - a }));
   const up = row.wrap ? modulo(b - a, row.d) : b - a;
   const down = up - row.d;
   if (!row.wrap) return [walk(row, a, up, 1)];

@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netsim.topologies.graph import GraphTopology
-from netsim.topologies.grid import Grid
-from netsim.topologies.lookup import LookupTable
 from netsim.topologies.routes import Routes, Seed
-from netsim.topologies.row import Path, Traffic
+from netsim.topologies.topology import Topology
 from swing.torus import Array
 
 if TYPE_CHECKING:
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class WithoutLinks(GraphTopology):
+class WithoutLinks(Topology):
     """A topology some of whose links have failed.
 
     A message whose routes avoid the failed links keeps them. If only some of the routes that tie
@@ -30,53 +27,54 @@ class WithoutLinks(GraphTopology):
     no such route takes one with the fewest links.
 
     Args:
-        whole: the topology before the failures.
-        kept: (nlinks,) the numbers that the remaining links have in ``whole``, ascending.
+        before: the topology before these failures.
+        kept: (nlinks,) the numbers that the remaining links have in ``before``, ascending; the
+            rest is as in `Topology`.
     """
 
-    whole: Grid | GraphTopology
+    before: Topology
     kept: Array
 
     @property
-    def first_router(self) -> float:
-        """Delay of the sender's router, in units of the network's router latency."""
-        return self.whole.first_router
+    def whole(self) -> Topology:
+        """The topology before any link failed."""
+        return self.before.whole
+
+    @cached_property
+    def ends(self) -> Array:
+        """(nlinks, 2) the vertices that each link leaves and reaches."""
+        return self.before.ends[self.kept]
+
+    @cached_property
+    def wire(self) -> np.ndarray:
+        """(nlinks,) length of every link, in units of the network's link latency."""
+        return self.before.wire[self.kept]
+
+    @cached_property
+    def router(self) -> np.ndarray:
+        """(nlinks,) delay of the router that each link leads to, in units of the network's."""
+        return self.before.router[self.kept]
 
     @property
     def direction(self) -> Array:
-        """(nlinks,) direction of every link, as in the whole topology."""
-        return self.whole.direction[self.kept]
+        """(nlinks,) direction of every link, as before."""
+        return self.before.direction[self.kept]
 
     @property
     def dim(self) -> Array:
-        """(nlinks,) dimension of every link, as in the whole topology."""
-        return self.whole.dim[self.kept]
-
-    @cached_property
-    def diameter(self) -> Path:
-        """The largest hops, wire and routers of any `Path`, each over all pairs of nodes."""
-        nodes = np.arange(self.size)
-        hops, wire, routers = self.paths(
-            np.repeat(nodes, self.size), np.tile(nodes, self.size)
-        ).max(axis=0)
-        return Path(int(hops), float(wire), float(routers))
-
-    @property
-    def farthest(self) -> tuple[int, int]:
-        """Node 0 and a node that is the most links away from it."""
-        distance = self._links_from(0)
-        return 0, max(range(self.size), key=lambda node: len(distance[node]))
+        """(nlinks,) dimension of every link, as before."""
+        return self.before.dim[self.kept]
 
     def routes(self, src: Array, dst: Array, ties: str, seed: Seed = ()) -> Routes:
         """The routes from each src to its dst that avoid the failed links."""
-        number = np.full(self.whole.nlinks, -1)
+        number = np.full(self.before.nlinks, -1)
         number[self.kept] = np.arange(len(self.kept))
-        found = self._surviving(self.whole.routes(src, dst, ties, seed), number)
+        found = self._surviving(self.before.routes(src, dst, ties, seed), number)
         lost = np.flatnonzero(np.bincount(found.message, found.share, len(src)) < 1 - 1e-9)
         if not len(lost):
             return found
         # Whatever the rule for ties, all routes that tie and survive share the message.
-        others = self._surviving(self.whole.routes(src[lost], dst[lost], "split", seed), number)
+        others = self._surviving(self.before.routes(src[lost], dst[lost], "split", seed), number)
         share = np.bincount(others.message, others.share, len(lost))
         cut = np.flatnonzero(share == 0)
         links = [self._links_from(int(src[i]))[int(dst[i])] for i in lost[cut]]
@@ -91,24 +89,8 @@ class WithoutLinks(GraphTopology):
         ]
         return _ordered(parts)
 
-    def load(self, traffic: Traffic, ties: str, seed: Seed = ()) -> np.ndarray:
-        """(nlinks,) the total weight of the messages on every link."""
-        routes = self.routes(traffic.src, traffic.dst, ties, seed)
-        weight = (routes.share * traffic.weight[routes.message])[routes.per_link()]
-        load: np.ndarray = np.bincount(routes.links, weight, self.nlinks)
-        return load
-
-    def paths(self, src: Array, dst: Array) -> np.ndarray:
-        """(m, 3) the `Path` of every message; routes that tie are equally long."""
-        routes = self.routes(src, dst, "split")
-        first = np.searchsorted(routes.message, np.arange(len(src)))
-        route = routes.per_link()
-        values = (np.ones(self.nlinks), self.wire, self.router)
-        sums = [np.bincount(route, v[routes.links], len(routes.share)) for v in values]
-        return np.stack(sums, axis=1)[first]
-
     def _surviving(self, routes: Routes, number: Array) -> Routes:
-        """The routes without failed links; ``number`` (whole.nlinks,) is -1 for failed links."""
+        """The routes without failed links; ``number`` (before.nlinks,) is -1 for failed links."""
         links = number[routes.links]
         broken = np.bincount(routes.per_link(), links < 0, len(routes.share)) > 0
         return _only(routes._replace(links=links), ~broken)
@@ -166,9 +148,7 @@ def _ordered(tables: list[Routes]) -> Routes:
     return joined._replace(message=message[order])
 
 
-def without(
-    topology: Grid | GraphTopology, failed: Iterable[tuple[int, int]]
-) -> Grid | GraphTopology:
+def without(topology: Topology, failed: Iterable[tuple[int, int]]) -> Topology:
     """A topology without its failed links; messages that used them are routed around them.
 
     The other links keep their bandwidths and latencies, and all routes that use only them stay.
@@ -199,12 +179,15 @@ def without(
         if node not in back:
             raise ValueError(f"node 0 cannot be reached from node {node}")
     bandwidth, latency = (
-        getattr(topology, name)[kept]
-        if isinstance(topology, GraphTopology)
-        else np.full(len(kept), np.nan)
-        for name in ("bandwidth", "latency")
+        np.full(len(kept), np.nan) if own is None else own[kept]
+        for own in (topology.own_bandwidth, topology.own_latency)
     )
-    ends, wire, router = (v[kept] for v in (topology.ends, topology.wire, topology.router))
-    table = LookupTable(topology.size, ends, (), wire, router)
-    name = f"{topology.name} without {len(removed)} link{'s' * (len(removed) > 1)}"
-    return WithoutLinks(name, topology.torus, table, bandwidth, latency, topology, kept)
+    return WithoutLinks(
+        f"{topology.name} without {len(removed)} link{'s' * (len(removed) > 1)}",
+        topology.torus,
+        topology,
+        kept,
+        first_router=topology.first_router,
+        own_bandwidth=bandwidth,
+        own_latency=latency,
+    )

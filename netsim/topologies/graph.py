@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ import numpy as np
 from netsim.checks import check_number
 from netsim.topologies.lookup import LookupTable
 from netsim.topologies.routes import Routes, Seed
-from netsim.topologies.row import Path, Traffic
+from netsim.topologies.topology import Topology
 from swing.torus import Array, Torus
 
 if TYPE_CHECKING:
@@ -25,47 +24,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class GraphTopology:
+class GraphTopology(Topology):
     """A topology of any shape, with one shortest route (fewest links) between every two nodes.
 
     Args:
-        name: for tables and figures.
-        torus: the dimensions of the schedules to run; vertices 0 … torus.size - 1 are its nodes.
-        table: links and routes.
-        bandwidth: (nlinks,) bytes per second; NaN means the network's bandwidth.
-        latency: (nlinks,) seconds; NaN means the network's link latency.
+        table: links and routes; the rest is as in `Topology`.
     """
 
-    name: str
-    torus: Torus
     table: LookupTable
-    bandwidth: np.ndarray
-    latency: np.ndarray
-
-    @property
-    def dims(self) -> tuple[int, ...]:
-        """Nodes along each dimension."""
-        return self.torus.dims
-
-    @property
-    def size(self) -> int:
-        """Number of nodes."""
-        return self.torus.size
-
-    @property
-    def first_router(self) -> float:
-        """Delay of the sender's router, in units of the network's router latency."""
-        return 1.0
-
-    @property
-    def ndim(self) -> int:
-        """D, the number of dimensions longer than 1."""
-        return len(self.torus.active)
-
-    @property
-    def nlinks(self) -> int:
-        """Number of directed links."""
-        return len(self.ends)
 
     @property
     def ends(self) -> Array:
@@ -73,46 +39,9 @@ class GraphTopology:
         return self.table.ends
 
     @property
-    def wire(self) -> np.ndarray:
-        """(nlinks,) length of every link, in units of the network's link latency."""
-        return self.table.wire
-
-    @property
-    def router(self) -> np.ndarray:
-        """(nlinks,) delay of the router that each link leads to, in units of the network's."""
-        return self.table.router
-
-    @property
-    def direction(self) -> Array:
-        """(nlinks,) 0: links have no direction along an axis."""
-        return self.table.direction
-
-    @property
-    def dim(self) -> Array:
-        """(nlinks,) 0: links belong to no dimension."""
-        return np.zeros(self.nlinks, dtype=np.int64)
-
-    @property
-    def d(self) -> int:
-        """Number of nodes, for code that treats the whole graph as one row."""
-        return self.size
-
-    @property
-    def farthest(self) -> tuple[int, int]:
-        """A pair of nodes with the most links between them."""
-        return self.table.farthest
-
-    @cached_property
-    def diameter(self) -> Path:
-        """The largest hops, wire and routers of any `Path`, each over all pairs of nodes."""
-        hops, wire, routers = self.table.all_paths.max(axis=0).tolist()
-        return Path(int(hops), wire, routers)
-
-    def load(self, traffic: Traffic, ties: str, seed: Seed = ()) -> np.ndarray:
-        """(nlinks,) the total weight of the messages on every link."""
-        row = np.zeros_like(traffic.src)
-        (weights,) = self.table.load(1, row, traffic, ties, seed)
-        return np.asarray(weights)
+    def remote(self) -> int:
+        """The first of two nodes with the most links between them."""
+        return int(self.table.all_paths[:, 0].argmax()) // self.size
 
     def routes(self, src: Array, dst: Array, ties: str, seed: Seed = ()) -> Routes:
         """The route from each src to its dst."""
@@ -176,4 +105,4 @@ def graph(
     bandwidth = np.array([data.get("bandwidth", np.nan) for _, _, data in edges])
     latency = np.array([data.get("latency", np.nan) for _, _, data in edges])
     table = LookupTable(size, ends, links_between, ones, ones)
-    return GraphTopology(name, torus, table, bandwidth, latency)
+    return GraphTopology(name, torus, table, own_bandwidth=bandwidth, own_latency=latency)

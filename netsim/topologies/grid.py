@@ -1,80 +1,47 @@
 """Grid topologies: torus, mesh, HyperX and HammingMesh, with dimension-order routing.
 
 A grid is a product of rows: all rows of one dimension are copies of one small network
-(`netsim.topologies.row.Row`). A message travels dimension by dimension, lowest first. Hence the
-load of a step that repeats one pattern on all lines of a dimension (a line is the nodes of a row)
-follows from the load of a single row, which costs Σ d_i instead of p (`Grid.line_peak`,
-`Grid.line_load`).
+(`netsim.topologies.row.Row`). A message travels dimension by dimension, lowest first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netsim.topologies.lines import first_links
 from netsim.topologies.routes import Routes, Seed
 from netsim.topologies.row import Path, Row, Traffic
-from swing.schedules.step import LineRows
-from swing.torus import Array, Torus
-
-if TYPE_CHECKING:
-    import networkx as nx
+from netsim.topologies.topology import Topology
+from swing.torus import Array
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class Grid(Topology):
     """A topology made of rows.
 
     Nodes are numbered in row-major order. Links are numbered dimension by dimension, within a
     dimension row by row, and within a row as `Row.ends` lists them.
 
     Args:
-        kind: name without dimensions, such as ``torus``.
+        name: a name that `netsim.topology` accepts, such as ``torus:8x8``.
         torus: the dimensions.
-        rows: the network of each dimension.
-        first_router: delay of the sender's router, in units of the network's router latency.
+        rows: the network of each dimension; the rest is as in `Topology`.
     """
 
-    kind: str
-    torus: Torus
-    rows: tuple[Row, ...]
-    first_router: float = 1.0
-
-    @property
-    def name(self) -> str:
-        """Name that `netsim.topology` accepts, such as ``torus:8x8``."""
-        return f"{self.kind}:{self.torus.name.partition(':')[2]}"
-
-    @property
-    def dims(self) -> tuple[int, ...]:
-        """Nodes along each dimension."""
-        return self.torus.dims
-
-    @property
-    def size(self) -> int:
-        """Number of nodes."""
-        return self.torus.size
-
-    @property
-    def ndim(self) -> int:
-        """D, the number of dimensions that have links."""
-        return len(self.torus.active)
+    rows: tuple[Row, ...] = field()
 
     @cached_property
-    def first_links(self) -> list[int]:
-        """(dimensions + 1,) index of each dimension's first link; the last entry is ``nlinks``."""
-        nlinks = [len(r.ends) * (self.size // d) for r, d in zip(self.rows, self.dims, strict=True)]
-        first: list[int] = np.cumsum([0, *nlinks]).tolist()
-        return first
+    def _first_links(self) -> list[int]:
+        return first_links(self.rows)
 
     @property
     def nlinks(self) -> int:
         """Number of directed links."""
-        return self.first_links[-1]
+        return self._first_links[-1]
 
     def _tile(self, values: Sequence[np.ndarray]) -> np.ndarray:
         """Repeat each dimension's (nlinks of one row,) array over all its rows: (nlinks,)."""
@@ -99,7 +66,7 @@ class Grid:
     @cached_property
     def dim(self) -> Array:
         """(nlinks,) the dimension of every link."""
-        return np.repeat(np.arange(len(self.dims)), np.diff(self.first_links))
+        return np.repeat(np.arange(len(self.dims)), np.diff(self._first_links))
 
     @cached_property
     def ends(self) -> Array:
@@ -156,7 +123,7 @@ class Grid:
         routes = Routes.single(np.zeros_like(src), np.zeros(0, dtype=np.int64))
         for j, row, leg in self._legs(Traffic(src, dst, np.ones(len(src)))):
             along = self.rows[j].routes(leg.src, leg.dst, ties, (*seed, j))
-            base = self.first_links[j] + row * len(self.rows[j].ends)
+            base = self._first_links[j] + row * len(self.rows[j].ends)
             offset = base[along.message[along.per_link()]]
             routes = routes.then(along._replace(links=along.links + offset))
         return routes
@@ -182,67 +149,3 @@ class Grid:
             other_dims = [1 if i == j else n for i, n in enumerate(self.dims)]
             row = np.ravel_multi_index(corner, other_dims)
             yield j, row, Traffic(x[j], y[j], traffic.weight)
-
-    def line_peak(
-        self, lines: Sequence[LineRows], units: Sequence[float], ties: str, seed: Seed = ()
-    ) -> float:
-        """The largest weight on any link, computed from one line per dimension.
-
-        Lines of a dimension differ only in how many blocks their other coordinates hold, so one
-        line per combination of those counts is enough.
-
-        Args:
-            lines: what each part does on all lines of a dimension, over any number of steps.
-            units: weight of one block of each of ``lines``.
-            ties: a rule of `netsim.topologies.ties.TIES`.
-            seed: for random ties.
-        """
-        peak = 0.0
-        for j in range(len(self.dims)):
-            along = [(line, u) for line, u in zip(lines, units, strict=True) if line.dim == j]
-            if not along:
-                continue
-            per_block = np.concatenate([self._line(line, u, ties, seed) for line, u in along])
-            factors = np.ones((len(along), 1))
-            for i in range(len(self.dims)):
-                if i != j:
-                    counts = np.unique(np.stack([line.pending[i] for line, _ in along]), axis=1)
-                    factors = (factors[:, :, None] * counts[:, None, :]).reshape(len(along), -1)
-            peak = max(peak, float((np.unique(factors, axis=1).T @ per_block).max(initial=0)))
-        return peak
-
-    def line_load(
-        self, lines: Sequence[LineRows], units: Sequence[float], ties: str, seed: Seed = ()
-    ) -> np.ndarray:
-        """(nlinks,) the result of `load` for all messages that ``lines`` stand for."""
-        total = np.zeros(self.nlinks)
-        for line, unit in zip(lines, units, strict=True):
-            factors = np.ones(1)  # one per row of the dimension
-            for i, pending in enumerate(line.pending):
-                if i != line.dim:
-                    factors = np.multiply.outer(factors, pending).ravel()
-            links = slice(self.first_links[line.dim], self.first_links[line.dim + 1])
-            total[links] += np.outer(factors, self._line(line, unit, ties, seed)).ravel()
-        return total
-
-    def line_paths(self, lines: Sequence[LineRows]) -> np.ndarray:
-        """(k, 3) the distinct `Path` values of all messages that ``lines`` stand for."""
-        paths = [self.rows[line.dim].path(line.src, line.dst) for line in lines]
-        return np.unique(np.concatenate(paths), axis=0)
-
-    def _line(self, line: LineRows, unit: float, ties: str, seed: Seed) -> np.ndarray:
-        flow = Traffic(line.src, line.dst, line.sent * unit)
-        row = np.zeros_like(line.src)
-        return self.rows[line.dim].load(1, row, flow, ties, (*seed, line.dim))
-
-    def to_networkx(self) -> nx.MultiDiGraph[int]:
-        """The links as a networkx graph: nodes have ``coords``, edges have ``dim``."""
-        # Imported here because it would add a third to the time that `import netsim` takes.
-        import networkx as nx
-
-        graph: nx.MultiDiGraph[int] = nx.MultiDiGraph(name=self.name)
-        coords = np.stack(np.unravel_index(np.arange(self.size), self.dims), axis=1).tolist()
-        graph.add_nodes_from((node, {"coords": tuple(at)}) for node, at in enumerate(coords))
-        for (tail, head), dim in zip(self.ends.tolist(), self.dim.tolist(), strict=True):
-            graph.add_edge(tail, head, dim=dim)
-        return graph

@@ -40,8 +40,9 @@ def hamming_mesh(shape: Torus, board: int) -> Grid:
     for d in shape.dims:
         if d % board and d > 1:
             raise ValueError(f"hx{board}mesh needs dimensions that are multiples of {board}")
+    rows = tuple(boards(d, board) for d in shape.dims)
     # The first router is the sender's, which is on a board and so has no delay.
-    return Grid(f"hx{board}mesh", shape, tuple(boards(d, board) for d in shape.dims), 0.0)
+    return Grid(f"hx{board}mesh:{shape}", shape, rows=rows, first_router=0.0)
 
 
 def boards(d: int, board: int) -> LookupTable:

@@ -15,7 +15,7 @@ from swing.torus import Torus
 
 def hyperx(shape: Torus) -> Grid:
     """A HyperX of any dimensions."""
-    return Grid("hyperx", shape, tuple(map(all_to_all, shape.dims)))
+    return Grid(f"hyperx:{shape}", shape, rows=tuple(map(all_to_all, shape.dims)))
 
 
 def all_to_all(d: int) -> LookupTable:

@@ -67,11 +67,8 @@ class LookupTable:
         ]
         return np.stack(sums, axis=1)
 
-    @property
-    def farthest(self) -> tuple[int, int]:
-        """A pair of nodes with the most links between them."""
-        src, dst = divmod(int(self.all_paths[:, 0].argmax()), self.d)
-        return src, dst
+    def tie_share(self, ties: str) -> None:
+        """None: routes follow no rule."""
 
     def path(self, src: Array, dst: Array) -> np.ndarray:
         """(m, 3) the `Path` of every message."""

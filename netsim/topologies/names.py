@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from netsim.topologies.graph import GraphTopology
-from netsim.topologies.grid import Grid
 from netsim.topologies.hamming_mesh import hamming_mesh
 from netsim.topologies.hyperx import hyperx
+from netsim.topologies.topology import Topology
 from netsim.topologies.torus import torus
 from swing.torus import Torus
-
-Topology = Grid | GraphTopology
 
 KINDS: dict[str, Callable[[Torus], Topology]] = {
     "torus": torus,
@@ -21,6 +18,20 @@ KINDS: dict[str, Callable[[Torus], Topology]] = {
     "hx4mesh": partial(hamming_mesh, board=4),
     "hyperx": hyperx,
 }
+
+
+def named(where: Topology | str) -> Topology:
+    """The topology itself, or the one of this name.
+
+    Raises:
+        TypeError: neither a topology nor a name.
+        ValueError: as `topology` raises it.
+    """
+    if isinstance(where, str):
+        return topology(where)
+    if not isinstance(where, Topology):
+        raise TypeError(f"pass a topology or its name, such as 'torus:8x8', not {where!r}")
+    return where
 
 
 def topology(name: str) -> Topology:

@@ -65,5 +65,12 @@ class Row(Protocol):
     def load(self, n: int, row: Array, traffic: Traffic, ties: str, seed: Seed) -> np.ndarray:
         """(n, nlinks) the weight on the links of n equal rows; ``row`` (m,) is each message's."""
 
+    def tie_share(self, ties: str) -> np.ndarray | None:
+        """(d,) the fraction of a message to half a ring away that goes up, by sender.
+
+        None unless routes go the shorter way along the row, in which case this is all that is left
+        to say about them.
+        """
+
     def path(self, src: Array, dst: Array) -> np.ndarray:
         """(m, 3) the `Path` of every message."""

@@ -53,10 +53,3 @@ def forward(
     else:
         raise ValueError(f"ties must be one of {', '.join(TIES)}, not {ties!r}")
     return share
-
-
-def distance(d: int, wrap: bool, src: Array, dst: Array) -> Array:
-    """(m,) hops between coordinates on a ring of d nodes, or on a row without wraparound."""
-    up = (dst - src) % d
-    hops: Array = np.minimum(up, d - up) if wrap else np.abs(dst - src)
-    return hops

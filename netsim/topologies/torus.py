@@ -14,14 +14,15 @@ import numpy as np
 from netsim.topologies.grid import Grid
 from netsim.topologies.routes import Routes, Seed
 from netsim.topologies.row import Traffic
-from netsim.topologies.ties import distance, forward
+from netsim.topologies.ties import forward
+from swing.ring import distance, ring_load
 from swing.torus import Array, Torus
 
 
 def torus(shape: Torus) -> Grid:
     """A torus; dimensions that do not wrap are those of a mesh."""
     rings = tuple(Ring(d, wrap) for d, wrap in zip(shape.dims, shape.wrap, strict=True))
-    return Grid(shape.name.partition(":")[0], shape, rings)
+    return Grid(shape.name, shape, rows=rings)
 
 
 @dataclass(frozen=True)
@@ -71,21 +72,25 @@ class Ring:
         """(m, 3) the `Path` of every message: as many wires and routers as links."""
         return np.repeat(distance(self.d, self.wrap, src, dst)[:, None], 3, axis=1)
 
-    def load(self, n: int, row: Array, traffic: Traffic, ties: str, seed: Seed) -> np.ndarray:
-        """(n, nlinks) the weight on the links of n equal rows; ``row`` (m,) is each message's.
+    def tie_share(self, ties: str) -> np.ndarray:
+        """(d,) the fraction of a message from each node that goes up, to one half a ring away.
 
-        A message adds its weight at the first link it crosses and takes it off behind the last;
-        the prefix sums are the loads. This costs O(m + n·d), however many links messages cross.
+        Nothing else is left to say about the routes; 0 where no node is half a ring away.
         """
+        nodes = np.arange(self.d)
+        if not self.wrap or self.d % 2:
+            return np.zeros(self.d)
+        opposite = (nodes + self.d // 2) % self.d
+        return forward(self.d, True, nodes, opposite, ties, np.random.default_rng(0))
+
+    def load(self, n: int, row: Array, traffic: Traffic, ties: str, seed: Seed) -> np.ndarray:
+        """(n, nlinks) the weight on the links of n equal rows; ``row`` (m,) is each message's."""
         loads = []
         for first, hops, share in self._sides(traffic.src, traffic.dst, ties, seed):
-            # The ring is laid out twice, so that a message past its end needs no wraparound.
-            at = row * (2 * self.d) + first
-            weight = traffic.weight * share
+            at, weight = row * (2 * self.d) + first, traffic.weight * share
             changes = np.bincount(at, weight, 2 * self.d * n)
             changes -= np.bincount(at + hops, weight, 2 * self.d * n)
-            sums = np.cumsum(changes.reshape(n, 2 * self.d), axis=1)
-            loads.append((sums[:, : self.d] + sums[:, self.d :])[:, : self._per_direction])
+            loads.append(ring_load(changes.reshape(n, 2 * self.d))[:, : self._per_direction])
         # Rounding may leave a tiny negative number where the loads cancel.
         return np.maximum(np.concatenate(loads, axis=1), 0)
 

@@ -1,7 +1,7 @@
 """Load of steps and phases on links and ranks, in fractions of the vector.
 
 Where a step repeats one pattern on all lines of a dimension of a grid, its load is computed from
-one line (`netsim.topologies.grid.Grid.line_peak`), so that a step of a million ranks costs little
+one line (`netsim.topologies.lines.line_peak`), so that a step of a million ranks costs little
 more than one of a single ring. Otherwise all its messages are routed.
 """
 
@@ -17,10 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from netsim.network import Network
-from netsim.topologies.grid import Grid
-from netsim.topologies.names import Topology
+from netsim.topologies.lines import line_load, line_paths, line_peak
 from netsim.topologies.routes import Seed
 from netsim.topologies.row import Traffic
+from netsim.topologies.topology import Topology
 from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import LineRows, Step
@@ -124,8 +124,8 @@ def link_load(schedule: Schedule, s: int, network: Network, seed: int = 0) -> np
     """(nlinks,) fraction of the vector that crosses each link in step s."""
     topology = network.topology
     lines = line_units(schedule, schedule.lines(s), network.ties)
-    if lines and isinstance(topology, Grid):
-        return topology.line_load(*lines, network.ties, (seed, s))
+    if lines and topology.rows:
+        return line_load(topology.rows, *lines, network.ties, (seed, s))
     return topology.load(traffic(schedule, schedule.step(s)), network.ties, (seed, s))
 
 
@@ -174,10 +174,10 @@ def _peak(
     """
     topology = network.topology
     lines = [(n, line_units(schedule, body.lines(s), network.ties)) for s, n in times]
-    if network.uniform and isinstance(topology, Grid) and all(pair for _, pair in lines):
+    if network.uniform and topology.rows and all(pair for _, pair in lines):
         rows = [row for _, pair in lines if pair for row in pair[0]]
         units = [n * unit for n, pair in lines if pair for unit in pair[1]]
-        peak = topology.line_peak(rows, units, network.ties, seed)
+        peak = line_peak(topology.rows, rows, units, network.ties, seed)
         return peak, peak / network.bandwidth
     loads = [
         n * topology.load(traffic(schedule, body.step(s)), network.ties, seed) for s, n in times
@@ -190,10 +190,12 @@ def _measure(schedule: Schedule, body: Body, s: int, network: Network, seed: int
     topology = network.topology
     peak, drain = _peak(schedule, body, [(s, 1)], network, (seed, s))
     lines = line_units(schedule, body.lines(s), network.ties)
-    if lines and network.uniform and isinstance(topology, Grid):
+    if lines and network.uniform and topology.rows:
         if not lines[0]:
             return StepLoad(0.0, 0.0, 0.0, 0, 0, 0.0, 0.0, 0.0)
-        latency = max(network.latency(*path) for path in topology.line_paths(lines[0]).tolist())
+        latency = max(
+            network.latency(*path) for path in line_paths(topology.rows, lines[0]).tolist()
+        )
         sends, receives, sent, received = _per_node(*lines, topology.dims)
         reduced = received if any(line.reduces for line in lines[0]) else 0.0
         count = round(sends), round(receives)

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from netsim.network import Network
-from netsim.topologies.grid import Grid
+from netsim.topologies.lines import first_links
 from netsim.topologies.routes import Routes, Seed
 from netsim.topologies.row import Row, Traffic
 from netsim.traffic.load import line_units, traffic
@@ -131,12 +131,10 @@ class Folded:
     @cached_property
     def links(self) -> Links:
         """The link that stands for each orbit."""
-        topology = self.network.topology
-        assert isinstance(topology, Grid)
-        size = int(np.prod(self._shape))
+        size, rows = int(np.prod(self._shape)), self.network.topology.rows
         index = np.concatenate([
             np.tile(first + o.links, size // k)
-            for first, o, k in zip(topology.first_links, self.orbits, self._shape, strict=False)
+            for first, o, k in zip(first_links(rows), self.orbits, self._shape, strict=False)
         ])  # fmt: skip
         net = self.network
         columns = net.bandwidths, net.hop_latencies, net.credit_latencies
@@ -196,11 +194,7 @@ def fold(schedule: Schedule, network: Network, steps: Iterable[int]) -> Whole | 
     """
     topology = network.topology
     whole = Whole(schedule, network)
-    if (
-        not isinstance(topology, Grid)
-        or not network.uniform
-        or network.ties in ("random", "simgrid")
-    ):
+    if not topology.rows or not network.uniform or network.ties in ("random", "simgrid"):
         return whole
     by_signature: dict[Hashable, tuple[LineRows, ...]] = {}
     for s in steps:

@@ -19,6 +19,7 @@ from functools import cached_property, reduce
 import numpy as np
 
 from swing.build.pattern import NodeMessages, PatternStep, RingPattern
+from swing.ring import distance
 from swing.schedules.blocks import Blocks
 from swing.schedules.body import Body
 from swing.schedules.rank import MessageTable, RankMessages, ReductionKeys, filtered
@@ -299,7 +300,8 @@ def product_step(
     sent_rows = np.flatnonzero((count > 0) & (tails != heads))
     if len(moves) > 1:
         # Ranks send in the order of rows: the messages that travel furthest start first.
-        hops = outer(np.add, [_hops(torus, j, src[j], dst[j]) for j in range(len(src))])
+        ends = zip(torus.dims, torus.wrap, src, dst, strict=True)
+        hops = outer(np.add, [distance(*each) for each in ends])
         sent_rows = sent_rows[np.argsort(-hops.ravel()[sent_rows], kind="stable")]
     shape = [len(each) for each in sets]
 
@@ -309,11 +311,6 @@ def product_step(
 
     blocks = _ranges(sets, numbering, count, outer) or Blocks.sets(count, find)
     return Step(True, tails[sent_rows], heads[sent_rows], blocks.take(sent_rows))
-
-
-def _hops(torus: Torus, dim: int, src: Array, dst: Array) -> Array:
-    d = torus.dims[dim]
-    return np.minimum((dst - src) % d, (src - dst) % d) if torus.wrap[dim] else abs(dst - src)
 
 
 def _ranges(

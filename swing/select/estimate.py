@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from swing.ring import distance, ring_load
 from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import LineRows, Step
@@ -130,24 +131,16 @@ def _cost(schedule: Schedule, body: Body, s: int) -> _Cost:
 def _ring(torus: Torus, dim: int, line: LineRows, weight: np.ndarray) -> tuple[int, np.ndarray]:
     """Return the most hops of a message on a line, and the (2, d) load on the line's links.
 
-    The load is the fraction of the vector over each link upwards and downwards. Each message adds
-    its weight at its first link and removes it after its last, so that a cumulative sum gives the
-    loads in O(messages + d). The array has two turns of the ring, for messages that wrap around.
+    The load is the fraction of the vector over each link upwards and downwards.
     """
-    d = torus.dims[dim]
-    # Without wraparound the hops of the other direction are negative and never chosen.
-    up = (line.dst - line.src) % d if torus.wrap[dim] else line.dst - line.src
-    down = (line.src - line.dst) % d if torus.wrap[dim] else -up
-    goes_up = (up >= 0) & ((up <= down) | (down < 0))
-    load = np.zeros((2, 2 * d))
+    d, wrap = torus.dims[dim], torus.wrap[dim]
+    hops = distance(d, wrap, line.src, line.dst)
+    up = 2 * ((line.dst - line.src) % d) <= d if wrap else line.dst > line.src
     # Link i joins coordinates i and i + 1, so a message downwards begins with its destination's.
-    for direction, first, hops in ((0, line.src, up), (1, line.dst, down)):
-        chosen = goes_up if direction == 0 else ~goes_up
-        np.add.at(load[direction], first[chosen], weight[chosen])
-        np.add.at(load[direction], first[chosen] + hops[chosen], -weight[chosen])
-    load = np.cumsum(load, axis=1)
-    farthest = int(np.where(goes_up, up, down).max(initial=0))
-    return farthest, load[:, :d] + load[:, d:]
+    first = np.where(up, line.src, 2 * d + line.dst)
+    at, sent = np.concatenate([first, first + hops]), np.concatenate([weight, -weight])
+    changes = np.bincount(at, sent, 4 * d).reshape(2, 2 * d)
+    return int(hops.max(initial=0)), ring_load(changes)
 
 
 def _rows_cost(schedule: Schedule, step: Step) -> _Cost:
@@ -158,9 +151,7 @@ def _rows_cost(schedule: Schedule, step: Step) -> _Cost:
     hops, loads = np.zeros(len(step), dtype=np.int64), []
     for j, d in enumerate(torus.dims):
         a, b = (np.unravel_index(nodes, torus.dims)[j] for nodes in (src, dst))
-        distance = np.abs(a - b)
-        if torus.wrap[j]:
-            distance = np.minimum(distance, d - distance)
-        hops += distance
-        loads.append(np.full((2, d), float(distance @ share) / (2 * torus.size)))
+        along = distance(d, torus.wrap[j], a, b)
+        hops += along
+        loads.append(np.full((2, d), float(along @ share) / (2 * torus.size)))
     return _Cost(int(hops.max(initial=0)), tuple(loads))

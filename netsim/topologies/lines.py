@@ -1,0 +1,82 @@
+"""Loads of lines: what a pattern on all lines of a dimension puts on the links of a grid.
+
+A line is the nodes of a row. The load of a step that repeats one pattern on all lines of a
+dimension follows from the load of a single row, which costs Σ d_i instead of p.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from netsim.topologies.routes import Seed
+from netsim.topologies.row import Row, Traffic
+from swing.schedules.step import LineRows
+
+
+def first_links(rows: Sequence[Row]) -> list[int]:
+    """(dimensions + 1,) index of each dimension's first link; the last entry is ``nlinks``."""
+    size = math.prod(row.d for row in rows)
+    first: list[int] = np.cumsum([0, *(len(row.ends) * (size // row.d) for row in rows)]).tolist()
+    return first
+
+
+def line_peak(
+    rows: Sequence[Row], lines: Sequence[LineRows], units: Sequence[float], ties: str,
+    seed: Seed = (),
+) -> float:  # fmt: skip
+    """The largest weight on any link, computed from one line per dimension.
+
+    Lines of a dimension differ only in how many blocks their other coordinates hold, so one
+    line per combination of those counts is enough.
+
+    Args:
+        rows: the network of each dimension.
+        lines: what each part does on all lines of a dimension, over any number of steps.
+        units: weight of one block of each of ``lines``.
+        ties: a rule of `netsim.topologies.ties.TIES`.
+        seed: for random ties.
+    """
+    peak = 0.0
+    for j in range(len(rows)):
+        along = [(line, u) for line, u in zip(lines, units, strict=True) if line.dim == j]
+        if not along:
+            continue
+        per_block = np.concatenate([_load(rows[j], line, u, ties, seed) for line, u in along])
+        factors = np.ones((len(along), 1))
+        for i in range(len(rows)):
+            if i != j:
+                counts = np.unique(np.stack([line.pending[i] for line, _ in along]), axis=1)
+                factors = (factors[:, :, None] * counts[:, None, :]).reshape(len(along), -1)
+        peak = max(peak, float((np.unique(factors, axis=1).T @ per_block).max(initial=0)))
+    return peak
+
+
+def line_load(
+    rows: Sequence[Row], lines: Sequence[LineRows], units: Sequence[float], ties: str,
+    seed: Seed = (),
+) -> np.ndarray:  # fmt: skip
+    """(nlinks,) the load of all messages that ``lines`` stand for; arguments as in `line_peak`."""
+    first = first_links(rows)
+    total = np.zeros(first[-1])
+    for line, unit in zip(lines, units, strict=True):
+        factors = np.ones(1)  # one per row of the dimension
+        for i, pending in enumerate(line.pending):
+            if i != line.dim:
+                factors = np.multiply.outer(factors, pending).ravel()
+        load = _load(rows[line.dim], line, unit, ties, seed)
+        total[first[line.dim] : first[line.dim + 1]] += np.outer(factors, load).ravel()
+    return total
+
+
+def line_paths(rows: Sequence[Row], lines: Sequence[LineRows]) -> np.ndarray:
+    """(k, 3) the distinct `Path` values of all messages that ``lines`` stand for."""
+    paths = [rows[line.dim].path(line.src, line.dst) for line in lines]
+    return np.unique(np.concatenate(paths), axis=0)
+
+
+def _load(row: Row, line: LineRows, unit: float, ties: str, seed: Seed) -> np.ndarray:
+    flow = Traffic(line.src, line.dst, line.sent * unit)
+    return row.load(1, np.zeros_like(line.src), flow, ties, (*seed, line.dim))
