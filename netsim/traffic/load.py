@@ -99,7 +99,10 @@ def phase_loads(schedule: Schedule, network: Network, seed: int = 0) -> list[Pha
             phases.append(PhaseLoad(range(steps[0], steps[0] + 1), [[load]], load.peak, load.drain))
             continue
         first = {pattern(s): s for s in reversed(steps)}  # the earliest step of each pattern
-        times = [(first[key], n) for key, n in Counter(map(pattern, steps)).items()]
+        times = [
+            (first[key], n, line_units(schedule, schedule.lines(first[key]), network.ties))
+            for key, n in Counter(map(pattern, steps)).items()
+        ]
         total, drain = _peak(schedule, schedule.body, times, network, (seed, steps[0]))
         groups = [[measure(s, j) for s in steps] for j in range(len(schedule.parts))]
         phases.append(PhaseLoad(range(steps[0], steps[-1] + 1), groups, total, drain))
@@ -148,9 +151,13 @@ def check_dims(schedule: Schedule, topology: Topology) -> None:
         )
 
 
+LineUnits = tuple[tuple[LineRows, ...], list[float]]
+"""The lines of a step, and for each the fraction of the vector in one block of its part."""
+
+
 def line_units(
     schedule: Schedule, lines: tuple[LineRows, ...] | None, ties: str
-) -> tuple[tuple[LineRows, ...], list[float]] | None:
+) -> LineUnits | None:
     """The lines of a step, and for each the fraction of the vector in one block of its part.
 
     Returns:
@@ -164,23 +171,26 @@ def line_units(
 
 
 def _peak(
-    schedule: Schedule, body: Body, times: Sequence[tuple[int, int]], network: Network, seed: Seed
+    schedule: Schedule,
+    body: Body,
+    times: Sequence[tuple[int, int, LineUnits | None]],
+    network: Network,
+    seed: Seed,
 ) -> tuple[float, float]:
-    """Load of the busiest link after (step index, n) pairs, each step taken n times.
+    """Load of the busiest link after some steps: (index, n, lines) is a step taken n times.
 
     Returns:
         Its fraction of the vector, and the seconds per byte of the vector that the slowest link
         needs.
     """
     topology = network.topology
-    lines = [(n, line_units(schedule, body.lines(s), network.ties)) for s, n in times]
-    if network.uniform and topology.rows and all(pair for _, pair in lines):
-        rows = [row for _, pair in lines if pair for row in pair[0]]
-        units = [n * unit for n, pair in lines if pair for unit in pair[1]]
+    if network.uniform and topology.rows and all(lines for *_, lines in times):
+        rows = [row for *_, lines in times if lines for row in lines[0]]
+        units = [n * unit for _, n, lines in times if lines for unit in lines[1]]
         peak = line_peak(topology.rows, rows, units, network.ties, seed)
         return peak, peak / network.bandwidth
     loads = [
-        n * topology.load(traffic(schedule, body.step(s)), network.ties, seed) for s, n in times
+        n * topology.load(traffic(schedule, body.step(s)), network.ties, seed) for s, n, _ in times
     ]
     total = np.sum(loads, axis=0)
     return float(total.max(initial=0)), float((total / network.bandwidths).max(initial=0))
@@ -188,8 +198,8 @@ def _peak(
 
 def _measure(schedule: Schedule, body: Body, s: int, network: Network, seed: int) -> StepLoad:
     topology = network.topology
-    peak, drain = _peak(schedule, body, [(s, 1)], network, (seed, s))
     lines = line_units(schedule, body.lines(s), network.ties)
+    peak, drain = _peak(schedule, body, [(s, 1, lines)], network, (seed, s))
     if lines and network.uniform and topology.rows:
         if not lines[0]:
             return StepLoad(0.0, 0.0, 0.0, 0, 0, 0.0, 0.0, 0.0)

@@ -14,6 +14,7 @@ import numpy as np
 
 from swing.build.pattern import RingPattern
 from swing.build.product import Exchange, Product
+from swing.schedules.blocks import Blocks
 from swing.schedules.body import Body
 from swing.schedules.collectives import RankColumn
 from swing.schedules.rank import RankMessages
@@ -210,9 +211,7 @@ class Placed(Body):
         return self.schedule.nsteps
 
     def step(self, s: int) -> Step:
-        if s >= self.nsteps:
-            return Step.empty()
-        return self.schedule.step(s).place(self.j, self.first_block)
+        return Parallel((self,)).step(s)
 
     def rank(self, rank: int) -> RankMessages:
         return self.schedule.rank(rank).place(self.j, self.first_block)
@@ -243,7 +242,20 @@ class Parallel(Body):
         return [part for part in self.parts if s < part.nsteps]
 
     def step(self, s: int) -> Step:
-        return Step.join([part.step(s) for part in self._active(s)])
+        active = self._active(s)
+        if not active:
+            return Step.empty()
+        steps = [part.schedule.step(s) for part in active]
+        lengths = [len(step) for step in steps]
+        return Step(
+            np.concatenate([step.reduces for step in steps]),
+            np.concatenate([step.src for step in steps]),
+            np.concatenate([step.dst for step in steps]),
+            Blocks.join([step.blocks for step in steps]).shift(
+                np.repeat([part.first_block for part in active], lengths)
+            ),
+            np.repeat([part.j for part in active], lengths),
+        )
 
     def rank(self, rank: int) -> RankMessages:
         return RankMessages.merge([part.rank(rank) for part in self.parts])

@@ -20,7 +20,6 @@ from itertools import pairwise
 import numpy as np
 
 from swing.build.pattern import PatternStep, RingPattern
-from swing.ring import distance
 from swing.schedules.blocks import Blocks
 from swing.torus import Array
 
@@ -109,10 +108,12 @@ def _nearest(
     size = np.bincount(classes)[target]
     start = np.searchsorted(key, target * d)
     nbelow = np.searchsorted(key, target * d + x) - start  # number of members below x
-    index = nbelow, nbelow - 1
-    # Without wraparound, both neighbours beyond the outermost member on either side are that one.
-    near = [i % size if wrap else np.clip(i, 0, size - 1) for i in index]
-    above, below = (key[start + i] % d for i in near)
-    up, down = (distance(d, wrap, x, member) for member in (above, below))
+    if wrap:
+        above, below = (key[start + i % size] % d for i in (nbelow, nbelow - 1))
+        up, down = (above - x) % d, (x - below) % d
+    else:
+        # Beyond the outermost member on either side, both neighbours are that member.
+        above, below = (key[start + np.clip(i, 0, size - 1)] % d for i in (nbelow, nbelow - 1))
+        up, down = np.abs(above - x), np.abs(x - below)
     upward = np.where(up == down, x % 2 == mirrored, up < down)
     return np.where(upward, above, below), np.minimum(up, down)

@@ -111,10 +111,10 @@ class Product(Body):
         return _lines(self._moves(s), self._pending(s))
 
     def signature(self, s: int) -> Hashable:
-        acting = [(j, self.patterns[j].signature(self.taken[s][j])) for j in self.order[s]]
-        # Traffic also depends on the sets that are pending along the other dimensions.
-        others = np.delete(self.taken[s], list(self.order[s])).tolist()
-        return (*acting, *others) if acting else None
+        # Traffic also depends on the sets that are pending along the dimensions that do not act.
+        dims, taken = self.order[s], self.taken[s]
+        acting = [(j, self.patterns[j].signature(taken[j])) for j in dims]
+        return (*acting, *(t for j, t in enumerate(taken) if j not in dims)) if acting else None
 
     def rank(self, rank: int) -> RankMessages:
         if not self.acts_alone:

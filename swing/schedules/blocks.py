@@ -94,12 +94,10 @@ class Blocks:
             return Blocks.sets(self.counts[rows], lambda i: self.members(int(rows[i])))
         return Blocks(self.counts[rows], self.starts[rows])
 
-    def shift(self, offset: int) -> Blocks:
-        """Add an offset to every block number."""
-        if not offset:
-            return self
+    def shift(self, offset: Array) -> Blocks:
+        """Add ``offset[i]`` to the block numbers of every message i."""
         if self.starts is None:
-            return Blocks.sets(self.counts, lambda i: self.members(i) + offset)
+            return Blocks.sets(self.counts, lambda i: self.members(i) + offset[i])
         return Blocks(self.counts, self.starts + offset)
 
     def flat(self) -> tuple[Array, Array]:

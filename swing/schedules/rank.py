@@ -133,13 +133,12 @@ class RankMessages(Sequence[Turn]):
 
     def place(self, part: int, first_block: int) -> RankMessages:
         """Make the messages those of one part, whose blocks begin at ``first_block``."""
-        sends, recvs = (
-            table._replace(
-                blocks=table.blocks.shift(first_block), part=np.full(len(table.step), part)
-            )
-            for table in (self.sends, self.recvs)
-        )
-        return RankMessages(self.rank, sends, recvs)
+
+        def moved(table: MessageTable) -> MessageTable:
+            parts, offsets = (np.full_like(table.step, value) for value in (part, first_block))
+            return table._replace(blocks=table.blocks.shift(offsets), part=parts)
+
+        return RankMessages(self.rank, moved(self.sends), moved(self.recvs))
 
     def reversed(self, nsteps: int) -> RankMessages:
         """Turn every message round, in ``nsteps`` steps that run in reverse order.

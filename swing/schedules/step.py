@@ -86,21 +86,6 @@ class Step:
         none = np.zeros(0, dtype=np.int64)
         return cls(False, none, none, Blocks(none, none))
 
-    @classmethod
-    def join(cls, steps: Sequence[Step]) -> Step:
-        """Make a step with the messages of several steps, one step's after the other's."""
-        if len(steps) == 1:
-            return steps[0]
-        if not steps:
-            return cls.empty()
-        return cls(
-            np.concatenate([step.reduces for step in steps]),
-            np.concatenate([step.src for step in steps]),
-            np.concatenate([step.dst for step in steps]),
-            Blocks.join([step.blocks for step in steps]),
-            np.concatenate([step.part for step in steps]),
-        )
-
     def __len__(self) -> int:
         return len(self.src)
 
@@ -110,11 +95,6 @@ class Step:
             self.reduces[rows], self.src[rows], self.dst[rows], self.blocks.take(rows),
             self.part[rows],
         )  # fmt: skip
-
-    def place(self, part: int, first_block: int) -> Step:
-        """Make the messages those of one part, whose blocks begin at ``first_block``."""
-        blocks = self.blocks.shift(first_block)
-        return Step(self.reduces, self.src, self.dst, blocks, np.full(len(self), part))
 
     def reversed(self) -> Step:
         """Turn every message round; those that were reduced are copied, and the reverse."""
