@@ -16,7 +16,7 @@ from swing.build.pattern import RingPattern
 from swing.build.product import Exchange, Product
 from swing.schedules.blocks import Blocks
 from swing.schedules.body import Body
-from swing.schedules.collectives import RankColumn
+from swing.schedules.collectives import ALL, RankColumn
 from swing.schedules.rank import RankMessages
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import LineRows, Step
@@ -69,16 +69,25 @@ class Reversed(Body):
     def nsteps(self) -> int:  # type: ignore[override]
         return self.forward.nsteps
 
+    @property
+    def flip(self) -> bool:
+        """Whether messages that were reduced are copied, and the reverse.
+
+        A block that one rank has and one rank needs is copied in either direction.
+        """
+        return ALL in (self.forward.origin.constant, self.forward.home.constant)
+
     def step(self, s: int) -> Step:
-        return self.forward.step(self.nsteps - 1 - s).reversed()
+        return self.forward.step(self.nsteps - 1 - s).reversed(self.flip)
 
     def rank(self, rank: int) -> RankMessages:
-        return self.forward.rank(rank).reversed(self.nsteps)
+        return self.forward.rank(rank).reversed(self.nsteps, self.flip)
 
     def lines(self, s: int) -> tuple[LineRows, ...] | None:
         lines = self.forward.lines(self.nsteps - 1 - s)
         return lines and tuple(
-            line._replace(src=line.dst, dst=line.src, reduces=not line.reduces) for line in lines
+            line._replace(src=line.dst, dst=line.src, reduces=line.reduces ^ self.flip)
+            for line in lines
         )
 
     def signature(self, s: int) -> Hashable:
@@ -94,9 +103,9 @@ class Reversed(Body):
 def reverse(schedule: Schedule) -> Schedule:
     """Turn every message round, and send the messages of the last step first.
 
-    Messages that were reduced are copied, and the reverse; origin and home change places. So the
-    reverse of a reduce-scatter is an allgather, that of a broadcast a reduction to its root, that
-    of a scatter a gather, and the other way round.
+    Origin and home change places, and where one of them is `ALL`, messages that were reduced are
+    copied, and the reverse. So the reverse of a reduce-scatter is an allgather, that of a broadcast
+    a reduction to its root, that of a scatter a gather, and the other way round.
 
     >>> import swing
     >>> scatter = swing.schedule("ring", swing.Torus(3), collective="reduce_scatter")

@@ -140,15 +140,15 @@ class RankMessages(Sequence[Turn]):
 
         return RankMessages(self.rank, moved(self.sends), moved(self.recvs))
 
-    def reversed(self, nsteps: int) -> RankMessages:
+    def reversed(self, nsteps: int, flip: bool) -> RankMessages:
         """Turn every message round, in ``nsteps`` steps that run in reverse order.
 
-        Messages that were reduced are copied, and the reverse.
+        With ``flip``, messages that were reduced are copied, and the reverse.
         """
 
         def back(table: MessageTable) -> MessageTable:
             step = nsteps - 1 - table.step
-            turned = table._replace(step=step, reduces=~table.reduces)
+            turned = table._replace(step=step, reduces=table.reduces ^ flip)
             return turned.take(np.argsort(step, kind="stable"))
 
         return RankMessages(self.rank, back(self.recvs), back(self.sends))

@@ -96,9 +96,9 @@ class Step:
             self.part[rows],
         )  # fmt: skip
 
-    def reversed(self) -> Step:
-        """Turn every message round; those that were reduced are copied, and the reverse."""
-        return Step(~self.reduces, self.dst, self.src, self.blocks, self.part)
+    def reversed(self, flip: bool) -> Step:
+        """Turn every message round; with ``flip``, those reduced are copied, and the reverse."""
+        return Step(self.reduces ^ flip, self.dst, self.src, self.blocks, self.part)
 
     def message(self, i: int) -> Message:
         """Return row ``i`` as a Message."""
