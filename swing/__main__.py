@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ from swing.cli import Parsed, invoke, named_schedule, schedule_options
 from swing.formats.files import store
 from swing.formats.rules import chosen
 from swing.schedules.step import spell
+from swing.settings import SETTINGS, table
 from swing.sizes import parse_size
 from swing.torus import Torus
 from swing.verification.proof import ScheduleError
@@ -23,6 +25,7 @@ from swing.verification.proof import verify as prove
 
 TORUS = click.option("--topology", "torus", type=Parsed("torus", Torus.parse),
                      help="The torus, such as torus:4x4.")  # fmt: skip
+SETTING_COLUMNS = ("name", "values", "default", "read", "purpose")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 
 
@@ -64,6 +67,23 @@ def show(torus: Torus | None, rank: int | None, as_json: bool, **options: Any) -
                 continue
             blocks = np.r_[m.blocks].tolist()
             click.echo(json.dumps(row | {"op": m.op.value, "part": m.part, "blocks": blocks}))
+
+
+@main.command()
+@JSON
+def settings(as_json: bool) -> None:
+    """Print every environment variable of this library, and its value now if it is set."""
+    for setting in SETTINGS:
+        setting.get()  # raises if a value is not allowed
+    if not as_json:
+        click.echo(table())
+    for setting in SETTINGS:
+        value = os.environ.get(setting.name, "")
+        if as_json:
+            row = {field: getattr(setting, field) for field in SETTING_COLUMNS}
+            click.echo(json.dumps(row | {"value": value or None}))
+        elif value:
+            click.echo(f"\n{setting.name} is {value} now")
 
 
 @main.command()

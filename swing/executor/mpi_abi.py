@@ -7,7 +7,6 @@ handles as integers.
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -88,15 +87,3 @@ def _version(loaded: ctypes.CDLL) -> str:
     text, length = ctypes.create_string_buffer(2**14), ctypes.c_int()
     loaded.MPI_Get_library_version(text, ctypes.byref(length))
     return text.raw[: length.value].decode(errors="replace")
-
-
-def asked(variable: str) -> bool | None:
-    """Read an environment variable that must be 0 or 1; None if it is not set.
-
-    Raises:
-        ValueError: the variable has another value.
-    """
-    value = os.environ.get(variable, "")
-    if value not in ("", "0", "1"):
-        raise ValueError(f"{variable} must be 0 or 1, not {value!r}")
-    return value == "1" if value else None

@@ -13,7 +13,6 @@ This module fills the memory that the loop reads. It needs numba and an MPI libr
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +29,7 @@ from swing.executor.engines.ufunc_loops import loop_of
 from swing.executor.mpi_abi import library
 from swing.executor.plan.instruction import Opcode
 from swing.executor.plan.plan import Plan
+from swing.settings import ENGINE
 
 _MOVE = ctypes.cast(ctypes.memmove, ctypes.c_void_p).value or 0
 
@@ -62,9 +62,7 @@ def why_plain(dtype: np.dtype[Any], reduce: Reduction) -> str:
     Raises:
         ValueError: SWING_ENGINE has another value, or it is "compiled" and that is impossible.
     """
-    engine = os.environ.get("SWING_ENGINE", "")
-    if engine not in ("", "plain", "compiled"):
-        raise ValueError(f"SWING_ENGINE is {engine!r}: set it to plain or compiled, or not at all")
+    engine = ENGINE.get()
     if engine == "plain":
         return "SWING_ENGINE says so"
     reason = _why_not_compiled(dtype, reduce)
@@ -82,6 +80,10 @@ def _why_not_compiled(dtype: np.dtype[Any], reduce: Reduction) -> str:
     if library() is None:
         return "this MPI library is of no known kind"
     try:
+        import numba
+
+        if getattr(numba.config, "DISABLE_JIT", 0):
+            return "NUMBA_DISABLE_JIT is set"
         runner()
     except ImportError:
         return "numba is missing"

@@ -17,12 +17,8 @@ from mpi4py import MPI
 
 from swing.executor.buffers.reductions import Reduction
 from swing.executor.gpu.device import array_on, check_writable
-from swing.executor.mpi_abi import asked, knows_gpus
-
-AWARE = "SWING_GPU_AWARE"
-"""The environment variable that says whether MPI accepts GPU memory (1 or 0).
-
-If it is not set, the MPI library is queried."""
+from swing.executor.mpi_abi import knows_gpus
+from swing.settings import GPU_AWARE
 
 DIRECT = "none: MPI reads GPU memory, the GPU reduces, on CuPy's current stream"
 
@@ -31,9 +27,9 @@ def is_gpu_aware() -> bool:
     """Whether MPI accepts GPU memory.
 
     Raises:
-        ValueError: the environment variable `AWARE` is neither 0 nor 1.
+        ValueError: the environment variable SWING_GPU_AWARE is neither 0 nor 1.
     """
-    setting = asked(AWARE)
+    setting: bool | None = GPU_AWARE.get()
     return knows_gpus() if setting is None else setting
 
 

@@ -12,10 +12,7 @@ from typing import Any
 
 from mpi4py import MPI
 
-from swing.executor.mpi_abi import asked
-
-USE_NCCL = "SWING_NCCL"
-"""The environment variable that requests NCCL if it is 1; it must be the same on all ranks."""
+from swing.settings import NCCL as USE_NCCL
 
 INSTALL = 'pip install "nvidia-nccl-cu12"'
 
@@ -26,9 +23,9 @@ def is_wanted() -> bool:
     """Whether the user requests NCCL.
 
     Raises:
-        ValueError: the environment variable `USE_NCCL` is neither 0 nor 1.
+        ValueError: the environment variable SWING_NCCL is neither 0 nor 1.
     """
-    return bool(asked(USE_NCCL))
+    return bool(USE_NCCL.get())
 
 
 class Nccl:
@@ -56,7 +53,9 @@ class Nccl:
         replies = comm.allgather((name, why))
         failures = [why for _, why in replies if why]
         if failures:
-            raise RuntimeError(f"{USE_NCCL}=1 needs NCCL on every rank: {INSTALL} ({failures[0]})")
+            raise RuntimeError(
+                f"{USE_NCCL.name}=1 needs NCCL on every rank: {INSTALL} ({failures[0]})"
+            )
         self._nccl, self._comm = nccl, nccl.NcclCommunicator(comm.size, replies[0][0], comm.rank)
         # The next group: function, address, bytes and peer of every message.
         self._group: list[tuple[Any, int, int, int]] = []

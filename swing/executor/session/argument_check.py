@@ -14,7 +14,6 @@ Per call every rank sends 2 KiB to every other rank, so the check is for debuggi
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -29,10 +28,11 @@ from swing.executor.engines.plain import Deadline, abandon
 from swing.executor.session.context import Context
 from swing.executor.session.planner import AlgorithmSpec
 from swing.schedules.schedule import Schedule
+from swing.settings import CHECK, CHECK_TIMEOUT
 from swing.torus import Torus
 
-ON = os.environ.get("SWING_CHECK", "") not in ("", "0")
-_SECONDS = float(os.environ.get("SWING_CHECK_TIMEOUT", "30"))
+ON: bool = CHECK.get()
+_SECONDS: float = CHECK_TIMEOUT.get()
 _NBYTES = 2048  # length of a message: one rank's facts as JSON, padded with zero bytes
 
 _OPS = (

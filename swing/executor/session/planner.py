@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
@@ -17,6 +16,7 @@ from swing.executor.session.infer_torus import check_size, shape_of
 from swing.schedules.body import Function
 from swing.schedules.schedule import Schedule
 from swing.select.choose import choose, schedule
+from swing.settings import MACHINE
 from swing.torus import Torus
 from swing.verification.proof import verify
 
@@ -30,11 +30,6 @@ PIECE = 2**18
 SHORT = 2**13
 """Bytes of the longest vector that is sent in pieces of `EAGER` bytes: a message longer than
 `EAGER` would wait until the receiver is ready."""
-
-MACHINE = "SWING_MACHINE"
-"""The environment variable that names the machine for "auto": "node", a key of
-`swing.select.choose.MACHINES`, or the path of a selection table (``….json``). It must have the same
-value on all ranks."""
 
 _MAX_ORDERS, _MAX_PLANS = 32, 256  # cached; the least recently used one is dropped
 
@@ -108,7 +103,12 @@ class Planner:
         if algorithm == "auto":
             if options:
                 raise ValueError(f"'auto' chooses {names} itself: name an algorithm")
-            choice = choose(torus, nbytes, machine=self.machine)
+            try:
+                choice = choose(torus, nbytes, machine=self.machine)
+            except ValueError as error:
+                if not MACHINE.get():
+                    raise
+                raise ValueError(f"{MACHINE.name}={MACHINE.get()}: {error}") from None
             algorithm, options, why = choice.algorithm, tuple(choice.options.items()), choice.why
         return ResolvedSpec(algorithm, torus, consistent, options), why
 
@@ -155,11 +155,10 @@ class Planner:
     def machine(self) -> str:
         """The machine for `swing.select.choose.choose`: the user's, else "node" or "cluster".
 
-        Without `MACHINE` in the environment the first access is collective.
+        Without SWING_MACHINE in the environment the first access is collective.
         """
         if not self._machine:
-            user_machine = os.environ.get(MACHINE)
-            self._machine = user_machine or ("node" if self.is_one_node else "cluster")
+            self._machine = MACHINE.get() or ("node" if self.is_one_node else "cluster")
         return self._machine
 
     @property

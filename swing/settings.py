@@ -1,0 +1,110 @@
+"""Every environment variable of this library, in one table.
+
+A variable that is not set, or is empty, has its default. A value that the table does not allow is a
+ValueError that names the variable. `python -m swing settings` prints the table.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+def _choice(*values: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in values:
+            raise ValueError
+        return text
+
+    return parse
+
+
+def _switch(text: str) -> bool:
+    return _choice("0", "1")(text) == "1"
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < math.inf:
+        raise ValueError
+    return seconds
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An environment variable.
+
+    Args:
+        name: the variable.
+        values: the values that it may have, in words.
+        default: what happens if it is not set, in words.
+        read: when it is read.
+        purpose: what it is for.
+        parse: turns its text into a value; a ValueError means that the text is not allowed.
+        unset: the value if it is not set.
+    """
+
+    name: str
+    values: str
+    default: str
+    read: str
+    purpose: str
+    parse: Callable[[str], Any] = str
+    unset: Any = None
+
+    def get(self) -> Any:
+        """Return the value that the variable has now.
+
+        Raises:
+            ValueError: the variable has a value that is not allowed.
+        """
+        text = os.environ.get(self.name, "")
+        if not text:
+            return self.unset
+        try:
+            return self.parse(text)
+        except ValueError:
+            raise ValueError(f"{self.name} must be {self.values}, not {text!r}") from None
+
+
+FIRST_CALL, EVERY_CALL = "at the first call that needs MPI", "at each call that is not a repetition"
+
+MACHINE = Setting(
+    "SWING_MACHINE", "node, cluster, paper, or the path of a selection table (….json)",
+    "node if all ranks share one node, else cluster", "at the first call on a communicator",
+    'the machine for which algorithm="auto" chooses; the same on all ranks',
+)  # fmt: skip
+ENGINE = Setting(
+    "SWING_ENGINE", "plain or compiled", "compiled where it can be, else plain", EVERY_CALL,
+    "the engine that runs plans; compiled makes it an error if compiled code cannot run a call",
+    _choice("plain", "compiled"),
+)  # fmt: skip
+CHECK = Setting(
+    "SWING_CHECK", "0 or 1", "0", FIRST_CALL,
+    "compare the arguments of all ranks before each call", _switch, unset=False,
+)  # fmt: skip
+CHECK_TIMEOUT = Setting(
+    "SWING_CHECK_TIMEOUT", "a number of seconds from 0 up", "30", FIRST_CALL,
+    "how long SWING_CHECK=1 waits for ranks that make no call", _seconds, unset=30.0,
+)  # fmt: skip
+GPU_AWARE = Setting(
+    "SWING_GPU_AWARE", "0 or 1", "what the MPI library says", EVERY_CALL,
+    "whether MPI accepts GPU memory", _switch,
+)  # fmt: skip
+NCCL = Setting(
+    "SWING_NCCL", "0 or 1", "0", EVERY_CALL,
+    "move GPU memory by NCCL; the same on all ranks", _switch, unset=False,
+)  # fmt: skip
+
+SETTINGS = (MACHINE, ENGINE, CHECK, CHECK_TIMEOUT, GPU_AWARE, NCCL)
+
+
+def table() -> str:
+    """Return all settings as text, a few lines each."""
+    return "\n\n".join(
+        f"{s.name}\n  {s.purpose}\n  values: {s.values}\n  default: {s.default}\n  read {s.read}"
+        for s in SETTINGS
+    )
