@@ -104,7 +104,7 @@ class Comm(Base):
         """Set up the communicator, together with the other ranks."""
         # On an intercommunicator MPI runs everything, and COMM_NULL has no ranks.
         if comm is not None and isinstance(self, MPI.Intracomm) and self:
-            dispatch.set_up(self, self._spec, self._deadline())
+            dispatch.set_up(self, self._deadline())
 
     def Allreduce(self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM) -> None:
         """Reduce a vector over all ranks and give every rank the result."""

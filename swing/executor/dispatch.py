@@ -35,7 +35,6 @@ from swing.executor.session.argument_check import context as agree
 from swing.executor.session.call_cache import Call, known_calls, row_of
 from swing.executor.session.context import Context, contexts
 from swing.executor.session.planner import AlgorithmSpec, check_types
-from swing.schedules.schedule import Schedule
 
 
 def allreduce(
@@ -227,12 +226,9 @@ def _are_shared(sendbuf: Any, result: Any) -> bool:
     return all(isinstance(b, Shared) for b in (sendbuf, result) if b is not MPI.IN_PLACE)
 
 
-def set_up(comm: MPI.Intracomm, spec: AlgorithmSpec, deadline: Deadline | None) -> None:
+def set_up(comm: MPI.Intracomm, deadline: Deadline | None) -> None:
     """Set up a communicator, so that later calls need not wait for other ranks; collective."""
-    context = Context.of(comm, deadline)
-    # A `Schedule` serves one collective. The others fall back to "auto", which needs the machine.
-    if spec[0] == "auto" or isinstance(spec[0], Schedule):
-        context.planner.machine  # noqa: B018  the first access is collective and cached
+    Context.of(comm, deadline)
 
 
 def alloc(comm: MPI.Intracomm, shape: Any, dtype: Any, gpu: bool) -> Any:

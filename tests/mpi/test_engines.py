@@ -111,7 +111,7 @@ def test_what_has_no_compiled_loop_is_refused_or_left_to_the_plain_engine(comm, 
     with pytest.raises(ValueError, match="SWING_ENGINE=compiled, but numpy has no loop"):
         allreduce(comm, vector.copy())
     monkeypatch.setenv("SWING_ENGINE", "fast")
-    with pytest.raises(ValueError, match="SWING_ENGINE must be plain or compiled, not .fast."):
+    with pytest.raises(ValueError, match=r"SWING_ENGINE must be plain or compiled, not .fast."):
         allreduce(comm, np.ones(4))
 
 

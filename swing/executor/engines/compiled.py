@@ -15,7 +15,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from swing.executor.mpi_abi import library
 from swing.executor.plan.instruction import Opcode
 from swing.executor.plan.plan import Plan
 from swing.settings import ENGINE
+from swing.torus import Array
 
 _MOVE = ctypes.cast(ctypes.memmove, ctypes.c_void_p).value or 0
 
@@ -98,6 +99,7 @@ class Compiled:
         dtype: the type of the elements.
         reduce: the reduction; `why_plain` must be empty for it and ``dtype``.
         comm: a communicator whose error handler is ``MPI.ERRORS_RETURN``.
+        tag: the tag of all messages.
 
     Attributes:
         state: the address of the memory that the compiled loop reads. It is valid as long as this
@@ -105,45 +107,29 @@ class Compiled:
     """
 
     def __init__(
-        self, plan: Plan, dtype: np.dtype[Any], reduce: Reduction, comm: MPI.Intracomm
+        self,
+        plan: Plan,
+        dtype: np.dtype[Any],
+        reduce: Reduction,
+        comm: MPI.Intracomm,
+        tag: int = 0,
     ) -> None:
-        mpi = library()
-        assert mpi is not None
-        self._run = runner()
-        self._like = np.int32(0) if mpi.handle == 4 else np.int64(0)
-        self._code = plan.code.copy()
-        # Compiled code adds byte offsets to addresses: convert the positions of the three operands,
-        # and the lengths. The length of a WAIT stays as it is, a number of requests.
-        positions = self._code[:, 6::2]
-        positions *= dtype.itemsize
-        self._code[self._code[:, 0] != Opcode.WAIT, 4] *= dtype.itemsize
+        self._run, self._like = runner(), _like()
+        self._code, words = _prepared(plan, dtype, reduce)
         # The arguments of a numpy loop: three operands, the count, and from word 4 on the strides,
         # which are set once here.
         self._work = np.full(8, dtype.itemsize)
-        kind = np.int32 if mpi.handle == 4 else np.int64
         # Null requests, so that `_abandon` finds nothing pending in slots that were never used.
-        self._requests = np.full(plan.slots, _handle(MPI.REQUEST_NULL), kind)
-        self._state = np.zeros(word.STATE, np.int64)
-        words = {
-            word.CODE: self._code.ctypes.data,
-            word.ROWS: len(self._code),
-            word.WORK: self._work.ctypes.data,
-            word.REQUESTS: self._requests.ctypes.data,
-            word.COMM: _handle(comm),
-            word.BYTE: _handle(MPI.BYTE),
-            word.MOVE: _MOVE,
-            word.IGNORE: mpi.ignore,
-        }
-        names = word.ISEND, word.IRECV, word.SENDRECV, word.WAITALL, word.REDUCE_LOCAL
-        words |= dict(zip(names, mpi.functions, strict=True))
-        if isinstance(reduce, Local):
-            words[word.DATATYPE] = _handle(reduce.datatype)
-            words[word.OPERATION] = _handle(reduce.op)
-        elif isinstance(reduce, np.ufunc) and (loop := loop_of(reduce, dtype)):
-            words[word.LOOP], words[word.LOOP_DATA] = loop
-        for at, value in words.items():
+        self._requests = np.full(plan.slots, _handle(MPI.REQUEST_NULL), type(self._like))
+        self._state = words.copy()
+        for at, value in (
+            (word.WORK, MPI.Get_address(self._work)),
+            (word.REQUESTS, MPI.Get_address(self._requests)),
+            (word.COMM, _handle(comm)),
+            (word.TAG, tag),
+        ):
             self._state[at] = value
-        self.state: int = self._state.ctypes.data
+        self.state: int = MPI.Get_address(self._state)
 
     def place(self, memory: Memory) -> None:
         """Bind the plan to its buffers permanently; `run` then takes 0 for all three addresses.
@@ -151,6 +137,8 @@ class Compiled:
         A plan on shared memory has more than three buffers: it can only be run this way.
         """
         self._memory = memory  # keeps it alive
+        self._code = self._code.copy()
+        self._state[word.CODE] = MPI.Get_address(self._code)
         starts = np.array([MPI.Get_address(each) for each in memory])
         for column in (5, 7, 9):
             self._code[:, column + 1] += starts[self._code[:, column]]
@@ -199,6 +187,47 @@ class Compiled:
         recvs, sends = requests[Opcode.IRECV], requests[Opcode.ISEND]
         abandon([*recvs, *sends], len(recvs))
         self._requests[:] = _handle(MPI.REQUEST_NULL)
+
+
+@lru_cache(256)
+def _prepared(plan: Plan, dtype: np.dtype[Any], reduce: Reduction) -> tuple[Array, Array]:
+    """The code of a plan as compiled code reads it, and the words of its state but for four.
+
+    These four belong to a communicator or to memory: WORK, REQUESTS, COMM and TAG.
+    """
+    mpi = library()
+    assert mpi is not None
+    code = plan.code.copy()
+    # Compiled code adds byte offsets to addresses: convert the positions of the three operands, and
+    # the lengths. The length of a WAIT stays as it is, a number of requests.
+    code[:, 6::2] *= dtype.itemsize
+    code[code[:, 0] != Opcode.WAIT, 4] *= dtype.itemsize
+    words = {
+        word.CODE: MPI.Get_address(code),
+        word.ROWS: len(code),
+        word.BYTE: _handle(MPI.BYTE),
+        word.MOVE: _MOVE,
+        word.IGNORE: mpi.ignore,
+    }
+    names = word.ISEND, word.IRECV, word.SENDRECV, word.WAITALL, word.REDUCE_LOCAL
+    words |= dict(zip(names, mpi.functions, strict=True))
+    if isinstance(reduce, Local):
+        words[word.DATATYPE] = _handle(reduce.datatype)
+        words[word.OPERATION] = _handle(reduce.op)
+    elif isinstance(reduce, np.ufunc) and (loop := loop_of(reduce, dtype)):
+        words[word.LOOP], words[word.LOOP_DATA] = loop
+    state = np.zeros(word.STATE, np.int64)
+    for at, value in words.items():
+        state[at] = value
+    return code, state
+
+
+@cache
+def _like() -> np.signedinteger[Any]:
+    """A zero as wide as a handle."""
+    mpi = library()
+    assert mpi is not None
+    return np.int32(0) if mpi.handle == 4 else np.int64(0)
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,6 @@ Program: TypeAlias = list[Callable[[], Any]]
 MAX_OPERANDS = 32
 """The most operands that one GPU kernel reduces: CUDA limits a kernel's arguments to 4 KiB."""
 
-# All messages of a blocking call have one tag: MPI keeps messages between two ranks in order, so
-# the order in which a plan begins them matches them.
-_TAG = 0
-
 
 class Deadline:
     """A point in time, given as a number of seconds from now.
@@ -89,6 +85,7 @@ def bind(
     memory: Memory,
     reduce: Reduction,
     comm: MPI.Intracomm,
+    tag: int = 0,
     deadline: Deadline | None = None,
     copies: Copies | Direct | None = None,
     nccl: Nccl | None = None,
@@ -100,6 +97,8 @@ def bind(
         memory: the buffers of the plan; GPU memory if ``copies`` is a `Direct`.
         reduce: the reduction.
         comm: a communicator with the plan's ranks.
+        tag: the tag of all messages: MPI keeps messages between two ranks in order, so the order
+            in which a plan begins them matches them.
         deadline: when to give up waiting for messages; None waits without a limit.
         copies: `Copies` if the plan is staged, `Direct` if the buffers are GPU memory, else None.
         nccl: sends and receives messages in place of MPI.
@@ -108,7 +107,7 @@ def bind(
         The program, to be called by `run`. It raises TimeoutError if a message has not been
         delivered by the deadline, and RuntimeError if MPI could not deliver a message.
     """
-    traffic = _Traffic(comm, _TAG)
+    traffic = _Traffic(comm, tag)
 
     def wait(awaited: Callable[[], Awaited]) -> None:
         _wait(awaited(), traffic, deadline)

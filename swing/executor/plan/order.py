@@ -34,6 +34,13 @@ class RankOrder(NamedTuple):
     messages: RankMessages
     keys: ReductionKeys
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays, for lists of blocks an estimate."""
+        tables = self.messages.sends, self.messages.recvs
+        listed = sum(int(t.blocks.counts.sum()) for t in tables if t.blocks.starts is None)
+        return 8 * (listed + len(self.keys.mine) * 2 + 8 * sum(len(t.step) for t in tables))
+
 
 def rank_order(schedule: Schedule, rank: int) -> RankOrder:
     """The messages of one rank and their reduction keys.

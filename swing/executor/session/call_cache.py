@@ -165,7 +165,7 @@ class CallCache:
                 return None
         return entry
 
-    def note(self, call: Call, program: Program, context: object) -> None:
+    def note(self, call: Call, program: Program, context: Any) -> None:
         """Note a call that passed all checks, and the program that runs it."""
         comm, sendbuf, recvbuf, op, algorithm, torus, consistent, options = call
         arrays = [call.result] if call.in_place else [call.result, sendbuf]
@@ -185,6 +185,7 @@ class CallCache:
             while len(self._by_arguments) >= SIZE:  # the oldest one is first
                 del self._by_arguments[next(iter(self._by_arguments))]
             self._by_arguments[ids, options] = Entry(context, program, *signatures, kept)
+            context.keys.add((ids, options))
             # Compiled code runs one plan, and accepts arrays of the exact type ndarray.
             if isinstance(bound, Bound) and not options and plain:
                 self._add_row(call, Entry(context, bound.compiled, *signatures, kept), bound)
@@ -192,14 +193,15 @@ class CallCache:
     def forget(self, context: Any) -> None:
         """Remove the calls of a context."""
         with self._lock:
-            for row, entry in list(self._by_row.items()):
-                if entry.context is context:
+            for row in context.noted:
+                if row in self._by_row and self._by_row[row].context is context:
                     self._rows[row] = 0
                     del self._by_row[row]
-            for key, entry in list(self._by_arguments.items()):
-                if entry.context is context:
+            for key in context.keys:
+                if key in self._by_arguments and self._by_arguments[key].context is context:
                     del self._by_arguments[key]
             context.noted.clear()
+            context.keys.clear()
 
     def _add_row(self, call: Call, entry: Entry, bound: Bound) -> None:
         if self.look is None:

@@ -1,13 +1,12 @@
-"""Context of a communicator: its private duplicate, planner, cached programs and scratch memory.
+"""Context of a communicator: its tags, planner, cached programs and scratch memory.
 
-The duplicate separates this library's messages from the user's: a pending
-``Irecv(ANY_SOURCE, ANY_TAG)`` on the user's communicator would receive them otherwise. The context
-is an MPI attribute of the user's communicator and is closed when that is freed.
+Messages travel on a private communicator, see `swing.executor.session.private`. The context is an
+MPI attribute of the user's communicator and is closed when that is freed.
 """
 
 from __future__ import annotations
 
-import time
+from collections.abc import Hashable
 from contextlib import suppress
 from contextvars import copy_context
 from functools import cache, lru_cache
@@ -31,6 +30,7 @@ from swing.executor.plan.shared import MIN_PIECE, PIECE, Open, Window, compile_s
 from swing.executor.session.call_cache import Entry, known_calls
 from swing.executor.session.layouts import BlockLayouts
 from swing.executor.session.planner import AlgorithmSpec, Planner
+from swing.executor.session.private import finish, forget
 
 _MAX_PROGRAMS = 64  # cached; the least recently used one is dropped
 
@@ -45,34 +45,41 @@ class Context:
         deadline: when to give up waiting for the other ranks; None waits without a limit.
 
     Attributes:
-        comm: the private duplicate.
+        comm: the private communicator, which communicators of the same ranks share.
         planner: chooses and compiles plans for it.
         blocks: layouts of reduce-scatter and allgather.
         compiled: returns a cached `Compiled` for a plan, a type and a reduction.
         shared: returns a cached program for vectors in memory of `alloc`, given by address.
-        noted: rows of the call cache that belong to this context.
+        noted: rows of the call cache's table that belong to this context.
+        keys: keys of the call cache's dictionary that belong to it.
+        check_tag: the tag of the argument check, which no operation uses.
     """
 
     def __init__(self, comm: MPI.Intracomm, deadline: Deadline | None = None) -> None:
-        self.comm = _duplicate(comm, deadline)
-        # Errors are raised as exceptions, whatever the user has set for the original.
-        self.comm.Set_errhandler(MPI.ERRORS_RETURN)
-        self.planner = Planner(self.comm)
-        self.blocks = BlockLayouts(self.planner, self.comm.rank)
+        lane = finish(comm, deadline)
+        self.comm, self._first_tag = lane.private.comm, lane.first_tag
+        self.planner = Planner(comm, lane.private.is_one_node)
+        self.blocks = BlockLayouts(self.planner)
+        # Calls of MPI's collectives need a communicator of their own: on the private one, those of
+        # several communicators could meet.
+        self._user = comm
+        self._own: MPI.Intracomm | None = None
         self._scratch = np.empty(0, np.uint8)
         self.compiled = lru_cache(_MAX_PROGRAMS)(self._compiled)
         self.shared = lru_cache(_MAX_PROGRAMS)(self._shared)
         # Compiled code runs without the GIL, and meanwhile another thread's call may take its row
         # in the call cache. So the entries are kept alive here too.
         self.noted: dict[int, Entry] = {}
+        self.keys: set[Hashable] = set()
         self._active: set[Operation] = set()
         self._windows: list[Open] = []
         self._nccl: Nccl | None = None
         self._failure: tuple[str, Any] | None = None
-        # Half of the tags are for persistent operations, half for the others, see `tag`. MPI
-        # guarantees a largest tag of at least 2**15 - 1; the argument check uses the largest.
+        # Half of the tags are for persistent operations, half for the others, see `tag`; the
+        # argument check uses the last one.
         self._operations = [0, 0]
-        self._ntags = (int(self.comm.Get_attr(MPI.TAG_UB) or 2**15 - 1) - 1) // 2
+        self._ntags = (lane.private.tags - 2) // 2
+        self.check_tag = self._first_tag + lane.private.tags - 1
         # MPI ignores overflow. If the user's ``np.errstate`` made it raise on one rank, the others
         # would wait for that rank.
         self._quiet = copy_context()
@@ -88,7 +95,13 @@ class Context:
         """
         context = contexts.get(MPI._handleof(comm))
         if context is None:
-            context = cls(comm, deadline)
+            try:
+                context = cls(comm, deadline)
+            except TimeoutError:
+                # An attribute without a context: its delete function removes what is kept for a
+                # freed communicator, whose handle MPI may use again.
+                comm.Set_attr(_keyval(), None)
+                raise
             comm.Set_attr(_keyval(), context)
             contexts[MPI._handleof(comm)] = context
         if context._failure is not None:
@@ -142,9 +155,9 @@ class Context:
         source, target = (borrow(MPI.Get_address(v), count, dtype) for v in (send, recv))
         memory = source, target, scratch
         if copies is None:
-            return bind(plan, memory, reduce, self.comm, deadline)
+            return bind(plan, memory, reduce, self.comm, self._first_tag, deadline)
         staged = stage(plan, max(1, STAGED_BYTES // dtype.itemsize), is_same(send, recv))
-        return bind(staged, memory, reduce, self.comm, deadline, copies)
+        return bind(staged, memory, reduce, self.comm, self._first_tag, deadline, copies)
 
     def in_window(
         self, spec: AlgorithmSpec, send: np.ndarray, recv: np.ndarray, reduce: Reduction
@@ -201,13 +214,21 @@ class Context:
             memory = [send, recv]
         memory.append(direct.scratch(plan.scratch, dtype))
         if direct.way != NCCL or ranks == 1:
-            return bind(plan, memory, reduce, self.comm, deadline, direct)
+            return bind(plan, memory, reduce, self.comm, self._first_tag, deadline, direct)
         if self._nccl is None:  # collective: every rank is in its first call with NCCL
-            self._nccl = Nccl(self.comm)
-        return bind(plan, memory, reduce, self.comm, deadline, direct, self._nccl)
+            self._nccl = Nccl(self._duplicate())
+        tag = self._first_tag
+        return bind(plan, memory, reduce, self.comm, tag, deadline, direct, self._nccl)
 
     def _compiled(self, plan: Plan, dtype: np.dtype[Any], reduce: Reduction) -> Compiled:
-        return Compiled(plan, dtype, reduce, self.comm)
+        return Compiled(plan, dtype, reduce, self.comm, self._first_tag)
+
+    def _duplicate(self) -> MPI.Intracomm:
+        """Return a duplicate for calls of MPI's collectives; the first call is collective."""
+        if self._own is None:
+            self._own = MPI.Intracomm(self._user).Dup()
+            self._own.Set_errhandler(MPI.ERRORS_RETURN)
+        return self._own
 
     def _shared(
         self, send: int, recv: int, count: int, dtype: np.dtype[Any], reduce: Reduction
@@ -220,8 +241,8 @@ class Context:
         plan = compile_shared(rank, ranks, count, max(1, PIECE // dtype.itemsize))
         memory.append(np.empty(plan.scratch, dtype))
         if why_plain(dtype, reduce):
-            return bind(plan, memory, reduce, self.comm)
-        compiled = Compiled(plan, dtype, reduce, self.comm)
+            return bind(plan, memory, reduce, self.comm, self._first_tag)
+        compiled = Compiled(plan, dtype, reduce, self.comm, self._first_tag)
         compiled.place(memory)
         return [Bound(compiled, 0, 0, 0)]
 
@@ -230,7 +251,7 @@ class Context:
         nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         alone = self.comm.size == 1 or not self.planner.is_one_node
         open_memory = open_window if gpu else Window
-        window = None if alone else open_memory(self.comm, nbytes)
+        window = None if alone else open_memory(self._duplicate(), nbytes)
         if window is None:
             return empty(shape, dtype) if gpu else np.empty(shape, dtype)
         self._windows.append(window)
@@ -277,16 +298,18 @@ class Context:
     def tag(self, persistent: bool = False) -> int:
         """Return the tag of the next operation's messages, the same on all ranks.
 
-        Blocking allreduces use tag 0, persistent operations even tags, and all others odd ones.
-        The tags are reused after `_ntags` operations. A persistent operation may last longer than
-        that, so it must not share its tag with short-lived ones.
+        Blocking allreduces use the communicator's first tag, persistent operations every second
+        one from the third on, and all others those between. The tags are reused after `_ntags`
+        operations. A persistent operation may last longer than that, so it must not share its tag
+        with short-lived ones.
         """
         # MPI requires all ranks to call collectives in the same order, so they count alike.
         self._operations[persistent] += 1
-        return 1 + persistent + 2 * (self._operations[persistent] % self._ntags)
+        nth = self._operations[persistent] % self._ntags
+        return self._first_tag + 1 + persistent + 2 * nth
 
     def close(self) -> None:
-        """Free the duplicate and all memory, after all operations have ended; collective."""
+        """Free all memory after all operations have ended; collective if `alloc` was called."""
         known_calls.forget(self)
         for operation in [*self._active]:
             with suppress(Exception):  # the ``Wait`` of its request raises it
@@ -296,11 +319,12 @@ class Context:
                 self._nccl.close(self._failure is not None)
         for window in self._windows:
             # A window is freed by all ranks together, so one rank's live array keeps it.
-            if self.comm.allreduce(window.in_use, MPI.LOR):
+            if self._duplicate().allreduce(window.in_use, MPI.LOR):
                 _leaked.append(window)
             else:
                 window.free()
-        self.comm.Free()
+        if self._own is not None:
+            self._own.Free()
         self._scratch = np.empty(0, np.uint8)
 
     def _scratch_bytes(self, nbytes: int) -> np.ndarray:
@@ -325,34 +349,8 @@ def _keyval() -> int:
 
     def delete(comm: MPI.Comm, keyval: int, context: Context | None) -> None:
         contexts.pop(MPI._handleof(comm), None)
-        _unfinished.pop(MPI._handleof(comm), None)
+        forget(MPI._handleof(comm))
         if context is not None:
             context.close()
 
     return MPI.Comm.Create_keyval(delete_fn=delete)
-
-
-_unfinished: dict[int, tuple[MPI.Intracomm, MPI.Request]] = {}
-"""Duplications that timed out before all ranks took part, by communicator handle."""
-
-
-def _duplicate(comm: MPI.Intracomm, deadline: Deadline | None) -> MPI.Intracomm:
-    """Duplicate a communicator; after a timeout the next call continues the same duplication."""
-    handle = MPI._handleof(comm)
-    # ``MPI.Intracomm(comm)``, because ``Idup`` of a `swing.Comm` would make a `swing.Comm`.
-    started = _unfinished.pop(handle) if handle in _unfinished else MPI.Intracomm(comm).Idup()
-    duplicate, request = started
-    if deadline is None:
-        request.Wait()
-    while not request.Test():
-        if deadline is not None and deadline.passed:
-            # An attribute without a context: its delete function removes the entry of a freed
-            # communicator, whose handle MPI may use again.
-            comm.Set_attr(_keyval(), None)
-            _unfinished[handle] = started
-            raise TimeoutError(
-                f"not all ranks made their first call on this communicator within {deadline}: "
-                "make it on every rank, or raise timeout="
-            )
-        time.sleep(0)  # let another rank run if there are more ranks than cores
-    return duplicate

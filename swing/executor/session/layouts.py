@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from swing.executor.plan.order import RankOrder, rank_order
 from swing.executor.plan.plan import Plan, compile_plan
+from swing.executor.session.byte_cache import ByteCache
 from swing.executor.session.planner import PIECE, AlgorithmSpec, Planner, ResolvedSpec
 from swing.schedules.collectives import ALL
 from swing.schedules.schedule import Schedule
@@ -25,8 +25,6 @@ from swing.verification.proof import verify
 
 Collective = str
 """The name "reduce_scatter" or "allgather"."""
-
-_MAX_LAYOUTS, _MAX_ORDERS = 64, 32  # cached; the least recently used one is dropped
 
 
 class Move(NamedTuple):
@@ -50,19 +48,22 @@ class Layout(NamedTuple):
     pieces: Sequence[Sequence[Move]]
 
 
-class BlockLayouts:
-    """Chooses schedules and caches layouts for one communicator.
+_layouts = ByteCache[Layout](
+    2**26, lambda layout: layout.plan.code.nbytes + 300 * sum(map(len, layout.pieces))
+)
+_orders = ByteCache[RankOrder](2**26, lambda order: order.nbytes)
+"""Layouts and orders belong to a shape and a rank, so all communicators share them."""
 
-    Attributes:
-        layout: returns the `Layout` of a `Collective`, a `ResolvedSpec`, the (size,) lengths and
-            starts of the ranks' pieces, in elements, and the bytes per element.
-        order: returns this rank's `RankOrder` of a `Collective` and a `ResolvedSpec`.
+
+class BlockLayouts:
+    """Chooses schedules and lays out pieces for one communicator.
+
+    Args:
+        planner: the planner of the communicator.
     """
 
-    def __init__(self, planner: Planner, rank: int) -> None:
-        self._planner, self._rank = planner, rank
-        self.layout = lru_cache(_MAX_LAYOUTS)(self._layout)
-        self.order = lru_cache(_MAX_ORDERS)(self._order)
+    def __init__(self, planner: Planner) -> None:
+        self._planner = planner
 
     def choose(
         self, collective: Collective, spec: AlgorithmSpec, nbytes: int
@@ -83,6 +84,34 @@ class BlockLayouts:
         # Without these two options every algorithm takes its bandwidth-optimal variant.
         options = tuple(o for o in resolved.options if o[0] not in ("variant", "k"))
         return resolved._replace(options=options), why
+
+    def layout(
+        self,
+        collective: Collective,
+        resolved: ResolvedSpec,
+        counts: tuple[int, ...],
+        starts: tuple[int, ...],
+        itemsize: int,
+    ) -> Layout:
+        """Return the layout of pieces whose lengths and starts are given in elements.
+
+        Args:
+            collective: the collective.
+            resolved: the algorithm to run.
+            counts: (size,) length of each rank's piece.
+            starts: (size,) first element of each rank's piece.
+            itemsize: bytes of an element.
+        """
+        key = self._planner.rank, collective, resolved, counts, starts, itemsize
+        return _layouts.get(key, lambda: self._layout(*key[1:]))
+
+    def order(self, collective: Collective, resolved: ResolvedSpec) -> RankOrder:
+        """Return this rank's messages and their order."""
+        rank = self._planner.rank
+        return _orders.get(
+            (rank, collective, resolved),
+            lambda: rank_order(_schedule_of(collective, resolved), rank),
+        )
 
     def _layout(
         self,
@@ -105,9 +134,6 @@ class BlockLayouts:
         weighted = replace(order.schedule, shares=size.astype(float))
         plan = compile_plan(order._replace(schedule=weighted), total, True, piece)
         return Layout(order.schedule, plan, pieces)
-
-    def _order(self, collective: Collective, resolved: ResolvedSpec) -> RankOrder:
-        return rank_order(_schedule_of(collective, resolved), self._rank)
 
 
 def _schedule_of(collective: Collective, resolved: ResolvedSpec) -> Schedule:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from mpi4py import MPI
@@ -12,6 +11,7 @@ from swing.algorithms import SHIPPED
 from swing.executor.mpi_abi import EAGER
 from swing.executor.plan.order import RankOrder, rank_order
 from swing.executor.plan.plan import Plan, compile_plan
+from swing.executor.session.byte_cache import ByteCache
 from swing.executor.session.infer_torus import check_size, shape_of
 from swing.schedules.body import Function
 from swing.schedules.schedule import Schedule
@@ -31,7 +31,9 @@ SHORT = 2**13
 """Bytes of the longest vector that is sent in pieces of `EAGER` bytes: a message longer than
 `EAGER` would wait until the receiver is ready."""
 
-_MAX_ORDERS, _MAX_PLANS = 32, 256  # cached; the least recently used one is dropped
+_plans = ByteCache[Plan](2**26, lambda plan: plan.code.nbytes)
+_orders = ByteCache[RankOrder](2**26, lambda order: order.nbytes)
+"""Plans and orders belong to a shape and a rank, so all communicators share them."""
 
 
 def check_types(spec: AlgorithmSpec) -> None:
@@ -62,24 +64,23 @@ class ResolvedSpec(NamedTuple):
 
 
 class Planner:
-    """Chooses, proves and compiles schedules for one communicator.
+    """Chooses, proves and compiles schedules for a communicator's shape and this rank.
+
+    Args:
+        comm: the communicator, of which only size, rank and topology are read.
+        is_one_node: whether all its ranks share memory.
 
     Attributes:
         torus: the torus of the communicator.
         origin: the origin of that torus, in words.
-        plan: returns this rank's `Plan` for an `AlgorithmSpec`, a count of elements, their size in
-            bytes, whether to reduce in place, and whether to send messages ``whole`` rather than in
-            pieces. It raises ValueError if a torus, a schedule or an option does not fit.
-        order: returns this rank's `RankOrder` for a `ResolvedSpec`.
+        rank: this rank.
+        is_one_node: whether all ranks share memory.
     """
 
-    def __init__(self, comm: MPI.Intracomm) -> None:
-        self._comm = comm
+    def __init__(self, comm: MPI.Intracomm, is_one_node: bool) -> None:
+        self.rank, self._size, self.is_one_node = comm.rank, comm.size, is_one_node
         self.torus, self.origin = shape_of(comm)
-        self.plan = lru_cache(_MAX_PLANS)(self._plan)
-        self.order = lru_cache(_MAX_ORDERS)(self._order)
         self._machine = ""
-        self._one_node: bool | None = None
 
     def choose(self, spec: AlgorithmSpec, nbytes: int) -> tuple[ResolvedSpec, str]:
         """Resolve a specification for a vector of ``nbytes``; return it and the reason.
@@ -99,7 +100,7 @@ class Planner:
             torus, why = algorithm.torus, "it was passed as a schedule"
         else:
             torus, why = torus or self.torus, "it was asked for by name"
-        check_size(torus, self._comm.size)
+        check_size(torus, self._size)
         if algorithm == "auto":
             if options:
                 raise ValueError(f"'auto' chooses {names} itself: name an algorithm")
@@ -116,14 +117,36 @@ class Planner:
         """Raise the errors that `plan` would raise."""
         self.plan(spec, 0, 1, True)
 
-    def _plan(
+    def plan(
         self, spec: AlgorithmSpec, count: int, itemsize: int, in_place: bool, whole: bool = False
     ) -> Plan:
-        resolved, _ = self.choose(spec, count * itemsize)
-        if whole:
-            return compile_plan(self.order(resolved), count, in_place)
-        piece = EAGER if count * itemsize <= SHORT else PIECE
-        return compile_plan(self.order(resolved), count, in_place, max(1, piece // itemsize))
+        """Return this rank's plan.
+
+        Args:
+            spec: the algorithm, torus and options that were asked for.
+            count: number of elements of the vector.
+            itemsize: bytes of an element.
+            in_place: whether to reduce in place.
+            whole: whether to send messages whole rather than in pieces.
+
+        Raises:
+            ValueError: a torus, a schedule or an option that does not fit.
+        """
+        machine = self.machine if spec[0] == "auto" else ""
+        key = self.rank, self.torus, machine, spec, count, itemsize, in_place, whole
+
+        def make() -> Plan:
+            order = self.order(self.choose(spec, count * itemsize)[0])
+            if whole:
+                return compile_plan(order, count, in_place)
+            piece = EAGER if count * itemsize <= SHORT else PIECE
+            return compile_plan(order, count, in_place, max(1, piece // itemsize))
+
+        return _plans.get(key, make)
+
+    def order(self, resolved: ResolvedSpec) -> RankOrder:
+        """Return this rank's messages and their order."""
+        return _orders.get((self.rank, resolved), lambda: self._order(resolved))
 
     def _order(self, resolved: ResolvedSpec) -> RankOrder:
         algorithm, torus, consistent, options = resolved
@@ -133,7 +156,7 @@ class Planner:
                 raise ValueError("allreduce runs allreduce schedules only: leave out collective=")
             # Tests prove that these are correct and give the same bits: no proof per call.
             if algorithm in SHIPPED:
-                return rank_order(named, self._comm.rank)
+                return rank_order(named, self.rank)
             algorithm = named
         if not algorithm.is_allreduce:
             raise ValueError(f"the schedule is a {algorithm.collective}: pass an allreduce")
@@ -145,27 +168,11 @@ class Planner:
         # Run exactly the steps that were proven: a body from outside may list other messages of a
         # rank than its steps have.
         proven = replace(algorithm, body=Function(algorithm.nsteps, algorithm.step))
-        return rank_order(proven, self._comm.rank)
-
-    # Not a `cached_property`: in Python 3.11 all instances share its lock. A thread that holds it
-    # while it waits for other ranks would block threads that need it for another communicator, and
-    # the ranks could then wait for each other in a circle.
+        return rank_order(proven, self.rank)
 
     @property
     def machine(self) -> str:
-        """The machine for `swing.select.choose.choose`: the user's, else "node" or "cluster".
-
-        Without SWING_MACHINE in the environment the first access is collective.
-        """
+        """The machine for `swing.select.choose.choose`: the user's, else "node" or "cluster"."""
         if not self._machine:
             self._machine = MACHINE.get() or ("node" if self.is_one_node else "cluster")
         return self._machine
-
-    @property
-    def is_one_node(self) -> bool:
-        """Whether all ranks share memory; the first access is collective."""
-        if self._one_node is None:
-            node = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
-            self._one_node = node.size == self._comm.size
-            node.Free()
-        return self._one_node

@@ -1,0 +1,51 @@
+"""Cache of values that can be made again, bounded by their size in bytes.
+
+It is shared by all communicators of the process. Every process evicts on its own, which is safe
+because making a value again sends no messages.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from threading import Lock
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+OVERHEAD = 1024
+"""Bytes to count for the key and the objects of an entry, in addition to the value's arrays."""
+
+
+class ByteCache(Generic[T]):
+    """The most recently used values whose sizes add up to at most ``limit`` bytes.
+
+    Args:
+        limit: bytes of all values together. One value alone may be larger.
+        size: returns the bytes of a value.
+    """
+
+    def __init__(self, limit: int, size: Callable[[T], int]) -> None:
+        self.limit, self.nbytes = limit, 0
+        self._size = size
+        self._entries: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return the value of a key, made by ``make`` if the cache does not have it."""
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+                return self._entries[key][0]
+        value = make()  # not under the lock: it may take long, or ask the cache for other values
+        nbytes = OVERHEAD + self._size(value)
+        with self._lock:
+            if key not in self._entries:
+                self._entries[key] = value, nbytes
+                self.nbytes += nbytes
+            while self.nbytes > self.limit and len(self._entries) > 1:
+                self.nbytes -= self._entries.popitem(last=False)[1][1]
+        return value
+
+    def __len__(self) -> int:
+        return len(self._entries)

@@ -1,0 +1,182 @@
+"""Private communicators: one for each ordered set of ranks, which the user's communicators share.
+
+A private communicator keeps this library's messages apart from the user's: a pending
+``Irecv(ANY_SOURCE, ANY_TAG)`` on the user's communicator would receive them otherwise. MPI
+libraries have about two thousand communicators, and making one takes a hundred times as long as a
+short allreduce. So the first call on a communicator reuses the private communicator of an earlier
+one with the same ranks in the same order. What tells the two apart on it is their tags: each has a
+*lane*, a range of tags of its own, which is never used again.
+
+Rank 0 of the communicator decides which private communicator and which lane to use, and an
+allreduce on the user's communicator tells the others. So threads may make first calls on several
+communicators at the same time, and a first call waits for all ranks. Private communicators are kept
+until MPI is finalized.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from itertools import count
+
+import numpy as np
+from mpi4py import MPI
+
+from swing.executor.engines.plain import Deadline
+
+MAX_TAGS = 2**12
+"""Tags of a lane, or fewer where MPI has few tags."""
+
+Ranks = tuple[int, ...]
+"""The ranks of a communicator, as ranks of MPI.COMM_WORLD."""
+
+
+class NoCommunicatorError(RuntimeError):
+    """MPI cannot make another communicator."""
+
+
+@dataclass(eq=False)
+class Private:
+    """A private communicator.
+
+    Args:
+        number: its number among those of the same ranks, the same on every rank.
+        comm: the communicator; it returns errors instead of aborting.
+        is_one_node: whether all its ranks share memory.
+        lanes: counts the lanes on rank 0, which gives them out.
+        tags: number of tags in a lane.
+    """
+
+    number: int
+    comm: MPI.Intracomm
+    is_one_node: bool
+    lanes: count[int] = field(default_factory=count)
+    tags: int = 0
+
+    def __post_init__(self) -> None:
+        # Errors are raised as exceptions, whatever the user has set for the original.
+        self.comm.Set_errhandler(MPI.ERRORS_RETURN)
+        # MPI guarantees a largest tag of at least 2**15 - 1.
+        self._ntags = int(self.comm.Get_attr(MPI.TAG_UB) or 2**15 - 1) + 1
+        self.tags = min(MAX_TAGS, self._ntags // 8)
+
+    def new_lane(self) -> int:
+        """Return the number of a lane that has not been used; -1 if all have been."""
+        lane = next(self.lanes)
+        return lane if (lane + 1) * self.tags <= self._ntags else -1
+
+
+@dataclass(frozen=True)
+class Lane:
+    """The tags of one of the user's communicators on a private communicator.
+
+    Args:
+        private: the private communicator.
+        first_tag: the first tag; there are ``private.tags`` of them.
+    """
+
+    private: Private
+    first_tag: int
+
+
+_known: dict[Ranks, dict[int, Private]] = {}
+"""The private communicators of each ordered set of ranks, by number; the latest one comes last."""
+_numbers = count()
+_lock = threading.Lock()
+
+Opening = Generator[MPI.Request, None, Lane]
+"""The first call on a communicator: it yields the requests that it waits for."""
+
+
+def open_lane(comm: MPI.Intracomm) -> Opening:
+    """Find a lane for a communicator; collective, like ``Dup``.
+
+    Raises:
+        NoCommunicatorError: MPI cannot make another communicator, on any of the ranks.
+    """
+    ranks = _world_ranks(comm)
+    known = _known.setdefault(ranks, {}) if ranks else {}
+    # Rank 0 proposes a private communicator and a lane on it, or a number for a new one.
+    proposal = np.full(3, -1)
+    if comm.rank == 0:
+        with _lock:
+            latest = next(reversed(known.values()), None)
+            lane = -1 if latest is None else latest.new_lane()
+            proposal[:] = -1 if latest is None or lane < 0 else latest.number, next(_numbers), lane
+    # A method of mpi4py's class, because that of `swing.Comm` would come back here.
+    decision = np.empty_like(proposal)
+    yield MPI.Comm.Iallreduce(comm, proposal, decision, MPI.MAX)
+    use, number, lane = decision.tolist()
+    if use < 0:
+        private = yield from _make(comm, number)
+        if comm.rank == 0:
+            lane = private.new_lane()
+        with _lock:
+            known[number] = private
+        return Lane(private, private.tags * max(lane, 0))
+    while use not in known:  # another thread of this rank is still making it
+        yield MPI.REQUEST_NULL
+    return Lane(known[use], known[use].tags * lane)
+
+
+def _make(comm: MPI.Intracomm, number: int) -> Generator[MPI.Request, None, Private]:
+    try:
+        # ``MPI.Intracomm(comm)``, because ``Idup`` of a `swing.Comm` would make a `swing.Comm`.
+        duplicate, request = MPI.Intracomm(comm).Idup()
+        yield request
+        node = MPI.Intracomm(comm).Split_type(MPI.COMM_TYPE_SHARED)
+    except MPI.Exception as error:
+        raise NoCommunicatorError("MPI cannot make another communicator") from error
+    is_one_node = node.size == comm.size
+    node.Free()
+    return Private(number, duplicate, is_one_node)
+
+
+def _world_ranks(comm: MPI.Intracomm) -> Ranks:
+    """Return the ranks of a communicator in MPI.COMM_WORLD; empty if some are not in it."""
+    if not MPI.Is_initialized():  # a session without the world
+        return ()
+    mine, world = comm.Get_group(), MPI.COMM_WORLD.Get_group()
+    try:
+        ranks = tuple(MPI.Group.Translate_ranks(mine, None, world))
+    finally:
+        mine.Free()
+        world.Free()
+    return () if MPI.UNDEFINED in ranks else ranks
+
+
+_unfinished: dict[int, tuple[Opening, MPI.Request]] = {}
+"""First calls that timed out before all ranks took part, by communicator handle."""
+
+
+def forget(handle: int) -> None:
+    """Give up the unfinished first call on a communicator that is being freed."""
+    _unfinished.pop(handle, None)
+
+
+def finish(comm: MPI.Intracomm, deadline: Deadline | None) -> Lane:
+    """Make the first call on a communicator; after a timeout the next call continues it.
+
+    Raises:
+        TimeoutError: not all ranks made the first call by the deadline.
+        NoCommunicatorError: see `open_lane`.
+    """
+    handle = MPI._handleof(comm)
+    start = open_lane(comm), MPI.REQUEST_NULL
+    opening, request = _unfinished.pop(handle, start)
+    while True:
+        while not request.Test():
+            if deadline is not None and deadline.passed:
+                _unfinished[handle] = opening, request
+                raise TimeoutError(
+                    f"not all ranks made their first call on this communicator within {deadline}: "
+                    "make it on every rank, or raise timeout="
+                )
+            time.sleep(0)  # let another rank run if there are more ranks than cores
+        try:
+            request = next(opening)
+        except StopIteration as end:
+            lane: Lane = end.value
+            return lane
