@@ -99,7 +99,14 @@ NCCL = Setting(
     "move GPU memory by NCCL; the same on all ranks", _switch, unset=False,
 )  # fmt: skip
 
-SETTINGS = (MACHINE, ENGINE, CHECK, CHECK_TIMEOUT, GPU_AWARE, NCCL)
+WAIT = Setting(
+    "SWING_WAIT", "spin, spin-yield, yield or event",
+    "spin-yield if no node has more ranks than cores, else yield", EVERY_CALL,
+    "how ranks wait for each other: with less use of a core from left to right",
+    _choice("spin", "spin-yield", "yield", "event"),
+)  # fmt: skip
+
+SETTINGS = (MACHINE, ENGINE, WAIT, CHECK, CHECK_TIMEOUT, GPU_AWARE, NCCL)
 
 
 def table() -> str:

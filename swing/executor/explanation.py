@@ -8,6 +8,7 @@ from typing import Any
 from mpi4py import MPI
 
 from swing.executor.collectives import Delegated, Prepare
+from swing.executor.engines.wait import chosen
 from swing.executor.gpu import device
 from swing.executor.session.planner import AlgorithmSpec, check_types
 from swing.schedules.schedule import Schedule
@@ -29,6 +30,8 @@ class Explanation:
         staging: how a GPU buffer reaches MPI; empty for host memory.
         scratch: bytes of scratch memory on this rank, without host memory for staging. All
             blocking allreduces on a communicator share it, and it is freed with the communicator.
+        waiting: how ranks wait for each other, and why (see `swing.executor.engines.wait`); empty
+            if the MPI library runs the collective.
         engine: the engine that runs the plan in a blocking call without ``timeout=``, and why if
             it is not the compiled one; empty if the MPI library runs the collective.
     """
@@ -42,6 +45,7 @@ class Explanation:
     staging: str
     scratch: int
     engine: str = ""
+    waiting: str = ""
 
     def __str__(self) -> str:
         lines = [f"algorithm: {' '.join(filter(None, (self.algorithm, self.variant)))}"]
@@ -54,6 +58,8 @@ class Explanation:
             lines.append(f"staging: {self.staging}")
         if self.engine:
             lines.append(f"engine: {self.engine}")
+        if self.waiting:
+            lines.append(f"waiting: {self.waiting}")
         return "\n".join([*lines, f"scratch memory: {self.scratch} bytes"])
 
 
@@ -101,4 +107,5 @@ def explain(
         staging,
         task.scratch,
         task.engine,
+        "{}, because {}".format(*chosen()),
     )

@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 from mpi4py import MPI
 
-NAMES = "MPI_Isend", "MPI_Irecv", "MPI_Sendrecv", "MPI_Waitall", "MPI_Reduce_local"
+NAMES = (
+    "MPI_Isend", "MPI_Irecv", "MPI_Sendrecv", "MPI_Waitall", "MPI_Testall", "MPI_Reduce_local"
+)  # fmt: skip
 
 # MPICH's handles are 4 bytes wide, Open MPI's are 8.
 EAGER = 7168 if MPI._sizeof(MPI.Comm) == 4 else 3584

@@ -26,6 +26,7 @@ from swing.executor.buffers.reductions import Local, Reduction
 from swing.executor.engines import abi_layout as word
 from swing.executor.engines.plain import Memory, Message, abandon, undelivered
 from swing.executor.engines.ufunc_loops import loop_of
+from swing.executor.engines.wait import Policy, policy
 from swing.executor.mpi_abi import library
 from swing.executor.plan.instruction import Opcode
 from swing.executor.plan.plan import Plan
@@ -100,6 +101,7 @@ class Compiled:
         reduce: the reduction; `why_plain` must be empty for it and ``dtype``.
         comm: a communicator whose error handler is ``MPI.ERRORS_RETURN``.
         tag: the tag of all messages.
+        waiting: how to wait; the policy of the process if None.
 
     Attributes:
         state: the address of the memory that the compiled loop reads. It is valid as long as this
@@ -113,6 +115,7 @@ class Compiled:
         reduce: Reduction,
         comm: MPI.Intracomm,
         tag: int = 0,
+        waiting: Policy | None = None,
     ) -> None:
         self._run, self._like = runner(), _like()
         self._code, words = _prepared(plan, dtype, reduce)
@@ -127,6 +130,7 @@ class Compiled:
             (word.REQUESTS, MPI.Get_address(self._requests)),
             (word.COMM, _handle(comm)),
             (word.TAG, tag),
+            *zip((word.PAUSE, word.NAP), _pause(waiting or policy()), strict=True),
         ):
             self._state[at] = value
         self.state: int = MPI.Get_address(self._state)
@@ -182,8 +186,12 @@ class Compiled:
         # The last operation that used each slot. Slots of completed operations hold a null request,
         # which `abandon` finds completed.
         last = {slot: do for do, _, _, slot, *_ in self._code[: row + 1].tolist() if do in requests}
+        if Opcode.SENDRECV in self._code[: row + 1, 0]:  # where MPI does not wait, two requests
+            last |= {0: Opcode.IRECV, 1: Opcode.ISEND} | last
         for slot, do in last.items():
-            requests[do].append(MPI.Request.fromhandle(int(self._requests[slot])))
+            # mpi4py takes handles as unsigned numbers.
+            handle = int(self._requests[slot]) % 2 ** (8 * self._requests.itemsize)
+            requests[do].append(MPI.Request.fromhandle(handle))
         recvs, sends = requests[Opcode.IRECV], requests[Opcode.ISEND]
         abandon([*recvs, *sends], len(recvs))
         self._requests[:] = _handle(MPI.REQUEST_NULL)
@@ -209,7 +217,9 @@ def _prepared(plan: Plan, dtype: np.dtype[Any], reduce: Reduction) -> tuple[Arra
         word.MOVE: _MOVE,
         word.IGNORE: mpi.ignore,
     }
-    names = word.ISEND, word.IRECV, word.SENDRECV, word.WAITALL, word.REDUCE_LOCAL
+    names = (
+        word.ISEND, word.IRECV, word.SENDRECV, word.WAITALL, word.TESTALL, word.REDUCE_LOCAL
+    )  # fmt: skip
     words |= dict(zip(names, mpi.functions, strict=True))
     if isinstance(reduce, Local):
         words[word.DATATYPE] = _handle(reduce.datatype)
@@ -220,6 +230,15 @@ def _prepared(plan: Plan, dtype: np.dtype[Any], reduce: Reduction) -> tuple[Arra
     for at, value in words.items():
         state[at] = value
     return code, state
+
+
+def _pause(way: Policy) -> tuple[int, int]:
+    """The C function to call between tests, and its argument; 0 if MPI does the waiting."""
+    if way.spins:
+        return 0, 0
+    name = "usleep" if way.nap else "sched_yield"  # the latter ignores its argument
+    address = ctypes.cast(getattr(ctypes.CDLL(None), name), ctypes.c_void_p).value
+    return address or 0, round(way.nap * 1e6)
 
 
 @cache

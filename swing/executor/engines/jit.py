@@ -30,6 +30,7 @@ from swing.executor.engines.abi_layout import (
     DATATYPE,
     DTYPE,
     FAILED,
+    FLAG,
     HEADER,
     IGNORE,
     IN_PLACE,
@@ -41,12 +42,14 @@ from swing.executor.engines.abi_layout import (
     MASK,
     MISS,
     MOVE,
+    NAP,
     NBYTES,
     NONE,
     NUMBER,
     OF_COMM,
     OP,
     OPERATION,
+    PAUSE,
     REDUCE_LOCAL,
     REQUESTS,
     RESTORE,
@@ -57,6 +60,7 @@ from swing.executor.engines.abi_layout import (
     SCRATCH,
     SENDRECV,
     TAG,
+    TESTALL,
     TORUS,
     WAITALL,
     WORK,
@@ -191,6 +195,21 @@ def reduce(state: int, left: int, right: int, out: int, row: int, like: Any) -> 
 
 
 @njit(nogil=True)
+def wait(state: int, count: Any, requests: int) -> Any:
+    """Wait for requests, which follow each other in memory; returns MPI's error code."""
+    pause, ignore = load(state + 8 * PAUSE), load(state + 8 * IGNORE)
+    if not pause:
+        return call(load(state + 8 * WAITALL), (count, requests, ignore))
+    flag = state + 8 * FLAG
+    store(flag, 0)
+    while True:
+        error = call(load(state + 8 * TESTALL), (count, requests, flag, ignore))
+        if error or load(flag):
+            return error
+        call(pause, (int32(load(state + 8 * NAP)),))
+
+
+@njit(nogil=True)
 def run(state: int, send: int, recv: int, scratch: int, like: Any) -> Any:
     """Run a plan on the buffers at three addresses.
 
@@ -214,6 +233,20 @@ def run(state: int, send: int, recv: int, scratch: int, like: Any) -> Any:
             request = requests + width * load(row + 24)
             peer = int32(load(row + 16))
             error = call(begin, (a, int32(nbytes), byte, peer, tag, comm, request))
+        elif do == DO_SENDRECV and load(state + 8 * PAUSE):
+            recv_row = row + ROW_BYTES  # the IRECV that belongs to it
+            to = base[load(recv_row + 40)] + load(recv_row + 48)
+            second = requests + width
+            error = call(load(state + 8 * IRECV),
+                         (to, int32(load(recv_row + 32)), byte, int32(load(recv_row + 16)), tag,
+                          comm, requests))  # fmt: skip
+            if not error:
+                error = call(load(state + 8 * ISEND),
+                             (a, int32(nbytes), byte, int32(load(row + 16)), tag, comm,
+                              second))  # fmt: skip
+            row = recv_row
+            if not error:
+                error = wait(state, int32(2), requests)
         elif do == DO_SENDRECV:
             recv_row = row + ROW_BYTES  # the IRECV that belongs to it
             to = base[load(recv_row + 40)] + load(recv_row + 48)
@@ -224,8 +257,7 @@ def run(state: int, send: int, recv: int, scratch: int, like: Any) -> Any:
             row = recv_row
         elif do == DO_WAIT:
             first = requests + width * load(row + 24)
-            error = call(load(state + 8 * WAITALL),
-                         (int32(nbytes), first, load(state + 8 * IGNORE)))  # fmt: skip
+            error = wait(state, int32(nbytes), first)
         else:
             out = base[load(row + 72)] + load(row + 80)
             if do == DO_COPY:

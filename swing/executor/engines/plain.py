@@ -19,6 +19,7 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.executor.buffers.reductions import Reduction
+from swing.executor.engines.wait import policy, until
 from swing.executor.gpu.device import Copies
 from swing.executor.gpu.gpu_aware import Direct
 from swing.executor.gpu.nccl import Nccl
@@ -107,16 +108,14 @@ def bind(
         The program, to be called by `run`. It raises TimeoutError if a message has not been
         delivered by the deadline, and RuntimeError if MPI could not deliver a message.
     """
-    traffic = _Traffic(comm, tag)
+    traffic, by_mpi = _Traffic(comm, tag), deadline is None and policy().spins
 
     def wait(awaited: Callable[[], Awaited]) -> None:
-        _wait(awaited(), traffic, deadline)
+        _wait(awaited(), traffic, deadline, by_mpi)
 
     return [
         partial(wait, call) if awaits else call
-        for awaits, call in _actions(
-            plan, memory, reduce, nccl or traffic, deadline is None, copies
-        )
+        for awaits, call in _actions(plan, memory, reduce, nccl or traffic, by_mpi, copies)
     ]
 
 
@@ -174,8 +173,9 @@ def _actions(
 ) -> Iterator[tuple[bool, Callable[[], Any]]]:
     """The functions to call for each instruction, and whether each returns messages to wait for.
 
-    ``sendrecv`` is whether a SENDRECV may be a single blocking MPI call. With deadlines and in
-    nonblocking collectives it must not: it becomes a receive, a send and a wait.
+    ``sendrecv`` is whether a SENDRECV may be a single blocking MPI call. With deadlines, with a
+    policy that does not spin, and in nonblocking collectives it must not: it becomes a receive, a
+    send and a wait.
     """
     copy: Callable[..., Any] = np.copyto
     direct = copies if isinstance(copies, Direct) else None
@@ -276,19 +276,16 @@ class _Traffic:
         self._sends.clear()
 
 
-def _wait(awaited: Awaited, traffic: _Traffic, deadline: Deadline | None) -> None:
+def _wait(awaited: Awaited, traffic: _Traffic, deadline: Deadline | None, by_mpi: bool) -> None:
     step, requests, recvs, sends = awaited
     try:
-        if deadline is None:
+        if by_mpi:
             MPI.Request.Waitall(requests)
             return
-        while not MPI.Request.Testall(requests):
-            if deadline.passed:
-                pending = late(requests, recvs, sends)
-                if not pending:  # all were delivered between the two tests
-                    continue
+        while not until(lambda: MPI.Request.Testall(requests), deadline):
+            pending = late(requests, recvs, sends)
+            if pending:  # else all were delivered between the two tests
                 raise TimeoutError(f"step {step}: no {pending} within {deadline}")
-            time.sleep(0)  # let other threads, and other ranks on this core, run
     except BaseException as error:  # even KeyboardInterrupt: MPI must not write to freed memory
         abandon(requests, len(recvs))
         traffic.abandon()

@@ -20,6 +20,7 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.executor.engines.plain import Awaited, Deadline, abandon, late, undelivered
+from swing.executor.engines.wait import until
 
 PATIENCE = 1e-3  # seconds without a test after which the helper thread advances the operations
 
@@ -75,12 +76,16 @@ class Operation:
             TimeoutError: the operation had not ended by the deadline; it is given up.
             RuntimeError: MPI could not deliver a message.
         """
-        while not self.done:
-            advance()
-            if not self.done and deadline is not None and deadline.passed:
-                self._give_up(deadline)
-            time.sleep(0)
+        while not until(self._advanced, deadline):
+            assert deadline is not None
+            self._give_up(deadline)
         self.check()
+
+    def _advanced(self) -> bool:
+        """Advance all operations, and return whether this one has ended."""
+        if not self.done:
+            advance()
+        return self.done
 
     def check(self) -> None:
         """Raise the error of the operation if it has failed."""
@@ -139,11 +144,13 @@ def wait_for(request: MPI.Request, deadline: Deadline | None, name: str) -> None
         TimeoutError: the request has not completed by the deadline. It stays pending: its memory
             must be kept.
     """
-    while not request.Test():
+
+    def ready() -> bool:
         advance()
-        if deadline is not None and deadline.passed:
-            raise TimeoutError(f"{name} did not complete within {deadline}")
-        time.sleep(0)
+        return request.Test()
+
+    if not until(ready, deadline):
+        raise TimeoutError(f"{name} did not complete within {deadline}")
 
 
 def advance() -> None:

@@ -14,7 +14,6 @@ Per call every rank sends 2 KiB to every other rank, so the check is for debuggi
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import blake2b
@@ -25,6 +24,7 @@ from mpi4py import MPI
 
 from swing.executor.buffers.specs import type_name
 from swing.executor.engines.plain import Deadline, abandon
+from swing.executor.engines.wait import until
 from swing.executor.session.context import Context
 from swing.executor.session.planner import AlgorithmSpec
 from swing.schedules.schedule import Schedule
@@ -154,17 +154,15 @@ def _exchange(context: Context, facts: Facts, deadline: Deadline) -> list[Facts]
     requests = [comm.Irecv(table[r], r, tag) for r in others]
     requests += [comm.Isend(mine, r, tag) for r in others]
     # Messages rather than MPI_Iallgather, because the error has to name the ranks that are late.
-    while not MPI.Request.Testall(requests):
-        if deadline.passed:
-            # The receives come first, in the order of `others`.
-            late = [r for r, request in zip(others, requests, strict=False) if not request.Test()]
-            abandon(requests, len(others))
-            error = TimeoutError(
-                f"{_ranks(late)} made no call within {deadline}; this rank did: {_spell(facts)}"
-            )
-            context.fail(error, mine)
-            raise error
-        time.sleep(0)  # let another rank run if there are more ranks than cores
+    if not until(lambda: MPI.Request.Testall(requests), deadline):
+        # The receives come first, in the order of `others`.
+        late = [r for r, request in zip(others, requests, strict=False) if not request.Test()]
+        abandon(requests, len(others))
+        error = TimeoutError(
+            f"{_ranks(late)} made no call within {deadline}; this rank did: {_spell(facts)}"
+        )
+        context.fail(error, mine)
+        raise error
     return [json.loads(bytes(row).rstrip(b"\0")) for row in table]
 
 

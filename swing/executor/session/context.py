@@ -20,6 +20,7 @@ from swing.executor.buffers.reductions import Reduction
 from swing.executor.engines.compiled import Bound, Compiled, why_plain
 from swing.executor.engines.plain import Deadline, Program, bind, run
 from swing.executor.engines.progress import Operation, Rounds
+from swing.executor.engines.wait import Policy, policy
 from swing.executor.gpu.device import STAGED_BYTES, Copies, empty
 from swing.executor.gpu.gpu_aware import Direct
 from swing.executor.gpu.ipc import IPC, open_window
@@ -48,7 +49,7 @@ class Context:
         comm: the private communicator, which communicators of the same ranks share.
         planner: chooses and compiles plans for it.
         blocks: layouts of reduce-scatter and allgather.
-        compiled: returns a cached `Compiled` for a plan, a type and a reduction.
+        compiled: returns a cached `Compiled` for a plan, a type, a reduction and a policy.
         shared: returns a cached program for vectors in memory of `alloc`, given by address.
         noted: rows of the call cache's table that belong to this context.
         keys: keys of the call cache's dictionary that belong to it.
@@ -149,7 +150,7 @@ class Context:
         plan = self.planner.plan(spec, count, dtype.itemsize, is_same(send, recv))
         scratch = self._scratch_bytes(plan.scratch * dtype.itemsize).view(dtype)
         if deadline is None and copies is None and not why_plain(dtype, reduce):
-            compiled = self.compiled(plan, dtype, reduce)
+            compiled = self.compiled(plan, dtype, reduce, policy())
             return [Bound(compiled, *map(MPI.Get_address, (send, recv, scratch)))]
         # Arrays without an owner: holding ``send`` and ``recv`` would keep the user's memory alive.
         source, target = (borrow(MPI.Get_address(v), count, dtype) for v in (send, recv))
@@ -220,8 +221,10 @@ class Context:
         tag = self._first_tag
         return bind(plan, memory, reduce, self.comm, tag, deadline, direct, self._nccl)
 
-    def _compiled(self, plan: Plan, dtype: np.dtype[Any], reduce: Reduction) -> Compiled:
-        return Compiled(plan, dtype, reduce, self.comm, self._first_tag)
+    def _compiled(
+        self, plan: Plan, dtype: np.dtype[Any], reduce: Reduction, waiting: Policy
+    ) -> Compiled:
+        return Compiled(plan, dtype, reduce, self.comm, self._first_tag, waiting)
 
     def _duplicate(self) -> MPI.Intracomm:
         """Return a duplicate for calls of MPI's collectives; the first call is collective."""

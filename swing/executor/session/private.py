@@ -16,7 +16,6 @@ until MPI is finalized.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from itertools import count
@@ -25,6 +24,7 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.executor.engines.plain import Deadline
+from swing.executor.engines.wait import heed, until
 
 MAX_TAGS = 2**12
 """Tags of a lane, or fewer where MPI has few tags."""
@@ -130,6 +130,7 @@ def _make(comm: MPI.Intracomm, number: int) -> Generator[MPI.Request, None, Priv
     except MPI.Exception as error:
         raise NoCommunicatorError("MPI cannot make another communicator") from error
     is_one_node = node.size == comm.size
+    heed(node.size)
     node.Free()
     return Private(number, duplicate, is_one_node)
 
@@ -167,14 +168,12 @@ def finish(comm: MPI.Intracomm, deadline: Deadline | None) -> Lane:
     start = open_lane(comm), MPI.REQUEST_NULL
     opening, request = _unfinished.pop(handle, start)
     while True:
-        while not request.Test():
-            if deadline is not None and deadline.passed:
-                _unfinished[handle] = opening, request
-                raise TimeoutError(
-                    f"not all ranks made their first call on this communicator within {deadline}: "
-                    "make it on every rank, or raise timeout="
-                )
-            time.sleep(0)  # let another rank run if there are more ranks than cores
+        if not until(request.Test, deadline):
+            _unfinished[handle] = opening, request
+            raise TimeoutError(
+                f"not all ranks made their first call on this communicator within {deadline}: "
+                "make it on every rank, or raise timeout="
+            )
         try:
             request = next(opening)
         except StopIteration as end:

@@ -1,0 +1,111 @@
+"""How ranks wait for each other: one policy, for all waits of this process.
+
+A rank that *spins* tests again and again, and finds out at once that it may go on, but occupies its
+core. If there are more ranks than cores, the rank that it waits for may need that core, so it gives
+the core up between tests. The policy is chosen by the number of ranks per core; the environment
+variable SWING_WAIT overrides it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
+
+from swing.settings import WAIT
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A way of waiting.
+
+    Args:
+        spin: seconds for which a rank tests without a pause.
+        nap: seconds that it sleeps between later tests; 0 lets another process run, if one can.
+        meaning: what it does, in words.
+    """
+
+    spin: float
+    nap: float
+    meaning: str
+
+    @property
+    def spins(self) -> bool:
+        """Whether waits that MPI's own functions do, which spin, may be left to them."""
+        return self.spin > 0
+
+
+POLICIES = {
+    "spin": Policy(math.inf, 0, "tests without a pause"),
+    "spin-yield": Policy(5e-5, 0, "tests for 50 microseconds, then lets other processes run"),
+    "yield": Policy(0, 0, "lets other processes run between tests"),
+    "event": Policy(0, 1e-4, "sleeps for a tenth of a millisecond between tests"),
+}
+"""The policies by name, from the quickest to the one that takes least of a core."""
+
+
+class Deadlined(Protocol):
+    """What `until` needs to know of a deadline."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether it has passed."""
+
+
+_most_ranks = 1  # of any communicator, on this node
+
+
+def heed(ranks: int) -> None:
+    """Take note of a communicator that has so many ranks on this node."""
+    global _most_ranks
+    _most_ranks = max(_most_ranks, ranks)
+
+
+def chosen() -> tuple[str, str]:
+    """Return the name of the policy, and the reason for it.
+
+    Raises:
+        ValueError: SWING_WAIT names no policy.
+    """
+    named: str | None = WAIT.get()
+    if named:
+        return named, "SWING_WAIT says so"
+    cores = _cores()
+    why = f"a node has {_most_ranks} of the ranks and {cores} cores"
+    return ("spin-yield" if _most_ranks <= cores else "yield"), why
+
+
+@cache
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def policy() -> Policy:
+    """Return the policy of this process."""
+    return POLICIES[chosen()[0]]
+
+
+def until(ready: Callable[[], bool], deadline: Deadlined | None = None) -> bool:
+    """Wait until ``ready()`` is true.
+
+    Args:
+        ready: tests whether the wait is over.
+        deadline: when to give up; None waits without a limit.
+
+    Returns:
+        False if the deadline passed first.
+    """
+    if ready():
+        return True
+    way = policy()
+    spin_until = time.monotonic() + way.spin
+    while not ready():
+        if deadline is not None and deadline.passed:
+            return False
+        if time.monotonic() >= spin_until:
+            time.sleep(way.nap)
+    return True
