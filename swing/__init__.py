@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from swing import display, executor, placement
 from swing.algorithms import ALGORITHMS
 from swing.executor import alloc, allreduce, explain
+from swing.schedules.collectives import ALL
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Op, Step
 from swing.select.choose import choose, schedule
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALGORITHMS",
+    "ALL",
     "Op",
     "Report",
     "Schedule",

@@ -9,11 +9,11 @@ from swing.torus import Array
 
 
 def distance(d: int, wrap: bool, src: Array, dst: Array) -> Array:
-    """Return the (m,) hops between coordinates, the shorter way round.
+    """Return the (m,) numbers of hops between coordinates, the shorter way round.
 
     Args:
         d: number of nodes.
-        wrap: whether the last node has a link to the first.
+        wrap: whether the last node has a link to the first and back.
         src: (m,) coordinates of the senders.
         dst: (m,) coordinates of the receivers.
 
@@ -27,14 +27,15 @@ def distance(d: int, wrap: bool, src: Array, dst: Array) -> Array:
 
 
 def ring_load(changes: np.ndarray) -> NDArray[np.float64]:
-    """Return the (n, d) weight on the links of n rings; link i joins nodes i and i + 1.
+    """Return the (n, d) total weight of the messages on each link of n rings.
 
-    A message adds its weight at its first link and takes it off behind its last, so prefix sums are
-    the loads. This costs O(messages + n·d), however many links the messages cross.
+    Link i joins nodes i and i + 1. Going around the ring, the load rises by a message's weight at
+    its first link and falls by as much after its last link, so the loads are prefix sums. This
+    costs O(messages + n·d), however many links the messages cross.
 
     Args:
-        changes: (n, 2d) weight that messages add less what they take off at each link. The ring is
-            laid out twice, so that a message past its end needs no wraparound.
+        changes: (n, 2d) the change of the load at each link. Each ring is laid out twice, so that a
+            message may run past its end.
 
     On a ring of 4, a message of weight 1 over links 0 and 1, and one of 0.5 over links 3 and 0:
 

@@ -268,3 +268,23 @@ def test_steps_are_not_replaced():
     with pytest.raises(ValueError, match="pass origin= and home="):
         replace(ring, collective="reduce_scatter")
     assert replace(ring, name="mine", sync_phase=lambda s: 0).sync_phase(3) == 0
+
+
+@pytest.mark.parametrize("wrong", ["root", 1.5, [[0]]])
+def test_origin_and_home_are_ranks(wrong):
+    for column in ("origin", "home"):
+        with pytest.raises(ValueError, match=r"are a rank, swing\.ALL or one of these"):
+            Schedule("nothing", Torus(4), 1, 0, lambda s: Step.empty(), **{column: wrong})
+
+
+@pytest.mark.parametrize("wrong", ["=", None, ["+"], [swing.Op.COPY, None]])
+def test_reduces_is_a_bool_or_an_op(wrong):
+    with pytest.raises(TypeError, match=r"must be True, False or a swing\.Op"):
+        Step(wrong, [0, 1], [1, 0], [[0], [0]])
+
+
+def test_messages_of_a_rank_are_printed_step_by_step():
+    ring = swing.schedule("ring", Torus(7))
+    lines = str(ring.rank(3)).splitlines()
+    assert lines[:2] == [" 0 +  3→4:2  2→3:1", " 1 +  3→4:1  2→3:0"]
+    assert len(lines) == ring.nsteps

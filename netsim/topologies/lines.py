@@ -1,7 +1,7 @@
-"""Loads of lines: what a pattern on all lines of a dimension puts on the links of a grid.
+"""Loads of lines: the load on the links of a grid if all lines of a dimension have one pattern.
 
-A line is the nodes of a row. The load of a step that repeats one pattern on all lines of a
-dimension follows from the load of a single row, which costs Σ d_i instead of p.
+A line consists of the nodes of a row. The load of a step that repeats one pattern on all lines of a
+dimension follows from the load of a single row, so its cost grows with Σ d_i instead of p.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from swing.schedules.step import LineRows
 
 
 def first_links(rows: Sequence[Row]) -> list[int]:
-    """(dimensions + 1,) index of each dimension's first link; the last entry is ``nlinks``."""
+    """List the index of each dimension's first link, and at the end the number of links."""
     size = math.prod(row.d for row in rows)
     first: list[int] = np.cumsum([0, *(len(row.ends) * (size // row.d) for row in rows)]).tolist()
     return first
@@ -27,15 +27,15 @@ def line_peak(
     rows: Sequence[Row], lines: Sequence[LineRows], units: Sequence[float], ties: str,
     seed: Seed = (),
 ) -> float:  # fmt: skip
-    """The largest weight on any link, computed from one line per dimension.
+    """Return the largest weight on any link, without the loads of all lines.
 
-    Lines of a dimension differ only in how many blocks their other coordinates hold, so one
-    line per combination of those counts is enough.
+    Lines of a dimension differ only in how many blocks the coordinates of the other dimensions
+    hold, so one line for each combination of these numbers is enough.
 
     Args:
         rows: the network of each dimension.
-        lines: what each part does on all lines of a dimension, over any number of steps.
-        units: weight of one block of each of ``lines``.
+        lines: the traffic of each part on all lines of a dimension, in any number of steps.
+        units: weight of one block, for each entry of ``lines``.
         ties: a rule of `netsim.topologies.ties.TIES`.
         seed: for random ties.
     """
@@ -58,11 +58,11 @@ def line_load(
     rows: Sequence[Row], lines: Sequence[LineRows], units: Sequence[float], ties: str,
     seed: Seed = (),
 ) -> np.ndarray:  # fmt: skip
-    """(nlinks,) the load of all messages that ``lines`` stand for; arguments as in `line_peak`."""
+    """Return the (nlinks,) total weight on every link; the arguments are those of `line_peak`."""
     first = first_links(rows)
     total = np.zeros(first[-1])
     for line, unit in zip(lines, units, strict=True):
-        factors = np.ones(1)  # one per row of the dimension
+        factors = np.ones(1)  # at the end, one for each row of the dimension
         for i, pending in enumerate(line.pending):
             if i != line.dim:
                 factors = np.multiply.outer(factors, pending).ravel()
@@ -72,7 +72,7 @@ def line_load(
 
 
 def line_paths(rows: Sequence[Row], lines: Sequence[LineRows]) -> np.ndarray:
-    """(k, 3) the distinct `Path` values of all messages that ``lines`` stand for."""
+    """Return the (k, 3) different `Path` values of all messages of ``lines``."""
     paths = [rows[line.dim].path(line.src, line.dst) for line in lines]
     return np.unique(np.concatenate(paths), axis=0)
 

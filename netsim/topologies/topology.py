@@ -1,4 +1,4 @@
-"""Interface of a topology: directed links, the route of every message, and what links are like."""
+"""Interface of a topology: directed links and their properties, and the route of every message."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Topology(ABC):
-    """Nodes, perhaps switches, and directed links between these vertices.
+    """A network of nodes, and perhaps switches, with directed links between these vertices.
 
-    `ends` and `routes` are enough to make one; what else it says of its links and paths follows
-    from these two, unless a class knows better or computes it faster.
+    A new kind of topology has to define `ends` and `routes`. Everything else follows from these
+    two; a class may override it where links differ from each other, or to compute it faster.
 
     Args:
-        name: for tables and figures; where `netsim.topology` accepts it, other commands do too.
-        torus: the dimensions of the schedules to run; vertices 0 … torus.size - 1 are its nodes,
-            those from torus.size up are switches.
+        name: the name in tables and figures, such as ``torus:8x8``.
+        torus: the dimensions of the schedules to run. Vertices 0 … torus.size - 1 are the nodes,
+            one per rank, and the vertices from torus.size on are switches.
         rows: the network of each dimension, if the topology is a product of rows
             (`netsim.topologies.grid.Grid`); otherwise empty.
         first_router: delay of the sender's router, in units of the network's router latency.
-        own_bandwidth: (nlinks,) bytes per second; NaN means the network's bandwidth. None if all
-            links have that.
-        own_latency: (nlinks,) seconds; NaN means the network's link latency. None likewise.
+        own_bandwidth: (nlinks,) bytes per second, or NaN for links with the network's bandwidth.
+            None if all links have that.
+        own_latency: (nlinks,) seconds, or NaN for links with the network's link latency. None if
+            all links have that.
     """
 
     name: str
@@ -61,17 +62,17 @@ class Topology(ABC):
     @property
     @abstractmethod
     def ends(self) -> Array:
-        """(nlinks, 2) the vertices that each link leaves and reaches; switches follow the nodes."""
+        """(nlinks, 2) the vertices that each link leaves and reaches."""
 
     @abstractmethod
     def routes(self, src: Array, dst: Array, ties: str, seed: Seed = ()) -> Routes:
-        """The routes from each src to its dst.
+        """Return the routes from each src to its dst; a route from a node to itself has no links.
 
         Args:
             src: (m,) nodes.
             dst: (m,) nodes.
-            ties: a rule of `netsim.topologies.ties.TIES`, where routes tie.
-            seed: for random ties.
+            ties: a rule of `netsim.topologies.ties.TIES`, for messages with two shortest routes.
+            seed: seed of random ties.
         """
 
     @property
@@ -86,7 +87,7 @@ class Topology(ABC):
 
     @property
     def router(self) -> np.ndarray:
-        """(nlinks,) delay of the router that each link leads to, in units of the network's."""
+        """(nlinks,) delay of the router at each link's end, in units of the router latency."""
         return np.ones(self.nlinks)
 
     @property
@@ -106,12 +107,12 @@ class Topology(ABC):
 
     @property
     def remote(self) -> int:
-        """A node that is far from some other one. The lower bound starts there."""
+        """A node that is far from some other node. The lower bound on latency starts there."""
         return 0
 
     @cached_property
     def diameter(self) -> Path:
-        """The largest hops, wire and routers of any `Path`, each over all pairs of nodes."""
+        """The largest hops, wire and routers over the `Path` values of all pairs of nodes."""
         nodes = np.arange(self.size)
         paths = self.paths(np.repeat(nodes, self.size), np.tile(nodes, self.size))
         hops, wire, routers = paths.max(axis=0).tolist()
@@ -124,14 +125,14 @@ class Topology(ABC):
         return out, into
 
     def load(self, traffic: Traffic, ties: str, seed: Seed = ()) -> np.ndarray:
-        """(nlinks,) the total weight of the messages on every link."""
+        """Return the (nlinks,) total weight of the messages on every link."""
         routes = self.routes(traffic.src, traffic.dst, ties, seed)
         weight = (routes.share * traffic.weight[routes.message])[routes.per_link()]
         load: np.ndarray = np.bincount(routes.links, weight, self.nlinks)
         return load
 
     def paths(self, src: Array, dst: Array) -> np.ndarray:
-        """(m, 3) the `Path` of every message; routes that tie are equally long."""
+        """Return the (m, 3) `Path` of every message; all routes of a message are equally long."""
         routes = self.routes(src, dst, "split")
         first = np.searchsorted(routes.message, np.arange(len(src)))
         route = routes.per_link()
@@ -140,7 +141,7 @@ class Topology(ABC):
         return np.stack(sums, axis=1)[first]
 
     def to_networkx(self) -> nx.MultiDiGraph[int]:
-        """The links as a networkx graph: nodes have ``coords``, edges have ``dim``."""
+        """Return the links as a networkx graph: nodes have ``coords``, edges have ``dim``."""
         # Imported here because it would add a third to the time that `import netsim` takes.
         import networkx as nx
 

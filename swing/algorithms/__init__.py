@@ -29,11 +29,11 @@ SHIPPED: dict[str, Callable[..., Schedule]] = {
         RING, HAMILTONIAN, BUCKET, WINDOWS,
     )
 }  # fmt: skip
-"""Those of this library. A plain function may be added too; `ALGORITHMS` wraps it."""
+"""The algorithms of this library. `ALGORITHMS` makes an `Algorithm` of a plain function."""
 ALGORITHMS = Algorithms(SHIPPED)
 """Algorithms by name: those of this library, then those of other packages (see `plugins`)."""
 DEFAULT = SWING.name
-"""The algorithm where none is named."""
+"""Name of the default algorithm."""
 
 
 def make(name: str, torus: Torus, **options: Any) -> Schedule:
@@ -45,7 +45,7 @@ def make(name: str, torus: Torus, **options: Any) -> Schedule:
         options: keyword arguments of the algorithm.
 
     Raises:
-        TypeError: ``torus`` or an option of the wrong type.
+        TypeError: ``torus`` or an option has the wrong type.
         ValueError: an unknown algorithm or option, or a value out of range.
     """
     if not isinstance(torus, Torus):

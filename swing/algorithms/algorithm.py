@@ -1,4 +1,4 @@
-"""What an algorithm is: the function that makes its schedules, and every fact about it."""
+"""Definition of an algorithm: the function that makes its schedules, and all facts about it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
 OptionSets = Callable[[Torus], list[dict[str, Any]]]
-"""Lists options on a torus, one candidate each. The torus need not allow all of them."""
+"""Lists option sets for a torus, one per candidate. Some may be out of range on that torus."""
 
 
 def always(*options: dict[str, Any]) -> OptionSets:
-    """List the same options on every torus.
+    """Make a function that lists the given option sets on every torus.
 
     >>> always({"segments": 1}, {"segments": 4})(Torus(3))
     [{'segments': 1}, {'segments': 4}]
@@ -26,7 +26,9 @@ def always(*options: dict[str, Any]) -> OptionSets:
 
 
 never = always()
+"""Lists no option sets."""
 pure_variants = always({"variant": "bandwidth"}, {"variant": "latency"})
+"""Lists the two variants that need no other option."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,18 @@ class Algorithm:
 
     Args:
         name: its name in `swing.ALGORITHMS`.
-        function: makes the schedule from a `Torus` and options; raises a ValueError with the rule
-            for a torus or an option out of range.
+        function: makes the schedule from a `Torus` and options; for a torus or an option out of
+            range it raises a ValueError that states the rule.
         source: the publication.
-        family: the options that ``python -m netsim tune`` searches; None for each variant.
-        published: the options that are compared in the literature, as published.
+        family: the option sets that ``python -m netsim tune`` searches; if None, each variant.
+        published: the option sets that have been published, which comparisons with the literature
+            use.
         later: whether it was published after the Swing paper.
-        shortlist: the few options of which `swing.choose` estimates the time.
-        rings: whether blocks pass from neighbour to neighbour around rings, so that a table for
-            another library names its ring instead.
-        rival: whether figures of Swing's gain count it among the others.
+        shortlist: the few option sets for which `swing.choose` estimates the time.
+        rings: whether blocks pass from neighbour to neighbour around rings. If so, a table for
+            another library names that library's ring algorithm instead.
+        rival: whether figures of Swing's gain include it among the algorithms that Swing is
+            compared with.
         style: colour and marker of its curve in figures.
     """
 
@@ -62,13 +66,14 @@ class Algorithm:
     style: tuple[str, str] = ("#555555", ".")
 
     def __post_init__(self) -> None:
-        vars(self)["__wrapped__"] = self.function  # `inspect.signature` shows the function's
+        # With this attribute, `inspect.signature` returns the function's signature.
+        vars(self)["__wrapped__"] = self.function
 
     def __call__(self, torus: Torus, **options: Any) -> Schedule:
         """Make the schedule.
 
         Raises:
-            TypeError: an option that takes a whole number has another value.
+            TypeError: the value of an option that takes a whole number is not one.
             ValueError: an unknown option, or a value out of range.
         """
         for option, value in options.items():
@@ -87,13 +92,14 @@ class Algorithm:
         """The name of each option, with the type that the function declares; None if unknown."""
         try:
             hints = get_type_hints(self.function)
-        except (NameError, TypeError):  # a type that only type checkers import; no plain function
+        except (NameError, TypeError):
+            # A type may be imported for type checkers only, and a callable may have no hints.
             hints = {}
         _, *names = inspect.signature(self.function).parameters
         return {name: hints.get(name) for name in names}
 
     @property
     def variants(self) -> tuple[str, ...]:
-        """The variants that need no other option; ("",) if there is only one."""
+        """The variants that need no other option; ("",) if the algorithm has no variants."""
         names = get_args(self.options.get("variant"))
         return tuple(name for name in names if name != "hybrid") or ("",)

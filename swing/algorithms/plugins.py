@@ -6,7 +6,7 @@ A package registers a function from Torus to Schedule, or an `Algorithm`, in its
     ring_of_rings = "my_package:ring_of_rings"
 
 The package is imported only when its algorithm is looked up. It cannot replace an algorithm of this
-library: where names clash, the library's own wins.
+library: where two have the same name, this library's own is used.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP = "torus_swing.algorithms"
+"""The entry point group that packages register their algorithms in."""
 
 Function = Callable[..., Schedule]
 

@@ -62,7 +62,7 @@ def recursive_doubling(
     Raises:
         ValueError: an option out of range, with the range.
     """
-    # A reduce-scatter must end with a block on every rank, including those that folding idles.
+    # A reduce-scatter must end with a block on every rank, even on those that folding leaves idle.
     deliver = is_scattered(collective)
 
     def part(start: int, mirrored: bool) -> Schedule:
@@ -100,7 +100,10 @@ def family(torus: Torus) -> list[dict[str, Any]]:
 
 
 def peers(d: int, mirrored: bool = False) -> list[Array]:
-    """List the peers of all d = 2^m nodes in each step: x XOR 2^σ, or its mirror image at x."""
+    """List the (d,) peers of all d = 2^m nodes in each step: x XOR 2^σ for node x.
+
+    If mirrored, the peer is as far from x on the other side.
+    """
     x = np.arange(d)
     steps = range(d.bit_length() - 1)
     return [(2 * x - (x ^ 2**s)) % d if mirrored else x ^ 2**s for s in steps]
@@ -127,6 +130,6 @@ RECURSIVE_DOUBLING = Algorithm(
 MIRRORED_RECURSIVE_DOUBLING = Algorithm(
     "mirrored_recursive_doubling", mirrored_recursive_doubling, style=("#56B4E9", "D"),
     source="De Sensi, Bonato, Saam, Hoefler, NSDI 2024",
-    family=never,  # that of recursive doubling has all ports too
-    published=pure_variants, rival=False,  # as in the paper
+    family=never,  # the family of recursive doubling includes these schedules
+    published=pure_variants, rival=False,  # the paper's figures of the gain leave it out
 )  # fmt: skip

@@ -1,11 +1,11 @@
 """Recursive multiplying: in each step a rank exchanges with m - 1 peers instead of one.
 
-The time for a vector of a few bytes depends on the steps and hops only. With m - 1 peers per step
-the number of contributions that a rank has grows m-fold instead of twofold, so there are fewer
-steps. Each peer is the nearest member of its class (see `swing.build.partition`), so the hops of
-all steps add up to little more than the diameter: a ring of 64 takes two steps of 32 + 4 hops,
-first among the nodes whose coordinates are equal modulo 8, then among neighbours. Steps that act
-along several dimensions at once save further steps.
+The time for a vector of a few bytes depends on the steps and hops only. With m - 1 peers per step,
+each step multiplies the number of contributions that a rank has by m instead of by two, so there
+are fewer steps. Each peer is the nearest member of its class (see `swing.build.partition`), so the
+hops of all steps add up to little more than the diameter: a ring of 64 takes two steps of 32 + 4
+hops, first among the nodes whose coordinates are equal modulo 8, then among neighbours. Steps that
+act along several dimensions at once save further steps.
 
 Restrictions: none.
 
@@ -245,6 +245,6 @@ RECURSIVE_MULTIPLYING = Algorithm(
 )  # fmt: skip
 TRIVANCE = Algorithm(
     "trivance", trivance, source="arXiv 2602.17254",
-    family=never,  # that of recursive multiplying has radices up to 3 too
+    family=never,  # the family of recursive multiplying includes radices up to 3
     published=pure_variants, later=True,
 )  # fmt: skip

@@ -155,9 +155,10 @@ def _even(d: int, mirrored: bool, blocks: BlockRule) -> RingPattern:
 def _kept_last(d: int) -> list[Array]:
     """List the block offsets pending before each step: all that a node reaches from then on.
 
-    The block of node x + o has offset o at an even node x, and so has that of x - o at an odd one.
-    Step s takes it to the peer, where its offset is ρ(s) - o. The offsets that a node reaches
-    through its peer are therefore ρ(s) - o for all o that the peer reaches itself.
+    For an even node x, the block with offset o is that of node x + o; for an odd node x, it is that
+    of node x - o. Step s takes the block to the peer, for which its offset is ρ(s) - o. The offsets
+    that a node reaches through its peer are therefore ρ(s) - o for all offsets o that the peer
+    itself reaches later.
     """
     kept: list[Array] = [np.zeros(1, dtype=np.int64)]
     for s in reversed(range((d - 1).bit_length())):
@@ -168,9 +169,9 @@ def _kept_last(d: int) -> list[Array]:
 def _kept_least(d: int) -> list[Array]:
     """List the block offsets pending before each step when each step sends as many as it can.
 
-    This leaves the fewest offsets, ⌈d / 2^s⌉ before step s. They are one offset from each of ⌈d /
-    2^s⌉ pairs of an even and an odd offset. The even ones are successive multiples of 2^s;
-    ``first`` counts those below 0. Since ρ(s) - o maps an even offset to the odd one of the next
+    This leaves the fewest offsets, ⌈d / 2^s⌉ before step s: one offset from each of ⌈d / 2^s⌉ pairs
+    of an even and an odd offset. The even ones are successive multiples of 2^s, and ``first``
+    counts those below 0. Since ρ(s) - o maps an even offset to the odd one of the next
     pair to the right (odd s) or left (even s), neighbouring pairs merge in step s: one keeps its
     even offset and the other its odd one. If the number of pairs is odd, the last pair in that
     direction has no neighbour and stays as it is, so its offset has no image under the map. The
@@ -202,7 +203,7 @@ def _odd(d: int, mirrored: bool, blocks: BlockRule) -> RingPattern:
 
     def step(s: int) -> PatternStep:
         new = np.arange(met[s], met[s + 1])
-        # The last node's own block has the label `last` too.
+        # The label of the last node's own block is also `last`.
         direct = PatternStep(
             np.concatenate([new, np.full_like(new, last)]),
             np.concatenate([np.full_like(new, last), new]),

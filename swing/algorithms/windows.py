@@ -50,9 +50,9 @@ def windows(
     Args:
         torus: the ranks.
         extra: number of steps per dimension beyond ⌈log2 d⌉. If it is negative there are fewer
-            steps, but no fewer than the pattern needs.
-        ports: number of parts that run side by side, 1 … 2D, each sending in both directions; 2D
-            if None.
+            steps, but not fewer than the pattern needs.
+        ports: number of parts that run side by side, 1 … 2D; 2D if None. Each part sends in both
+            directions.
         collective: "allreduce", "reduce_scatter" or "allgather".
 
     Raises:
@@ -68,8 +68,8 @@ def windows(
         lines = [
             windows_line(d, level, mirrored) for d, level in zip(torus.dims, levels, strict=True)
         ]
-        # The dimension whose next hop is shortest is next; where hops are equal, dimensions take
-        # turns. Messages shrink from step to step, so long hops carry little.
+        # The dimension with the shortest next hop goes first; if hops are equal, dimensions take
+        # turns. Messages shrink from step to step, so the longest hops carry the smallest ones.
         turn = [(start + i) % len(lines) for i in range(len(lines))]
         order = sorted(
             (hop, s, turn.index(j), j) for j in turn for s, hop in enumerate(distances[j])
@@ -115,7 +115,7 @@ def windows_line(d: int, levels: list[tuple[int, int]], mirrored: bool = False) 
 def _away(offsets: Array, q: int, r: int) -> Array:
     """Return how far each offset is from the middle of its window.
 
-    The middles are multiples of r. There are enough of them that neither end is further than q from
+    The middles are multiples of r. There are so many of them that each end is at most q away from
     the nearest one.
     """
     low, high = (-(-max(0, end - q) // r) for end in (-offsets[0], offsets[-1]))

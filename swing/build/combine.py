@@ -1,7 +1,7 @@
 """Combinations of schedules: products of ring patterns, reversal, sequence, and parts side by side.
 
-Each function returns a `Schedule` whose body is one of the small frozen classes here or in
-`swing.build.product`.
+Each function returns a `Schedule` whose body is an instance of one of the small frozen classes in
+this module or in `swing.build.product`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from swing.schedules.step import LineRows, Step
 from swing.torus import Torus
 
 Order = Sequence[int | tuple[int, ...] | None]
+"""For each step: a dimension, a tuple of dimensions that act at once, or None for an idle step."""
 
 
 def product(
@@ -30,8 +31,8 @@ def product(
 ) -> Schedule:
     """Multiply ring patterns into one part: a reduce-scatter, or an allreduce in three phases.
 
-    The allreduce does k steps of reduce-scatter, then the remaining steps as an exchange of whole
-    pending sets, then k steps of allgather.
+    The allreduce does k steps of reduce-scatter, then the remaining steps as an exchange of all
+    pending blocks, then k steps of allgather.
 
     Args:
         torus: the ranks.
@@ -42,13 +43,13 @@ def product(
             along each of them.
         k: number of reduce-scatter steps. If None, the result is a reduce-scatter of all steps.
             Otherwise the steps after the k-th run in reverse order, long hops first, and partners
-            exchange all blocks that are pending. The partial sums are then sums over the nested
+            exchange all blocks that are pending. Each partial sum then runs over one of the nested
             sets of the reduce-scatter, so all ranks add in the same tree and get the same bits.
     """
     steps = [() if at is None else (at,) if isinstance(at, int) else tuple(at) for at in order]
     split = len(steps) if k is None else k
     if split < len(steps):
-        # Blocks that no reduce-scatter step separates travel together, so they can be one block.
+        # Blocks that no reduce-scatter step separates always travel together: make them one block.
         taken = [sum(j in dims for dims in steps[:split]) for j in range(len(lines))]
         lines = [line.coarse(t) for line, t in zip(lines, taken, strict=True)]
     body = Product(torus, tuple(lines), tuple(steps), split)
@@ -61,7 +62,11 @@ def product(
 
 @dataclass(frozen=True, eq=False)
 class Reversed(Body):
-    """The messages of a schedule, turned round, from the last step to the first."""
+    """The messages of a schedule, turned round, from the last step to the first.
+
+    Args:
+        forward: the schedule.
+    """
 
     forward: Schedule
 
@@ -71,9 +76,10 @@ class Reversed(Body):
 
     @property
     def flip(self) -> bool:
-        """Whether messages that were reduced are copied, and the reverse.
+        """Whether messages that were reduced are copied, and those that were copied reduced.
 
-        A block that one rank has and one rank needs is copied in either direction.
+        If neither origin nor home is `ALL`, one rank has a block and one rank needs it, so it is
+        copied in both directions.
         """
         return ALL in (self.forward.origin.constant, self.forward.home.constant)
 
@@ -101,11 +107,12 @@ class Reversed(Body):
 
 
 def reverse(schedule: Schedule) -> Schedule:
-    """Turn every message round, and send the messages of the last step first.
+    """Turn every message round, and run the steps from the last to the first.
 
-    Origin and home change places, and where one of them is `ALL`, messages that were reduced are
-    copied, and the reverse. So the reverse of a reduce-scatter is an allgather, that of a broadcast
-    a reduction to its root, that of a scatter a gather, and the other way round.
+    Origin and home change places. If one of them is `ALL`, messages that were reduced are copied,
+    and those that were copied are reduced. So the reverse of a reduce-scatter is an allgather, that
+    of a broadcast is a reduce to the broadcast's root, that of a scatter is a gather, and vice
+    versa.
 
     >>> import swing
     >>> scatter = swing.schedule("ring", swing.Torus(3), collective="reduce_scatter")
@@ -126,7 +133,11 @@ def reverse(schedule: Schedule) -> Schedule:
 
 @dataclass(frozen=True, eq=False)
 class Chain(Body):
-    """Schedules of the same blocks, one after the other."""
+    """Schedules of the same blocks, one after the other.
+
+    Args:
+        links: the schedules, in order.
+    """
 
     links: tuple[Schedule, ...]
 
@@ -169,17 +180,17 @@ class Chain(Body):
 
 
 def chain(*schedules: Schedule) -> Schedule:
-    """Run schedules of the same blocks one after the other.
+    """Run schedules of the same torus and blocks one after the other.
 
-    Name, blocks and parts are those of the first one, and so are the origins; the homes are those
-    of the last one.
+    The homes are those of the last schedule; everything else, such as the name, the parts and the
+    origins, is that of the first.
     """
     first, last = schedules[0], schedules[-1]
     return replace(first, body=Chain(schedules), home=last.home, phases=None)
 
 
 def with_allgather(reduce_scatter: Schedule) -> Schedule:
-    """Make the bandwidth-optimal allreduce: a reduce-scatter, then the reversed one."""
+    """Make the bandwidth-optimal allreduce: a reduce-scatter, followed by its reverse."""
     return chain(reduce_scatter, reverse(reduce_scatter))
 
 
@@ -195,7 +206,7 @@ def collect(reduce_scatter: Schedule, collective: str) -> Schedule:
     """Make the schedule of a collective from a reduce-scatter.
 
     Args:
-        reduce_scatter: a reduce-scatter, as of `product`.
+        reduce_scatter: a reduce-scatter, such as `product` makes.
         collective: a key of `COLLECT`.
 
     Raises:
@@ -209,7 +220,13 @@ def collect(reduce_scatter: Schedule, collective: str) -> Schedule:
 
 @dataclass(frozen=True, eq=False)
 class Placed(Body):
-    """A schedule as part ``j`` of a longer vector, in which its blocks begin at ``first_block``."""
+    """A schedule as part ``j`` of a longer vector, in which its blocks begin at ``first_block``.
+
+    Args:
+        schedule: the schedule of a vector of its own.
+        j: index of the part.
+        first_block: number of its first block in the longer vector.
+    """
 
     schedule: Schedule
     j: int
@@ -238,7 +255,11 @@ class Placed(Body):
 
 @dataclass(frozen=True, eq=False)
 class Parallel(Body):
-    """Parts side by side, each on its own range of blocks."""
+    """Parts side by side, each on its own range of blocks.
+
+    Args:
+        parts: the parts, in the order of their blocks.
+    """
 
     parts: tuple[Placed, ...]
 
@@ -247,7 +268,7 @@ class Parallel(Body):
         return max(part.nsteps for part in self.parts)
 
     def _active(self, s: int) -> list[Placed]:
-        """The parts that have a step s."""
+        """The parts that have not ended before step s."""
         return [part for part in self.parts if s < part.nsteps]
 
     def step(self, s: int) -> Step:
@@ -290,7 +311,7 @@ def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) 
 
     Args:
         parts: schedules of the same torus.
-        weights: relative size of each part's share; equal blocks if None.
+        weights: relative size of each part's share; if None, all blocks have the same size.
     """
     first = parts[0]
     if len(parts) == 1:
@@ -326,7 +347,7 @@ change dimension, at the same time.
 def segmented(
     parts: Sequence[Schedule], segments: int | Sequence[int], weights: Sequence[float] | None = None
 ) -> Schedule:
-    """Run parts side by side, each cut into segments; segments never wait for each other.
+    """Run parts side by side, each cut into segments that never wait for each other.
 
     Args:
         parts: schedules of the same torus.

@@ -1,9 +1,9 @@
 """Ring patterns with several peers per step: the nearest member of each other class of nodes.
 
 The digits of a node in a mixed radix put it into smaller and smaller classes, down to single nodes.
-Digit s splits each class into several. In step s of the reduce-scatter a node sends, for each of
-the new classes that it is not in, the blocks of that class to the nearest member. The contributions
-to a class' blocks thus move into the class, and each member adds up those from the nodes around it.
+Digit s splits each class into several. In step s of the reduce-scatter a node sends the blocks of
+each new class of which it is no member to that class's nearest member. The contributions to these
+blocks thus move into the class, and each member adds up those from the nodes around it.
 
 In a latency-optimal allreduce the steps run in reverse order, long hops first, and the messages
 carry whole vectors. All members of a class then have the same sum, because the earlier steps gave
@@ -86,7 +86,8 @@ def partition_pattern(
         other = target != after[src]
         src, target = src[other], target[other]
         dst, hops = _nearest(after, src, target, wrap, mirrored)
-        # Ranks send in the order of rows: the messages that travel furthest start first.
+        # A node sends its messages in the order of the rows, so put those that travel furthest
+        # first.
         order = np.argsort(-hops, kind="stable")
         return PatternStep(src[order], dst[order], blocks(s + 1, target[order]))
 
@@ -112,7 +113,7 @@ def _nearest(
         above, below = (key[start + i % size] % d for i in (nbelow, nbelow - 1))
         up, down = (above - x) % d, (x - below) % d
     else:
-        # Beyond the outermost member on either side, both neighbours are that member.
+        # For a node beyond the outermost member, both neighbours are that member.
         above, below = (key[start + np.clip(i, 0, size - 1)] % d for i in (nbelow, nbelow - 1))
         up, down = np.abs(above - x), np.abs(x - below)
     upward = np.where(up == down, x % 2 == mirrored, up < down)

@@ -1,9 +1,9 @@
 """Ring patterns: reduce-scatters on one ring of d nodes, from which torus algorithms are built.
 
-A pattern says, step by step, which coordinate sends which blocks to which other coordinate. Each
-node sends every block but its own exactly once, after it has received all contributions to that
-block that pass through it: the routes of a block's contributions form an in-tree that ends in its
-owner. `swing.build.combine` multiplies the patterns of several dimensions into one schedule.
+A pattern states, step by step, which coordinate sends which blocks to which other coordinate. Each
+node sends every block except its own exactly once, after it has received all contributions to that
+block that pass through it. The routes of a block's contributions thus form an in-tree that ends at
+its owner. `swing.build.combine` multiplies the patterns of several dimensions into one schedule.
 
 Blocks are numbered by *labels*, chosen so that the sets of blocks that a pattern sends are ranges
 of labels wherever possible; ``owner[label]`` is the coordinate that a block belongs to.
@@ -22,7 +22,12 @@ from swing.torus import Array
 
 
 class PatternStep(NamedTuple):
-    """One step of a pattern: ``src[i]`` sends the i-th set of labels in ``sent`` to ``dst[i]``."""
+    """One step of a pattern: ``src[i]`` sends the i-th set of labels in ``sent`` to ``dst[i]``.
+
+    Args:
+        src, dst: (m,) coordinates.
+        sent: the labels of each of the m messages.
+    """
 
     src: Array
     dst: Array
@@ -32,8 +37,13 @@ class PatternStep(NamedTuple):
 class NodeMessages(NamedTuple):
     """The messages that one coordinate of a pattern sends, or those it receives.
 
-    In step ``step[i]`` the i-th set of labels in ``sent`` goes to (or comes from) coordinate
+    In step ``step[i]`` the i-th set of labels in ``sent`` goes to, or comes from, coordinate
     ``peer[i]``.
+
+    Args:
+        step: (m,) indices of the steps.
+        peer: (m,) coordinates.
+        sent: the labels of each of the m messages.
     """
 
     step: Array
@@ -47,14 +57,14 @@ class RingPattern:
 
     Args:
         d: number of nodes of the ring.
-        radices: the number of values of a label's digit in each step; their product is the number
-            of labels. A step that halves the labels has radix 2. A pattern whose sets are not
-            ranges has all labels in its first digit.
+        radices: for each step, the number of values of the digit that it adds to the labels; the
+            product is the number of labels. A step that halves the labels has radix 2. In a
+            pattern whose sets are not ranges, the first digit is the whole label.
         owner: (nblocks,) the coordinate that each label belongs to.
         step: maps an index in ``range(nsteps)`` to a PatternStep.
         pending: maps s in ``range(nsteps + 1)`` to the labels that each coordinate has not yet
             passed on before step s, one set per coordinate.
-        folds: number of leading steps that only reduce the active nodes to a power of two.
+        folds: number of steps at the start that only reduce the active nodes to a power of two.
         signature: maps a step index to a key. Steps with equal keys move the same number of blocks
             between the same nodes.
         find_messages: computes the messages of one coordinate in all steps, where that is cheaper
@@ -101,8 +111,8 @@ class RingPattern:
     def coarse(self, k: int) -> RingPattern:
         """Merge the labels that the first ``k`` steps do not separate.
 
-        The result has one label for each set that is pending before step k. The sets must be
-        ranges.
+        The result has one label for each set that is pending before step k. All sets of the pattern
+        must be ranges.
         """
         start = self.pending(k).starts
         assert start is not None
@@ -133,8 +143,14 @@ class RingPattern:
 def tree_order(peers: Sequence[Array]) -> Array:
     """List the coordinates in depth-first order of the tree that a sequence of pairings spans.
 
-    ``peers[s][x]`` is the partner of x in step s. For d = 2^len(peers) the blocks that a node
-    sends in any step are one range of this order [De Sensi et al. 2024, §3.1.1].
+    If there are d = 2^len(peers) nodes, the blocks that a node sends in any step are one range of
+    this order [De Sensi et al. 2024, §3.1.1].
+
+    Args:
+        peers: for each step, a (d,) array: ``peers[s][x]`` is the partner of x in step s.
+
+    Returns:
+        (2^len(peers),) coordinates; where d is smaller, some of them occur more than once.
     """
     owner = np.zeros(1, dtype=np.int64)
     for peer in peers:
@@ -145,7 +161,8 @@ def tree_order(peers: Sequence[Array]) -> Array:
 def halving(peers: Sequence[Array]) -> RingPattern:
     """Recursive halving on 2^n nodes: in step s each node sends its partner half of its labels.
 
-    A node keeps the half that its own block is in.
+    The partner of node x in step s is ``peers[s][x]``. Node x keeps the half that contains its own
+    block.
 
     >>> pattern = halving([np.array([1, 0, 3, 2]), np.array([3, 2, 1, 0])])
     >>> [pattern.owner[pattern.step(0).sent.members(x)].tolist() for x in range(4)]
@@ -170,10 +187,15 @@ def halving(peers: Sequence[Array]) -> RingPattern:
 def fold_to_power_of_two(core: RingPattern, d: int, deliver: bool = False) -> RingPattern:
     """Extend a pattern on a power of two of nodes to d nodes, at most twice as many as it has.
 
-    Non-power-of-two sizes: the first 2·(d - core.d) nodes pair up, and the even node of each pair
-    sends its whole vector to its right-hand neighbour and then stays idle while the core runs.
-    The blocks are those of the core. With ``deliver`` there are d blocks, one per node, and a last
-    step brings the idle nodes theirs.
+    The first 2·(d - core.d) nodes form pairs. The even node of each pair sends its whole vector to
+    its right-hand neighbour, and stays idle while the core runs. The blocks are those of the core.
+    With ``deliver`` there are d blocks, one per node, an idle node does not send its own block, and
+    a last step brings it that block complete.
+
+    Args:
+        core: the pattern; all its sets must be ranges.
+        d: number of nodes, from core.d to 2·core.d.
+        deliver: whether idle nodes own blocks too.
 
     >>> fold_to_power_of_two(halving([np.array([1, 0])]), 3).step(0).src
     array([0])
@@ -207,8 +229,8 @@ def fold_to_power_of_two(core: RingPattern, d: int, deliver: bool = False) -> Ri
 
 
 def _fold_and_deliver(core: RingPattern, d: int, idle: Array, home: Array) -> RingPattern:
-    # A core node collects its own block and that of the idle node it stands in for. Both get
-    # neighbouring labels, so ranges of the core's labels stay ranges.
+    # A core node collects its own block and that of the idle node that it stands in for. The two
+    # blocks get neighbouring labels, so ranges of the core's labels stay ranges.
     owners = [[home[x] - 1, home[x]] if home[x] - 1 in idle else [home[x]] for x in core.owner]
     owner = np.concatenate(owners).astype(np.int64)
     first = np.cumsum([0] + [len(o) for o in owners])
@@ -252,7 +274,7 @@ def _fold_and_deliver(core: RingPattern, d: int, idle: Array, home: Array) -> Ri
 def circulant_pattern(
     owner: Array, sign: Array, moves: Sequence[Sequence[tuple[int, Array]]]
 ) -> RingPattern:
-    """Make a pattern whose messages are alike at all nodes, relative to the node and its direction.
+    """Make a pattern in which all nodes send alike, relative to their position and direction.
 
     Args:
         owner: (d,) the coordinate that each label belongs to.
@@ -285,9 +307,9 @@ def circulant_pattern(
 
 
 def ring_line(d: int, direction: int = 1) -> RingPattern:
-    """Make the ring pattern: in step s, x sends block x - s - 1 to x + 1.
+    """Make the pattern of the ring algorithm: in step s, node x sends block x - s - 1 to x + 1.
 
-    With ``direction`` -1 everything is mirrored: x sends block x + s + 1 to x - 1.
+    With ``direction`` -1 everything is mirrored: node x sends block x + s + 1 to x - 1.
     """
     nodes = np.arange(d)
     right = (nodes + direction) % d
@@ -296,8 +318,8 @@ def ring_line(d: int, direction: int = 1) -> RingPattern:
         return PatternStep(nodes, right, Blocks.ranges((nodes - direction * (s + 1)) % d, 1))
 
     def pending(s: int) -> Blocks:
-        # Before the first step all blocks are pending and after the last one only a node's own;
-        # in between, the sets wrap around from the last label to the first and are not ranges.
+        # Before the first step all blocks are pending, and after the last step only a node's own.
+        # In between, some sets wrap around from the last label to the first, so not all are ranges.
         if s in (0, d - 1):
             return Blocks.ranges(nodes * (s > 0), d - s)
         offsets = direction * np.arange(d - s)

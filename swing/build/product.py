@@ -3,10 +3,10 @@
 A product takes one ring pattern per dimension and interleaves their steps in any order. A block b
 has a label b_j in each dimension j. In a step along dimension ω, the pattern maps the rank's
 coordinate to a peer and a set of labels. The rank sends this peer the blocks whose label b_ω is in
-the set and whose other labels b_j are pending, which means that the rank's coordinate r_j has not
-passed them on in the steps so far along dimension j. A contribution follows the in-tree of each
-dimension independently of the others, so every such product is a correct reduce-scatter, in which
-each rank sends every block but its own once.
+the set and whose other labels b_j are pending: the rank's coordinate r_j has not passed them on in
+the steps so far along dimension j. A contribution follows the in-tree of each dimension
+independently of the others, so every such product is a correct reduce-scatter, in which each rank
+sends every block except its own once.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from swing.torus import Array, Torus
 
 @dataclass(frozen=True, eq=False)
 class Product(Body):
-    """The reduce-scatter of the first ``nsteps`` steps of an order.
+    """The reduce-scatter that consists of the first ``nsteps`` steps of an order.
 
     Args:
         torus: the ranks.
         patterns: one ring pattern per dimension.
-        order: the dimensions of each step.
-        nsteps: number of steps.
+        order: the dimensions that act in each step; none in an idle step.
+        nsteps: number of steps, at most those of ``order``.
     """
 
     torus: Torus
@@ -50,7 +50,7 @@ class Product(Body):
 
     @cached_property
     def taken(self) -> list[list[int]]:
-        """(steps + 1, dimensions) number of steps along each dimension before each step."""
+        """(steps + 1, dimensions) number of steps taken along each dimension before each step."""
         taken = [[0] * len(self.patterns)]
         for dims in self.order:
             taken.append([t + (j in dims) for j, t in enumerate(taken[-1])])
@@ -60,10 +60,10 @@ class Product(Body):
     def _digits(self) -> list[tuple[int, int, int, int]]:
         """The digits of block numbers, most significant first: dimension, radix, stride, size.
 
-        Block numbers are mixed-radix numbers with one digit per step, the first step's digit most
-        significant. Blocks that the first step separates are then far apart, and the blocks of a
-        message are often contiguous. The stride is the weight of the digit in the block's number,
-        and the size its weight in the label.
+        Block numbers are mixed-radix numbers with one digit per step, and the first step has the
+        most significant digit. Blocks that the first step separates are then far apart, and the
+        blocks of a message are often contiguous. The stride is the weight of the digit in the
+        block's number, and the size is its weight in the label.
         """
         digits = []
         size = [pattern.nblocks for pattern in self.patterns]
@@ -86,7 +86,7 @@ class Product(Body):
         return numbering
 
     def home(self, blocks: Array) -> Array:
-        """(n,) the rank that each of n blocks belongs to."""
+        """Return the (n,) ranks that n blocks belong to."""
         labels = [np.zeros_like(blocks) for _ in self.patterns]
         for dim, radix, stride, size in self._digits:
             labels[dim] += blocks // stride % radix * size
@@ -111,7 +111,7 @@ class Product(Body):
         return _lines(self._moves(s), self._pending(s))
 
     def signature(self, s: int) -> Hashable:
-        # Traffic also depends on the sets that are pending along the dimensions that do not act.
+        # The traffic also depends on the labels pending along the dimensions that do not act.
         dims, taken = self.order[s], self.taken[s]
         acting = [(j, self.patterns[j].signature(taken[j])) for j in dims]
         return (*acting, *(t for j, t in enumerate(taken) if j not in dims)) if acting else None
@@ -133,7 +133,7 @@ class Product(Body):
 
     @property
     def acts_alone(self) -> bool:
-        """Whether every step acts along one dimension at most."""
+        """Whether every step acts along at most one dimension."""
         return all(len(dims) < 2 for dims in self.order)
 
     def messages_along(
@@ -144,13 +144,14 @@ class Product(Body):
         pending: Array,
         keys: ReductionKeys | None = None,
     ) -> MessageTable:
-        """Multiply the messages of one coordinate with the labels pending in other dimensions.
+        """Multiply the messages of one coordinate by the labels pending in the other dimensions.
 
         Args:
             dim: the dimension along which the messages go.
             rank: the rank whose messages these are.
             along: messages of the rank's coordinate, with the step indices of the product.
-            pending: (m, dimensions) how many steps each dimension has taken before each message.
+            pending: (m, dimensions) the number of steps of each dimension that determines which of
+                its labels are pending for each message.
             keys: the reduction keys; the ranks themselves if None.
         """
         coords = self.torus.coords[rank].tolist()
@@ -188,6 +189,9 @@ class Exchange(Body):
     """The steps after the reduce-scatter of a product, from the last to the first, as an exchange.
 
     Each message carries all blocks that are pending at its sender after the reduce-scatter.
+
+    Args:
+        product: the reduce-scatter; ``product.order`` also lists the steps of the exchange.
     """
 
     product: Product
@@ -243,7 +247,7 @@ class Exchange(Body):
                     peer, mine = peers[rows], np.full(len(rows), lowest[coords[j]])
                     step = np.full(len(rows), last - t)
                     rows_of.append(np.stack([step, peer, src[rows], mine, lowest[peer]]))
-                # All messages of a step carry the state before it, so update a copy.
+                # All messages of a step carry the values from before it, so update a copy.
                 merged = lowest.copy()
                 np.minimum.at(merged, dst, lowest[src])
                 lowest = merged
@@ -275,14 +279,14 @@ def product_step(
     pending: Sequence[Blocks],
     numbering: Sequence[Array],
 ) -> Step:
-    """Make the step in which some dimensions act; a message carries a product of sets.
+    """Make a step in which some dimensions act; each message carries a product of sets of labels.
 
     Args:
         torus: the ranks.
         moves: the pattern step of each acting dimension.
         kept: for each acting dimension, the sets that its coordinates keep in this step. Where
             several dimensions act, a message may move along some of them only.
-        pending: for every dimension, the sets that its coordinates have before this step.
+        pending: for every dimension, the sets that its coordinates hold before this step.
         numbering: for each dimension, the amount that each label adds to a block's number.
     """
     if not moves:
@@ -299,7 +303,8 @@ def product_step(
     tails, heads = (torus.grid[np.ix_(*ends)].ravel() for ends in (src, dst))
     sent_rows = np.flatnonzero((count > 0) & (tails != heads))
     if len(moves) > 1:
-        # Ranks send in the order of rows: the messages that travel furthest start first.
+        # A rank sends its messages in the order of the rows, so put those that travel furthest
+        # first.
         ends = zip(torus.dims, torus.wrap, src, dst, strict=True)
         hops = outer(np.add, [distance(*each) for each in ends])
         sent_rows = sent_rows[np.argsort(-hops.ravel()[sent_rows], kind="stable")]
@@ -325,7 +330,8 @@ def _ranges(
         sets: for each dimension, the sets of labels.
         numbering: for each dimension, the amount that each label adds to a block's number.
         count: number of blocks of each product.
-        combine: how products choose their sets: `outer` for all combinations, in row-major order.
+        combine: which sets are multiplied: `outer` for all combinations, in row-major order, or
+            `_elementwise` for the i-th sets of all dimensions.
 
     Returns:
         None if some product is not one range of blocks.
@@ -340,12 +346,12 @@ def _ranges(
         combine(np.add, [n[labels] for n, labels in zip(numbering, side, strict=True)]).ravel()
         for side in (starts, ends)
     )
-    # Numbers rise with labels, so lo and hi are the extremes of `count` distinct numbers.
+    # Block numbers rise with labels, so lo and hi are the extremes of `count` distinct numbers.
     return Blocks(count, lo) if ((hi - lo + 1 == count) | (count == 0)).all() else None
 
 
 def _numbers(labels: Sequence[Array], numbering: Sequence[Array]) -> Array:
-    """Return the blocks with given labels in each dimension, in ascending order."""
+    """Return the blocks with the given labels in each dimension, in ascending order."""
     amounts = [n[members] for n, members in zip(numbering, labels, strict=True)]
     return np.sort(outer(np.add, amounts).ravel())
 

@@ -16,9 +16,17 @@ Variant = Literal["bandwidth", "latency", "hybrid"]
 
 
 def in_turn(lines: Sequence[RingPattern], start: int = 0) -> Iterator[int]:
-    """Yield the dimension of each step: all take turns, from ``start`` on, until each is finished.
+    """Yield the dimension of each step: dimensions take turns until each has done all its steps.
 
     Steps that fold a dimension to a power of two come before all others.
+
+    Args:
+        lines: one pattern per dimension.
+        start: the dimension that takes the first turn.
+
+    >>> from swing.build.pattern import ring_line
+    >>> list(in_turn([ring_line(2), ring_line(4)]))
+    [0, 1, 1, 1]
     """
     turn = [(start + i) % len(lines) for i in range(len(lines))]
     for j in turn:
@@ -46,7 +54,7 @@ def make_variant(
         variant: "bandwidth", "latency" or "hybrid".
         k: number of reduce-scatter steps of the hybrid, not counting those that fold a dimension
             to a power of two; None for the other variants.
-        collective: "allreduce", "reduce_scatter" or "allgather"; the latter two have the bandwidth
+        collective: "allreduce", "reduce_scatter" or "allgather"; the last two have the bandwidth
             variant only.
 
     Raises:
@@ -70,7 +78,7 @@ def make_variant(
 
 
 def halving_options(torus: Torus, ports: Iterable[int]) -> list[dict[str, Any]]:
-    """Option sets of a halving algorithm: each variant and k with each number of ports."""
+    """List the option sets of a halving algorithm: each variant and k, with each of ``ports``."""
     steps = sum((d - 1).bit_length() for d in torus.dims)
     counts = list(dict.fromkeys(max(1, n) for n in ports))
     pure: list[dict[str, Any]] = [
@@ -91,7 +99,8 @@ def by_ports(
     Args:
         name: the algorithm.
         torus: the ranks.
-        part: makes the part that starts in a dimension, mirrored or not.
+        part: makes the part that starts in the given dimension, mirrored if its second argument
+            is True.
         variant: name of the variant in the schedule.
         ports: the number of parts, 1 … 2D; 2D if None.
 

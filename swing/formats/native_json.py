@@ -1,12 +1,14 @@
 """Our own JSON format, which stores a schedule completely.
 
-``schema.json`` beside this file describes it. A step is an object of columns, as in `swing.Step`.
-If each message carries one range of blocks, the step has ``start`` and ``count``; otherwise it has
-``blocks``: for each message the start and length of each of its ranges, in one list. Origin and
-home of the blocks (see `swing.schedules.collectives`) are one number if all blocks have the same.
+``schema.json`` in the same folder describes it. A step is an object with the columns of
+`swing.Step`, where ``op`` is ``+`` for messages that the receiver reduces and ``=`` for those that
+it copies. If each message carries one range of blocks, the step has the columns ``start`` and
+``count``; otherwise it has ``blocks``: for each message, the starts and lengths of its ranges in
+one list. ``origin`` and ``home`` (see `swing.schedules.collectives`) are one number if all blocks
+have the same origin or home, and a list with an entry per block otherwise.
 
-Version 1 had the name of the collective and an ``owner`` instead. It is still read; the owners of
-an allreduce are checked and dropped.
+Version 1 had ``collective``, a name, and ``owner`` instead of ``origin`` and ``home``. It can still
+be read; the owners in an allreduce are checked, but not used.
 
 Loses: only the compact form of large schedules (steps as functions, `Schedule.lines`). Messages are
 listed one by one, at most `limits.MAX_ROWS` of them per file. Signatures (the key ``pattern``) and
@@ -36,7 +38,7 @@ VERSION_1 = {
     "allgather": ("owner", ALL),
     "traffic": (UNKNOWN, UNKNOWN),
 }
-"""Origin and home of the collectives of version 1; "owner" stands for the field."""
+"""Origin and home of the collectives of version 1; "owner" stands for that field's value."""
 _OPS = {op.value: op is Op.REDUCE for op in Op}
 _HEAD = ("format", "version", "name", "variant", "torus", "nblocks", "parts", "steps")
 _COLLECTIVE = {1: {"collective": True, "owner": False}, 2: {"origin": True, "home": True}}
@@ -86,7 +88,7 @@ def read(data: bytes) -> Schedule:
     """Read the schedule from a document.
 
     Raises:
-        ValueError: the document does not follow ``schema.json``, is too large, or has another
+        ValueError: the document does not follow ``schema.json``, is too large, or has an unknown
             version.
     """
     document = limits.parse_json(data)
@@ -104,7 +106,7 @@ def read(data: bytes) -> Schedule:
         head |= _columns_of_version_1(head)
     torus = _torus(head["torus"])
     nblocks = limits.number(head["nblocks"], "nblocks", 1)
-    # In traffic a block is a byte: counts may exceed the limits, as nothing is stored per byte.
+    # In traffic a block is a byte. As nothing is stored per byte, nblocks may exceed the limits.
     real_blocks = head["origin"] != UNKNOWN
     if real_blocks:
         limits.check_ranks(torus.size, nblocks)
@@ -149,7 +151,7 @@ def read(data: bytes) -> Schedule:
 
 
 class _Numbers:
-    """Numbers hashable values from 0 on, in the order in which they first occur."""
+    """Number hashable values from 0 on, in the order in which they first occur."""
 
     def __init__(self, value: Callable[[int], Hashable]) -> None:
         self.value = value

@@ -1,4 +1,4 @@
-"""Block lists: the blocks that each message of a table carries."""
+"""Lists of blocks: those that each message of a table carries."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ from swing.torus import Array
 class Blocks:
     """The blocks of m messages: message i carries ``counts[i]`` of them, in ascending order.
 
-    If every message carries one range, the message's blocks are ``starts[i] … starts[i] + counts[i]
-    - 1``. Otherwise ``starts`` is None, and `find` makes the list of a message on demand, because a
-    schedule of p ranks has p blocks and keeping all lists would take O(p²) memory per step.
+    If every message carries one range of blocks, message i carries the blocks ``starts[i]`` to
+    ``starts[i] + counts[i] - 1``. Otherwise ``starts`` is None, and ``find`` makes the list of a
+    message on demand: a schedule of p ranks has p blocks, so storing all lists would take O(p²)
+    memory per step.
 
     Args:
         counts: (m,) number of blocks of each message.
         starts: (m,) first block of each message, or None.
-        find: maps the number of a message to its blocks; used if ``starts`` is None.
+        find: maps the row number of a message to the array of its blocks, in ascending order; used
+            if ``starts`` is None.
+
+    >>> Blocks.ranges(np.array([4, 0]), 2)[0]
+    slice(4, 6, None)
     """
 
     counts: Array
@@ -30,27 +35,27 @@ class Blocks:
 
     @classmethod
     def ranges(cls, starts: Array, counts: Array | int) -> Blocks:
-        """Make the lists of messages that carry one range each."""
+        """Make lists of one range each: (m,) first blocks, and (m,) lengths or one for all."""
         return cls(np.broadcast_to(counts, starts.shape), starts)
 
     @classmethod
     def sets(cls, counts: Array, find: Callable[[int], Array]) -> Blocks:
-        """Make the lists of messages that carry any sets of blocks: ``find(i)`` is an array."""
+        """Make lists of arbitrary blocks; ``find(i)`` returns the ``counts[i]`` blocks of row i."""
         return cls(counts, None, find)
 
     @classmethod
     def listed(cls, sets: Sequence[slice | Array]) -> Blocks:
-        """Make the lists of messages that are given one by one, as slices or index arrays.
+        """Make lists from one slice or index array per message.
 
         Raises:
-            ValueError: a message with no blocks, or whose blocks are not whole numbers.
+            ValueError: a message has no blocks, or its blocks are not whole numbers.
         """
         arrays = [_members(i, blocks) for i, blocks in enumerate(sets)]
         return cls.sets(np.array([len(a) for a in arrays], dtype=np.int64), arrays.__getitem__)
 
     @classmethod
     def join(cls, tables: Sequence[Blocks]) -> Blocks:
-        """Concatenate block lists.
+        """Concatenate the lists of several tables of messages.
 
         >>> Blocks.join([one_block(np.array([4])), Blocks.ranges(np.array([0]), 2)])[1]
         slice(0, 2, None)
@@ -73,7 +78,7 @@ class Blocks:
         return len(self.counts)
 
     def members(self, i: int) -> Array:
-        """(counts[i],) the blocks of message i, in ascending order."""
+        """Return the (counts[i],) blocks of message i, in ascending order."""
         if self.starts is None:
             assert self.find is not None
             return self.find(i)
@@ -101,7 +106,10 @@ class Blocks:
         return Blocks(self.counts, self.starts + offset)
 
     def flat(self) -> tuple[Array, Array]:
-        """List every block of every message: (c,) the message and (c,) the block.
+        """List every block of every message, as two columns of Σ counts entries.
+
+        Returns:
+            The row number of the message, and the block.
 
         >>> [column.tolist() for column in Blocks.ranges(np.array([5, 0]), 2).flat()]
         [[0, 0, 1, 1], [5, 6, 0, 1]]
@@ -114,7 +122,7 @@ class Blocks:
 
 
 def one_block(index: Array) -> Blocks:
-    """Make the lists of messages of one block each: message i carries block ``index[i]``."""
+    """Make lists of one block each: message i carries block ``index[i]``."""
     return Blocks(np.ones_like(index), index)
 
 

@@ -1,7 +1,9 @@
 """The messages of a schedule in two views: all ranks in one step, or one rank in all steps.
 
-Both views list the same messages, those of one rank in the same order. A new kind of body needs
-`Body.step` only; it may override the other methods with quicker ones.
+`Body.step` lists the messages of all ranks in one step, for proofs and simulations; `Body.rank`
+lists those of one rank in all steps, for execution. Both views contain the same messages, and list
+the messages of a rank within a step in the same order. A new kind of body has to define ``nsteps``
+and `Body.step`; it may override the other methods with faster ones.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from swing.schedules.step import LineRows, Step
 
 
 class Body(ABC):
-    """The messages of a schedule.
+    """The messages of a schedule, without its name, torus, blocks and collective.
 
     Attributes:
         nsteps: number of steps.
@@ -32,14 +34,14 @@ class Body(ABC):
     def rank(self, rank: int) -> RankMessages:
         """Return the messages of one rank in all steps.
 
-        This reads every step and finds no reduction keys, since these depend on what all other
-        ranks have reduced before.
+        This default reads every step, and returns no reduction keys, since these depend on what all
+        other ranks have reduced before.
         """
         found = filtered(map(self.step, range(self.nsteps)), rank)
         return RankMessages(rank, found.sends._replace(keys=None), found.recvs._replace(keys=None))
 
     def lines(self, s: int) -> tuple[LineRows, ...] | None:
-        """Return the traffic of a step in compact form; None if its messages have to be listed."""
+        """Return the traffic of a step in compact form; None if it has no such form."""
         return None
 
     def signature(self, s: int) -> Hashable:
@@ -47,17 +49,17 @@ class Body(ABC):
         return s
 
     def sync_phase(self, s: int) -> Hashable:
-        """Return a key that changes where the parts synchronise."""
+        """Return the key of a step. The parts synchronise where the key changes."""
         return s
 
     def part(self, j: int) -> Body:
-        """Return the messages of one part."""
+        """Return the messages of part ``j``; they keep their blocks' numbers in the vector."""
         return OnePart(self, j)
 
 
 @dataclass(frozen=True, eq=False)
 class Function(Body):
-    """A function from the index of a step to the step.
+    """The messages that a function lists, step by step.
 
     Args:
         nsteps: number of steps.
@@ -78,7 +80,12 @@ class Function(Body):
 
 @dataclass(frozen=True, eq=False)
 class OnePart(Body):
-    """The messages of one part, selected from those of all parts."""
+    """The messages of part ``j``, selected from those of all parts.
+
+    Args:
+        whole: the messages of all parts.
+        j: index of the part.
+    """
 
     whole: Body
     j: int

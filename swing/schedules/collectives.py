@@ -1,8 +1,8 @@
 """Collectives as two columns: the rank that each block comes from, and the rank it must reach.
 
 Every block has an *origin*, the rank that starts with it, and a *home*, the rank that must end with
-it complete. `ALL` as origin means that every rank contributes to the block, `ALL` as home that
-every rank must end with it. The usual collectives are pairs of three kinds of columns:
+it complete. The origin `ALL` means that every rank contributes to the block, and the home `ALL`
+that every rank must end with it. The usual collectives are pairs of three kinds of columns:
 
     collective       origin     home
     allreduce        ALL        ALL
@@ -14,7 +14,7 @@ every rank must end with it. The usual collectives are pairs of three kinds of c
     scatter          root       each
     alltoall         each       each
 
-Here *root* is one rank for all blocks, and *each* a rank for every block.
+Here *root* means one rank for all blocks, and *each* means that every block has a rank of its own.
 """
 
 from __future__ import annotations
@@ -29,27 +29,28 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from swing.torus import Array
 
 ALL = -1
-"""Origin or home of a block: every rank."""
+"""As the origin or the home of a block: every rank."""
 UNKNOWN = -2
-"""Origin and home of the blocks of message traces, which say nothing about the data."""
+"""Origin and home of the blocks of a message trace, which says nothing about the data."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RankColumn(NDArrayOperatorsMixin):
     """(nblocks,) a rank for every block, or `ALL`: a read-only array that may be computed.
 
-    A slice is an array, and costs no more than its length. All else that an array can do is done on
-    the whole column.
+    A single index or a slice computes only the ranks that it selects. Everything else that an array
+    can do first computes the whole column.
 
     Args:
         nblocks: number of blocks.
         find: maps an array of block numbers to their ranks.
-        constant: the rank of all blocks, if that is one; None if blocks have ranks of their own.
+        constant: the rank of all blocks if they share one, or `ALL`; None if blocks have ranks of
+            their own.
 
     >>> import swing
     >>> home = swing.schedule("ring", swing.Torus(4), collective="reduce_scatter").home
-    >>> len(home), home[1:3], (home == [0, 1, 2, 3]).all()
-    (4, array([1, 2]), True)
+    >>> len(home), home[1:3], home.tolist()
+    (4, array([1, 2]), [0, 1, 2, 3])
     """
 
     nblocks: int
@@ -58,12 +59,26 @@ class RankColumn(NDArrayOperatorsMixin):
 
     @classmethod
     def of(cls, value: Any, nblocks: int) -> RankColumn:
-        """Make a column of one rank, an array, a function of block numbers, or another column."""
+        """Make a column.
+
+        Args:
+            value: one rank or `ALL` for all blocks, an (nblocks,) array of ranks, a function from
+                an array of block numbers to their ranks, or a column.
+            nblocks: number of blocks, unless ``value`` has a length.
+
+        Raises:
+            ValueError: ``value`` is none of these. The ranks themselves are not checked here.
+        """
         if isinstance(value, RankColumn):
             return value
         if callable(value):
             return cls(nblocks, value)
         array = np.asarray(value)
+        if array.size and (array.ndim > 1 or array.dtype.kind not in "iu"):
+            raise ValueError(
+                "origin and home are a rank, swing.ALL or one of these for each block, "
+                f"not {repr(value)[:40]}"
+            )
         if array.size and (array.ndim == 0 or (len(array) > 1 and np.ptp(array) == 0)):
             rank = int(array.flat[0])
             length = nblocks if array.ndim == 0 else len(array)
@@ -146,26 +161,27 @@ KINDS = {name: kinds for kinds, name in NAMES.items()}
 
 
 def name_of(origin: RankColumn, home: RankColumn) -> str:
-    """Return the name of the collective that two columns make."""
+    """Return the name of the collective with these two columns."""
     return NAMES.get((_kind(origin), _kind(home)), "traffic")
 
 
 def constants(collective: str) -> tuple[int, int]:
-    """Return the origin and home of all blocks, for a collective whose name says them.
+    """Return the origin and the home of all blocks of a collective.
 
     Raises:
-        ValueError: the blocks of the collective have ranks of their own, or there is no such name.
+        ValueError: the name does not determine them, as that of a broadcast does not determine its
+            root, or there is no such collective.
     """
     by_kind = {"ALL": ALL, "unknown": UNKNOWN}
     origin, home = (by_kind.get(kind) for kind in KINDS.get(collective, ("", "")))
     if origin is None or home is None:
         raise ValueError(
-            f"collective={collective!r} does not say where blocks start and end: pass origin= "
-            "and home="
+            f"collective={collective!r} does not say where blocks start and end, as 'allreduce' "
+            "and 'traffic' do: pass origin= and home="
         )
     return origin, home
 
 
 def is_scattered(collective: str) -> bool:
-    """Return whether the blocks of a collective start, or end, on single ranks."""
+    """Return whether a collective is not an allreduce: its blocks start or end on single ranks."""
     return KINDS.get(collective) != ("ALL", "ALL")

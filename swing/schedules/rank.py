@@ -1,8 +1,9 @@
 """The messages of one rank in all steps of a schedule.
 
-A `Step` lists the messages of all ranks; to run a schedule, a rank needs only its own messages, but
-in all steps. `filtered` selects them from the steps, but that reads every row: on a ring, p rows in
-each of p - 1 steps. So a schedule may also compute one rank's messages directly.
+A `Step` lists the messages of all ranks. To run a schedule, a rank needs only its own messages, but
+in all steps. `filtered` selects them from the steps, for which it reads every row: on a ring, p
+rows in each of p - 1 steps. Therefore a `swing.schedules.body.Body` may also compute the messages
+of one rank directly.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swing.schedules.blocks import Blocks
-from swing.schedules.step import Message, Op, Step
+from swing.schedules.step import Message, Op, Step, spell
 from swing.torus import Array
 
 
 class ReductionKeys(NamedTuple):
-    """Sort keys of the two operands of every received message.
+    """Sort keys of the two operands of every message.
 
     Within a step, a rank reduces its own value and all values that it receives in ascending order
-    of key. Ranks that reduce the same values see them in the same order of keys, so they get the
-    same bits.
+    of their keys. On all ranks that reduce the same values the keys put them in the same order, so
+    these ranks get the same bits.
 
     Args:
-        mine: (m,) the key of the receiver's own value.
-        theirs: (m,) the key of the received value.
+        mine: (m,) the key of the rank's own value.
+        theirs: (m,) the key of the peer's value.
     """
 
     mine: Array
@@ -45,8 +46,8 @@ class MessageTable(NamedTuple):
         reduces: (m,) whether the receiver reduces the message; otherwise it copies it.
         blocks: the blocks of each message.
         part: (m,) the part that each message belongs to.
-        keys: sort keys, which are used where the messages are received and reduced. None if the
-            schedule does not know them: then the executor computes them from all steps.
+        keys: the sort keys, which matter for messages that the rank receives and reduces. None if
+            the schedule does not compute them; then the executor computes them from all steps.
     """
 
     step: Array
@@ -97,6 +98,9 @@ class Turn(NamedTuple):
     sends: tuple[Message, ...]
     recvs: tuple[Message, ...]
 
+    def __str__(self) -> str:
+        return spell(self.sends + self.recvs)
+
 
 @dataclass(frozen=True, eq=False)
 class RankMessages(Sequence[Turn]):
@@ -109,8 +113,10 @@ class RankMessages(Sequence[Turn]):
     >>> mine = ring.rank(0)
     >>> mine.sends.blocks.starts.tolist(), mine.recvs.blocks.starts.tolist()
     ([3, 2, 1], [2, 1, 0])
-    >>> str(mine[0].sends[0])
-    '0→1:3'
+    >>> print(mine)
+    0 +  0→1:3  3→0:2
+    1 +  0→1:2  3→0:1
+    2 +  0→1:1  3→0:0
     """
 
     rank: int
@@ -119,7 +125,7 @@ class RankMessages(Sequence[Turn]):
 
     @classmethod
     def merge(cls, each: Sequence[RankMessages]) -> RankMessages:
-        """Merge messages of one rank, ordered by step."""
+        """Merge the messages of one rank, ordered by step."""
         return cls(
             each[0].rank,
             MessageTable.merge([messages.sends for messages in each]),
@@ -132,7 +138,7 @@ class RankMessages(Sequence[Turn]):
         return RankMessages(self.rank, sends, recvs)
 
     def place(self, part: int, first_block: int) -> RankMessages:
-        """Make the messages those of one part, whose blocks begin at ``first_block``."""
+        """Assign all messages to one part of a longer vector, at the block ``first_block``."""
 
         def moved(table: MessageTable) -> MessageTable:
             parts, offsets = (np.full_like(table.step, value) for value in (part, first_block))
@@ -141,9 +147,9 @@ class RankMessages(Sequence[Turn]):
         return RankMessages(self.rank, moved(self.sends), moved(self.recvs))
 
     def reversed(self, nsteps: int, flip: bool) -> RankMessages:
-        """Turn every message round, in ``nsteps`` steps that run in reverse order.
+        """Turn every message round, and run the ``nsteps`` steps from the last to the first.
 
-        With ``flip``, messages that were reduced are copied, and the reverse.
+        With ``flip``, messages that were reduced are copied, and those that were copied reduced.
         """
 
         def back(table: MessageTable) -> MessageTable:
@@ -172,6 +178,10 @@ class RankMessages(Sequence[Turn]):
     def __getitem__(self, i: int | slice) -> Turn | Sequence[Turn]:
         return self._turns[i]
 
+    def __str__(self) -> str:
+        width = max((len(str(turn.step)) for turn in self), default=0)
+        return "\n".join(f"{turn.step:{width}} {turn}" for turn in self)
+
     def __repr__(self) -> str:
         return f"<rank {self.rank}: {len(self.sends.step)} messages out, {len(self.recvs.step)} in>"
 
@@ -187,9 +197,9 @@ def _by_step(rank: int, table: MessageTable, sends: bool) -> dict[int, list[Mess
 
 
 def filtered(steps: Iterable[Step], rank: int) -> RankMessages:
-    """Select the messages of one rank from every step; this reads the whole schedule.
+    """Select the messages of one rank from all steps, every row of which is read.
 
-    The keys are the ranks themselves. They suffice where every sum is computed by one rank only.
+    The sort keys are the ranks themselves. These suffice where only one rank computes each sum.
     """
     sends: list[MessageTable] = []
     recvs: list[MessageTable] = []

@@ -20,34 +20,44 @@ from swing.torus import Array, Torus
 class Schedule(Sequence[Step]):
     """A sequence of steps, each computed from its index when it is read and never stored.
 
-    It is made of a function from an index to a step, or of a `Body`. `replace` changes any other
-    field, but not the steps.
+    A schedule is made from a function that maps an index to a step, or from a `Body`.
+    `dataclasses.replace` changes any field except the steps.
 
     Args:
-        name: the algorithm.
+        name: name of the algorithm.
         torus: the ranks and their coordinates.
         nblocks: number of blocks that the vector is cut into, in all parts together.
         nsteps: number of steps.
         step: maps an index in ``range(nsteps)`` to a Step.
-        body: what lists the messages, instead of ``nsteps`` and ``step``.
-        origin: the rank that starts with each block: one rank, `ALL` (every rank, the default), an
-            array, or a function from block numbers to ranks.
-        home: the rank that must end with each block complete, likewise.
-        collective: a name instead of origin and home, where it says all: "allreduce" or "traffic",
-            of which only the sizes of messages are known.
+        body: the messages in two views, instead of ``nsteps``, ``step`` and ``signature``.
+        origin: the rank that starts with each block: one rank for all blocks, `ALL` (every rank
+            contributes; the default), an (nblocks,) array, or a function from an array of block
+            numbers to their ranks.
+        home: the rank that must end with each block complete, in the same forms; `ALL` by default.
+        collective: "allreduce" or "traffic", instead of origin and home, which it overrides. In
+            traffic only the sizes of messages are known.
         variant: variant of the algorithm, empty if there is only one.
-        parts: number of blocks of each part, a range of blocks with messages of its own (such as
-            one part per port of a node). Part j has the j-th range. One part of all blocks if
-            empty.
+        parts: number of blocks of each part. A part is a range of blocks with messages of its own,
+            such as one part per port of a node; part j has the j-th range. If empty, all blocks
+            are one part.
         shares: (nblocks,) fraction of the vector in each block; equal if None.
         signature: maps a step index to a key. Steps with equal keys move the same number of bytes
             between the same ranks. By default every step has its own key.
-        sync_phase: maps a step index to a key. The parts synchronise where the key changes; by
-            default every step has its own key, so the parts run in lockstep.
+        sync_phase: maps a step index to a key. The parts synchronise where the key changes. By
+            default the body decides; with a function ``step``, every step has its own key, so the
+            parts run in lockstep.
+        phases: the field that stores ``sync_phase``; used by `dataclasses.replace`.
 
     Raises:
-        TypeError: ``step`` for a schedule that has a body.
-        ValueError: a collective whose name does not say where its blocks start and end.
+        TypeError: neither ``nsteps`` with ``step`` nor a body, or both; so `dataclasses.replace`
+            cannot change the steps.
+        ValueError: an origin or home of another form, or another collective.
+
+    >>> import swing
+    >>> copy = lambda s: swing.Step(swing.Op.COPY, src=[1, 1], dst=[0, 2], blocks=[[0], [0]])
+    >>> broadcast = swing.Schedule("star", swing.Torus(3), 1, 1, copy, origin=1, home=swing.ALL)
+    >>> broadcast, swing.verify(broadcast).messages
+    (<broadcast star on 3: 1 steps, 1 blocks, 1 parts>, 2)
     """
 
     name: str
@@ -113,7 +123,7 @@ class Schedule(Sequence[Step]):
 
     @property
     def collective(self) -> str:
-        """Name of the collective that `origin` and `home` make, such as "allreduce"."""
+        """Name of the collective with this `origin` and `home`, such as "allreduce"."""
         return name_of(self.origin, self.home)
 
     @property
@@ -123,7 +133,7 @@ class Schedule(Sequence[Step]):
 
     @property
     def is_traffic(self) -> bool:
-        """Whether only the sizes of messages are known, so that a block is a byte."""
+        """Whether only the sizes of messages are known; a block is then a byte."""
         return self.origin.constant == UNKNOWN
 
     def step(self, s: int) -> Step:
@@ -141,16 +151,17 @@ class Schedule(Sequence[Step]):
         return self._last_rank(int(rank))
 
     def for_rank(self, rank: int) -> list[Turn]:
-        """List the messages of one rank step by step: the turns of `rank`."""
+        """List the messages of one rank step by step: `rank` as a list of its turns."""
         return list(self.rank(rank))
 
     @cached_property
     def _last_rank(self) -> Callable[[int], RankMessages]:
-        # An allreduce asks for its reduce-scatter's messages twice: forwards, then reversed.
+        # An allreduce asks its reduce-scatter for the same messages twice: as they are, then
+        # reversed.
         return lru_cache(maxsize=1)(self.body.rank)
 
     def lines(self, s: int) -> tuple[LineRows, ...] | None:
-        """Return the traffic of a step in compact form; None if its messages have to be listed."""
+        """Return the traffic of a step in compact form; None if it has no such form."""
         return self.body.lines(s)
 
     def signature(self, s: int) -> Hashable:
@@ -158,11 +169,11 @@ class Schedule(Sequence[Step]):
         return self.body.signature(s)
 
     def sync_phase(self, s: int) -> Hashable:
-        """Return a key that changes where the parts synchronise."""
+        """Return the key of a step. The parts synchronise where the key changes."""
         return self.phases(s) if self.phases else self.body.sync_phase(s)
 
     def part(self, j: int) -> Body:
-        """Return the messages of one part."""
+        """Return the messages of part ``j``."""
         return self.body.part(j) if len(self.parts) > 1 else self.body
 
     def __len__(self) -> int:
@@ -183,7 +194,7 @@ class Schedule(Sequence[Step]):
         return (self.step(s) for s in range(self.nsteps))
 
     def share(self, step: Step) -> np.ndarray:
-        """(m,) fraction of the vector in each message of a step."""
+        """Return the (m,) fraction of the vector in each message of a step."""
         blocks = step.blocks
         if self.shares is None:
             return blocks.counts / self.nblocks
@@ -193,12 +204,12 @@ class Schedule(Sequence[Step]):
         return np.array([self.shares[blocks[i]].sum() for i in range(len(blocks))])
 
     def ends(self, count: int) -> Array:
-        """(nblocks + 1,) boundaries of the blocks in a vector of ``count`` elements.
+        """Return the (nblocks + 1,) boundaries of the blocks in a vector of ``count`` elements.
 
         Block b has the elements ``ends[b] … ends[b + 1] - 1``.
         """
         if self.shares is None:
-            # This is b * count // nblocks without that product, which may not fit into 64 bits.
+            # This equals b * count // nblocks, but that product may not fit into 64 bits.
             quotient, remainder = divmod(count, self.nblocks)
             block = np.arange(self.nblocks + 1)
             return block * quotient + block * remainder // self.nblocks
@@ -207,7 +218,7 @@ class Schedule(Sequence[Step]):
         return ends
 
     def unit(self, part: int) -> float | None:
-        """Fraction of the vector in one block of a part; None if its blocks differ in size."""
+        """Return the fraction of the vector in a block of a part; None if blocks differ in size."""
         if self.shares is None:
             return 1 / self.nblocks
         first = sum(self.parts[:part])

@@ -27,10 +27,19 @@ class LineRows(NamedTuple):
     """Compact description of one part's traffic in a step along one dimension.
 
     Every line of nodes along dimension ``dim`` has the same messages: one from coordinate
-    ``src[i]`` to coordinate ``dst[i]`` for each i, and the receivers reduce all of them or none.
-    On the line through a node with coordinates x, that message carries ``sent[i]`` ·
-    Π ``pending[j][x_j]`` blocks, where j runs over all dimensions but ``dim``; ``pending[dim]`` is
-    not used. The description takes O(Σ d_i) numbers, whereas the table of messages has O(p) rows.
+    ``src[i]`` to coordinate ``dst[i]`` for each i. On the line through a node with coordinates x,
+    that message carries ``sent[i]`` · Π ``pending[j][x_j]`` blocks, where j runs over all
+    dimensions except ``dim``. The description takes O(Σ d_i) numbers, whereas the table of
+    messages has O(p) rows.
+
+    Args:
+        part: the part that all messages belong to.
+        dim: the dimension along which they go.
+        src, dst: (m,) coordinates of the sender and the receiver of each message on a line.
+        sent: (m,) number of blocks of each message, before the multiplication by Π.
+        pending: for each dimension, the (d_i,) numbers by which its coordinates multiply the blocks
+            of a message; the entry for ``dim`` is not used.
+        reduces: whether the receivers reduce all of the messages; otherwise they copy all of them.
     """
 
     part: int
@@ -47,12 +56,22 @@ class Step:
 
     Args:
         reduces: (m,) whether the receiver reduces each message into its own value; otherwise it
-            copies the message. A single bool or `Op` stands for all messages, and an array may
-            hold `Op` values.
+            replaces its value by the message. A single bool or `Op` stands for all messages, and
+            an array may hold `Op` values.
         src, dst: (m,) sending and receiving ranks.
         blocks: the blocks of each message, by their numbers in the whole vector: `Blocks`, or a
             sequence with a slice or an ascending index array per message.
-        part: (m,) the part that each message belongs to (see `Schedule`); 0 for all if None.
+        part: (m,) the part that each message belongs to (see `swing.Schedule`); 0 for all if None.
+
+    Raises:
+        TypeError: ``reduces`` holds something other than bools or `Op` values.
+        ValueError: a message has no blocks, or its blocks are not whole numbers.
+
+    `swing.verify` checks everything else, such as the length of the columns.
+
+    >>> import swing
+    >>> print(swing.Step(swing.Op.COPY, src=[0, 2], dst=[1, 3], blocks=[slice(0, 2), [0, 3]]))
+    =  0→1:0-1  2→3:0,3
     """
 
     __slots__ = ("blocks", "dst", "part", "reduces", "src")
@@ -72,8 +91,10 @@ class Step:
         part: Array | None = None,
     ) -> None:
         flags = np.asarray(reduces)
-        if flags.dtype == object:
+        if flags.dtype == object and all(isinstance(op, Op) for op in flags.flat):
             flags = np.asarray(flags == Op.REDUCE)
+        if flags.size and flags.dtype.kind not in "biu":
+            raise TypeError(f"reduces must be True, False or a swing.Op, not {repr(reduces)[:40]}")
         one = flags.ndim == 0
         self.reduces = np.full(len(src), flags) if one else np.asarray(flags, dtype=bool)
         self.src, self.dst = np.asarray(src), np.asarray(dst)
@@ -97,11 +118,14 @@ class Step:
         )  # fmt: skip
 
     def reversed(self, flip: bool) -> Step:
-        """Turn every message round; with ``flip``, those reduced are copied, and the reverse."""
+        """Turn every message round.
+
+        With ``flip``, messages that were reduced are copied, and those that were copied reduced.
+        """
         return Step(self.reduces ^ flip, self.dst, self.src, self.blocks, self.part)
 
     def message(self, i: int) -> Message:
-        """Return row ``i`` as a Message."""
+        """Return the message in row ``i``."""
         op = Op.REDUCE if self.reduces[i] else Op.COPY
         return Message(int(self.src[i]), int(self.dst[i]), self.blocks[i], op, int(self.part[i]))
 

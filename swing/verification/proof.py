@@ -2,19 +2,20 @@
 
 Blocks never mix, so each is proven separately, by one of two exact methods.
 
-*Tokens.* Every rank starts with one token, its contribution. A REDUCE moves all tokens of its
-sender to a receiver that still has some. A COPY needs a sender with all p tokens and a receiver
-with none, which gets p tokens. No REDUCE loses or doubles a token, and a COPY moves complete sums
-only. A rank that ends with p tokens therefore has every contribution once, and all complete ranks
-have copies of the same sum. Bandwidth-optimal schedules obey these rules, and for them one number
-per rank and block suffices.
+*Tokens.* Every contribution is one token: a block has p tokens, one on each rank, if its origin is
+`ALL`, and one token, on its origin, otherwise. A REDUCE moves all tokens of its sender to a
+receiver that still has some. A COPY needs a sender with all tokens and a receiver with none, which
+gets as many. No REDUCE loses or doubles a token, and a COPY moves complete sums only. A rank that
+ends with all tokens therefore has every contribution once, and all complete ranks have copies of
+the same sum. Bandwidth-optimal schedules obey these rules, and for them one number per rank and
+block suffices.
 
 *Sets.* A block that breaks these rules (because ranks exchange partial sums, or because of an
 error) is run again. Now each value has the set of its contributors, one bit per rank, and its tree
 of sums, in which a + b equals b + a. A REDUCE of overlapping sets adds a contribution twice; a set
-that is not full at the end lacks one; equal trees on all ranks mean the same bits. All values that
-a rank receives in a step are added, together with its own, from left to right in ascending order of
-their lowest contributors: (x0 + x1) + x2 on every rank, whichever of the three is the rank's own.
+that is not full at the end lacks one; equal trees on all ranks mean the same bits. A rank adds its
+own value and all values that it receives in a step from left to right, in ascending order of their
+lowest contributors: (x0 + x1) + x2 on every rank, whichever of the three is the rank's own.
 
 Deadlock needs no search: a send and its receive are the same row, and all ranks take the steps in
 the same order. A rank that posts all messages of a step before it waits can therefore only wait
@@ -98,9 +99,10 @@ class Report:
 def verify(schedule: Schedule) -> Report:
     """Prove a schedule correct, or raise the first error in it.
 
-    Of every block, the contributions of its origin, one rank or all, must arrive exactly once at
-    its home, one rank or all. That holds for any collective: an allreduce brings the contributions
-    of all ranks to all ranks, and an allgather brings every block from one rank to all.
+    The contributions to every block, which come from its origin (one rank, or all), must arrive
+    exactly once at its home (one rank, or all). This rule covers every collective: an allreduce
+    brings the contributions of all ranks to all ranks, and an allgather brings every block from one
+    rank to all.
 
     Args:
         schedule: any schedule; its whole table of messages is checked.
@@ -139,7 +141,7 @@ def _read(schedule: Schedule) -> Report:
     if sum(schedule.parts) != schedule.nblocks:
         raise ScheduleError(f"{schedule.nblocks} blocks, but {sum(schedule.parts)} in the parts")
     if schedule.is_traffic:
-        raise ScheduleError("traffic says nothing of the data in its messages: none can be proven")
+        raise ScheduleError("traffic has only the sizes of its messages, so nothing can be proven")
     _check_column("origin", schedule.origin, schedule)
     _check_column("home", schedule.home, schedule)
     sent, messages, out, into, contiguous = np.zeros(p, dtype=np.int64), 0, 0, 0, True
@@ -270,17 +272,17 @@ def _members(schedule: Schedule, s: int, step: Step, lo: int, hi: int) -> tuple[
 
 
 def _ranks_of(column: RankColumn, schedule: Schedule, lo: int, hi: int) -> Flags:
-    """(p, hi - lo) which ranks are the origin or the home of each block, by its column."""
+    """(p, hi - lo) whether each rank is among those that the column has for each block."""
     ranks = column[lo:hi]
     flags: Flags = np.equal(ranks, schedule.torus.ranks[:, None]) | (ranks == ALL)
     return flags
 
 
 def _prove_by_tokens(schedule: Schedule, lo: int, hi: int) -> Flags:
-    """(hi - lo,) which of the blocks lo … hi - 1 obey the rules of tokens and end complete."""
+    """(hi - lo,) whether tokens prove each of the blocks lo … hi - 1."""
     tokens = _ranks_of(schedule.origin, schedule, lo, hi).astype(np.int32)
     total = np.where(schedule.origin[lo:hi] == ALL, schedule.torus.size, 1)
-    alike = bool((total == total[0]).all())  # this saves a look-up for every message
+    alike = bool((total == total[0]).all())  # if so, no message needs a look-up of its total
     cells = tokens.reshape(-1)
     proven = np.ones(hi - lo, dtype=bool)
     for _, moves in _moves(schedule, lo, hi):
@@ -327,7 +329,7 @@ def _prove_by_sets(schedule: Schedule, lo: int, hi: int) -> bool:
         return f"the contribution of rank {np.flatnonzero(contributors[word] & bit)[0]}"
 
     for s, moves in _moves(schedule, lo, hi):
-        # All messages of a step carry the state before it, so read that before any write.
+        # All messages of a step carry the values from before it, so read these before any write.
         before = [(sets[source], trees[source], lowest[source]) for _, source, _ in moves]
         for (reduces, source, target), (sent, terms, keys) in zip(moves, before, strict=True):
             if not reduces:
@@ -337,7 +339,7 @@ def _prove_by_sets(schedule: Schedule, lo: int, hi: int) -> bool:
                 lacking = full[source % width] & ~sent
                 short = np.flatnonzero(lacking.any(axis=1))
                 for i in short[np.unique(source[short] % width, return_index=True)[1]]:
-                    # A copy of a partial sum is an error only if its block ends incomplete.
+                    # The copy of a partial sum is an error only if the block ends incomplete.
                     what = f"is copied on without {first_of(lacking[i])}"
                     partial.setdefault(int(source[i] % width), fault(what, s, source[i]))
                 continue
@@ -355,7 +357,7 @@ def _prove_by_sets(schedule: Schedule, lo: int, hi: int) -> bool:
 
     homes = _ranks_of(schedule.home, schedule, lo, hi)
     wrong = (by_rank != full).any(axis=2) & homes
-    # Where a partial sum was copied, that copy is a better explanation than the incomplete end.
+    # If a partial sum was copied, that copy explains more than the incomplete end does.
     for block, error in partial.items():
         if wrong[:, block].any():
             raise error
