@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import swing
 from swing.build.combine import parallel
+from swing.executor.engines.wait import chosen
 from swing.executor.plan.instruction import RECV, SCRATCH, SEND, Opcode
 from swing.executor.plan.order import rank_order
 from swing.executor.plan.plan import compile_plan
@@ -384,6 +385,7 @@ def test_explain_says_what_and_why(monkeypatch):
         "why: it was asked for by name",
         "torus: 1, from the number of ranks",
         "engine: plain, because SWING_ENGINE says so",
+        f"waiting: {chosen()[0]}: {chosen()[1]}",
         "scratch memory: 0 bytes",
     ]
 

@@ -38,9 +38,9 @@ def allreduce(
     """Reduce a vector over all ranks and give every rank the result, with the same bits on each.
 
     The call is collective: every rank of the communicator makes it, with the same arguments except
-    for the buffers' contents. The first call on a communicator duplicates it, which keeps the
-    messages of this library apart from the user's. The duplicate and the scratch memory (as much
-    as the largest call so far needed) are freed with the communicator.
+    for the buffers' contents. The first call on a communicator sets it up: the messages
+    of this library travel on a private communicator, which communicators of the same ranks share.
+    Scratch memory (as much as the largest call so far needed) is freed with the communicator.
 
     If one rank alone refuses its arguments, the other ranks wait for it until ``timeout`` passes;
     the environment variable ``SWING_CHECK=1`` makes every rank raise an error instead.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ from swing.executor.gpu import device
 from swing.executor.session import argument_check
 from swing.executor.session.context import Context
 from swing.executor.session.layouts import Layout
-from swing.executor.session.planner import AlgorithmSpec
+from swing.executor.session.planner import AlgorithmSpec, Planner
+from swing.executor.session.private import NoCommunicatorError
 from swing.schedules.schedule import Schedule
 
 
@@ -78,6 +80,20 @@ Prepare = Callable[..., Prepared]
 """``prepare(comm, spec, sendbuf, recvbuf, *args, deadline=)``: one of the functions below."""
 
 
+def _or_delegate(prepare: Prepare) -> Prepare:
+    """Leave a call to the MPI library if it cannot make a private communicator for it."""
+
+    @wraps(prepare)
+    def prepared(*args: Any, **options: Any) -> Prepared:
+        try:
+            return prepare(*args, **options)
+        except NoCommunicatorError as error:
+            return Delegated(str(error))
+
+    return prepared
+
+
+@_or_delegate
 def allreduce(
     comm: MPI.Comm,
     spec: AlgorithmSpec,
@@ -120,6 +136,7 @@ def allreduce(
     )
 
 
+@_or_delegate
 def reduce_scatter_block(
     comm: MPI.Comm,
     spec: AlgorithmSpec,
@@ -165,6 +182,7 @@ def reduce_scatter_block(
     return _reduce_scatter(comm, spec, send, recv, datatype, [len(recv)] * p, op, deadline)
 
 
+@_or_delegate
 def reduce_scatter(
     comm: MPI.Comm,
     spec: AlgorithmSpec,
@@ -218,6 +236,7 @@ def reduce_scatter(
     return _reduce_scatter(comm, spec, send, recv, datatype, counts, op, deadline)
 
 
+@_or_delegate
 def allgather(
     comm: MPI.Comm,
     spec: AlgorithmSpec,
@@ -251,6 +270,7 @@ def allgather(
     return _allgather(comm, spec, sendbuf, recv, [n] * comm.size, starts, deadline)
 
 
+@_or_delegate
 def allgatherv(
     comm: MPI.Comm,
     spec: AlgorithmSpec,
@@ -353,7 +373,11 @@ def check_delegated(
         in_place = is_same(send, recv)
     argument_check.leave(comm, "Allreduce", why, op, deadline)
     if isinstance(comm, MPI.Intracomm):
-        Context.of(comm, deadline).planner.check(spec)
+        try:
+            planner = Context.of(comm, deadline).planner
+        except NoCommunicatorError:
+            planner = Planner(comm, is_one_node=False)
+        planner.check(spec)
     return in_place
 
 

@@ -35,6 +35,7 @@ from swing.executor.session.argument_check import context as agree
 from swing.executor.session.call_cache import Call, known_calls, row_of
 from swing.executor.session.context import Context, contexts
 from swing.executor.session.planner import AlgorithmSpec, check_types
+from swing.executor.session.private import NoCommunicatorError
 
 
 def allreduce(
@@ -137,24 +138,16 @@ def _allreduce(
         raise
     if reason:
         sent = MPI.IN_PLACE if in_place else sendbuf
-        if isinstance(copies, Direct):
-            copies.ready()
-        elif copies is not None:  # MPI needs the whole vector on the host
-            copies.start()
-            copies.finish()
-        # Call the methods of mpi4py's class: `swing.Comm` overrides them and would come back here.
-        if deadline is None:
-            MPI.Comm.Allreduce(comm, sent, result, op)
-        else:
-            wait_for(MPI.Comm.Iallreduce(comm, sent, result, op), deadline, "MPI_Iallreduce")
-        if isinstance(copies, Copies):
-            copies.put_all()
-        return result
+        return _by_mpi(comm, sent, result, op, deadline, copies)
     assert isinstance(comm, MPI.Intracomm)
     shape = len(recv), recv.dtype, datatype
     shared = deadline is None and copies is None and _are_shared(sendbuf, result)
     memory = _memory(comm, spec, send, recv, reduce, shared, copies) if ON else ""
-    context = agree(comm, "Allreduce", *shape, op, spec, deadline, memory)
+    try:
+        context = agree(comm, "Allreduce", *shape, op, spec, deadline, memory)
+    except NoCommunicatorError:
+        sent = MPI.IN_PLACE if send is recv else sendbuf
+        return _by_mpi(comm, sent, result, op, deadline, copies)
     if isinstance(copies, Copies):
         copies.start()  # the copies run while the program is bound
     program = context.program(spec, send, recv, reduce, deadline, shared, copies)
@@ -163,6 +156,30 @@ def _allreduce(
     if deadline is None and op.is_predefined and not ON and copies is None:
         known_calls.note(call, program, context)
     context.run(program, sendbuf, result, copies)
+    return result
+
+
+def _by_mpi(
+    comm: MPI.Comm,
+    sent: Any,
+    result: Any,
+    op: MPI.Op,
+    deadline: Deadline | None,
+    copies: Copies | Direct | None,
+) -> Any:
+    """Leave an allreduce to the MPI library."""
+    if isinstance(copies, Direct):
+        copies.ready()
+    elif copies is not None:  # MPI needs the whole vector on the host
+        copies.start()
+        copies.finish()
+    # Call the methods of mpi4py's class: `swing.Comm` overrides them and would come back here.
+    if deadline is None:
+        MPI.Comm.Allreduce(comm, sent, result, op)
+    else:
+        wait_for(MPI.Comm.Iallreduce(comm, sent, result, op), deadline, "MPI_Iallreduce")
+    if isinstance(copies, Copies):
+        copies.put_all()
     return result
 
 
@@ -228,7 +245,8 @@ def _are_shared(sendbuf: Any, result: Any) -> bool:
 
 def set_up(comm: MPI.Intracomm, deadline: Deadline | None) -> None:
     """Set up a communicator, so that later calls need not wait for other ranks; collective."""
-    Context.of(comm, deadline)
+    with suppress(NoCommunicatorError):  # then MPI runs the calls
+        Context.of(comm, deadline)
 
 
 def alloc(comm: MPI.Intracomm, shape: Any, dtype: Any, gpu: bool) -> Any:

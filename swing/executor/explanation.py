@@ -107,5 +107,5 @@ def explain(
         staging,
         task.scratch,
         task.engine,
-        "{}, because {}".format(*chosen()),
+        "{}: {}".format(*chosen()),
     )

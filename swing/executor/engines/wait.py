@@ -9,11 +9,9 @@ variable SWING_WAIT overrides it.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Protocol
 
 from swing.settings import WAIT
@@ -56,13 +54,13 @@ class Deadlined(Protocol):
         """Whether it has passed."""
 
 
-_most_ranks = 1  # of any communicator, on this node
+_crowd = 1, 1  # ranks of a communicator on this node, and their cores: the most ranks per core
 
 
-def heed(ranks: int) -> None:
-    """Take note of a communicator that has so many ranks on this node."""
-    global _most_ranks
-    _most_ranks = max(_most_ranks, ranks)
+def heed(ranks: int, cores: int) -> None:
+    """Take note of a communicator that has so many ranks on this node, on so many cores."""
+    global _crowd
+    _crowd = max(_crowd, (ranks, cores), key=lambda crowd: (crowd[0] / crowd[1], crowd[0]))
 
 
 def chosen() -> tuple[str, str]:
@@ -74,14 +72,9 @@ def chosen() -> tuple[str, str]:
     named: str | None = WAIT.get()
     if named:
         return named, "SWING_WAIT says so"
-    cores = _cores()
-    why = f"a node has {_most_ranks} of the ranks and {cores} cores"
-    return ("spin-yield" if _most_ranks <= cores else "yield"), why
-
-
-@cache
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+    ranks, cores = _crowd
+    why = f"{ranks} rank{'s' * (ranks > 1)} on {cores} core{'s' * (cores > 1)} of a node"
+    return ("spin-yield" if ranks <= cores else "yield"), why
 
 
 def policy() -> Policy:

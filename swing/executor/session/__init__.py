@@ -1,1 +1,1 @@
-"""State per communicator: private duplicate, plans, layouts, cached calls, argument check."""
+"""State per communicator and per shape: private communicators, plans, layouts, cached calls."""

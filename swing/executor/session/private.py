@@ -15,6 +15,7 @@ until MPI is finalized.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -28,6 +29,9 @@ from swing.executor.engines.wait import heed, until
 
 MAX_TAGS = 2**12
 """Tags of a lane, or fewer where MPI has few tags."""
+
+MAX_CORES = 1024
+"""Cores of a node that are told apart."""
 
 Ranks = tuple[int, ...]
 """The ranks of a communicator, as ranks of MPI.COMM_WORLD."""
@@ -130,7 +134,12 @@ def _make(comm: MPI.Intracomm, number: int) -> Generator[MPI.Request, None, Priv
     except MPI.Exception as error:
         raise NoCommunicatorError("MPI cannot make another communicator") from error
     is_one_node = node.size == comm.size
-    heed(node.size)
+    # A launcher may bind every rank to cores of its own: count those of all ranks.
+    mine = np.zeros(MAX_CORES, np.uint8)
+    mine[[core % MAX_CORES for core in os.sched_getaffinity(0)]] = 1
+    cores = np.empty_like(mine)
+    node.Allreduce(mine, cores, MPI.MAX)
+    heed(node.size, int(cores.sum()))
     node.Free()
     return Private(number, duplicate, is_one_node)
 
@@ -168,14 +177,16 @@ def finish(comm: MPI.Intracomm, deadline: Deadline | None) -> Lane:
     start = open_lane(comm), MPI.REQUEST_NULL
     opening, request = _unfinished.pop(handle, start)
     while True:
-        if not until(request.Test, deadline):
-            _unfinished[handle] = opening, request
-            raise TimeoutError(
-                f"not all ranks made their first call on this communicator within {deadline}: "
-                "make it on every rank, or raise timeout="
-            )
         try:
+            if not until(request.Test, deadline):
+                _unfinished[handle] = opening, request
+                raise TimeoutError(
+                    f"not all ranks made their first call on this communicator within {deadline}: "
+                    "make it on every rank, or raise timeout="
+                )
             request = next(opening)
+        except MPI.Exception as error:
+            request = opening.throw(error)
         except StopIteration as end:
             lane: Lane = end.value
             return lane

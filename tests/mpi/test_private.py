@@ -1,0 +1,148 @@
+"""Private communicators: shared by communicators of the same ranks, and apart all the same."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+import swing
+from swing.executor import allreduce, explain
+from swing.executor.engines import wait
+from swing.executor.session import private
+from swing.executor.session.context import Context
+from tests.mpi.world import RANK, SIZE, WORLD
+
+
+def test_communicators_of_the_same_ranks_share_one_private_communicator(comm):
+    others = [comm.Dup() for _ in range(3)]
+    for each in (comm, *others):
+        assert (allreduce(each, np.ones(3)) == SIZE).all()
+    contexts = [Context.of(each) for each in (comm, *others)]
+    assert len({MPI._handleof(context.comm) for context in contexts}) == 1
+    tags = [
+        {context.tag(), context.tag(persistent=True), context.check_tag} for context in contexts
+    ]
+    assert len(set.union(*tags)) == 3 * len(tags)
+    for each in others:
+        each.Free()
+
+
+@pytest.mark.skipif(SIZE == 1, reason="one rank has one order")
+def test_another_order_of_the_ranks_is_another_private_communicator(comm):
+    backwards = WORLD.Split(0, -RANK)
+    assert (allreduce(backwards, np.ones(3)) == SIZE).all()
+    allreduce(comm, np.ones(3))
+    assert Context.of(backwards).comm.rank == SIZE - 1 - RANK
+    assert MPI._handleof(Context.of(backwards).comm) != MPI._handleof(Context.of(comm).comm)
+    backwards.Free()
+
+
+def test_messages_of_communicators_of_the_same_ranks_do_not_meet(comm):
+    """Operations on several communicators are under way at once, and end in any order."""
+    ours = [swing.Comm(comm.Dup()) for _ in range(4)]
+    vectors = [np.full(1000 + 10 * i, float(RANK + i)) for i in range(8)]
+    requests = [ours[i % 4].Iallreduce(MPI.IN_PLACE, v) for i, v in enumerate(vectors)]
+    order = np.random.default_rng(RANK).permutation(8).tolist()  # another one on every rank
+    for i in order:
+        requests[i].Wait()
+    total = SIZE * (SIZE - 1) / 2
+    for i, vector in enumerate(vectors):
+        assert (vector == total + SIZE * i).all()
+    for each in ours:
+        each.Free()
+
+
+@pytest.mark.skipif(MPI.Query_thread() < MPI.THREAD_MULTIPLE, reason="threads must not call MPI")
+def test_threads_make_first_calls_on_several_communicators(comm):
+    comms = [comm.Dup() for _ in range(6)]
+    found = [np.full(50, float(RANK)) for _ in comms]
+
+    def first_call(i):
+        allreduce(comms[i], found[i], algorithm="swing")
+
+    threads = [threading.Thread(target=first_call, args=[i]) for i in range(len(comms))]
+    for thread in threads if RANK % 2 else threads[::-1]:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all((vector == SIZE * (SIZE - 1) / 2).all() for vector in found)
+    lanes = {(MPI._handleof(Context.of(c).comm), Context.of(c).check_tag) for c in comms}
+    assert len(lanes) == len(comms)
+    for each in comms:
+        each.Free()
+
+
+def test_two_thousand_communicators_need_no_context_of_their_own(comm):
+    allreduce(comm, np.ones(2))
+    known = sum(map(len, private._known.values()))
+    for _ in range(2000 if SIZE < 4 else 200):
+        mine = comm.Dup()
+        assert (allreduce(mine, np.ones(2), algorithm="swing") == SIZE).all()
+        mine.Free()
+    assert sum(map(len, private._known.values())) == known
+
+
+def test_a_new_private_communicator_when_the_lanes_run_out(comm, monkeypatch):
+    monkeypatch.setattr(private.Private, "new_lane", lambda self: 0 if not next(self.lanes) else -1)
+    first, second = WORLD.Split(0, RANK), WORLD.Split(0, RANK)
+    for each in (first, second):
+        assert (allreduce(each, np.ones(5)) == SIZE).all()
+    assert MPI._handleof(Context.of(first).comm) != MPI._handleof(Context.of(second).comm)
+    first.Free()
+    second.Free()
+
+
+@pytest.mark.skipif(
+    MPI.get_vendor()[0] != "MPICH" or SIZE > 2, reason="MPICH has 2,048 communicators"
+)
+def test_without_a_communicator_left_mpi_runs_the_call():
+    comm = WORLD.Split(0, -RANK)
+    held = []
+    WORLD.Set_errhandler(MPI.ERRORS_RETURN)
+    comm.Set_errhandler(MPI.ERRORS_RETURN)
+    known = dict(private._known)
+    private._known.clear()
+    with suppress(MPI.Exception):
+        while len(held) < 5000:
+            held.append(WORLD.Dup())
+    assert len(held) < 5000
+    assert (allreduce(comm, np.ones(4)) == SIZE).all()
+    told = explain(comm, np.ones(4))
+    assert (told.algorithm, told.why) == ("MPI_Allreduce", "MPI cannot make another communicator")
+    ours, gathered = swing.Comm(comm), np.empty(SIZE)
+    ours.Allgather(np.ones(1), gathered)
+    assert (gathered == 1).all()
+    for each in held:
+        each.Free()
+    private._known.update(known)
+    assert (allreduce(comm, np.ones(4)) == SIZE).all()
+    assert explain(comm, np.ones(4)).engine
+    comm.Free()
+
+
+@pytest.mark.parametrize("policy", wait.POLICIES)
+@pytest.mark.parametrize("engine", ["plain", "compiled"])
+def test_every_way_of_waiting_gives_the_same_sums(comm, policy, engine, monkeypatch):
+    monkeypatch.setenv("SWING_WAIT", policy)
+    monkeypatch.setenv("SWING_ENGINE", engine)
+    for count in (1, 5000):
+        for options in ({"algorithm": "swing", "variant": "latency"}, {"algorithm": "ring"}):
+            vector = np.arange(count) + float(RANK)
+            allreduce(comm, vector, **options)
+            assert (vector == SIZE * np.arange(count) + SIZE * (SIZE - 1) / 2).all()
+    assert explain(comm, np.ones(3)).waiting == f"{policy}: SWING_WAIT says so"
+    request = swing.Comm(comm).Iallreduce(MPI.IN_PLACE, vector)
+    request.Wait()
+
+
+def test_the_way_of_waiting_follows_from_ranks_per_core(comm, monkeypatch):
+    allreduce(comm, np.ones(3))
+    monkeypatch.setattr(wait, "_crowd", (4, 4))
+    assert wait.chosen() == ("spin-yield", "4 ranks on 4 cores of a node")
+    wait.heed(9, 8)
+    wait.heed(2, 8)
+    assert wait.chosen() == ("yield", "9 ranks on 8 cores of a node")
