@@ -12,9 +12,12 @@ so that reading the trace finds the same steps.
 from __future__ import annotations
 
 import re
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from itertools import accumulate
+from operator import mul
 from typing import NamedTuple
 
 import numpy as np
@@ -91,9 +94,7 @@ class About(NamedTuple):
         if not match:
             return None
         dims = [limits.whole(d, "a dimension", 1) for d in match[1].split("x")]
-        size = 1
-        for d in dims:
-            size *= d
+        for size in accumulate(dims, mul):
             limits.check_ranks(size)
         if len(match[2]) != len(dims):
             raise ValueError(
@@ -143,13 +144,32 @@ def messages(schedule: Schedule, nbytes: int) -> Iterator[list[Sent]]:
         yield sent
 
 
-def traffic(about: About, rows: Sequence[Sequence[tuple[int, int, int]]]) -> Schedule:
+def tagged(schedule: Schedule, nbytes: int) -> list[list[tuple[Sent, int]]]:
+    """Return the `messages` of each step, each with a tag.
+
+    Messages of one step between the same two ranks need different tags.
+
+    Raises:
+        ValueError: the schedule has more than `limits.MAX_ROWS` messages.
+    """
+    steps = list(messages(schedule, nbytes))
+    copies = 1 + max((m.copy for sent in steps for m in sent), default=0)
+    return [[(m, m.step * copies + m.copy) for m in sent] for sent in steps]
+
+
+def traffic(
+    about: About | None, torus: Torus, rows: Sequence[Sequence[tuple[int, int, int]]]
+) -> Schedule:
     """Build a "traffic" schedule, in which only the size of each message is known.
 
     Args:
-        about: the torus, the size of the vector, and the names.
+        about: the size of the vector, and the names; None if the file does not say.
+        torus: the torus of the ranks.
         rows: the messages of each step, as (src, dst, bytes).
     """
+    if about is None:
+        # The vector's size is unknown; no message is larger than the vector.
+        about = About(torus, max((n for step in rows for _, _, n in step), default=1))
 
     def step(s: int) -> Step:
         table = np.array(rows[s], dtype=np.int64).reshape(-1, 3)
@@ -158,7 +178,7 @@ def traffic(about: About, rows: Sequence[Sequence[tuple[int, int, int]]]) -> Sch
 
     return Schedule(
         about.name or "traffic",
-        about.torus,
+        torus,
         about.nbytes,
         len(rows),
         step,
@@ -195,10 +215,7 @@ def recover(
         raise ValueError(
             f"the trace has {len(programs)} ranks, but the torus {ranks} has {ranks.size}"
         )
-    if about is None:
-        # The vector's size is unknown; no message is larger than the vector.
-        about = About(ranks, max((n for step in rows for _, _, n in step), default=1))
-    return traffic(about._replace(torus=ranks), rows)
+    return traffic(about, ranks, rows)
 
 
 def _steps(
@@ -211,36 +228,29 @@ def _steps(
     waits for; a join is in the step of the messages before it, and one step after the join before
     it.
 
-    This is a topological sort (Kahn's algorithm) with longest-path levels: linear time.
+    The events are visited in topological order, which takes linear time.
     """
     first = np.append(0, np.cumsum([len(events) for events in programs])).tolist()
     # A send and its receive are one node of the graph, numbered like the send.
     node = list(range(first[-1]))
     for a, b in _matched(programs, first):
         node[b] = a
-    later: list[list[tuple[int, int]]] = [[] for _ in node]
-    waits = [0] * len(node)
-    flat = [event for events in programs for event in events]
+    earlier: list[list[tuple[int, int]]] = [[] for _ in node]
     for rank, events in enumerate(programs):
         for i, event in enumerate(events):
             for j in event.after:
                 # A join belongs to the step of its messages; all other dependencies take a step.
                 joins = event.kind == JOIN and events[j].kind != JOIN
-                later[node[first[rank] + j]].append((node[first[rank] + i], 0 if joins else 1))
-                waits[node[first[rank] + i]] += 1
+                earlier[node[first[rank] + i]].append((node[first[rank] + j], 0 if joins else 1))
     level = [0] * len(node)
-    ready = deque(i for i in range(len(node)) if node[i] == i and not waits[i])
-    done = sum(node[i] != i for i in range(len(node)))  # receives are done with their sends
-    while ready:
-        i = ready.popleft()
-        done += 1
-        for j, further in later[i]:
-            level[j] = max(level[j], level[i] + further)
-            waits[j] -= 1
-            if not waits[j]:
-                ready.append(j)
-    if done < len(node):
-        raise ValueError("the ranks wait for each other in a cycle, a deadlock: reorder the events")
+    order = TopologicalSorter({i: [j for j, _ in before] for i, before in enumerate(earlier)})
+    try:
+        for i in order.static_order():
+            level[i] = max((level[j] + further for j, further in earlier[i]), default=0)
+    except CycleError:
+        raise ValueError(
+            "the ranks wait for each other in a cycle, a deadlock: reorder the events"
+        ) from None
     named_steps = [s for steps in named or () for s in steps]
     # Names of only some steps are ignored: they could contradict the levels of the others.
     if named_steps and None not in named_steps:
@@ -249,7 +259,7 @@ def _steps(
     for rank, events in enumerate(programs):
         for i, event in enumerate(events, start=first[rank]):
             if event.kind == SEND:
-                rows[level[i]].append((rank, flat[i].peer, flat[i].nbytes))
+                rows[level[i]].append((rank, event.peer, event.nbytes))
     return rows
 
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from swing.formats import limits
-from swing.formats.rules import HALVES, RING, WHOLE, Rule, built_in, check, spans
+from swing.formats.rules import HALVES, RING, WHOLE, Rule, built_in, check, merged, spans
 
 _PREFIX = "MPIR_Allreduce_intra_"
 ALGORITHMS = (
@@ -109,11 +109,7 @@ def read(data: bytes, ranks: int) -> list[Rule]:
             firsts.add(bound)
         elif word.startswith("total"):
             firsts.add(-(-bound // ranks))
-    rules: list[Rule] = []
-    for first in sorted(firsts):
-        algorithm = _search(tree, ranks, first)
-        if not rules or rules[-1].algorithm != algorithm:
-            rules.append(Rule(first, algorithm))
+    rules = merged(Rule(first, _search(tree, ranks, first)) for first in sorted(firsts))
     check(rules)
     return rules
 

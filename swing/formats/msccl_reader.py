@@ -15,8 +15,9 @@ scratch memory except to receive into, and messages whose source changes while t
 from __future__ import annotations
 
 import re
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Sequence
+from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -99,26 +100,18 @@ def _order(
 ) -> list[int]:
     """Return (steps,) the position of each step in an order that respects all dependencies.
 
-    This is a topological sort; a receive also waits for its send.
+    A receive also waits for its send.
     """
-    later: list[list[int]] = [[] for _ in nodes]
-    waits = [0] * len(nodes)
+    # All nodes come first, so that the order does not depend on who waits for whom.
+    sorter = TopologicalSorter[int](dict.fromkeys(range(len(nodes)), ()))
     for i, before in enumerate(after):
-        for j in (*before, *([pairs[i]] if i in pairs else [])):
-            later[j].append(i)
-            waits[i] += 1
-    ready = deque(i for i, n in enumerate(waits) if not n)
-    order, done = [0] * len(nodes), 0
-    while ready:
-        i = ready.popleft()
-        order[i], done = done, done + 1
-        for j in later[i]:
-            waits[j] -= 1
-            if not waits[j]:
-                ready.append(j)
-    if done < len(nodes):
-        raise ValueError("the steps wait for each other in a cycle: a deadlock")
-    return order
+        sorter.add(i, *before, *([pairs[i]] if i in pairs else []))
+    try:
+        order = list(sorter.static_order())
+    except CycleError:
+        raise ValueError("the steps wait for each other in a cycle: a deadlock") from None
+    position: list[int] = np.argsort(order).tolist()
+    return position
 
 
 def _messages(nodes: Sequence[Node], pairs: dict[int, int], order: Sequence[int]) -> list[Sent]:

@@ -72,6 +72,4 @@ def read(data: bytes, torus: Torus | None = None) -> Schedule:
     ranks = torus or (about.torus if about else Torus(max(1, size)))
     if ranks.size < size:
         raise ValueError(f"the file has {size} ranks, but the torus {ranks} has {ranks.size}")
-    # The vector's size is unknown; no message is larger than the vector.
-    largest = max((n for step in rows for _, _, n in step), default=1)
-    return traffic(about._replace(torus=ranks) if about else About(ranks, largest), rows)
+    return traffic(about, ranks, rows)
