@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path as Curve
 from matplotlib.ticker import FuncFormatter
 
-from netsim.display import circle, lane, lanes_of, positions
+from netsim.display import lane, lanes_of, positions
 from netsim.rows import ResultRow, fastest, read_csv
 from netsim.topologies.names import KINDS as TOPOLOGIES
 from netsim.topologies.names import topology
@@ -21,6 +21,7 @@ from swing.algorithms import ALGORITHMS, SHIPPED
 from swing.algorithms.algorithm import Algorithm
 from swing.algorithms.swing import SWING
 from swing.sizes import format_size
+from swing.svg import circle
 from swing.torus import Torus
 
 COLORS = ("#D55E00", "#0072B2", "#56B4E9", "#009E73", "#CC79A7", "#E69F00", "#555555")

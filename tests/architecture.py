@@ -57,7 +57,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "swing/build": ("swing/build",),
     "swing/schedules": ("swing/schedules",),
     "swing/torus": (
-        "swing/torus", "swing/ring", "swing/placement", "swing/sizes", "swing/compilation",
+        "swing/torus", "swing/ring", "swing/placement", "swing/sizes", "swing/svg",
+        "swing/compilation",
     ),
 }  # fmt: skip
 
