@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from netsim.cli.options import BANDWIDTH, JSON, PLACE, TIE_RULE, network_of, with_progress
+from netsim.cli.options import BANDWIDTH, PLACE, TIE_RULE, network_of, with_progress
 from netsim.models import MODELS
 from netsim.report.data import describe
 from netsim.report.page import page
 from netsim.run import row, simulate
 from netsim.topologies.topology import Topology
-from swing.cli import Parsed, named_schedule
+from swing.cli import JSON, Parsed, named_schedule
 from swing.formats.files import check_writable, store
 from swing.sizes import parse_size, parse_sizes
 

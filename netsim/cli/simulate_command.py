@@ -8,22 +8,12 @@ from typing import Any
 import click
 
 from netsim.bounds import lower_bound
-from netsim.cli.options import (
-    BANDWIDTH,
-    JSON,
-    MODEL,
-    PART_RULE,
-    PLACE,
-    SEED,
-    SYNC_RULE,
-    TIE_RULE,
-    network_of,
-)
+from netsim.cli.options import BANDWIDTH, PLACE, RUN_OPTIONS, network_of
 from netsim.rows import ResultRow, write_csv
 from netsim.run import Run, row, simulate
 from netsim.topologies import names
 from netsim.topologies.topology import Topology
-from swing.cli import Parsed, named_schedule, schedule_options
+from swing.cli import JSON, Parsed, named_schedule, schedule_options
 from swing.formats.files import check_writable
 from swing.sizes import format_size, parse_size
 
@@ -35,11 +25,7 @@ from swing.sizes import format_size, parse_size
     "--size", type=Parsed("size", parse_size), help="Size of the vector.  [default: 2MiB]"
 )
 @BANDWIDTH
-@MODEL
-@TIE_RULE
-@SYNC_RULE
-@PART_RULE
-@SEED
+@RUN_OPTIONS
 @click.option("--links", type=click.Path(dir_okay=False),
               help="Write the bytes on every link to this CSV file.")  # fmt: skip
 @click.option("--step", type=int, help="With --links: write only the bytes of this step.")

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from netsim.bounds import lower_bound
-from netsim.cli.options import BANDWIDTH, JOBS, JSON, PLACE, Number, network_of, processes
+from netsim.cli.options import BANDWIDTH, JOBS, PLACE, Number, network_of, processes
 from netsim.network import Network
 from netsim.search.measured import measured_table
 from netsim.search.sweep import Case
@@ -23,7 +23,7 @@ from netsim.search.tune import Search, Seconds, simulate_pairs, tune
 from netsim.topologies import names
 from netsim.topologies.topology import Topology
 from swing.algorithms.swing import SWING
-from swing.cli import Parsed
+from swing.cli import JSON, Parsed, joined
 from swing.formats.files import check_writable, store
 from swing.select.candidates import Named, family, published
 from swing.select.table import Candidate, Entry, SelectionTable, shipped
@@ -32,35 +32,28 @@ from swing.sizes import format_size, parse_size, parse_sizes
 RUN_OPTIONS = (("sync", "local"), ("parts", "free"))
 """The rules used in results/: ranks are not in lockstep, and a send ends when it has left."""
 
-PLACES = click.option("--topology", "topologies", type=PLACE, multiple=True,
-                      help="A topology, such as torus:8x8; may be repeated.")  # fmt: skip
-SIZES = click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:2GiB:x4",
-                     show_default=True, help="Sizes of the vector.")  # fmt: skip
-PACKETS = click.option("--packets", type=Parsed("size", parse_size), default="8MiB",
-                       show_default=True, help="Largest size for the packet model; above it, "
-                       "the flow model is used.")  # fmt: skip
-MAX_CANDIDATES = click.option("--most", type=click.IntRange(1), default=16, show_default=True,
-                    help="Maximum number of candidates to simulate per size.")  # fmt: skip
-MAX_RATIO = click.option("--keep", type=Number(1), default=2.0, show_default=True,
-                    help="Simulate only candidates that the analytic model estimates at "
-                    "no more than this factor times the best.")  # fmt: skip
+SEARCH_OPTIONS = joined(
+    click.option("--topology", "topologies", type=PLACE, multiple=True,
+                 help="A topology, such as torus:8x8; may be repeated."),
+    click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:2GiB:x4",
+                 show_default=True, help="Sizes of the vector."),
+    BANDWIDTH,
+    click.option("--packets", type=Parsed("size", parse_size), default="8MiB", show_default=True,
+                 help="Largest size for the packet model; above it, the flow model is used."),
+    click.option("--most", type=click.IntRange(1), default=16, show_default=True,
+                 help="Maximum number of candidates to simulate per size."),
+    click.option("--keep", type=Number(1), default=2.0, show_default=True,
+                 help="Simulate only candidates that the analytic model estimates at "
+                 "no more than this factor times the best."),
+    JOBS,
+)  # fmt: skip
 
 
 @click.command("tune")
-@PLACES
-@SIZES
-@BANDWIDTH
-@PACKETS
-@MAX_CANDIDATES
-@MAX_RATIO
-@JOBS
-@click.option(
-    "--measured",
-    "measured",
-    type=click.Path(dir_okay=False),
-    multiple=True,
-    help="Take the times from this CSV file of mpi_bench instead; may be repeated.",
-)
+@SEARCH_OPTIONS
+@click.option("--measured", "measured", type=click.Path(dir_okay=False), multiple=True,
+              help="Take the times from this CSV file of mpi_bench instead; may be "
+              "repeated.")  # fmt: skip
 @click.option("--retime", is_flag=True, help="Do not search: simulate every time in the table "
               "again, for example after a change of the models.")  # fmt: skip
 @click.option("--out", type=click.Path(dir_okay=False), required=True,
@@ -145,13 +138,7 @@ def _tell(name: str, entry: Entry, sizes: Iterable[int], as_json: bool) -> None:
 
 
 @click.command("compare")
-@PLACES
-@SIZES
-@BANDWIDTH
-@PACKETS
-@MAX_CANDIDATES
-@MAX_RATIO
-@JOBS
+@SEARCH_OPTIONS
 @JSON
 def compare_command(
     topologies: tuple[Topology, ...], sizes: list[int], bandwidth: float, packets: int, most: int,
