@@ -196,7 +196,8 @@ def _time_again(
 ) -> None:
     """Simulate the times of an entry again, but none that the entry lacks."""
     todo = [(case, n) for case, times in _known(entry, topology, bandwidth).items() for n in times]
-    simulate_pairs(todo, search, found, _progress_of(topology))
+    with search.workers() as pool:
+        simulate_pairs(pool, todo, search, found, _progress_of(topology))
 
 
 def _case(topology: Topology, bandwidth: float, named: Named) -> Case:
