@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from rich.table import Table
 
+from netsim.rows import ResultRow
 from swing.sizes import format_size
 
 LINKS = 0.75
@@ -25,7 +25,6 @@ LINKS = 0.75
 BANDS = {"one port": (0.95, 1.10), "several ports": (0.95, 1.15)}
 """The range of measured over predicted time in which the two agree."""
 
-ResultRow = dict[str, Any]
 Point = tuple[str, str, str, str, int]
 
 
