@@ -68,9 +68,8 @@ def step_svg(step: Step) -> str:
     if not ranks or len(ranks) > MAX_RANKS or len(step) > 16 * MAX_RANKS:
         return picture((240, 24), f'<text x="4" y="16">{len(step)} messages</text>', "a step")
     x = {rank: CELL * (i + 0.7) for i, rank in enumerate(ranks)}
-    longest = max(
-        abs(x[a] - x[b]) for a, b in zip(step.src.tolist(), step.dst.tolist(), strict=True)
-    )
+    ends = list(zip(step.src.tolist(), step.dst.tolist(), strict=True))
+    longest = max(abs(x[a] - x[b]) for a, b in ends)
     middle = 0.3 * longest + 16  # the curves rise to half the height of their control points
     arcs = [
         (
@@ -78,7 +77,7 @@ def step_svg(step: Step) -> str:
             f"M{x[a]:.0f} {middle:.0f}Q{(x[a] + x[b]) / 2:.0f} "
             f"{middle - 0.6 * (x[b] - x[a]):.0f} {x[b]:.0f} {middle:.0f}",
         )
-        for i, (a, b) in enumerate(zip(step.src.tolist(), step.dst.tolist(), strict=True))
+        for i, (a, b) in enumerate(ends)
     ]
     at = np.array([[x[rank] / CELL, middle / CELL] for rank in ranks])
     return picture(
@@ -116,8 +115,7 @@ def _arcs(schedule: Schedule, step: Step) -> Iterator[tuple[str, str]]:
     edge = crosses.any(axis=1)
     columns = zip(start, end, hops @ ways, edge, step.reduces, strict=True)
     for a, b, shift, crossing, reduces in columns:
-        pieces = [(a, a + shift), (b - shift, b)] if crossing else [(a, b)]
-        for p, q in pieces:
+        for p, q in [(a, a + shift), (b - shift, b)] if crossing else [(a, b)]:
             (x0, y0), (x1, y1) = p * CELL, q * CELL
             length = max(float(np.hypot(x1 - x0, y1 - y0)) / CELL, 0.5)
             bend = 0.3 / length**0.5

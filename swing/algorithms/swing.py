@@ -81,10 +81,7 @@ def swing(
         if variant == "bandwidth":
             lines = [swing_line(d, mirrored, blocks) for d in torus.dims]
         else:
-            lines = [
-                nested_line(d, wrap, mirrored)
-                for d, wrap in zip(torus.dims, torus.wrap, strict=True)
-            ]
+            lines = [nested_line(d, wrap, mirrored) for d, wrap in torus.sides]
         return make_variant(torus, lines, list(in_turn(lines, start)), variant, k, collective)
 
     return by_ports("swing", torus, part, variant, ports)

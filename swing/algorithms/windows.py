@@ -65,9 +65,8 @@ def windows(
     distances = [_distances(level) for level in levels]
 
     def part(start: int, mirrored: bool) -> Schedule:
-        lines = [
-            windows_line(d, level, mirrored) for d, level in zip(torus.dims, levels, strict=True)
-        ]
+        rings = zip(torus.dims, levels, strict=True)
+        lines = [windows_line(d, level, mirrored) for d, level in rings]
         # The dimension whose next hop is shortest is next; where hops are equal, dimensions take
         # turns. Messages shrink from step to step, so long hops carry little.
         turn = [(start + i) % len(lines) for i in range(len(lines))]

@@ -139,7 +139,7 @@ def _messages(nodes: Sequence[Node], pairs: dict[int, int], order: Sequence[int]
             own = node.tag["srcbuf"] == "i" and node.chunks("src") == chunks
             if RECEIVES[node.kind] is Op.REDUCE and not own:
                 raise ValueError(f"{where} adds chunks to chunks of another position")
-            sent.append(_sent(nodes, pairs[i], i, RECEIVES[node.kind], chunks, node))
+            op, recv = RECEIVES[node.kind], i
         elif node.kind in LOCAL:
             origin = [landed.pop((node.rank, slot), (-1, -1)) for slot in node.chunks("src")]
             chunks = node.chunks("dst")
@@ -148,18 +148,14 @@ def _messages(nodes: Sequence[Node], pairs: dict[int, int], order: Sequence[int]
                 raise ValueError(f"{where} does not move received chunks to their own position")
             if len({i for i, _ in origin}) > 1:
                 raise ValueError(f"{where} moves chunks of several messages at once")
-            recv = origin[0][0]
-            sent.append(_sent(nodes, pairs[recv], i, LOCAL[node.kind], chunks, nodes[recv]))
+            op, recv = LOCAL[node.kind], origin[0][0]
+        else:
+            continue
+        src, channel = nodes[pairs[recv]].rank, int(nodes[recv].block["chan"])
+        sent.append(Sent(src, node.rank, channel, op, chunks, pairs[recv], i))
     if landed:
         raise ValueError("chunks are left in scratch memory: add or copy them to the input buffer")
     return sent
-
-
-def _sent(
-    nodes: Sequence[Node], taken: int, put: int, op: Op, chunks: range, receive: Node
-) -> Sent:
-    src, channel = nodes[taken].rank, int(receive.block["chan"])
-    return Sent(src, receive.rank, channel, op, chunks, taken, put)
 
 
 def _levels(sent: Sequence[Sent], order: Sequence[int]) -> list[int]:
