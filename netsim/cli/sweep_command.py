@@ -12,7 +12,7 @@ from time import monotonic
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from netsim.cli.options import (
     JOBS,
@@ -127,9 +127,8 @@ def _print_winners(rows: Sequence[ResultRow], title: str) -> None:
         key = r["algorithm"], int(r["nbytes"])
         goodput[key] = max(goodput[key], float(r["goodput_gbps"] or 0))
     names = list(dict.fromkeys(name for name, _ in goodput))
-    table = Table(title=title)
-    for title in ["size", *names, "winner"]:
-        table.add_column(title.replace("_", " "), justify="right")
+    headers = [Column(h.replace("_", " "), justify="right") for h in ("size", *names, "winner")]
+    table = Table(*headers, title=title)
     for n, best in winners(rows).items():
         cells = [f"{goodput[name, n]:.4g}" for name in names]
         table.add_row(format_size(n), *cells, _spelled(best))

@@ -120,8 +120,7 @@ class Topology(ABC):
     @cached_property
     def most_ports(self) -> tuple[int, int]:
         """The most links out of any node, and the most into any node."""
-        out, into = (int(np.bincount(nodes)[: self.size].max(initial=0)) for nodes in self.ends.T)
-        return out, into
+        return most_ports(self.ends, self.size)
 
     def load(self, traffic: Traffic, ties: str, seed: Seed = ()) -> np.ndarray:
         """(nlinks,) the total weight of the messages on every link."""
@@ -150,3 +149,14 @@ class Topology(ABC):
         for (tail, head), dim in zip(self.ends.tolist(), self.dim.tolist(), strict=True):
             graph.add_edge(tail, head, dim=dim)
         return graph
+
+
+def most_ports(ends: Array, size: int) -> tuple[int, int]:
+    """The most links out of any node, and the most into any node.
+
+    Args:
+        ends: (nlinks, 2) the vertices that each link leaves and reaches.
+        size: number of nodes; the vertices from there up are switches.
+    """
+    out, into = (int(np.bincount(nodes)[:size].max(initial=0)) for nodes in ends.T)
+    return out, into

@@ -129,10 +129,7 @@ def parse(data: bytes) -> list[list[Event]]:
     labels: dict[str, int] = {}
     seen: set[int] = set()
     events: list[Event] | None = None
-    for count, (number, line) in enumerate(limits.lines(_uncommented(limits.text(data)))):
-        where = f"line {number}"
-        if count > 2 * limits.MAX_EVENTS:
-            raise ValueError(f"the file has more than {count} lines: too many")
+    for where, line in limits.lines(_uncommented(limits.text(data)), 2 * limits.MAX_EVENTS):
         if not line:
             continue
         if events is None:

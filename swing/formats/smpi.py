@@ -74,10 +74,7 @@ def read(data: bytes, torus: Torus | None = None) -> Schedule:
     """
     about: About | None = None
     ranks: dict[int, _Rank] = {}
-    for count, (number, line) in enumerate(limits.lines(limits.text(data))):
-        where = f"line {number}"
-        if count > limits.MAX_EVENTS:
-            raise ValueError(f"the file has more than {count} lines: too many")
+    for where, line in limits.lines(limits.text(data), limits.MAX_EVENTS):
         if line.startswith("#"):
             about = about or About.parse(line)
         elif line:
