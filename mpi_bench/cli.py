@@ -79,6 +79,7 @@ def main(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     problem = Problem(comm.rank, comm.size, dtype, op)
+    given = {"topology": torus.name, "dtype": dtype, "op": op}
     wrong, done = 0, list[MeasuredRow]()
     file = CsvFile(path) if path and comm.rank == 0 else None
     with _progress(comm) as progress:
@@ -92,9 +93,7 @@ def main(
             samples = measure(comm, todo, problem, count, iterations=iterations, warmup=warmup,
                               inplace=inplace, check=check, cuda=cuda, alloc=alloc)  # fmt: skip
             rows = [
-                MeasuredRow.of(
-                    method, sample, here, nbytes, topology=torus.name, dtype=dtype, op=op
-                )
+                MeasuredRow.of(method, sample, here, nbytes, **given)
                 for method, sample in zip(todo, samples, strict=True)
             ]
             for row in rows:

@@ -77,11 +77,8 @@ def tune_command(
             click.echo(f"wrote {out}")
         return
     search = Search(keep, most, packets=packets, jobs=processes(jobs))
-    table = (
-        SelectionTable.read(Path(out).read_text())
-        if Path(out).is_file()
-        else SelectionTable({}, {})
-    )
+    file, empty = Path(out), SelectionTable({}, {})
+    table = SelectionTable.read(file.read_text()) if file.is_file() else empty
     entries = dict(table.entries)
     made = {
         "machine": f"the Swing paper's network, {bandwidth:g} Gb/s a link",

@@ -54,10 +54,7 @@ _WAITS, _FLOWS, _UNSET, _LEFT, _REDUCED = range(5)
 
 
 def flow_times(
-    messages: Messages,
-    bandwidth: np.ndarray,
-    message_overhead: float = 0.0,
-    local: bool = False,
+    messages: Messages, bandwidth: np.ndarray, message_overhead: float = 0.0, local: bool = False
 ) -> np.ndarray:
     """Arrival time of every message.
 

@@ -136,12 +136,8 @@ def without(topology: Topology, failed: Iterable[tuple[int, int]]) -> Topology:
         np.full(len(kept), np.nan) if own is None else own[kept]
         for own in (topology.own_bandwidth, topology.own_latency)
     )
+    name = f"{topology.name} without {len(removed)} link{'s' * (len(removed) > 1)}"
     return WithoutLinks(
-        f"{topology.name} without {len(removed)} link{'s' * (len(removed) > 1)}",
-        topology.torus,
-        topology,
-        kept,
-        first_router=topology.first_router,
-        own_bandwidth=bandwidth,
-        own_latency=latency,
-    )
+        name, topology.torus, topology, kept, first_router=topology.first_router,
+        own_bandwidth=bandwidth, own_latency=latency,
+    )  # fmt: skip

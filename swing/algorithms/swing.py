@@ -34,13 +34,7 @@ import numpy as np
 
 from swing.algorithms.algorithm import Algorithm, pure_variants
 from swing.build.partition import bits_of, partition_pattern
-from swing.build.pattern import (
-    PatternStep,
-    RingPattern,
-    circulant_pattern,
-    halving,
-    tree_order,
-)
+from swing.build.pattern import PatternStep, RingPattern, circulant_pattern, halving, tree_order
 from swing.build.variants import Variant, by_ports, halving_options, in_turn, make_variant
 from swing.schedules.blocks import Blocks
 from swing.schedules.schedule import Schedule

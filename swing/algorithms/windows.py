@@ -39,11 +39,7 @@ from swing.torus import Array, Torus
 
 
 def windows(
-    torus: Torus,
-    *,
-    extra: int = 0,
-    ports: int | None = None,
-    collective: str = "allreduce",
+    torus: Torus, *, extra: int = 0, ports: int | None = None, collective: str = "allreduce"
 ) -> Schedule:
     """Multilevel nearest-neighbour reduction on any torus.
 

@@ -24,7 +24,6 @@ import numpy as np
 
 from swing.formats import limits
 from swing.schedules.blocks import Blocks
-from swing.schedules.collectives import UNKNOWN
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Step
 from swing.torus import Torus
@@ -176,15 +175,9 @@ def traffic(
         blocks = Blocks(table[:, 2], np.zeros(len(table), dtype=np.int64))
         return Step(False, table[:, 0], table[:, 1], blocks)
 
+    name, variant = about.name or "traffic", about.variant
     return Schedule(
-        about.name or "traffic",
-        torus,
-        about.nbytes,
-        len(rows),
-        step,
-        origin=UNKNOWN,
-        home=UNKNOWN,
-        variant=about.variant,
+        name, torus, about.nbytes, len(rows), step, collective="traffic", variant=variant
     )
 
 

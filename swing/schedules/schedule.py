@@ -91,20 +91,12 @@ class Schedule(Sequence[Step]):
             )
         if collective:
             origin, home = constants(collective)
-        fields = {
-            "name": name,
-            "torus": torus,
-            "nblocks": nblocks,
-            "body": body,
-            "origin": RankColumn.of(origin, nblocks),
-            "home": RankColumn.of(home, nblocks),
-            "variant": variant,
-            "parts": tuple(parts) or (nblocks,),
-            "shares": shares,
-            "phases": sync_phase or phases,
-        }
-        for field, value in fields.items():
-            object.__setattr__(self, field, value)
+        origin, home = RankColumn.of(origin, nblocks), RankColumn.of(home, nblocks)
+        parts, phases = tuple(parts) or (nblocks,), sync_phase or phases
+        vars(self).update(
+            name=name, torus=torus, nblocks=nblocks, body=body, origin=origin, home=home,
+            variant=variant, parts=parts, shares=shares, phases=phases,
+        )  # fmt: skip
 
     @property
     def nsteps(self) -> int:
