@@ -14,7 +14,7 @@ from itertools import groupby
 
 import numpy as np
 
-from netsim.checks import check_number
+from netsim.checks import check_choice, check_number
 from netsim.network import Network
 from netsim.topologies.routes import Routes
 from netsim.traffic.load import check_dims
@@ -73,10 +73,8 @@ class RunOptions:
     fold: bool = True
 
     def __post_init__(self) -> None:
-        if self.sync not in SYNC:
-            raise ValueError(f"sync must be one of {', '.join(SYNC)}, not {self.sync!r}")
-        if self.parts not in PARTS:
-            raise ValueError(f"parts must be one of {', '.join(PARTS)}, not {self.parts!r}")
+        check_choice("sync", self.sync, SYNC)
+        check_choice("parts", self.parts, PARTS)
         check_number("skew", self.skew)
         for rank, seconds in self.delay.items():
             check_number(f"delay of rank {rank}", seconds)

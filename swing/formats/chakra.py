@@ -97,28 +97,26 @@ def _events(nodes: list[_Node], rank: int) -> list[Event]:
         raise ValueError(f"rank {rank} has two nodes with the same id")
     events = []
     for node in nodes:
+        where = f"rank {rank}: node {node.ident}"
         for other in node.after:
             if other not in index:
-                raise ValueError(
-                    f"rank {rank}: node {node.ident} depends on node {other}, which does not exist"
-                )
+                raise ValueError(f"{where} depends on node {other}, which does not exist")
         after = [index[other] for other in node.after]
         if node.kind in (_COMP, _METADATA):  # computation takes no time here: only order counts
             events.append(Event(JOIN, after=after))
             continue
         if node.kind not in (_SEND, _RECV):
             kind = _KINDS.get(node.kind, f"of type {node.kind}")
-            what = f"rank {rank}: node {node.ident} is {kind}"
-            raise ValueError(f"{what}: only messages between two ranks can be read")
+            raise ValueError(f"{where} is {kind}: only messages between two ranks can be read")
         sends = node.kind == _SEND
         own_key, peer_key = ("comm_src", "comm_dst") if sends else ("comm_dst", "comm_src")
         # A node may name only its peer; the other end is the rank whose file it is in.
         own, peer = node.numbers.get(own_key, rank), node.numbers.get(peer_key)
         size = node.numbers.get("comm_size", 0)
         if peer is None:
-            raise ValueError(f"rank {rank}: node {node.ident} has no {peer_key}")
+            raise ValueError(f"{where} has no {peer_key}")
         if own != rank or not 0 < size <= limits.MAX_INTEGER:
-            raise ValueError(f"rank {rank}: node {node.ident} belongs to another rank or is empty")
+            raise ValueError(f"{where} belongs to another rank or is empty")
         tag = node.numbers.get("comm_tag", 0)
         events.append(Event(SEND if sends else RECV, peer, size, tag, after))
     return events

@@ -29,6 +29,7 @@ from swing.schedules.step import Step
 from swing.torus import Torus
 
 SEND, RECV, JOIN = "send", "recv", "join"
+_Queues = defaultdict[tuple[int, int, int], list[int]]  # (src, dst, tag) → events
 
 
 @dataclass(slots=True)
@@ -263,10 +264,7 @@ def _matched(
 
     As in MPI, the k-th send matches the k-th receive of the same source, destination and tag.
     """
-    sides: dict[str, defaultdict[tuple[int, int, int], list[int]]] = {
-        SEND: defaultdict(list),
-        RECV: defaultdict(list),
-    }
+    sides = {SEND: _Queues(list), RECV: _Queues(list)}
     for rank, events in enumerate(programs):
         for i, event in enumerate(events):
             if event.kind == JOIN:

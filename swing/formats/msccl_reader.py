@@ -29,6 +29,8 @@ from swing.schedules.schedule import Schedule
 from swing.schedules.step import Op, Step
 from swing.torus import Array, Torus
 
+_Queues = defaultdict[tuple[int, int, str], list[int]]  # (src, dst, channel) → steps
+
 
 class Sent(NamedTuple):
     """A message between two ranks.
@@ -78,8 +80,7 @@ def read(data: bytes, torus: Torus | None = None) -> Schedule:
 
 def _matched(nodes: Sequence[Node]) -> dict[int, int]:
     """Return the send of each receive: the k-th ones on a channel between two ranks match."""
-    sends: defaultdict[tuple[int, int, str], list[int]] = defaultdict(list)
-    recvs: defaultdict[tuple[int, int, str], list[int]] = defaultdict(list)
+    sends, recvs = _Queues(list), _Queues(list)
     for i, node in enumerate(nodes):
         if node.kind in SENDS:
             sends[node.rank, int(node.block["send"]), node.block["chan"]].append(i)
