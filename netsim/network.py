@@ -15,7 +15,7 @@ import numpy as np
 from netsim.checks import check_choice, check_number
 from netsim.topologies.names import named
 from netsim.topologies.ties import TIES
-from netsim.topologies.topology import Topology
+from netsim.topologies.topology import Topology, most_at_a_node
 
 ARRIVALS = ("tail", "head")
 """The part of a packet that must have come before the packet moves on or counts as arrived."""
@@ -116,11 +116,7 @@ class Network:
         if self.uniform:
             out, into = topology.most_ports
             return out * self.bandwidth, into * self.bandwidth
-        out_rate, in_rate = (
-            float(np.bincount(ends, self.bandwidths)[: topology.size].max(initial=0.0))
-            for ends in topology.ends.T
-        )
-        return out_rate, in_rate
+        return most_at_a_node(topology.ends, topology.size, self.bandwidths)
 
     @cached_property
     def hop_latencies(self) -> np.ndarray:

@@ -23,7 +23,7 @@ from swing import Torus
 from swing.algorithms import ALGORITHMS, make
 from swing.algorithms.spelling import parse, spell
 from swing.schedules.schedule import Schedule
-from swing.select.table import Candidate, Entry, SelectionTable
+from swing.select.table import Entry, SelectionTable
 
 NATIVE = (
     "auto", "recursive_doubling", "recursive_multiplying", "reduce_scatter_allgather",
@@ -122,7 +122,8 @@ def measure(emulation: Emulation, study: Study, tell: Tell) -> Iterator[ResultRo
     """
     grid, rate = emulation.grid, emulation.rate
     tell("calibrating")
-    calibration = _calibrate(emulation)
+    (fields,) = run(emulation, {"calibrate": True})
+    calibration = Calibration(**fields)
     network = calibration.network(grid, rate)
     tell(str(calibration))
     tell(f"{calibration.bandwidth / network.bandwidth:.3f} of the bandwidth expected")
@@ -179,11 +180,6 @@ def counted(grid: Topology, sent: Sequence[dict[str, int]]) -> list[int]:
     return total
 
 
-def _calibrate(emulation: Emulation) -> Calibration:
-    (fields,) = run(emulation, {"calibrate": True})
-    return Calibration(**fields)
-
-
 def _with_prediction(
     measured: ResultRow, times: dict[Case, dict[int, float]], network: Network
 ) -> ResultRow:
@@ -210,13 +206,9 @@ def _table(
     times: dict[Case, dict[int, float]], torus: Torus, sizes: Sequence[int]
 ) -> Iterator[str]:
     """Write the predictions as a selection table, for "auto"; yields the path of the file."""
-    rows = [
-        Candidate(name, tuple(options.items()), tuple(seconds[n] for n in sizes))
-        for (name, options), seconds in ((parse(c.word), found) for c, found in times.items())
-    ]
-    table = SelectionTable(
-        {"machine": "emulated torus"}, {torus.name: Entry(tuple(sizes), tuple(rows))}
-    )
+    named = ((*parse(case.word), seconds) for case, seconds in times.items())
+    entry = Entry.of(sizes, ((name, tuple(o.items()), seconds) for name, o, seconds in named))
+    table = SelectionTable({"machine": "emulated torus"}, {torus.name: entry})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.json"
         path.write_text(str(table))

@@ -50,12 +50,8 @@ def report_command(
     check_writable(out)
     if not names and not sources:
         names = DEFAULTS
-    schedules = []
-    for algorithm in names:
-        more: dict[str, Any] = (
-            {"nbytes": size or 2**21, "machine": network} if algorithm == "auto" else {}
-        )
-        schedules.append(named_schedule(topology.torus, algorithm, **more))
+    more: dict[str, Any] = {"auto": {"nbytes": size or 2**21, "machine": network}}
+    schedules = [named_schedule(topology.torus, name, **more.get(name, {})) for name in names]
     schedules += [named_schedule(topology.torus, source=source) for source in sources]
     if size is None:
         # A trace has a size of its own, and all runs of a report have the same size.

@@ -26,7 +26,7 @@ from swing.algorithms.swing import SWING
 from swing.cli import JSON, Parsed, joined
 from swing.formats.files import check_writable, store
 from swing.select.candidates import Named, family, published
-from swing.select.table import Candidate, Entry, SelectionTable, shipped
+from swing.select.table import Entry, SelectionTable, shipped
 from swing.sizes import format_size, parse_size, parse_sizes
 
 RUN_OPTIONS = (("sync", "local"), ("parts", "free"))
@@ -213,14 +213,10 @@ def _progress_of(topology: Topology) -> Callable[[str], None]:
 
 def _entry(sizes: Iterable[int], found: Seconds) -> Entry:
     """Return the table entry for the times found on one topology."""
-    sizes = tuple(sizes)
-    return Entry(
-        sizes,
-        tuple(
-            Candidate(c.algorithm, c.options, tuple(ended(found[c].get(n)) for n in sizes))
-            for c in sorted(found, key=lambda c: (c.algorithm, str(c.options)))
-        ),
-    )
+    cases = sorted(found, key=lambda c: (c.algorithm, str(c.options)))
+    times = ({n: ended(t) for n, t in found[c].items()} for c in cases)
+    rows = ((c.algorithm, c.options, t) for c, t in zip(cases, times, strict=True))
+    return Entry.of(sizes, rows)
 
 
 def ended(seconds: float | None) -> float | None:

@@ -15,7 +15,7 @@ import numpy as np
 from netsim.topologies.lines import first_links
 from netsim.topologies.routes import Routes, Seed
 from netsim.topologies.row import Path, Row, Traffic
-from netsim.topologies.topology import Topology, most_ports
+from netsim.topologies.topology import Topology, most_at_a_node
 from swing.torus import Array
 
 
@@ -101,7 +101,7 @@ class Grid(Topology):
     @cached_property
     def most_ports(self) -> tuple[int, int]:
         """The most links out of any node, and the most into any node."""
-        out, into = zip(*(most_ports(row.ends, row.d) for row in self.rows), strict=True)
+        out, into = zip(*(most_at_a_node(row.ends, row.d) for row in self.rows), strict=True)
         return sum(out), sum(into)
 
     def load(self, traffic: Traffic, ties: str, seed: Seed = ()) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -120,7 +120,8 @@ class Topology(ABC):
     @cached_property
     def most_ports(self) -> tuple[int, int]:
         """The most links out of any node, and the most into any node."""
-        return most_ports(self.ends, self.size)
+        out, into = most_at_a_node(self.ends, self.size)
+        return out, into
 
     def load(self, traffic: Traffic, ties: str, seed: Seed = ()) -> np.ndarray:
         """(nlinks,) the total weight of the messages on every link."""
@@ -151,12 +152,13 @@ class Topology(ABC):
         return graph
 
 
-def most_ports(ends: Array, size: int) -> tuple[int, int]:
+def most_at_a_node(ends: Array, size: int, weights: np.ndarray | None = None) -> tuple[Any, Any]:
     """The most links out of any node, and the most into any node.
 
     Args:
         ends: (nlinks, 2) the vertices that each link leaves and reaches.
         size: number of nodes; the vertices from there up are switches.
+        weights: (nlinks,) what to add up instead of counting links.
     """
-    out, into = (int(np.bincount(nodes)[:size].max(initial=0)) for nodes in ends.T)
+    out, into = (np.bincount(v, weights)[:size].max(initial=0).item() for v in ends.T)
     return out, into

@@ -193,20 +193,14 @@ def _odd(d: int, mirrored: bool, blocks: BlockRule) -> RingPattern:
 
     def step(s: int) -> PatternStep:
         new = np.arange(met[s], met[s + 1])
-        # The last node's own block has the label `last` too.
-        direct = PatternStep(
-            np.concatenate([new, np.full_like(new, last)]),
-            np.concatenate([np.full_like(new, last), new]),
-            Blocks.ranges(np.concatenate([np.full_like(new, last), label[new]]), 1),
-        )
-        if s >= inner.nsteps:
-            return direct
-        swing = inner.step(s)
-        return PatternStep(
-            np.concatenate([swing.src, direct.src]),
-            np.concatenate([swing.dst, direct.dst]),
-            Blocks.join([swing.sent, direct.sent]),
-        )
+        own = np.full_like(new, last)  # the last node's own block has the label `last` too
+        src, dst = np.append(new, own), np.append(own, new)
+        sent = Blocks.ranges(np.append(own, label[new]), 1)
+        if s < inner.nsteps:
+            swing = inner.step(s)
+            src, dst = np.append(swing.src, src), np.append(swing.dst, dst)
+            sent = Blocks.join([swing.sent, sent])
+        return PatternStep(src, dst, sent)
 
     def pending(s: int) -> Blocks:
         inside = inner.pending(min(s, inner.nsteps))

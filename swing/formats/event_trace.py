@@ -117,24 +117,17 @@ def messages(schedule: Schedule, nbytes: int) -> Iterator[list[Sent]]:
     Raises:
         ValueError: the schedule has more than `limits.MAX_ROWS` messages.
     """
-    # In traffic a block is a byte. Its table of ends would have an entry per byte of the vector.
+    # In traffic a block is a byte. Its table of sizes would have an entry per byte of the vector.
     traffic = schedule.is_traffic and schedule.nblocks == nbytes
-    ends = None if traffic else schedule.ends(nbytes)
+    each = None if traffic else np.diff(schedule.ends(nbytes))
     rows = 0
     for s, step in enumerate(schedule):
-        src, dst, blocks, part = step.src, step.dst, step.blocks, step.part
-        if ends is None:
-            size = blocks.counts
-        elif blocks.starts is not None:
-            size = ends[blocks.starts + blocks.counts] - ends[blocks.starts]
-        else:
-            each = np.diff(ends)
-            size = np.array([each[blocks[i]].sum() for i in range(len(blocks))], dtype=np.int64)
+        size = step.blocks.counts if each is None else step.blocks.sums(each)
         # Several parts may send between the same two ranks in one step.
         copies: defaultdict[tuple[int, int], int] = defaultdict(int)
         sent = []
-        columns = zip(src.tolist(), dst.tolist(), size.tolist(), part.tolist(), strict=True)
-        for a, b, n, j in sorted(columns, key=lambda row: row[:2]):
+        columns = (column.tolist() for column in (step.src, step.dst, size, step.part))
+        for a, b, n, j in sorted(zip(*columns, strict=True), key=lambda row: row[:2]):
             if n:
                 sent.append(Sent(s, a, b, n, j, copies[a, b]))
                 copies[a, b] += 1

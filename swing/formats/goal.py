@@ -194,14 +194,10 @@ def _item(line: str, where: str, events: list[Event], labels: dict[str, int]) ->
 
 def _uncommented(text: str) -> str:
     """Remove comments, but keep their line ends so that line numbers stay right."""
-    pieces, at = [], 0
-    while opening := re.compile(r"//|/\*").search(text, at):
-        pieces.append(text[at : opening.start()])
-        at = text.find("\n" if opening[0] == "//" else "*/", opening.end())
-        if at < 0 and opening[0] == "/*":
+
+    def line_ends(comment: re.Match[str]) -> str:
+        if comment[1] == "":
             raise ValueError("a comment has no end: close it with */")
-        at = len(text) if at < 0 else at
-        if opening[0] == "/*":
-            at += 2
-            pieces.append("\n" * text.count("\n", opening.end(), at))
-    return "".join([*pieces, text[at:]])
+        return "\n" * comment[0].count("\n")
+
+    return re.sub(r"//[^\n]*|/\*.*?(\*/|\Z)", line_ends, text, flags=re.DOTALL)

@@ -176,13 +176,9 @@ class Schedule(Sequence[Step]):
 
     def share(self, step: Step) -> np.ndarray:
         """(m,) fraction of the vector in each message of a step."""
-        blocks = step.blocks
         if self.shares is None:
-            return blocks.counts / self.nblocks
-        if blocks.starts is not None:
-            ends = np.concatenate([[0.0], np.cumsum(self.shares)])
-            return np.asarray(ends[blocks.starts + blocks.counts] - ends[blocks.starts])
-        return np.array([self.shares[blocks[i]].sum() for i in range(len(blocks))])
+            return step.blocks.counts / self.nblocks
+        return step.blocks.sums(self.shares)
 
     def ends(self, count: int) -> Array:
         """(nblocks + 1,) boundaries of the blocks in a vector of ``count`` elements.
