@@ -25,7 +25,7 @@ from mpi_bench.problem import DTYPES, REDUCTIONS, Problem
 from mpi_bench.report import HEAD, MeasuredRow, line
 from netsim.rows import CsvFile
 from swing import Torus
-from swing.cli import Parsed, spelt
+from swing.cli import JSON, Parsed, spelt
 from swing.formats.files import check_writable
 from swing.sizes import parse_sizes
 
@@ -42,45 +42,27 @@ from swing.sizes import parse_sizes
               help="Type of the elements.")  # fmt: skip
 @click.option("--op", type=click.Choice(list(REDUCTIONS)), default="sum", show_default=True,
               help="The reduction.")  # fmt: skip
-@click.option(
-    "--ports", type=click.IntRange(1), help="Number of ports, instead of each algorithm's default."
-)
-@click.option(
-    "--iterations",
-    type=click.IntRange(1),
-    help=f"By default, as many as fit into {SECONDS:g} s per size.",
-)
+@click.option("--ports", type=click.IntRange(1),
+              help="Number of ports, instead of each algorithm's default.")  # fmt: skip
+@click.option("--iterations", type=click.IntRange(1),
+              help=f"By default, as many as fit into {SECONDS:g} s per size.")  # fmt: skip
 @click.option("--warmup", type=click.IntRange(0), default=2, show_default=True,
               help="Iterations before those that are timed.")  # fmt: skip
 @click.option("--check/--no-check", default=True, show_default=True, help="Count wrong answers.")
 @click.option("--inplace", is_flag=True, help="Reduce in place, as with MPI_IN_PLACE.")
 @click.option("--cuda", is_flag=True, help="Vectors in GPU memory; MPI's go through the host.")
-@click.option(
-    "--alloc", is_flag=True, help="Vectors from swing.alloc, in memory that a node shares."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
+@click.option("--alloc", is_flag=True,
+              help="Vectors from swing.alloc, in memory that a node shares.")  # fmt: skip
+@JSON
 @click.option("--style", type=click.Choice(STYLES), default="table", show_default=True,
               help="Print as OSU's benchmarks or nccl-tests do, one table per method.")  # fmt: skip
-@click.option(
-    "--csv", "path", type=click.Path(dir_okay=False), help="Also write the rows to this file."
-)
+@click.option("--csv", "path", type=click.Path(dir_okay=False),
+              help="Also write the rows to this file.")  # fmt: skip
 def main(
-    torus: Torus | None,
-    names: tuple[str, ...],
-    sizes: list[int],
-    dtype: str,
-    op: str,
-    ports: int | None,
-    iterations: int | None,
-    warmup: int,
-    check: bool,
-    inplace: bool,
-    cuda: bool,
-    alloc: bool,
-    as_json: bool,
-    style: str,
-    path: str | None,
-) -> int:
+    torus: Torus | None, names: tuple[str, ...], sizes: list[int], dtype: str, op: str,
+    ports: int | None, iterations: int | None, warmup: int, check: bool, inplace: bool, cuda: bool,
+    alloc: bool, as_json: bool, style: str, path: str | None,
+) -> int:  # fmt: skip
     """Time allreduce algorithms beside the MPI library's own, and check every answer.
 
     An iteration takes as long as its slowest rank. The exit status is 1 if an answer is wrong.
@@ -97,6 +79,7 @@ def main(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     problem = Problem(comm.rank, comm.size, dtype, op)
+    given = {"topology": torus.name, "dtype": dtype, "op": op}
     wrong, done = 0, list[MeasuredRow]()
     file = CsvFile(path) if path and comm.rank == 0 else None
     with _progress(comm) as progress:
@@ -110,9 +93,7 @@ def main(
             samples = measure(comm, todo, problem, count, iterations=iterations, warmup=warmup,
                               inplace=inplace, check=check, cuda=cuda, alloc=alloc)  # fmt: skip
             rows = [
-                MeasuredRow.of(
-                    method, sample, here, nbytes, topology=torus.name, dtype=dtype, op=op
-                )
+                MeasuredRow.of(method, sample, here, nbytes, **given)
                 for method, sample in zip(todo, samples, strict=True)
             ]
             for row in rows:

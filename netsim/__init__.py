@@ -10,14 +10,6 @@ from netsim.topologies.graph import graph
 from netsim.topologies.names import topology
 
 __all__ = [
-    "MODELS",
-    "Network",
-    "Run",
-    "display",
-    "graph",
-    "lower_bound",
-    "paper_network",
-    "simulate",
-    "topology",
-    "without",
-]
+    "MODELS", "Network", "Run", "display", "graph", "lower_bound", "paper_network", "simulate",
+    "topology", "without",
+]  # fmt: skip

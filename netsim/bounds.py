@@ -49,7 +49,6 @@ def lower_bound(network: Network, nbytes: int) -> float:
         return 0.0
     rates, (tails, heads) = network.bandwidths, topology.ends.T
     size = topology.size
-    out_rate, in_rate = (np.bincount(nodes, rates, size)[:size] for nodes in (tails, heads))
     # With heads, a message counts as arrived while its last packet is still on the link.
     last_packet = network.packet_bytes if network.arrival == "head" else 0
 
@@ -58,9 +57,9 @@ def lower_bound(network: Network, nbytes: int) -> float:
         rate = float(rates[links].sum())
         return (messages * nbytes - len(rates[links]) * last_packet) / rate
 
-    out_count, in_count = (np.bincount(nodes, minlength=size)[:size] for nodes in (tails, heads))
     times = [busy(2 * (size - 1), slice(None))]
-    for count, rate in ((out_count, out_rate), (in_count, in_rate)):
+    for nodes in (tails, heads):
+        count, rate = (np.bincount(nodes, weights, size)[:size] for weights in (None, rates))
         times.append(float(((nbytes - count * last_packet) / rate).max()))
     for side in _cuts(network):
         times.append(busy(1, side[tails] & ~side[heads]))

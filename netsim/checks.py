@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from swing.sizes import MAX_BYTES
@@ -28,6 +30,16 @@ def check_number(name: str, value: object, positive: bool = False) -> None:
     if not (isinstance(value, (int, float, np.integer, np.floating)) and least <= value < np.inf):
         bound = "above 0" if positive else "0 or above"
         raise ValueError(f"{name} must be a number {bound}, not {value}")
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Check that a value is one of a few names.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
 
 
 def check_size(nbytes: object) -> None:

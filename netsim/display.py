@@ -14,13 +14,12 @@ from netsim.network import Network
 from netsim.run import Run
 from netsim.topologies.topology import Topology
 from swing.sizes import UNITS, format_size
+from swing.svg import axes, circle, picture
 
 MAX_NODES = 256
 """Topologies with more nodes are shown by name only."""
 CELL = 44
 """Distance between neighbours, in pixels."""
-SLANT = ((1.0, 0.0), (0.0, 1.0), (0.3, -0.22), (0.14, 0.2))
-"""Directions of the axes, last axis first: right, down, and into the page."""
 RAMP = ("#d9d6cf", "#f8d8bc", "#f6a47c", "#f16a4c", "#d52c47", "#981b5d", "#511e4d", "#30173a")
 """Colours for no bytes, then for equal steps up to the maximum, ever darker, also in grey."""
 
@@ -34,7 +33,7 @@ def topology_svg(topology: Topology, link_bytes: np.ndarray | None = None) -> st
     """
     name = topology.name
     if topology.size > MAX_NODES:
-        return _picture((300, 24), f'<text x="4" y="16">{escape(name)}</text>', name)
+        return picture((300, 24), f'<text x="4" y="16">{escape(name)}</text>', name)
     at = positions(topology)
     nodes, low = at[: topology.size], at.min(axis=0) - 1.0
     size = (at.max(axis=0) + 1.0 - low) * CELL
@@ -60,7 +59,7 @@ def topology_svg(topology: Topology, link_bytes: np.ndarray | None = None) -> st
         f'<rect x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8" fill="#777"/>'
         for x, y in ((at[topology.size :] - low) * CELL).tolist()
     )
-    return _picture((size[0], size[1]), "".join(lanes) + switches + circles, name)
+    return picture((size[0], size[1]), "".join(lanes) + switches + circles, name)
 
 
 def network_html(network: Network) -> str:
@@ -123,7 +122,7 @@ def _bars(run: Run) -> str:
     )
     caption = f"{run.schedule.nsteps} steps in {run.seconds * 1e6:.4g} us"
     text = f'<text x="{width + 6:.0f}" y="13">{caption}</text>'
-    return _picture((width + 190, 18), bars + text, caption)
+    return picture((width + 190, 18), bars + text, caption)
 
 
 def positions(topology: Topology) -> np.ndarray:
@@ -133,15 +132,10 @@ def positions(topology: Topology) -> np.ndarray:
     the centre of the nodes that it joins.
     """
     torus = topology.torus
-    if _is_circular(topology):
-        return circle(1 + int(topology.ends.max(initial=topology.size - 1)))
-    axes = np.zeros((len(torus.dims), 2))
-    for i, j in enumerate(reversed(torus.active)):
-        axes[j] = SLANT[min(i, len(SLANT) - 1)]
-    coords = np.stack(np.unravel_index(np.arange(topology.size), torus.dims), axis=1)
-    # From three dimensions up the slanted axes need more space between the nodes.
-    at = coords @ axes * (1.9 if len(torus.active) > 2 else 1.0)
     nvertices = 1 + int(topology.ends.max(initial=topology.size - 1))
+    if _is_circular(topology):
+        return circle(nvertices)
+    at = np.stack(np.unravel_index(np.arange(topology.size), torus.dims), axis=1) @ axes(torus)
     switches = []
     for switch in range(topology.size, nvertices):
         # The lower end of a link of a switch is a node: nodes are numbered before switches.
@@ -149,12 +143,6 @@ def positions(topology: Topology) -> np.ndarray:
         x, y = at[np.unique(joined)].mean(axis=0)
         switches.append((x + 0.35, y + 0.35))
     return np.concatenate([at, np.array(switches).reshape(-1, 2)])
-
-
-def circle(count: int) -> np.ndarray:
-    """(count, 2) points around a circle, clockwise from the top."""
-    angle = 2 * np.pi * np.arange(count) / count
-    return np.stack([np.sin(angle), -np.cos(angle)], axis=1) * max(1.0, count * 0.15)
 
 
 def _is_circular(topology: Topology) -> bool:
@@ -223,21 +211,8 @@ def _table(title: str, rows: dict[str, str]) -> str:
     return f"<table>{head}{cells}</table>"
 
 
-def _picture(size: tuple[float, float], content: str, label: str) -> str:
-    width, height = (round(x) for x in size)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}" '
-        'font-family="sans-serif" font-size="11" fill="#222"><rect width="100%" height="100%" '
-        f'fill="#fff"/>{content}</svg>'
-    )
-
-
 # Notebooks look for a method of the class. It is added from outside, so that the simulator does not
 # depend on drawing.
-for kind, method, show in (
-    (Topology, "_repr_svg_", topology_svg),
-    (Network, "_repr_html_", network_html),
-    (Run, "_repr_html_", run_html),
-):
-    setattr(kind, method, show)
+Topology._repr_svg_ = topology_svg  # type: ignore[attr-defined]
+Network._repr_html_ = network_html  # type: ignore[attr-defined]
+Run._repr_html_ = run_html  # type: ignore[attr-defined]

@@ -12,10 +12,10 @@ from functools import cached_property
 
 import numpy as np
 
-from netsim.checks import check_number
+from netsim.checks import check_choice, check_number
 from netsim.topologies.names import named
 from netsim.topologies.ties import TIES
-from netsim.topologies.topology import Topology
+from netsim.topologies.topology import Topology, most_at_a_node
 
 ARRIVALS = ("tail", "head")
 """The part of a packet that must have come before the packet moves on or counts as arrived."""
@@ -86,11 +86,8 @@ class Network:
             if not_a_number or (value is None and f.default is None):
                 continue
             check_number(f.name, value, f.name.endswith("bandwidth") or f.name == "packet_bytes")
-        for name, choices in (("ties", TIES), ("arrival", ARRIVALS)):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}"
-                )
+        check_choice("ties", self.ties, TIES)
+        check_choice("arrival", self.arrival, ARRIVALS)
         for pair, fraction in self.slow.items():
             check_number(f"the fraction left of slow link {pair}", fraction, positive=True)
             if not (self.topology.ends == pair).all(axis=1).any():
@@ -119,11 +116,7 @@ class Network:
         if self.uniform:
             out, into = topology.most_ports
             return out * self.bandwidth, into * self.bandwidth
-        out_rate, in_rate = (
-            float(np.bincount(ends, self.bandwidths)[: topology.size].max(initial=0.0))
-            for ends in topology.ends.T
-        )
-        return out_rate, in_rate
+        return most_at_a_node(topology.ends, topology.size, self.bandwidths)
 
     @cached_property
     def hop_latencies(self) -> np.ndarray:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path as Curve
 from matplotlib.ticker import FuncFormatter
 
-from netsim.display import circle, lane, lanes_of, positions
+from netsim.display import lane, lanes_of, positions
 from netsim.rows import ResultRow, fastest, read_csv
 from netsim.topologies.names import KINDS as TOPOLOGIES
 from netsim.topologies.names import topology
@@ -21,6 +21,7 @@ from swing.algorithms import ALGORITHMS, SHIPPED
 from swing.algorithms.algorithm import Algorithm
 from swing.algorithms.swing import SWING
 from swing.sizes import format_size
+from swing.svg import circle
 from swing.torus import Torus
 
 COLORS = ("#D55E00", "#0072B2", "#56B4E9", "#009E73", "#CC79A7", "#E69F00", "#555555")
@@ -70,11 +71,15 @@ def plot(paths: Sequence[Path], out: Path, kind: str = "", name: str = "") -> li
     out.mkdir(parents=True, exist_ok=True)
     name = name or paths[0].stem
     figures = [out / f"{name}.svg", out / f"{name}.png"]
-    # A fixed salt and no date: the same rows give the same bytes.
-    with matplotlib.rc_context({"svg.hashsalt": "torus-swing"}):
-        figure.savefig(figures[0], metadata={"Date": None})
-        figure.savefig(figures[1], dpi=150)
+    save_svg(figure, figures[0])
+    figure.savefig(figures[1], dpi=150)
     return figures
+
+
+def save_svg(figure: Figure, path: Path) -> None:
+    """Write a figure as SVG: the same rows give the same bytes."""
+    with matplotlib.rc_context({"svg.hashsalt": "torus-swing"}):  # a fixed salt, and no date
+        figure.savefig(path, metadata={"Date": None})
 
 
 def goodput(rows: list[ResultRow]) -> Figure:
@@ -120,8 +125,8 @@ def gain(rows: list[ResultRow]) -> Figure:
             "a gain compares Swing with another algorithm: the rows have no size with both"
         )
     axes.axhline(0, color="#333333", linewidth=0.8)
-    axes.set(xlabel="vector on each rank", ylabel="Swing's gain over the best other, %")
-    _size_axis(axes, sorted({int(r["nbytes"]) for r in rows}))
+    axes.set_ylabel("Swing's gain over the best other, %")
+    size_axis(axes, _sizes(rows))
     axes.legend(frameon=False, fontsize=8)
     return figure
 
@@ -176,9 +181,8 @@ def _curves(rows: list[ResultRow], label: str, value: Callable[[int, float], flo
                     )  # fmt: skip
         origin = sources[0] + "".join(f", {source} hollow" for source in sources[1:])
         title = f"{panel_topology} ({origin})"
-        axes.set(title=title, xlabel="vector on each rank", ylabel=label)
-        axes.set_xscale("log", base=2)
-        _size_axis(axes, sorted({int(r["nbytes"]) for r in panel_rows}))
+        axes.set(title=title, ylabel=label)
+        size_axis(axes, _sizes(panel_rows))
         axes.legend(frameon=False, fontsize=8)
     return figure
 
@@ -231,11 +235,19 @@ def _source(r: ResultRow) -> str:
     return r["model"] if r.get("model") in ("paper", "measured") else "simulated"
 
 
-def _size_axis(axes: Axes, sizes: list[int]) -> None:
+def size_axis(axes: Axes, ticks: list[int]) -> None:
+    """Label a logarithmic axis of sizes of the vector."""
     axes.set_xscale("log", base=2)
-    axes.set_xticks(sizes[:: max(1, len(sizes) // 6)])
+    axes.set_xticks(ticks)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: format_size(round(n))))
+    axes.set_xlabel("vector on each rank")
     axes.grid(alpha=0.3)
+
+
+def _sizes(rows: list[ResultRow]) -> list[int]:
+    """The sizes to label: all, or every k-th of many."""
+    sizes = sorted({int(r["nbytes"]) for r in rows})
+    return sizes[:: max(1, len(sizes) // 6)]
 
 
 def links(rows: list[ResultRow]) -> Figure:

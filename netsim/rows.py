@@ -40,10 +40,8 @@ def fastest(rows: Iterable[ResultRow]) -> dict[tuple[str, int], float]:
 def winners(rows: Iterable[ResultRow]) -> dict[int, ResultRow]:
     """The fastest row of each size, by bytes in ascending order."""
     best: dict[int, ResultRow] = {}
-    for r in rows:
-        n = int(r["nbytes"])
-        if n not in best or float(r["seconds"]) < float(best[n]["seconds"]):
-            best[n] = r
+    for r in sorted(rows, key=lambda r: float(r["seconds"])):
+        best.setdefault(int(r["nbytes"]), r)
     return dict(sorted(best.items()))
 
 

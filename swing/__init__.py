@@ -18,24 +18,9 @@ if TYPE_CHECKING:
     from swing.executor.comm import Comm as Comm
 
 __all__ = [
-    "ALGORITHMS",
-    "ALL",
-    "Op",
-    "Report",
-    "Schedule",
-    "ScheduleError",
-    "Step",
-    "Torus",
-    "alloc",
-    "allreduce",
-    "choose",
-    "deadlock",
-    "display",
-    "explain",
-    "placement",
-    "schedule",
-    "verify",
-]
+    "ALGORITHMS", "ALL", "Op", "Report", "Schedule", "ScheduleError", "Step", "Torus", "alloc",
+    "allreduce", "choose", "deadlock", "display", "explain", "placement", "schedule", "verify",
+]  # fmt: skip
 
 _OLD_NAMES = ("compose", "export", "line", "machines")
 """Modules that have moved: see `swing.deprecated`."""

@@ -13,7 +13,7 @@ import click
 import numpy as np
 
 from swing import formats
-from swing.cli import Parsed, invoke, named_schedule, schedule_options
+from swing.cli import JSON, Parsed, invoke, named_schedule, schedule_options
 from swing.formats.files import store
 from swing.formats.rules import chosen
 from swing.schedules.step import spell
@@ -26,7 +26,6 @@ from swing.verification.proof import verify as prove
 TORUS = click.option("--topology", "torus", type=Parsed("torus", Torus.parse),
                      help="The torus, such as torus:4x4.")  # fmt: skip
 SETTING_COLUMNS = ("name", "values", "default", "read", "purpose")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 
 
 @click.group()

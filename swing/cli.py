@@ -59,31 +59,29 @@ def spelt(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
 
-def schedule_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that name one schedule, for `named_schedule`."""
-    for option in reversed(
-        [
-            click.option(
-                "--algorithm",
-                help="The algorithm, with options as in swing,variant=hybrid,k=2.  "
-                f"[default: {DEFAULT}]",
-            ),
-            click.option(
-                "--variant", help="bandwidth, latency or hybrid, if the algorithm has variants."
-            ),
-            click.option("--k", type=int, help="Number of reduce-scatter steps in a hybrid."),
-            click.option("--ports", type=int, help="Number of parts that run side by side."),
-            click.option("--collective", help="allreduce, reduce_scatter or allgather."),
-            click.option(
-                "--from",
-                "source",
-                type=click.Path(dir_okay=False),
-                help="Read the schedule from this file; replaces --algorithm and its options.",
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
+def joined(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Join options into one decorator."""
+
+    def add(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
+schedule_options = joined(
+    click.option("--algorithm", help="The algorithm, with options as in swing,variant=hybrid,k=2.  "
+                 f"[default: {DEFAULT}]"),
+    click.option("--variant", help="bandwidth, latency or hybrid, if the algorithm has variants."),
+    click.option("--k", type=int, help="Number of reduce-scatter steps in a hybrid."),
+    click.option("--ports", type=int, help="Number of parts that run side by side."),
+    click.option("--collective", help="allreduce, reduce_scatter or allgather."),
+    click.option("--from", "source", type=click.Path(dir_okay=False), help="Read the schedule from "
+                 "this file; replaces --algorithm and its options."),
+)  # fmt: skip
+"""The options that name one schedule, for `named_schedule`."""
 
 
 def named_schedule(

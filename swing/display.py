@@ -12,14 +12,13 @@ import numpy as np
 
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Op, Step
+from swing.svg import axes, circle, picture
 from swing.torus import Torus
 
 MAX_RANKS, MAX_STEPS, MAX_MESSAGES = 64, 8, 800
 """Limits of a picture, which shows at least one step; larger tori get a line of text only."""
 CELL = 26
 """Size of the cell around a rank, in SVG units."""
-SLANT = ((1.0, 0.0), (0.0, 1.0), (0.3, -0.22), (0.14, 0.2))
-"""Direction of each axis on the page, last dimension first: right, down, then into the page."""
 COLOR = {"+": "#b8431f", "=": "#0b639c"}
 STYLE = 'fill="none" stroke-width="1.1" stroke-opacity="0.75"'
 
@@ -60,18 +59,17 @@ def _steps(schedule: Schedule, shown: int) -> str:
         for s in range(shown)
     ]
     size = columns * width, -(-shown // columns) * down
-    return _picture(size, "".join(pictures), f"{shown} steps of {schedule.name}")
+    return picture(size, "".join(pictures), f"{shown} steps of {schedule.name}")
 
 
 def step_svg(step: Step) -> str:
     """Draw the ranks in a row and an arc per message: above to higher ranks, below to lower."""
     ranks = np.unique(np.concatenate([step.src, step.dst])).tolist()
     if not ranks or len(ranks) > MAX_RANKS or len(step) > 16 * MAX_RANKS:
-        return _picture((240, 24), f'<text x="4" y="16">{len(step)} messages</text>', "a step")
+        return picture((240, 24), f'<text x="4" y="16">{len(step)} messages</text>', "a step")
     x = {rank: CELL * (i + 0.7) for i, rank in enumerate(ranks)}
-    longest = max(
-        abs(x[a] - x[b]) for a, b in zip(step.src.tolist(), step.dst.tolist(), strict=True)
-    )
+    ends = list(zip(step.src.tolist(), step.dst.tolist(), strict=True))
+    longest = max(abs(x[a] - x[b]) for a, b in ends)
     middle = 0.3 * longest + 16  # the curves rise to half the height of their control points
     arcs = [
         (
@@ -79,10 +77,10 @@ def step_svg(step: Step) -> str:
             f"M{x[a]:.0f} {middle:.0f}Q{(x[a] + x[b]) / 2:.0f} "
             f"{middle - 0.6 * (x[b] - x[a]):.0f} {x[b]:.0f} {middle:.0f}",
         )
-        for i, (a, b) in enumerate(zip(step.src.tolist(), step.dst.tolist(), strict=True))
+        for i, (a, b) in enumerate(ends)
     ]
     at = np.array([[x[rank] / CELL, middle / CELL] for rank in ranks])
-    return _picture(
+    return picture(
         ((len(ranks) + 0.4) * CELL, 2 * middle),
         _paths(arcs) + _nodes(at, ranks),
         f"{len(step)} messages",
@@ -92,23 +90,13 @@ def step_svg(step: Step) -> str:
 def _positions(torus: Torus) -> np.ndarray:
     """(p, 2) position of each rank, in cells: a ring is drawn as a circle, other tori as a grid."""
     if _circular(torus):
-        angle = 2 * np.pi * torus.coords[:, torus.active[0]] / torus.size
-        return np.stack([np.sin(angle), -np.cos(angle)], axis=1) * max(1.0, torus.size * 0.15)
-    at: np.ndarray = torus.coords @ _axes(torus)
+        return circle(torus.size)[torus.coords[:, torus.active[0]]]
+    at: np.ndarray = torus.coords @ axes(torus)
     return at
 
 
 def _circular(torus: Torus) -> bool:
     return len(torus.active) == 1 and torus.wrap[torus.active[0]] and torus.size > 2
-
-
-def _axes(torus: Torus) -> np.ndarray:
-    axes = np.zeros((len(torus.dims), 2))
-    for i, j in enumerate(reversed(torus.active)):
-        axes[j] = SLANT[min(i, len(SLANT) - 1)]
-    # Slanting axes are drawn inside one cell of the two main axes, so those need more room.
-    depth = max([torus.dims[j] for j in torus.active[:-2]], default=1)
-    return axes * (1.9 if depth > 1 else 1.0)
 
 
 def _arcs(schedule: Schedule, step: Step) -> Iterator[tuple[str, str]]:
@@ -118,17 +106,16 @@ def _arcs(schedule: Schedule, step: Step) -> Iterator[tuple[str, str]]:
     enters on the opposite side.
     """
     torus = schedule.torus
-    axes, dims, at = _axes(torus), np.array(torus.dims), _positions(torus)
+    ways, dims, at = axes(torus), np.array(torus.dims), _positions(torus)
     src, dst = torus.coords[step.src], torus.coords[step.dst]
     hops = dst - src
     crosses = np.array(torus.wrap) & (2 * np.abs(hops) > dims) & (not _circular(torus))
     hops = hops - np.sign(hops) * dims * crosses
     start, end = at[step.src], at[step.dst]
     edge = crosses.any(axis=1)
-    columns = zip(start, end, hops @ axes, edge, step.reduces, strict=True)
+    columns = zip(start, end, hops @ ways, edge, step.reduces, strict=True)
     for a, b, shift, crossing, reduces in columns:
-        pieces = [(a, a + shift), (b - shift, b)] if crossing else [(a, b)]
-        for p, q in pieces:
+        for p, q in [(a, a + shift), (b - shift, b)] if crossing else [(a, b)]:
             (x0, y0), (x1, y1) = p * CELL, q * CELL
             length = max(float(np.hypot(x1 - x0, y1 - y0)) / CELL, 0.5)
             bend = 0.3 / length**0.5
@@ -159,20 +146,7 @@ def _nodes(at: np.ndarray, ranks: list[int] | None = None) -> str:
     )
 
 
-def _picture(size: tuple[float, float], content: str, label: str) -> str:
-    width, height = (round(x) for x in size)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}" '
-        'font-family="sans-serif" font-size="11" fill="#222"><rect width="100%" height="100%" '
-        f'fill="#fff"/>{content}</svg>'
-    )
-
-
 # Notebooks call these methods of a value's class. They are set from here, so that the data model
 # does not depend on pictures.
-for kind, method, show in (
-    (Schedule, "_repr_html_", schedule_html),
-    (Step, "_repr_svg_", step_svg),
-):
-    setattr(kind, method, show)
+Schedule._repr_html_ = schedule_html  # type: ignore[attr-defined]
+Step._repr_svg_ = step_svg  # type: ignore[attr-defined]

@@ -120,6 +120,11 @@ class Torus:
         return math.prod(self.dims)
 
     @property
+    def sides(self) -> list[tuple[int, bool]]:
+        """The length of each dimension, and whether it closes to a ring."""
+        return list(zip(self.dims, self.wrap, strict=True))
+
+    @property
     def active(self) -> tuple[int, ...]:
         """The dimensions longer than 1; the others have no links."""
         return tuple(j for j, d in enumerate(self.dims) if d > 1)

@@ -59,7 +59,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "swing/schedules": ("swing/schedules",),
     "swing/torus": (
         "swing/torus", "swing/ring", "swing/placement", "swing/sizes", "swing/settings",
-        "swing/compilation",
+        "swing/svg", "swing/compilation",
     ),
 }  # fmt: skip
 

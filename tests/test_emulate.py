@@ -307,7 +307,6 @@ def test_an_algorithm_with_options_is_one_case():
     torus = swing.Torus((2, 2))
     (case,) = cases(["bucket,segments=2"], torus)
     assert case.schedule(torus).nsteps == swing.schedule("bucket", torus, segments=2).nsteps
-    assert case.name == ("bucket,segments=2", "", None)
-    assert case.options() == {"segments": 2}
+    assert (case.algorithm, case.variant, case.word) == (case.word, "", "bucket,segments=2")
     with pytest.raises(ValueError, match="no option 'speed'"):
         cases(["bucket,speed=2"], torus)

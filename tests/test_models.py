@@ -201,7 +201,6 @@ def test_equal_steps_take_what_the_first_of_them_take():
     short = netsim.simulate(schedule, network, 2**20, "packet").seconds
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("netsim.traffic.message_graph.FOLLOWED_STEPS", 10**6)
-        patch.setattr("netsim.models.FOLLOWED_STEPS", 10**6)
         schedule, network = on("torus:40", "ring", ports=2)  # not what is remembered
         assert short == pytest.approx(netsim.simulate(schedule, network, 2**20, "packet").seconds)
 

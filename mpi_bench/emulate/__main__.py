@@ -13,10 +13,10 @@ from rich.table import Table
 
 from mpi_bench.emulate.compare import agreement, summary, table
 from mpi_bench.emulate.namespaces import destroy, emulated, leftovers, requirements
-from mpi_bench.emulate.study import NATIVE, ResultRow, Study, cases, measure
+from mpi_bench.emulate.study import NATIVE, Study, cases, measure
 from mpi_bench.emulate.wiring import check
 from netsim.cli.options import Number
-from netsim.rows import CsvFile, read_csv
+from netsim.rows import CsvFile, ResultRow, read_csv
 from netsim.topologies.names import topology
 from swing import ALGORITHMS, Torus
 from swing.algorithms.spelling import parse

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from rich.table import Table
 
+from netsim.rows import ResultRow
 from swing.sizes import format_size
 
 LINKS = 0.75
@@ -25,7 +25,6 @@ LINKS = 0.75
 BANDS = {"one port": (0.95, 1.10), "several ports": (0.95, 1.15)}
 """The range of measured over predicted time in which the two agree."""
 
-ResultRow = dict[str, Any]
 Point = tuple[str, str, str, str, int]
 
 
@@ -131,10 +130,8 @@ def agreement(rows: Sequence[ResultRow], least: float = LINKS) -> list[ResultRow
 def summary(groups: Sequence[ResultRow]) -> Table:
     """Return the groups of `agreement` as a table."""
     bands = "; ".join(f"{ports} {low:g}-{high:g}" for ports, (low, high) in BANDS.items())
-    shown = Table(title=f"measured over predicted ({bands})")
-    for title in ("topology", "Mbit/s", "ports", "bound by", "points", "agree", "least", "median",
-                  "most"):  # fmt: skip
-        shown.add_column(title)
+    shown = Table("topology", "Mbit/s", "ports", "bound by", "points", "agree", "least", "median",
+                  "most", title=f"measured over predicted ({bands})")  # fmt: skip
     for r in groups:
         shown.add_row(
             r["topology"], f"{r['rate_mbps']:g}", r["ports"], r["bound"], str(r["points"]),

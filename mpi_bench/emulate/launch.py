@@ -16,9 +16,7 @@ from typing import Any
 from mpi_bench.emulate.namespaces import Emulation, EmulationError
 from mpi_bench.launcher import command
 
-DEFAULTS = {
-    "SWING_ENGINE": "plain",  # importing numba would cost each rank 0.6 s and 100 MB
-}
+DEFAULTS = {"SWING_ENGINE": "plain"}  # importing numba would cost each rank 0.6 s and 100 MB
 SETTINGS = {
     "MPIR_CVAR_NOLOCAL": "1",  # no shared memory, although the ranks are on one machine
     "MPIR_CVAR_CH4_NETMOD": "ofi",

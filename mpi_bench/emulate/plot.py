@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from mpi_bench.emulate.compare import BANDS, LINKS, ResultRow, shares
+from mpi_bench.emulate.compare import BANDS, LINKS, shares
 from mpi_bench.emulate.compare import point as point_of
+from netsim.plot import save_svg, size_axis
 from netsim.plot import style as style_of
-from swing.sizes import format_size
+from netsim.rows import ResultRow
 
 
 def plot(rows: Sequence[ResultRow], out: Path) -> list[Path]:
@@ -25,9 +25,7 @@ def plot(rows: Sequence[ResultRow], out: Path) -> list[Path]:
         topology_rows = [r for r in rows if r["topology"] == name]
         for kind, draw in (("times", _times), ("agreement", _agreement)):
             path = out / f"{name.replace(':', '-')}-{kind}.svg"
-            # A fixed salt and no date, so that equal data gives equal files.
-            with matplotlib.rc_context({"svg.hashsalt": "torus-swing"}):
-                _panels(topology_rows, draw).savefig(path, metadata={"Date": None})
+            save_svg(_panels(topology_rows, draw), path)
             written.append(path)
     return written
 
@@ -43,11 +41,7 @@ def _panels(
     for axes, rate in zip(panels, rates, strict=True):
         draw(axes, [r for r in rows if float(r["rate_mbps"]) == rate], rows)
         axes.set_title(f"{rows[0]['topology']}, {rate:g} Mbit/s a link")
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(sizes)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: format_size(round(n))))
-        axes.set_xlabel("vector on each rank")
-        axes.grid(alpha=0.3)
+        size_axis(axes, sizes)
     return figure
 
 
@@ -80,12 +74,8 @@ def _times(axes: Axes, rows: Sequence[ResultRow], _: Sequence[ResultRow]) -> Non
     ):
         best = _best(label_rows, "seconds")
         if best:
-            axes.loglog(
-                list(best), list(best.values()), color="#333333", marker=marker, linestyle=":"
-            )
-            handles.append(
-                Line2D([], [], color="#333333", marker=marker, linestyle=":", label=label)
-            )
+            dots = {"color": "#333333", "marker": marker, "linestyle": ":", "label": label}
+            handles += axes.loglog(list(best), list(best.values()), **dots)
     axes.set_ylabel("seconds (markers measured, lines predicted)")
     axes.legend(handles=handles, frameon=False, fontsize=7)
 

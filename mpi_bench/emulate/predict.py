@@ -22,10 +22,9 @@ import numpy as np
 
 from mpi_bench.emulate.calibrate import HEADERS
 from mpi_bench.emulate.namespaces import saved
-from netsim.models import step_seconds
 from netsim.models.packet import packet_times
 from netsim.network import Network
-from netsim.traffic.message_graph import RunOptions, messages_of
+from netsim.traffic.message_graph import RunOptions, messages_of, step_seconds
 from netsim.traffic.messages import Messages
 from swing.schedules.schedule import Schedule
 from swing.torus import Array

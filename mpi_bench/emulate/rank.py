@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -24,8 +24,6 @@ from mpi_bench.methods import Method, methods
 from mpi_bench.problem import Problem
 from mpi_bench.report import MeasuredRow
 from swing import Torus, explain
-
-Planned: TypeAlias = tuple[Method, dict[str, Any]]
 
 SETTLE = 0.06
 """Seconds until the last acknowledgement has been sent: TCP delays it by 40 ms."""
@@ -46,46 +44,34 @@ def main(spec: dict[str, Any]) -> None:
         _print(comm, **asdict(calibrate(comm, torus, spec["rate"])))
         return
     problem, info = Problem(comm.rank, comm.size, "float32", "sum"), machine(comm)
-    for nbytes, names in spec["points"]:
-        todo = [_method(torus, *name) for name in names]
+    for nbytes, cases in spec["points"]:
+        # The MPI library's own method comes first, and the one that is asked for last.
+        todo = [methods([word], torus, None)[-1] for *_, word in cases]
         count = nbytes // problem.dtype.itemsize
         firsts = [_once(comm, torus, method, problem, count) for method in todo]
         # The first run of each method is checked, and its time limits the number of timed rounds.
         spent = comm.bcast(sum(seconds for seconds, _, _ in firsts))
         k = min(spec["most"], max(MIN_ROUNDS, math.ceil(spec["seconds"] / spent)))
-        samples = measure(comm, [m for m, _ in todo], problem, count, iterations=k, warmup=0,
+        samples = measure(comm, todo, problem, count, iterations=k, warmup=0,
                           check=False, begin=together)  # fmt: skip
-        every = zip(names, todo, samples, firsts, strict=True)
-        for (name, variant, _), (method, _), sample, (_, wrong, sent) in every:
+        every = zip(cases, todo, samples, firsts, strict=True)
+        for case, method, sample, (_, wrong, sent) in every:
             row = MeasuredRow.of(method, Sample(sample.seconds, wrong), info, nbytes,
                          topology=spec["topology"], dtype="float32", op="sum")  # fmt: skip
-            # The study finds the case of an algorithm with options by its full name.
-            label = {"algorithm": name, "variant": variant} if "," in name else {}
-            _print(comm, sent=sent, **asdict(row) | label)
-
-
-def _method(torus: Torus, name: str, variant: str, ports: int | None) -> Planned:
-    """Return a method, and its options for `swing.allreduce`."""
-    library, *ours = methods([name], torus, ports)  # the MPI library's own comes first
-    if name == "mpi":
-        return library, {}
-    if "," in name:
-        return ours[0], dict(ours[0].options)
-    options = {k: v for k, v in (("variant", variant), ("ports", ports)) if v}
-    return next(m for m in ours if m.variant == variant), options
+            _print(comm, case=case, sent=sent, **asdict(row))
 
 
 def _once(
-    comm: MPI.Intracomm, torus: Torus, planned: Planned, problem: Problem, count: int
+    comm: MPI.Intracomm, torus: Torus, method: Method, problem: Problem, count: int
 ) -> tuple[float, int, list[dict[str, int]] | None]:
     """Run a method once; returns seconds, wrong elements, and bytes sent.
 
     The bytes are those of each device of each node, on rank 0 only.
     """
-    method, options = planned
     send, recv = problem.vector(count), np.empty(count, problem.dtype)
     if method.algorithm != "mpi":  # explain makes the plan, so that the timed call finds it
-        explain(comm, send, recv, problem.op, algorithm=method.algorithm, torus=torus, **options)
+        explain(comm, send, recv, problem.op, algorithm=method.algorithm, torus=torus,
+                **dict(method.options))  # fmt: skip
     problem.spoil(recv)
     comm.Barrier()
     time.sleep(SETTLE)

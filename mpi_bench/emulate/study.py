@@ -6,9 +6,9 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mpi_bench.emulate.calibrate import Calibration
 from mpi_bench.emulate.launch import run
@@ -17,12 +17,13 @@ from mpi_bench.emulate.predict import predict
 from mpi_bench.emulate.wiring import ports
 from netsim import simulate
 from netsim.network import Network
+from netsim.rows import ResultRow
 from netsim.topologies.topology import Topology
 from swing import Torus
 from swing.algorithms import ALGORITHMS, make
-from swing.algorithms.spelling import parse
+from swing.algorithms.spelling import parse, spell
 from swing.schedules.schedule import Schedule
-from swing.select.table import Candidate, Entry, SelectionTable
+from swing.select.table import Entry, SelectionTable
 
 NATIVE = (
     "auto", "recursive_doubling", "recursive_multiplying", "reduce_scatter_allgather",
@@ -38,47 +39,29 @@ an unused link."""
 ABOUT = 3.0
 """Rough time of MPICH's own algorithms, in units of the time of the vector over one link."""
 
-ResultRow = dict[str, Any]
-MethodName = tuple[str, str, int | None]
-"""Algorithm, variant and ports; ports is None if the algorithm has no such option, or comes with
-its options."""
 Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Case:
-    """A schedule to run.
+class Case(NamedTuple):
+    """A method to run; most are schedules.
 
     Args:
         algorithm: a key of `swing.ALGORITHMS`, or one with all its options, as
             `swing.algorithms.spelling` writes them.
         variant: the variant of the algorithm; empty if it has only one, or comes with its options.
         ports: number of parts that run in parallel.
+        word: the algorithm with all its options, by which `mpi_bench.methods` knows it.
     """
 
     algorithm: str
     variant: str
     ports: int
-
-    def options(self) -> dict[str, Any]:
-        """Return the options for `swing.schedule`."""
-        _, spelled = parse(self.algorithm)
-        if spelled:
-            return spelled
-        variant = {"variant": self.variant} if self.variant else {}
-        # Some algorithms have a fixed number of ports and no such option.
-        has_ports = "ports" in ALGORITHMS[self.algorithm].options
-        return variant | ({"ports": self.ports} if has_ports else {})
-
-    @property
-    def name(self) -> MethodName:
-        """The name by which `mpi_bench.emulate.rank` finds the method."""
-        ports = None if "," in self.algorithm else self.options().get("ports")
-        return self.algorithm, self.variant, ports
+    word: str
 
     def schedule(self, torus: Torus) -> Schedule:
         """Build the schedule."""
-        return make(parse(self.algorithm)[0], torus, **self.options())
+        name, options = parse(self.word)
+        return make(name, torus, **options)
 
 
 @dataclass(frozen=True)
@@ -111,20 +94,21 @@ def cases(names: Iterable[str], torus: Torus) -> list[Case]:
     Variants that cannot serve the torus are left out.
     """
     listed = []
-    for name in names:
-        _, spelled = parse(name)
+    for word in names:
+        name, spelled = parse(word)
         if spelled:
-            case = Case(name, "", 1)
-            listed.append(replace(case, ports=len(case.schedule(torus).parts)))
+            listed.append(Case(word, "", len(make(name, torus, **spelled).parts), word))
             continue
         for variant in ALGORITHMS[name].variants:
-            for one in (True, False):
-                options: dict[str, Any] = {"variant": variant} if variant else {}
+            options: dict[str, Any] = {"variant": variant} if variant else {}
+            for one in ({"ports": 1}, {}):
                 try:
-                    parts = make(name, torus, **options | ({"ports": 1} if one else {})).parts
+                    parts = len(make(name, torus, **options, **one).parts)
                 except ValueError:
                     continue
-                listed.append(Case(name, variant, len(parts)))
+                # Some algorithms have a fixed number of ports and no such option.
+                asked = {"ports": parts} if "ports" in ALGORITHMS[name].options else {}
+                listed.append(Case(name, variant, parts, spell(name, options | asked)))
     return list(dict.fromkeys(listed))  # the default number of ports may be one as well
 
 
@@ -138,7 +122,8 @@ def measure(emulation: Emulation, study: Study, tell: Tell) -> Iterator[ResultRo
     """
     grid, rate = emulation.grid, emulation.rate
     tell("calibrating")
-    calibration = _calibrate(emulation)
+    (fields,) = run(emulation, {"calibrate": True})
+    calibration = Calibration(**fields)
     network = calibration.network(grid, rate)
     tell(str(calibration))
     tell(f"{calibration.bandwidth / network.bandwidth:.3f} of the bandwidth expected")
@@ -147,21 +132,20 @@ def measure(emulation: Emulation, study: Study, tell: Tell) -> Iterator[ResultRo
     seconds = {"start_us": calibration.start, "step_us": calibration.near,
                "overhead_us": calibration.overhead, "hop_us": calibration.hop}  # fmt: skip
     base = {"rate_mbps": rate / 1e6} | {k: round(t * 1e6, 1) for k, t in seconds.items()}
-    auto: list[MethodName] = [("auto", "", None)] if study.auto else []
+    auto = [Case("auto", "", 0, "auto")] if study.auto else []
     spec = {"calibrate": False, "most": study.most, "seconds": study.seconds}
-    points: list[tuple[int, list[MethodName]]] = [
-        (n, [c.name for c in study.cases if times[c][n] <= study.longest] + auto)
-        for n in study.sizes
+    points = [
+        (n, [c for c in study.cases if times[c][n] <= study.longest] + auto) for n in study.sizes
     ]
     if study.cases or auto:
         with _table(times, grid.torus, study.sizes) as path:
-            ours = {"points": [(n, names) for n, names in points if names]}
+            ours = {"points": [(n, some) for n, some in points if some]}
             for measured in run(emulation, spec | ours, {"SWING_MACHINE": path}):
                 yield base | _with_prediction(measured, times, network)
     # MPICH reads the variable when it starts, so each of its algorithms needs its own run.
     for name in study.native:
         sizes = [n for n in study.sizes if ABOUT * n / network.bandwidth <= study.longest]
-        theirs = {"points": [(n, [("mpi", "", None)]) for n in sizes]}
+        theirs = {"points": [(n, [Case("mpi", "", 0, "mpi")]) for n in sizes]}
         variable = {"MPIR_CVAR_ALLREDUCE_INTRA_ALGORITHM": name}
         for measured in run(emulation, spec | theirs, variable):
             yield base | _with_prediction(measured | {"variant": name}, times, network)
@@ -196,11 +180,6 @@ def counted(grid: Topology, sent: Sequence[dict[str, int]]) -> list[int]:
     return total
 
 
-def _calibrate(emulation: Emulation) -> Calibration:
-    (fields,) = run(emulation, {"calibrate": True})
-    return Calibration(**fields)
-
-
 def _with_prediction(
     measured: ResultRow, times: dict[Case, dict[int, float]], network: Network
 ) -> ResultRow:
@@ -209,8 +188,9 @@ def _with_prediction(
     grid, n = network.topology, measured["nbytes"]
     # The ranks counted cores as if each were on its own machine, so the number is replaced.
     row: ResultRow = measured | {"cores": len(os.sched_getaffinity(0))} | dict.fromkeys(FIGURES)
-    case = Case(measured["algorithm"], measured["variant"], measured["ports"])
+    case = Case(*row.pop("case"))
     if case in times:
+        row |= {"algorithm": case.algorithm, "variant": case.variant}
         row["predicted"] = times[case][n]
         row["ratio"] = measured["seconds"] / times[case][n]
         load = simulate(case.schedule(grid.torus), network, n).link_bytes
@@ -226,17 +206,9 @@ def _table(
     times: dict[Case, dict[int, float]], torus: Torus, sizes: Sequence[int]
 ) -> Iterator[str]:
     """Write the predictions as a selection table, for "auto"; yields the path of the file."""
-    rows = [
-        Candidate(
-            parse(c.algorithm)[0],
-            tuple(c.options().items()),
-            tuple(seconds[n] for n in sizes),
-        )
-        for c, seconds in times.items()
-    ]
-    table = SelectionTable(
-        {"machine": "emulated torus"}, {torus.name: Entry(tuple(sizes), tuple(rows))}
-    )
+    named = ((*parse(case.word), seconds) for case, seconds in times.items())
+    entry = Entry.of(sizes, ((name, tuple(o.items()), seconds) for name, o, seconds in named))
+    table = SelectionTable({"machine": "emulated torus"}, {torus.name: entry})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.json"
         path.write_text(str(table))

@@ -55,14 +55,11 @@ class Route:
 
 def ports(grid: Topology) -> list[list[Port]]:
     """Return the devices of each node."""
-    sides = zip(grid.direction, grid.dim, strict=True)
-    names = [f"{'up' if direction > 0 else 'down'}{j}" for direction, j in sides]
     by_node: list[list[Port]] = [[] for _ in range(grid.size)]
-    for link, (name, (tail, head)) in enumerate(zip(names, grid.ends.tolist(), strict=True)):
-        peer_name = (
-            name.replace("up", "down") if name.startswith("up") else name.replace("down", "up")
-        )
-        by_node[tail].append(Port(name, link, head, peer_name))
+    columns = zip(grid.ends.tolist(), grid.direction, grid.dim, strict=True)
+    for link, ((tail, head), direction, j) in enumerate(columns):
+        here, there = (f"up{j}", f"down{j}") if direction > 0 else (f"down{j}", f"up{j}")
+        by_node[tail].append(Port(here, link, head, there))
     return by_node
 
 
@@ -80,14 +77,12 @@ def routes(torus: Torus, node: int) -> list[Route]:
     """Return the routes of a node."""
     table, own = [], _coordinates(torus, node)
     rng = np.random.default_rng(0)  # required by the interface; the rule "positive" draws nothing
-    for j, (d, wrap) in enumerate(zip(torus.dims, torus.wrap, strict=True)):
+    for j, (d, wrap) in enumerate(torus.sides):
         others = np.delete(np.arange(d), own[j])
         up = forward(d, wrap, np.full_like(others, own[j]), others, TIES, rng)
         for v, share in zip(others.tolist(), up.tolist(), strict=True):
-            prefix = _dotted(_number(torus, (*own[:j], v)))
-            table.append(
-                Route(f"{prefix}/{8 + _ends(torus)[j]}", f"{'up' if share else 'down'}{j}")
-            )
+            prefix = f"{_dotted(_number(torus, (*own[:j], v)))}/{8 + _ends(torus)[j]}"
+            table.append(Route(prefix, f"{'up' if share else 'down'}{j}"))
     return table
 
 

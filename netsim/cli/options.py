@@ -18,22 +18,25 @@ from netsim.topologies import names
 from netsim.topologies.ties import TIES
 from netsim.topologies.topology import Topology
 from netsim.traffic.message_graph import PARTS, SYNC
-from swing.cli import Parsed
+from swing.cli import Parsed, joined
 
 T = TypeVar("T")
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
-MODEL = click.option("--model", type=click.Choice(list(MODELS)), default="analytic",
-                     show_default=True, help="The network model.")  # fmt: skip
 BANDWIDTH = click.option("--bandwidth", type=float, default=400.0, show_default=True,
                          help="Bandwidth of each link, in Gb/s.")  # fmt: skip
 TIE_RULE = click.option("--ties", type=click.Choice(TIES), default="adaptive", show_default=True,
                         help="How to route to a peer exactly half a ring away.")  # fmt: skip
-SEED = click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the random ties.")
-SYNC_RULE = click.option("--sync", type=click.Choice(SYNC), default="rank", show_default=True,
-                         help="When a rank begins its next step.")  # fmt: skip
-PART_RULE = click.option("--parts", type=click.Choice(PARTS), default="schedule",
-                         show_default=True, help="When parts wait for each other.")  # fmt: skip
+RUN_OPTIONS = joined(
+    click.option("--model", type=click.Choice(list(MODELS)), default="analytic", show_default=True,
+                 help="The network model."),
+    TIE_RULE,
+    click.option("--sync", type=click.Choice(SYNC), default="rank", show_default=True,
+                 help="When a rank begins its next step."),
+    click.option("--parts", type=click.Choice(PARTS), default="schedule", show_default=True,
+                 help="When parts wait for each other."),
+    click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the random ties."),
+)  # fmt: skip
+"""The model, and the options of a run that all models have."""
 JOBS = click.option("--jobs", type=click.IntRange(1), help="Number of processes; by default one "
                     "for the analytic model, and one per core for the others.")  # fmt: skip
 PLACE = Parsed("topology", names.topology)

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import click
 
-from netsim.cli.options import (
-    JSON,
-)
+from swing.cli import JSON
 
 
 @click.command("plot")

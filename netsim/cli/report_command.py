@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from netsim.cli.options import BANDWIDTH, JSON, PLACE, TIE_RULE, network_of, with_progress
+from netsim.cli.options import BANDWIDTH, PLACE, TIE_RULE, network_of, with_progress
 from netsim.models import MODELS
 from netsim.report.data import describe
 from netsim.report.page import page
 from netsim.run import row, simulate
 from netsim.topologies.topology import Topology
-from swing.cli import Parsed, named_schedule
+from swing.cli import JSON, Parsed, named_schedule
 from swing.formats.files import check_writable, store
 from swing.sizes import parse_size, parse_sizes
 
@@ -50,12 +50,8 @@ def report_command(
     check_writable(out)
     if not names and not sources:
         names = DEFAULTS
-    schedules = []
-    for algorithm in names:
-        more: dict[str, Any] = (
-            {"nbytes": size or 2**21, "machine": network} if algorithm == "auto" else {}
-        )
-        schedules.append(named_schedule(topology.torus, algorithm, **more))
+    more: dict[str, Any] = {"auto": {"nbytes": size or 2**21, "machine": network}}
+    schedules = [named_schedule(topology.torus, name, **more.get(name, {})) for name in names]
     schedules += [named_schedule(topology.torus, source=source) for source in sources]
     if size is None:
         # A trace has a size of its own, and all runs of a report have the same size.

@@ -8,22 +8,12 @@ from typing import Any
 import click
 
 from netsim.bounds import lower_bound
-from netsim.cli.options import (
-    BANDWIDTH,
-    JSON,
-    MODEL,
-    PART_RULE,
-    PLACE,
-    SEED,
-    SYNC_RULE,
-    TIE_RULE,
-    network_of,
-)
+from netsim.cli.options import BANDWIDTH, PLACE, RUN_OPTIONS, network_of
 from netsim.rows import ResultRow, write_csv
 from netsim.run import Run, row, simulate
 from netsim.topologies import names
 from netsim.topologies.topology import Topology
-from swing.cli import Parsed, named_schedule, schedule_options
+from swing.cli import JSON, Parsed, named_schedule, schedule_options
 from swing.formats.files import check_writable
 from swing.sizes import format_size, parse_size
 
@@ -35,11 +25,7 @@ from swing.sizes import format_size, parse_size
     "--size", type=Parsed("size", parse_size), help="Size of the vector.  [default: 2MiB]"
 )
 @BANDWIDTH
-@MODEL
-@TIE_RULE
-@SYNC_RULE
-@PART_RULE
-@SEED
+@RUN_OPTIONS
 @click.option("--links", type=click.Path(dir_okay=False),
               help="Write the bytes on every link to this CSV file.")  # fmt: skip
 @click.option("--step", type=int, help="With --links: write only the bytes of this step.")
@@ -64,15 +50,8 @@ def simulate_command(
         raise ValueError("--step goes with --links")
     if links:
         check_writable(links)
-    run = simulate(
-        named_schedule(topology.torus, **options) if known is None else known,
-        network,
-        size,
-        model,
-        seed=seed,
-        sync=sync,
-        parts=parts,
-    )
+    schedule = named_schedule(topology.torus, **options) if known is None else known
+    run = simulate(schedule, network, size, model, seed=seed, sync=sync, parts=parts)
     if links:
         write_csv(links, _link_rows(run, step))
     bound = lower_bound(network, size) if run.schedule.is_allreduce else None
@@ -101,24 +80,16 @@ def _link_rows(run: Run, step: int | None) -> list[ResultRow]:
         raise ValueError(f"--step goes from 0 to {run.schedule.nsteps - 1}, not {step}")
     topology = run.network.topology
     load = run.link_bytes if step is None else run.step_bytes(step)
+    named = {
+        "topology": topology.name,
+        "algorithm": run.schedule.name,
+        "variant": run.schedule.variant,
+        "nbytes": run.nbytes,
+        "step": "all" if step is None else step,
+    }
+    signs = {1: "+", -1: "-", 0: ""}
+    columns = (topology.dim, topology.direction, topology.ends, load)
     return [
-        {
-            "topology": topology.name,
-            "algorithm": run.schedule.name,
-            "variant": run.schedule.variant,
-            "nbytes": run.nbytes,
-            "step": "all" if step is None else step,
-            "dim": dim,
-            "direction": {1: "+", -1: "-", 0: ""}[way],
-            "src": src,
-            "dst": dst,
-            "bytes": nbytes,
-        }
-        for dim, way, (src, dst), nbytes in zip(
-            topology.dim.tolist(),
-            topology.direction.tolist(),
-            topology.ends.tolist(),
-            load.tolist(),
-            strict=True,
-        )
+        named | {"dim": dim, "direction": signs[way], "src": src, "dst": dst, "bytes": nbytes}
+        for dim, way, (src, dst), nbytes in zip(*(c.tolist() for c in columns), strict=True)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -11,17 +12,12 @@ from time import monotonic
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from netsim.cli.options import (
     JOBS,
-    JSON,
-    MODEL,
-    PART_RULE,
     PLACE,
-    SEED,
-    SYNC_RULE,
-    TIE_RULE,
+    RUN_OPTIONS,
     Number,
     network_of,
     processes,
@@ -33,7 +29,7 @@ from netsim.search.sweep import prune as pruned
 from netsim.topologies.topology import Topology
 from swing.algorithms import ALGORITHMS
 from swing.algorithms.spelling import parse, spell
-from swing.cli import Parsed, algorithm_cases
+from swing.cli import JSON, Parsed, algorithm_cases
 from swing.formats.files import check_writable, is_stream
 from swing.sizes import format_size, parse_sizes
 
@@ -51,11 +47,7 @@ SAVE_SECONDS = 5.0
               show_default=True, help="Sizes of the vector.")  # fmt: skip
 @click.option("--bandwidth", "rates", type=float, multiple=True, default=[400.0],
               show_default=True, help="Bandwidth of a link, in Gb/s; may be repeated.")  # fmt: skip
-@MODEL
-@TIE_RULE
-@SYNC_RULE
-@PART_RULE
-@SEED
+@RUN_OPTIONS
 @click.option("--prune", type=Number(1), help="Leave out variants that are more than this many "
               "times slower than another variant in the analytic model.")  # fmt: skip
 @JOBS
@@ -130,22 +122,14 @@ def _spelled(row: ResultRow) -> str:
 
 
 def _print_winners(rows: Sequence[ResultRow], title: str) -> None:
-    names = list(dict.fromkeys(r["algorithm"] for r in rows))
-    table = Table(title=title)
-    for title in ["size", *names, "winner"]:
-        table.add_column(title.replace("_", " "), justify="right")
+    goodput: dict[tuple[str, int], float] = defaultdict(float)  # of the best variant
+    for r in rows:
+        key = r["algorithm"], int(r["nbytes"])
+        goodput[key] = max(goodput[key], float(r["goodput_gbps"] or 0))
+    names = list(dict.fromkeys(name for name, _ in goodput))
+    headers = [Column(h.replace("_", " "), justify="right") for h in ("size", *names, "winner")]
+    table = Table(*headers, title=title)
     for n, best in winners(rows).items():
-        goodput = {
-            name: max(
-                (
-                    float(r["goodput_gbps"] or 0)
-                    for r in rows
-                    if (int(r["nbytes"]), r["algorithm"]) == (n, name)
-                ),
-                default=0.0,
-            )
-            for name in names
-        }
-        cells = [f"{goodput[name]:.4g}" for name in names]
+        cells = [f"{goodput[name, n]:.4g}" for name in names]
         table.add_row(format_size(n), *cells, _spelled(best))
     Console(width=None if sys.stdout.isatty() else 140).print(table)

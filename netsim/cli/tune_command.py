@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from netsim.bounds import lower_bound
-from netsim.cli.options import BANDWIDTH, JOBS, JSON, PLACE, Number, network_of, processes
+from netsim.cli.options import BANDWIDTH, JOBS, PLACE, Number, network_of, processes
 from netsim.network import Network
 from netsim.search.measured import measured_table
 from netsim.search.sweep import Case
@@ -23,44 +23,37 @@ from netsim.search.tune import Search, Seconds, simulate_pairs, tune
 from netsim.topologies import names
 from netsim.topologies.topology import Topology
 from swing.algorithms.swing import SWING
-from swing.cli import Parsed
+from swing.cli import JSON, Parsed, joined
 from swing.formats.files import check_writable, store
 from swing.select.candidates import Named, family, published
-from swing.select.table import Candidate, Entry, SelectionTable, shipped
+from swing.select.table import Entry, SelectionTable, shipped
 from swing.sizes import format_size, parse_size, parse_sizes
 
 RUN_OPTIONS = (("sync", "local"), ("parts", "free"))
 """The rules used in results/: ranks are not in lockstep, and a send ends when it has left."""
 
-PLACES = click.option("--topology", "topologies", type=PLACE, multiple=True,
-                      help="A topology, such as torus:8x8; may be repeated.")  # fmt: skip
-SIZES = click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:2GiB:x4",
-                     show_default=True, help="Sizes of the vector.")  # fmt: skip
-PACKETS = click.option("--packets", type=Parsed("size", parse_size), default="8MiB",
-                       show_default=True, help="Largest size for the packet model; above it, "
-                       "the flow model is used.")  # fmt: skip
-MAX_CANDIDATES = click.option("--most", type=click.IntRange(1), default=16, show_default=True,
-                    help="Maximum number of candidates to simulate per size.")  # fmt: skip
-MAX_RATIO = click.option("--keep", type=Number(1), default=2.0, show_default=True,
-                    help="Simulate only candidates that the analytic model estimates at "
-                    "no more than this factor times the best.")  # fmt: skip
+SEARCH_OPTIONS = joined(
+    click.option("--topology", "topologies", type=PLACE, multiple=True,
+                 help="A topology, such as torus:8x8; may be repeated."),
+    click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:2GiB:x4",
+                 show_default=True, help="Sizes of the vector."),
+    BANDWIDTH,
+    click.option("--packets", type=Parsed("size", parse_size), default="8MiB", show_default=True,
+                 help="Largest size for the packet model; above it, the flow model is used."),
+    click.option("--most", type=click.IntRange(1), default=16, show_default=True,
+                 help="Maximum number of candidates to simulate per size."),
+    click.option("--keep", type=Number(1), default=2.0, show_default=True,
+                 help="Simulate only candidates that the analytic model estimates at "
+                 "no more than this factor times the best."),
+    JOBS,
+)  # fmt: skip
 
 
 @click.command("tune")
-@PLACES
-@SIZES
-@BANDWIDTH
-@PACKETS
-@MAX_CANDIDATES
-@MAX_RATIO
-@JOBS
-@click.option(
-    "--measured",
-    "measured",
-    type=click.Path(dir_okay=False),
-    multiple=True,
-    help="Take the times from this CSV file of mpi_bench instead; may be repeated.",
-)
+@SEARCH_OPTIONS
+@click.option("--measured", "measured", type=click.Path(dir_okay=False), multiple=True,
+              help="Take the times from this CSV file of mpi_bench instead; may be "
+              "repeated.")  # fmt: skip
 @click.option("--retime", is_flag=True, help="Do not search: simulate every time in the table "
               "again, for example after a change of the models.")  # fmt: skip
 @click.option("--out", type=click.Path(dir_okay=False), required=True,
@@ -84,11 +77,8 @@ def tune_command(
             click.echo(f"wrote {out}")
         return
     search = Search(keep, most, packets=packets, jobs=processes(jobs))
-    table = (
-        SelectionTable.read(Path(out).read_text())
-        if Path(out).is_file()
-        else SelectionTable({}, {})
-    )
+    file, empty = Path(out), SelectionTable({}, {})
+    table = SelectionTable.read(file.read_text()) if file.is_file() else empty
     entries = dict(table.entries)
     made = {
         "machine": f"the Swing paper's network, {bandwidth:g} Gb/s a link",
@@ -145,13 +135,7 @@ def _tell(name: str, entry: Entry, sizes: Iterable[int], as_json: bool) -> None:
 
 
 @click.command("compare")
-@PLACES
-@SIZES
-@BANDWIDTH
-@PACKETS
-@MAX_CANDIDATES
-@MAX_RATIO
-@JOBS
+@SEARCH_OPTIONS
 @JSON
 def compare_command(
     topologies: tuple[Topology, ...], sizes: list[int], bandwidth: float, packets: int, most: int,
@@ -209,7 +193,8 @@ def _time_again(
 ) -> None:
     """Simulate the times of an entry again, but none that the entry lacks."""
     todo = [(case, n) for case, times in _known(entry, topology, bandwidth).items() for n in times]
-    simulate_pairs(todo, search, found, _progress_of(topology))
+    with search.workers() as pool:
+        simulate_pairs(pool, todo, search, found, _progress_of(topology))
 
 
 def _case(topology: Topology, bandwidth: float, named: Named) -> Case:
@@ -228,14 +213,10 @@ def _progress_of(topology: Topology) -> Callable[[str], None]:
 
 def _entry(sizes: Iterable[int], found: Seconds) -> Entry:
     """Return the table entry for the times found on one topology."""
-    sizes = tuple(sizes)
-    return Entry(
-        sizes,
-        tuple(
-            Candidate(c.algorithm, c.options, tuple(ended(found[c].get(n)) for n in sizes))
-            for c in sorted(found, key=lambda c: (c.algorithm, str(c.options)))
-        ),
-    )
+    cases = sorted(found, key=lambda c: (c.algorithm, str(c.options)))
+    times = ({n: ended(t) for n, t in found[c].items()} for c in cases)
+    rows = ((c.algorithm, c.options, t) for c, t in zip(cases, times, strict=True))
+    return Entry.of(sizes, rows)
 
 
 def ended(seconds: float | None) -> float | None:

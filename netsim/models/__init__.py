@@ -16,14 +16,7 @@ import numpy as np
 
 from netsim.models import analytic
 from netsim.network import Network
-from netsim.traffic.message_graph import (
-    FOLLOWED_STEPS,
-    RunOptions,
-    kept_steps,
-    messages_of,
-    with_ends,
-)
-from netsim.traffic.messages import Messages
+from netsim.traffic.message_graph import RunOptions, messages_of, step_seconds, with_ends
 from swing.schedules.schedule import Schedule
 
 Model = Callable[[Schedule, Network, int, RunOptions], np.ndarray]
@@ -69,24 +62,6 @@ def by_packet(schedule: Schedule, network: Network, nbytes: int, options: RunOpt
     return step_seconds(schedule, messages, times)
 
 
-def step_seconds(schedule: Schedule, messages: Messages, arrival: np.ndarray) -> np.ndarray:
-    """(nsteps,) seconds that every step adds to the end of all steps before it.
-
-    Of a long run of equal steps only the first are simulated (`kept_steps`). Each of the others
-    adds the mean of the second half of these, by which time the start-up is over.
-    """
-    end = np.zeros(schedule.nsteps)
-    np.maximum.at(end, messages.step, arrival + messages.cost)
-    added = np.diff(np.maximum.accumulate(end), prepend=0.0)
-    stand_in = kept_steps(schedule)
-    skipped = stand_in != np.arange(schedule.nsteps)
-    last = stand_in[skipped]
-    if len(last):
-        recent = last[:, None] - np.arange(FOLLOWED_STEPS // 2)
-        added[skipped] = added[recent].mean(axis=1)
-    return added
-
-
 MODELS: dict[str, Model] = {"analytic": analytic.analytic, "flow": by_flow, "packet": by_packet}
 
 
@@ -98,5 +73,4 @@ def load(model: str) -> None:
     Args:
         model: a key of `MODELS`.
     """
-    for name in {"flow": ("flow",), "packet": ("events", "packet")}.get(model, ()):
-        import_module(f"netsim.models.{name}")
+    import_module(f"netsim.models.{model}")

@@ -16,48 +16,40 @@ import numpy as np
 from swing.compilation import njit
 from swing.torus import Array
 
-LINK = np.dtype(
-    [
-        ("bandwidth", "f8"),
-        ("latency", "f8"),
-        ("credit", "f8"),
-        ("lookahead", "f8"),  # seconds until events elsewhere can affect this link
-        ("free", "f8"),  # when it has served everything so far
-        ("room", "f8"),  # flits that the buffer behind it can still take
-        ("ring", "i8"),  # number of the cycle of links that it is on; -1 for none
-    ]
-)
-PACKET = np.dtype(
-    [
-        ("time", "f8"),  # when it reaches its link
-        ("nbytes", "f8"),
-        ("route", "i4"),
-        ("hop", "i4"),  # index into Net.hops; -1: a whole message that waits for its sender's work
-        ("next", "i4"),
-        ("previous", "i4"),
-    ]
-)
-MESSAGE = np.dtype(
-    [
-        ("ready", "f8"),
-        ("cost", "f8"),
-        ("arrival", "f8"),
-        ("sent", "f8"),
-        ("not_arrived", "i8"),  # packets
-        ("not_sent", "i8"),  # packets that have not passed the first link of their route
-        ("signals", "i4", 2),
-        ("first_route", "i4"),
-        ("nroutes", "i4"),
-        ("sender_link", "i8"),  # the pseudo-link that serializes the sender's work
-    ]
-)
+LINK = np.dtype([
+    ("bandwidth", "f8"),
+    ("latency", "f8"),
+    ("credit", "f8"),
+    ("lookahead", "f8"),  # seconds until events elsewhere can affect this link
+    ("free", "f8"),  # when it has served everything so far
+    ("room", "f8"),  # flits that the buffer behind it can still take
+    ("ring", "i8"),  # number of the cycle of links that it is on; -1 for none
+])  # fmt: skip
+PACKET = np.dtype([
+    ("time", "f8"),  # when it reaches its link
+    ("nbytes", "f8"),
+    ("route", "i4"),
+    ("hop", "i4"),  # index into Net.hops; -1: a whole message that waits for its sender's work
+    ("next", "i4"),
+    ("previous", "i4"),
+])  # fmt: skip
+MESSAGE = np.dtype([
+    ("ready", "f8"),
+    ("cost", "f8"),
+    ("arrival", "f8"),
+    ("sent", "f8"),
+    ("not_arrived", "i8"),  # packets
+    ("not_sent", "i8"),  # packets that have not passed the first link of their route
+    ("signals", "i4", 2),
+    ("first_route", "i4"),
+    ("nroutes", "i4"),
+    ("sender_link", "i8"),  # the pseudo-link that serializes the sender's work
+])  # fmt: skip
 ROUTE = np.dtype([("message", "i4"), ("first", "i4"), ("last", "i4"), ("stock", "i4")])
-STOCK = np.dtype(
-    [
-        ("packets", "i8"),  # not yet sent
-        ("last_nbytes", "f8"),  # size of the last of them
-    ]
-)
+STOCK = np.dtype([
+    ("packets", "i8"),  # not yet sent
+    ("last_nbytes", "f8"),  # size of the last of them
+])  # fmt: skip
 GROUP = np.dtype(
     [("done", "f8"), ("pending_count", "i8"), ("successor", "i8"), ("first", "i8"), ("last", "i8")]
 )

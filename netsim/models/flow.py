@@ -54,10 +54,7 @@ _WAITS, _FLOWS, _UNSET, _LEFT, _REDUCED = range(5)
 
 
 def flow_times(
-    messages: Messages,
-    bandwidth: np.ndarray,
-    message_overhead: float = 0.0,
-    local: bool = False,
+    messages: Messages, bandwidth: np.ndarray, message_overhead: float = 0.0, local: bool = False
 ) -> np.ndarray:
     """Arrival time of every message.
 
@@ -89,7 +86,7 @@ def flow_times(
         rate=np.zeros(nroutes),
         stage=np.full(nroutes, _WAITS, np.uint8),
         bandwidth=bandwidth.astype(float),
-        slot=_starts(uses),
+        slot=np.append(0, np.cumsum(uses)),
         users=np.zeros(nlinks, np.int64),
         flows=np.empty(len(messages.links), np.int64),
         room=np.empty(nlinks),
@@ -103,10 +100,11 @@ def flow_times(
     pending_count = np.append(messages.pending_count, 0)
     successor = np.append(messages.successor, -1)
     waits_for = messages.waits_for % len(pending_count)
+    waiting = np.bincount(waits_for, minlength=len(pending_count))
     message = np.repeat(np.arange(len(messages)), routes_per_message)
     order = _Order(
         waiting=np.argsort(waits_for, kind="stable"),
-        waiting_ptr=_starts(np.bincount(waits_for, minlength=len(pending_count))),
+        waiting_ptr=np.append(0, np.cumsum(waiting)),
         ready=messages.ready,
         signals=messages.signals,
         pending_count=pending_count,
@@ -129,10 +127,6 @@ def flow_times(
         step = messages.step[stuck].min()
         raise ValueError(f"messages wait for each other: some of step {step} never arrive")
     return times
-
-
-def _starts(count: Array) -> Array:
-    return np.concatenate([[0], np.cumsum(count)])
 
 
 class _Heap(NamedTuple):

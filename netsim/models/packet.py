@@ -65,19 +65,7 @@ import networkx as nx
 import numpy as np
 
 from netsim.checks import DeadlockError
-from netsim.models.events import (
-    GROUP,
-    LINK,
-    MESSAGE,
-    ROUTE,
-    STOCK,
-    Net,
-    flits,
-    grow_pool,
-    new_pool,
-    run,
-    signal,
-)
+from netsim.models import events
 from netsim.traffic.messages import Messages
 from swing.torus import Array
 
@@ -132,7 +120,7 @@ def packet_times(
         raise ValueError(f"packet_bytes must be above 0, not {packet_bytes}")
     flit = float(flit_bytes) or 1.0
     room = np.inf if buffer_bytes is None else buffer_bytes // flit
-    if room < 2 * flits(packet_bytes, flit):
+    if room < 2 * events.flits(packet_bytes, flit):
         raise ValueError(f"buffer_bytes must be two packets or more, not {buffer_bytes}")
     used = np.bincount(messages.links, minlength=len(bandwidth)) > 0
     bad = np.flatnonzero(used & ~((bandwidth > 0) & (hop_latency >= 0)))
@@ -148,20 +136,19 @@ def packet_times(
     # Behind the real links comes one pseudo-link per node, which serializes its work on sends.
     table["sender_link"] = len(bandwidth) + messages.src
     nlinks = len(bandwidth) + (1 + int(messages.src.max(initial=0)) if message_overhead else 0)
-    links = np.zeros(nlinks, dtype=LINK)
-    links["bandwidth"][: len(bandwidth)], links["latency"][: len(bandwidth)] = (
-        bandwidth, hop_latency,
-    )  # fmt: skip
+    links = np.zeros(nlinks, dtype=events.LINK)
+    links["bandwidth"][: len(bandwidth)] = bandwidth
+    links["latency"][: len(bandwidth)] = hop_latency
     links["room"] = room
     links["free"] = 0.0 - (bucket or 0.0)  # token buckets are full at the start
     if buffer_bytes is not None:
         credit = hop_latency if credit_latency is None else credit_latency
         links["credit"][: len(credit)] = credit
         links["ring"] = _rings(routes, messages.links, nlinks)
-    net = Net(
+    net = events.Net(
         links=links,
         tree=np.full(2 << (nlinks - 1).bit_length(), np.inf),
-        packets=new_pool(nlinks),
+        packets=events.new_pool(nlinks),
         messages=table,
         routes=routes,
         hops=messages.links,
@@ -178,12 +165,12 @@ def packet_times(
         bucket=bucket or 0.0,
     )
     links["lookahead"] = _lookahead(net)
-    net = grow_pool(net)
+    net = events.grow_pool(net)
     for group in np.flatnonzero(groups["pending_count"] == 0):
         groups["pending_count"][group] = 1  # the one event that `signal` counts
-        signal(net, int(group), 0.0)
-    while not run(net):
-        net = grow_pool(net)
+        events.signal(net, int(group), 0.0)
+    while not events.run(net):
+        net = events.grow_pool(net)
     if (net.packets["next"][:nlinks] != np.arange(nlinks)).any():
         raise DeadlockError(
             "deadlock: full buffers wait for each other; raise buffer_bytes, or use another model"
@@ -214,7 +201,7 @@ def _groups(messages: Messages) -> tuple[np.ndarray, Array]:
     n = len(messages.pending_count)
     waits_for = np.where(messages.waits_for < 0, n, messages.waits_for)
     ends = np.append(0, np.cumsum(np.bincount(waits_for, minlength=n + 1)))
-    groups = np.zeros(n + 1, dtype=GROUP)
+    groups = np.zeros(n + 1, dtype=events.GROUP)
     groups["pending_count"][:n] = messages.pending_count
     groups["successor"] = np.append(messages.successor, -1)
     groups["first"], groups["last"] = ends[:-1], ends[1:]
@@ -234,16 +221,16 @@ def _stocks(
     # The tolerance keeps sums of fractional bytes, a little too large, from costing a packet.
     count = np.maximum(np.ceil(messages.nbytes / packet_bytes - 1e-9), 1).astype(np.int64)
     last_nbytes = messages.nbytes - (count - 1) * packet_bytes
-    table = np.zeros(m, dtype=MESSAGE)
+    table = np.zeros(m, dtype=events.MESSAGE)
     for name in ("ready", "cost", "signals"):
         table[name] = getattr(messages, name)
     table["not_arrived"] = table["not_sent"] = count
     table["first_route"], table["nroutes"] = start, np.diff(messages.route_ptr)
     message = np.repeat(np.arange(m), table["nroutes"])
-    routes = np.zeros(len(message), dtype=ROUTE)
+    routes = np.zeros(len(message), dtype=events.ROUTE)
     routes["message"], routes["stock"] = message, message if adaptive else np.arange(len(routes))
     routes["first"], routes["last"] = messages.link_ptr[:-1], messages.link_ptr[1:] - 1
-    stocks = np.zeros(m if adaptive else len(routes), dtype=STOCK)
+    stocks = np.zeros(m if adaptive else len(routes), dtype=events.STOCK)
     if adaptive:
         stocks["packets"], stocks["last_nbytes"] = count, last_nbytes
         return table, routes, stocks
@@ -257,7 +244,7 @@ def _stocks(
     return table, routes, stocks
 
 
-def _lookahead(net: Net) -> np.ndarray:
+def _lookahead(net: events.Net) -> np.ndarray:
     """(nlinks,) the least time from a start of service on another link to its effect on this one.
 
     Such an effect is a packet that arrives, a message that starts because another one has arrived

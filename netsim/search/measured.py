@@ -12,7 +12,7 @@ from statistics import median
 
 from netsim.rows import ResultRow, read_csv
 from swing.algorithms import make
-from swing.select.table import Candidate, Entry, Options, SelectionTable, frozen
+from swing.select.table import Entry, Options, SelectionTable, frozen
 from swing.torus import Torus
 
 NEEDS = ("topology", "algorithm", "nbytes", "seconds", "options", "wrong", "dtype", "op", "mpi",
@@ -72,10 +72,5 @@ def _read(r: ResultRow) -> tuple[str, tuple[str, Options], int, float]:
 
 def _entry(cases: dict[tuple[str, Options], dict[int, list[float]]]) -> Entry:
     sizes = sorted({n for times in cases.values() for n in times})
-    return Entry(
-        tuple(sizes),
-        tuple(
-            Candidate(*named, tuple(median(times[n]) if n in times else None for n in sizes))
-            for named, times in sorted(cases.items(), key=str)
-        ),
-    )
+    rows = sorted(cases.items(), key=str)
+    return Entry.of(sizes, ((*who, {n: median(t) for n, t in at.items()}) for who, at in rows))

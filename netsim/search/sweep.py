@@ -153,16 +153,15 @@ def _results(todo: dict[Case, list[int]], jobs: int) -> Iterator[ResultRow | str
 
 
 def _run(case: Case, nbytes: int) -> ResultRow | str:
+    name = spell(case.algorithm, dict(case.options))
     try:
         return case.run(nbytes)
     except DeadlockError as error:
-        name = spell(case.algorithm, dict(case.options))
         return f"{name} on {case.topology}, {nbytes} bytes: {error}"
     except Exception as error:
         if case.algorithm in SHIPPED:
             raise
         # An algorithm of another package may fail in any way: only its own rows are lost.
-        name = spell(case.algorithm, dict(case.options))
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         return f"{name} on {case.topology}: {reason}"
 

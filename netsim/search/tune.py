@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from netsim.bounds import lower_bound
@@ -48,6 +49,10 @@ class Search:
     def model(self, nbytes: int) -> str:
         """Return the model that simulates a size."""
         return "packet" if nbytes <= self.packets else "flow"
+
+    def workers(self) -> AbstractContextManager[Executor]:
+        """Provide a pool of processes that have both models."""
+        return executor(self.jobs, ("packet", "flow"))
 
 
 def tune(
@@ -81,11 +86,11 @@ def tune(
         leader = best(n)
         return leader is None or times[leader][n] > search.enough * bound[n]
 
-    with executor(search.jobs, ("packet", "flow")) as pool:
+    with search.workers() as pool:
 
         def run(pairs: Iterable[tuple[Case, int]]) -> None:
             todo = [(c, n) for c, n in dict.fromkeys(pairs) if n not in times.get(c, {})]
-            _fill(pool, todo, search, times, tell)
+            simulate_pairs(pool, todo, search, times, tell)
 
         pairs = [(case, n) for case in cases for n in sizes]
         guess = {(case, n): t for case, n, t in _times(pool, pairs, lambda n: "analytic")}
@@ -109,6 +114,7 @@ def tune(
 
 
 def simulate_pairs(
+    pool: Executor,
     pairs: Sequence[tuple[Case, int]],
     search: Search,
     times: Seconds,
@@ -117,22 +123,12 @@ def simulate_pairs(
     """Simulate each case at its size, with the search's models.
 
     Args:
+        pool: the processes, from `Search.workers`.
         pairs: cases and sizes in bytes.
-        search: the models and the number of processes.
+        search: the models.
         times: earlier times, to which the new ones are added.
         tell: called with a line of text for each new time.
     """
-    with executor(search.jobs, ("packet", "flow")) as pool:
-        _fill(pool, pairs, search, times, tell)
-
-
-def _fill(
-    pool: Executor,
-    pairs: Sequence[tuple[Case, int]],
-    search: Search,
-    times: Seconds,
-    tell: Callable[[str], None],
-) -> None:
     for case, n, seconds in _times(pool, pairs, search.model):
         times.setdefault(case, {})[n] = seconds
         tell(f"{n} B, {spell(case.algorithm, dict(case.options))}: {seconds * 1e6:.3f} us")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,7 @@ from netsim.topologies.topology import Topology
 from swing.torus import Array
 
 if TYPE_CHECKING:
-    import networkx as nx
+    from netsim.topologies.shortest import ShortestRoutes
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,75 +76,30 @@ class WithoutLinks(Topology):
         others = self._surviving(self.before.routes(src[lost], dst[lost], "split", seed), number)
         share = np.bincount(others.message, others.share, len(lost))
         cut = np.flatnonzero(share == 0)
-        links = [self._links_from(int(src[i]))[int(dst[i])] for i in lost[cut]]
+        links = [self._shortest.links_from(int(src[i]))[int(dst[i])] for i in lost[cut]]
         hops = np.array([len(detour) for detour in links], dtype=np.int64)
         detours = Routes.single(hops, np.array([n for d in links for n in d], dtype=np.int64))
         parts = [
-            _only(found, ~np.isin(found.message, lost)),
+            found.select(np.flatnonzero(~np.isin(found.message, lost))),
             others._replace(
                 message=lost[others.message], share=others.share / share[others.message]
             ),
             detours._replace(message=lost[cut]),
         ]
-        return _ordered(parts)
+        routes = Routes.concatenate(parts)
+        return routes.select(np.argsort(routes.message, kind="stable"))
 
     def _surviving(self, routes: Routes, number: Array) -> Routes:
         """The routes without failed links; ``number`` (before.nlinks,) is -1 for failed links."""
         links = number[routes.links]
         broken = np.bincount(routes.per_link(), links < 0, len(routes.share)) > 0
-        return _only(routes._replace(links=links), ~broken)
-
-    def _links_from(self, src: int) -> list[list[int]]:
-        """The links of one shortest route from a node to each node, in order."""
-        if src not in self._known:
-            import networkx as nx
-
-            paths = nx.single_source_shortest_path(self._graph, src)
-            first = self._first
-            self._known[src] = [
-                [first[pair] for pair in pairwise(paths[dst])] for dst in range(self.size)
-            ]
-        return self._known[src]
+        return routes._replace(links=links).select(np.flatnonzero(~broken))
 
     @cached_property
-    def _known(self) -> dict[int, list[list[int]]]:
-        return {}
+    def _shortest(self) -> ShortestRoutes:
+        from netsim.topologies.shortest import ShortestRoutes
 
-    @cached_property
-    def _first(self) -> dict[tuple[int, int], int]:
-        """The number of the first link from one vertex to another, by (tail, head)."""
-        return {(a, b): i for i, (a, b) in reversed(list(enumerate(self.ends.tolist())))}
-
-    @cached_property
-    def _graph(self) -> nx.DiGraph[int]:
-        import networkx as nx
-
-        graph: nx.DiGraph[int] = nx.DiGraph(list(self._first))
-        graph.add_nodes_from(range(self.size))
-        return graph
-
-
-def _only(routes: Routes, keep: np.ndarray) -> Routes:
-    """Some of the routes; messages keep their numbers."""
-    hops = np.diff(routes.ptr)
-    return Routes(
-        routes.message[keep], routes.share[keep], np.append(0, np.cumsum(hops[keep])),
-        routes.links[np.repeat(keep, hops)],
-    )  # fmt: skip
-
-
-def _ordered(tables: list[Routes]) -> Routes:
-    """The routes of several tables, ordered by message."""
-    message = np.concatenate([t.message for t in tables])
-    hops = np.concatenate([np.diff(t.ptr) for t in tables])
-    order = np.argsort(message, kind="stable")
-    joined = Routes(
-        np.arange(len(message)),
-        np.concatenate([t.share for t in tables]),
-        np.append(0, np.cumsum(hops)),
-        np.concatenate([t.links for t in tables]),
-    ).take(order)
-    return joined._replace(message=message[order])
+        return ShortestRoutes(self.ends.tolist(), self.size)
 
 
 def without(topology: Topology, failed: Iterable[tuple[int, int]]) -> Topology:
@@ -182,12 +136,8 @@ def without(topology: Topology, failed: Iterable[tuple[int, int]]) -> Topology:
         np.full(len(kept), np.nan) if own is None else own[kept]
         for own in (topology.own_bandwidth, topology.own_latency)
     )
+    name = f"{topology.name} without {len(removed)} link{'s' * (len(removed) > 1)}"
     return WithoutLinks(
-        f"{topology.name} without {len(removed)} link{'s' * (len(removed) > 1)}",
-        topology.torus,
-        topology,
-        kept,
-        first_router=topology.first_router,
-        own_bandwidth=bandwidth,
-        own_latency=latency,
-    )
+        name, topology.torus, topology, kept, first_router=topology.first_router,
+        own_bandwidth=bandwidth, own_latency=latency,
+    )  # fmt: skip

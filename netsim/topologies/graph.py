@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,7 +70,8 @@ def graph(
         ValueError: a node cannot reach another one, the number of nodes is not that of ``dims``,
             or an edge has a bandwidth that is not above 0 or a negative latency.
     """
-    import networkx as nx
+    # Imported here because networkx would add a third to the time that `import netsim` takes.
+    from netsim.topologies.shortest import ShortestRoutes
 
     # The sort is stable: ranks keep the graph's order, and switches move behind them.
     order = sorted(links, key=lambda v: bool(links.nodes[v].get("switch")))
@@ -89,20 +89,18 @@ def graph(
     edges = [(number[a], number[b], data) for a, b, data in links.edges(data=True)]
     if not links.is_directed():
         edges += [(b, a, data) for a, b, data in edges]
-    # Of parallel edges the routes use the first; the reversed order makes it overwrite the others.
-    first = {(a, b): i for i, (a, b, _) in reversed(list(enumerate(edges)))}
-    plain: nx.DiGraph[int] = nx.DiGraph(list(first))
-    plain.add_nodes_from(range(size))
+    ends = [(a, b) for a, b, _ in edges]
+    shortest = ShortestRoutes(ends, size)
     links_between: list[list[int]] = []
     for src in range(size):
-        paths = nx.single_source_shortest_path(plain, src)
+        routes = shortest.links_from(src)
         for dst in range(size):
-            if dst not in paths:
+            if dst not in routes:
                 raise ValueError(f"node {order[dst]} cannot be reached from node {order[src]}")
-            links_between.append([first[pair] for pair in pairwise(paths[dst])])
-    ends = np.array([(a, b) for a, b, _ in edges], dtype=np.int64).reshape(-1, 2)
+            links_between.append(routes[dst])
     ones = np.ones(len(edges))
     bandwidth = np.array([data.get("bandwidth", np.nan) for _, _, data in edges])
     latency = np.array([data.get("latency", np.nan) for _, _, data in edges])
-    table = LookupTable(size, ends, links_between, ones, ones)
+    pairs = np.array(ends, dtype=np.int64).reshape(-1, 2)
+    table = LookupTable(size, pairs, links_between, ones, ones)
     return GraphTopology(name, torus, table, own_bandwidth=bandwidth, own_latency=latency)

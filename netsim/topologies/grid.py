@@ -15,7 +15,7 @@ import numpy as np
 from netsim.topologies.lines import first_links
 from netsim.topologies.routes import Routes, Seed
 from netsim.topologies.row import Path, Row, Traffic
-from netsim.topologies.topology import Topology
+from netsim.topologies.topology import Topology, most_at_a_node
 from swing.torus import Array
 
 
@@ -101,14 +101,8 @@ class Grid(Topology):
     @cached_property
     def most_ports(self) -> tuple[int, int]:
         """The most links out of any node, and the most into any node."""
-        out, into = (
-            sum(
-                int(np.bincount(row.ends[:, side], minlength=row.d)[: row.d].max())
-                for row in self.rows
-            )
-            for side in (0, 1)
-        )
-        return out, into
+        out, into = zip(*(most_at_a_node(row.ends, row.d) for row in self.rows), strict=True)
+        return sum(out), sum(into)
 
     def load(self, traffic: Traffic, ties: str, seed: Seed = ()) -> np.ndarray:
         """(nlinks,) the total weight of the messages on every link."""

@@ -48,23 +48,29 @@ class Routes(NamedTuple):
         """
         # One entry more than tables, hence strict=False below.
         first = np.cumsum([0] + [1 + int(t.message.max(initial=-1)) for t in tables])
-        hops = np.concatenate([np.diff(t.ptr) for t in tables])
-        return cls(
-            np.concatenate([t.message + k for t, k in zip(tables, first, strict=False)]),
-            np.concatenate([t.share for t in tables]),
-            np.append(0, np.cumsum(hops)),
-            np.concatenate([t.links for t in tables]),
-        )
+        renumbered = zip(tables, first, strict=False)
+        return cls.concatenate([t._replace(message=t.message + k) for t, k in renumbered])
+
+    @classmethod
+    def concatenate(cls, tables: Sequence[Routes]) -> Routes:
+        """Concatenate tables; messages keep their numbers."""
+        message, share, ptr, links = zip(*tables, strict=True)
+        hops = np.concatenate(list(map(np.diff, ptr)))
+        ends = np.append(0, np.cumsum(hops))
+        return cls(np.concatenate(message), np.concatenate(share), ends, np.concatenate(links))
+
+    def select(self, routes: Array) -> Routes:
+        """Some of the routes, by their numbers; messages keep theirs."""
+        hops = np.diff(self.ptr)[routes]
+        ptr, links = np.append(0, np.cumsum(hops)), _links_of(self, routes, hops)
+        return Routes(self.message[routes], self.share[routes], ptr, links)
 
     def take(self, index: Array) -> Routes:
         """The routes of the messages ``index``, renumbered 0, 1, …; repeats are allowed."""
         choices = np.bincount(self.message, minlength=1 + int(index.max(initial=-1)))
         times = choices[index]
         route = np.repeat((np.cumsum(choices) - choices)[index], times) + _count_up(times)
-        hops = np.diff(self.ptr)[route]
-        message = np.repeat(np.arange(len(index)), times)
-        ptr = np.append(0, np.cumsum(hops))
-        return Routes(message, self.share[route], ptr, _links_of(self, route, hops))
+        return self.select(route)._replace(message=np.repeat(np.arange(len(index)), times))
 
     def then(self, continuation: Routes) -> Routes:
         """Extend every route of a message by every route of that message in ``continuation``.

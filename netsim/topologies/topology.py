@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -121,7 +121,7 @@ class Topology(ABC):
     @cached_property
     def most_ports(self) -> tuple[int, int]:
         """The most links out of any node, and the most into any node."""
-        out, into = (int(np.bincount(nodes)[: self.size].max(initial=0)) for nodes in self.ends.T)
+        out, into = most_at_a_node(self.ends, self.size)
         return out, into
 
     def load(self, traffic: Traffic, ties: str, seed: Seed = ()) -> np.ndarray:
@@ -151,3 +151,15 @@ class Topology(ABC):
         for (tail, head), dim in zip(self.ends.tolist(), self.dim.tolist(), strict=True):
             graph.add_edge(tail, head, dim=dim)
         return graph
+
+
+def most_at_a_node(ends: Array, size: int, weights: np.ndarray | None = None) -> tuple[Any, Any]:
+    """The most links out of any node, and the most into any node.
+
+    Args:
+        ends: (nlinks, 2) the vertices that each link leaves and reaches.
+        size: number of nodes; the vertices from there up are switches.
+        weights: (nlinks,) what to add up instead of counting links.
+    """
+    out, into = (np.bincount(v, weights)[:size].max(initial=0).item() for v in ends.T)
+    return out, into

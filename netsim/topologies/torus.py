@@ -21,8 +21,7 @@ from swing.torus import Array, Torus
 
 def torus(shape: Torus) -> Grid:
     """A torus; dimensions that do not wrap are those of a mesh."""
-    rings = tuple(Ring(d, wrap) for d, wrap in zip(shape.dims, shape.wrap, strict=True))
-    return Grid(shape.name, shape, rows=rings)
+    return Grid(shape.name, shape, rows=tuple(Ring(d, wrap) for d, wrap in shape.sides))
 
 
 @dataclass(frozen=True)

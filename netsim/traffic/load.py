@@ -24,11 +24,12 @@ from netsim.topologies.topology import Topology
 from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import LineRows, Step
+from swing.torus import Array
 
 
 @dataclass(frozen=True)
 class StepLoad:
-    """The figures of a step that determine its time in the analytic model.
+    """The figures of a step that determine its time in the analytic model; 0 without messages.
 
     Args:
         peak: fraction of the vector on the busiest link.
@@ -41,14 +42,14 @@ class StepLoad:
         reduced: largest fraction of the vector that one rank reduces.
     """
 
-    peak: float
-    drain: float
-    latency: float
-    sends: int
-    receives: int
-    sent: float
-    received: float
-    reduced: float
+    peak: float = 0.0
+    drain: float = 0.0
+    latency: float = 0.0
+    sends: int = 0
+    receives: int = 0
+    sent: float = 0.0
+    received: float = 0.0
+    reduced: float = 0.0
 
 
 class PhaseLoad(NamedTuple):
@@ -202,31 +203,26 @@ def _measure(schedule: Schedule, body: Body, s: int, network: Network, seed: int
     peak, drain = _peak(schedule, body, [(s, 1, lines)], network, (seed, s))
     if lines and network.uniform and topology.rows:
         if not lines[0]:
-            return StepLoad(0.0, 0.0, 0.0, 0, 0, 0.0, 0.0, 0.0)
+            return StepLoad()
         latency = max(
             network.latency(*path) for path in line_paths(topology.rows, lines[0]).tolist()
         )
         sends, receives, sent, received = _per_node(*lines, topology.dims)
         reduced = received if any(line.reduces for line in lines[0]) else 0.0
-        count = round(sends), round(receives)
-        return StepLoad(peak, drain, latency, *count, sent, received, reduced)
-    step = body.step(s)
-    flow = traffic(schedule, step)
-    if not len(flow.src):
-        return StepLoad(0.0, 0.0, 0.0, 0, 0, 0.0, 0.0, 0.0)
-    columns = (
-        (flow.src, np.ones(len(step))),
-        (flow.dst, np.ones(len(step))),
-        (flow.src, flow.weight),
-        (flow.dst, flow.weight),
-        (flow.dst, np.where(step.reduces, flow.weight, 0.0)),
-    )
-    sends, receives, sent, received, reduced = (
-        float(np.bincount(node, weight, topology.size).max()) for node, weight in columns
-    )
-    latency = _longest(network, flow, (seed, s))
-    count = round(sends), round(receives)
-    return StepLoad(peak, drain, latency, *count, sent, received, reduced)
+    else:
+        step = body.step(s)
+        flow = traffic(schedule, step)
+        if not len(flow.src):
+            return StepLoad()
+
+        def most(nodes: Array, weight: np.ndarray | None = None) -> float:
+            return float(np.bincount(nodes, weight, topology.size).max())
+
+        sends, sent = most(flow.src), most(flow.src, flow.weight)
+        receives, received = most(flow.dst), most(flow.dst, flow.weight)
+        reduced = most(flow.dst, np.where(step.reduces, flow.weight, 0.0))
+        latency = _longest(network, flow, (seed, s))
+    return StepLoad(peak, drain, latency, round(sends), round(receives), sent, received, reduced)
 
 
 def _longest(network: Network, flow: Traffic, seed: Seed) -> float:

@@ -14,7 +14,7 @@ from itertools import groupby
 
 import numpy as np
 
-from netsim.checks import check_number
+from netsim.checks import check_choice, check_number
 from netsim.network import Network
 from netsim.topologies.routes import Routes
 from netsim.traffic.load import check_dims
@@ -73,10 +73,8 @@ class RunOptions:
     fold: bool = True
 
     def __post_init__(self) -> None:
-        if self.sync not in SYNC:
-            raise ValueError(f"sync must be one of {', '.join(SYNC)}, not {self.sync!r}")
-        if self.parts not in PARTS:
-            raise ValueError(f"parts must be one of {', '.join(PARTS)}, not {self.parts!r}")
+        check_choice("sync", self.sync, SYNC)
+        check_choice("parts", self.parts, PARTS)
         check_number("skew", self.skew)
         for rank, seconds in self.delay.items():
             check_number(f"delay of rank {rank}", seconds)
@@ -122,6 +120,24 @@ def kept_steps(schedule: Schedule) -> Array:
         steps = list(run)
         stand_in[steps[FOLLOWED_STEPS:]] = steps[FOLLOWED_STEPS - 1 : FOLLOWED_STEPS]
     return stand_in
+
+
+def step_seconds(schedule: Schedule, messages: Messages, arrival: np.ndarray) -> np.ndarray:
+    """(nsteps,) seconds that every step adds to the end of all steps before it.
+
+    Of a long run of equal steps only the first are simulated (`kept_steps`). Each of the others
+    adds the mean of the second half of these, by which time the start-up is over.
+    """
+    end = np.zeros(schedule.nsteps)
+    np.maximum.at(end, messages.step, arrival + messages.cost)
+    added = np.diff(np.maximum.accumulate(end), prepend=0.0)
+    stand_in = kept_steps(schedule)
+    skipped = stand_in != np.arange(schedule.nsteps)
+    last = stand_in[skipped]
+    if len(last):
+        recent = last[:, None] - np.arange(FOLLOWED_STEPS // 2)
+        added[skipped] = added[recent].mean(axis=1)
+    return added
 
 
 def messages_of(
@@ -201,15 +217,12 @@ def with_ends(messages: Messages, links: Links, network: Network) -> tuple[Messa
     crossed = np.empty(ptr[-1], dtype=np.int64)
     before = (injects + ejects) * np.repeat(np.arange(len(hops)), hops) + injects
     crossed[np.arange(len(messages.links)) + before] = messages.links
-    rates: list[float | None] = []
     if injects:
         crossed[ptr[:-1]] = len(links.bandwidth) + messages.src[message]
-        rates.append(network.injection_bandwidth)
     if ejects:
         first = len(links.bandwidth) + injects * links.nodes
         crossed[ptr[1:] - 1] = first + messages.dst[message]
-        rates.append(network.ejection_bandwidth)
-    ends = np.repeat(np.array(rates, dtype=float), links.nodes)
+    ends = np.repeat(np.array(limits, dtype=float)[limited], links.nodes)
     return replace(messages, link_ptr=ptr, links=crossed), Links(
         links.nodes,
         np.concatenate([links.bandwidth, ends]),
@@ -226,8 +239,12 @@ class _Table:
         self.schedule, self.network = nodes.schedule, nodes.network
         ranks, p = self.schedule.torus.rank_of, self.schedule.torus.size
         self.start, self.delay = options.starts(p)[ranks], options.delays(p)[ranks]
-        self.columns: list[list[np.ndarray]] = []
-        self.routes: list[Routes] = []
+        # Each column begins empty, so that there is something to join where nothing is sent.
+        none, nothing = np.zeros(0, dtype=np.int64), np.zeros(0)
+        self.columns: list[list[np.ndarray]] = [
+            [none, none, nothing, none, none, nothing, none, none, nothing, nothing]
+        ]
+        self.routes = [Routes.single(none, none)]
         nnodes = nodes.links.nodes
         max_groups = nnodes * (self.schedule.nsteps + 1) * (len(self.schedule.parts) + 1)
         self.pending_count = np.zeros(max_groups, dtype=np.int64)
@@ -316,19 +333,10 @@ class _Table:
     def messages(self) -> tuple[Messages, Links, np.ndarray]:
         """The messages for one byte, their links, and (m,) the cost for zero bytes."""
         src, dst, share, step, waits_for, ready, receiver_group, sender_group, cost, fixed_cost = (
-            np.concatenate([np.zeros(0), *c]) for c in zip(*self.columns, strict=True)
-        ) if self.columns else [np.zeros(0)] * 10  # fmt: skip
-        integers = (src, dst, step, waits_for, receiver_group, sender_group)
-        src, dst, step, waits_for, receiver_group, sender_group = (
-            column.astype(np.int64) for column in integers
+            np.concatenate(column) for column in zip(*self.columns, strict=True)
         )
-        count = [np.bincount(w.message) for w in self.routes]
-        hops = np.concatenate([np.zeros(0, dtype=np.int64), *(np.diff(w.ptr) for w in self.routes)])
-        crossed = np.concatenate([np.zeros(0, dtype=np.int64), *(w.links for w in self.routes)])
-        per_route = np.repeat(np.arange(len(hops)), hops)
-        links = self.nodes.links
-        latency = np.bincount(per_route, links.latency[crossed], len(hops))
-        routes_per_message = np.concatenate([np.zeros(0, dtype=np.int64), *count])
+        routes, links = Routes.join(self.routes), self.nodes.links
+        latency = np.bincount(routes.per_link(), links.latency[routes.links], len(routes.share))
         messages = Messages(
             src=src,
             dst=dst,
@@ -339,10 +347,10 @@ class _Table:
             signals=np.stack([receiver_group, sender_group], axis=1),
             pending_count=self.pending_count[: self.ngroups],
             successor=self.successor[: self.ngroups],
-            route_ptr=np.append(0, np.cumsum(routes_per_message)),
-            share=np.concatenate([np.zeros(0), *(w.share for w in self.routes)]),
-            link_ptr=np.append(0, np.cumsum(hops)),
-            links=crossed,
+            route_ptr=np.append(0, np.cumsum(np.bincount(routes.message, minlength=len(src)))),
+            share=routes.share,
+            link_ptr=routes.ptr,
+            links=routes.links,
             latency=latency + self.network.end_latency,
             cost=cost,
         )

@@ -94,14 +94,9 @@ def _by_rows(dims: tuple[int, ...]) -> list[Array] | None:
 
 
 def _published(torus: Torus) -> list[dict[str, Any]]:
-    """List the options where the published construction of the cycles applies.
-
-    It needs one dimension, or r x c with r a multiple of c and gcd(r, c - 1) = 1.
-    """
-    # gcd(r, 0) is r, so a single dimension (c = 1) passes as well.
-    *others, c, r = sorted([1, 1, *(torus.dims[j] for j in torus.active)])
-    applies = max(others, default=1) == 1 and r % c == 0 and math.gcd(r, c - 1) in (1, r)
-    return [{}] if applies else []
+    """List the options where the published construction of the cycles applies."""
+    dims = tuple(torus.dims[j] for j in torus.active)
+    return [{}] if len(dims) < 2 or _by_rows(dims) else []
 
 
 HAMILTONIAN = Algorithm(

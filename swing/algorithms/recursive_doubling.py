@@ -67,10 +67,7 @@ def recursive_doubling(
 
     def part(start: int, mirrored: bool) -> Schedule:
         if variant == "hybrid":
-            lines = [
-                nested_line(d, wrap, mirrored)
-                for d, wrap in zip(torus.dims, torus.wrap, strict=True)
-            ]
+            lines = [nested_line(d, wrap, mirrored) for d, wrap in torus.sides]
         else:
             lines = [xor_line(d, mirrored, deliver) for d in torus.dims]
         return make_variant(torus, lines, list(in_turn(lines, start)), variant, k, collective)

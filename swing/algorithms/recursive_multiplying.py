@@ -79,14 +79,13 @@ def recursive_multiplying(
         ValueError: an option out of range, with the range.
     """
     steps = default(torus) if radices is None else _checked(torus, radices)
+    along = [[step[j] for step in steps if step[j] > 1] for j in range(len(torus.dims))]
     acts = [tuple(j for j, m in enumerate(step) if m > 1) for step in steps]
 
     def part(start: int, mirrored: bool) -> Schedule:
         lines = [
-            partition_pattern(
-                digits_of(d, [step[j] for step in steps if step[j] > 1]), wrap, mirrored
-            )
-            for j, (d, wrap) in enumerate(zip(torus.dims, torus.wrap, strict=True))
+            partition_pattern(digits_of(d, own), wrap, mirrored)
+            for (d, wrap), own in zip(torus.sides, along, strict=True)
         ]
         first = next((i for i, dims in enumerate(acts) if start in dims), 0)
         return make_variant(torus, lines, acts[first:] + acts[:first], variant, k, collective)

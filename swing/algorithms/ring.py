@@ -41,11 +41,7 @@ from swing.torus import Array, Torus
 
 
 def ring(
-    torus: Torus,
-    *,
-    ports: int = 1,
-    segments: int | None = None,
-    collective: str = "allreduce",
+    torus: Torus, *, ports: int = 1, segments: int | None = None, collective: str = "allreduce"
 ) -> Schedule:
     """A ring through all ranks in order.
 

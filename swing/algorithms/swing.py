@@ -34,13 +34,7 @@ import numpy as np
 
 from swing.algorithms.algorithm import Algorithm, pure_variants
 from swing.build.partition import bits_of, partition_pattern
-from swing.build.pattern import (
-    PatternStep,
-    RingPattern,
-    circulant_pattern,
-    halving,
-    tree_order,
-)
+from swing.build.pattern import PatternStep, RingPattern, circulant_pattern, halving, tree_order
 from swing.build.variants import Variant, by_ports, halving_options, in_turn, make_variant
 from swing.schedules.blocks import Blocks
 from swing.schedules.schedule import Schedule
@@ -81,10 +75,7 @@ def swing(
         if variant == "bandwidth":
             lines = [swing_line(d, mirrored, blocks) for d in torus.dims]
         else:
-            lines = [
-                nested_line(d, wrap, mirrored)
-                for d, wrap in zip(torus.dims, torus.wrap, strict=True)
-            ]
+            lines = [nested_line(d, wrap, mirrored) for d, wrap in torus.sides]
         return make_variant(torus, lines, list(in_turn(lines, start)), variant, k, collective)
 
     return by_ports("swing", torus, part, variant, ports)
@@ -203,20 +194,14 @@ def _odd(d: int, mirrored: bool, blocks: BlockRule) -> RingPattern:
 
     def step(s: int) -> PatternStep:
         new = np.arange(met[s], met[s + 1])
-        # The label of the last node's own block is also `last`.
-        direct = PatternStep(
-            np.concatenate([new, np.full_like(new, last)]),
-            np.concatenate([np.full_like(new, last), new]),
-            Blocks.ranges(np.concatenate([np.full_like(new, last), label[new]]), 1),
-        )
-        if s >= inner.nsteps:
-            return direct
-        swing = inner.step(s)
-        return PatternStep(
-            np.concatenate([swing.src, direct.src]),
-            np.concatenate([swing.dst, direct.dst]),
-            Blocks.join([swing.sent, direct.sent]),
-        )
+        own = np.full_like(new, last)  # the label of the last node's own block, too
+        src, dst = np.append(new, own), np.append(own, new)
+        sent = Blocks.ranges(np.append(own, label[new]), 1)
+        if s < inner.nsteps:
+            swing = inner.step(s)
+            src, dst = np.append(swing.src, src), np.append(swing.dst, dst)
+            sent = Blocks.join([swing.sent, sent])
+        return PatternStep(src, dst, sent)
 
     def pending(s: int) -> Blocks:
         inside = inner.pending(min(s, inner.nsteps))

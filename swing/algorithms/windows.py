@@ -39,11 +39,7 @@ from swing.torus import Array, Torus
 
 
 def windows(
-    torus: Torus,
-    *,
-    extra: int = 0,
-    ports: int | None = None,
-    collective: str = "allreduce",
+    torus: Torus, *, extra: int = 0, ports: int | None = None, collective: str = "allreduce"
 ) -> Schedule:
     """Multilevel nearest-neighbour reduction on any torus.
 
@@ -65,9 +61,8 @@ def windows(
     distances = [_distances(level) for level in levels]
 
     def part(start: int, mirrored: bool) -> Schedule:
-        lines = [
-            windows_line(d, level, mirrored) for d, level in zip(torus.dims, levels, strict=True)
-        ]
+        rings = zip(torus.dims, levels, strict=True)
+        lines = [windows_line(d, level, mirrored) for d, level in rings]
         # The dimension with the shortest next hop goes first; if hops are equal, dimensions take
         # turns. Messages shrink from step to step, so the longest hops carry the smallest ones.
         turn = [(start + i) % len(lines) for i in range(len(lines))]

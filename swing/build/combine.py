@@ -123,11 +123,7 @@ def reverse(schedule: Schedule) -> Schedule:
     1 =  1→0:2  2→1:0  0→2:1
     """
     return replace(
-        schedule,
-        body=Reversed(schedule),
-        origin=schedule.home,
-        home=schedule.origin,
-        phases=None,
+        schedule, body=Reversed(schedule), origin=schedule.home, home=schedule.origin, phases=None
     )
 
 

@@ -91,13 +91,9 @@ def partition_pattern(
         order = np.argsort(-hops, kind="stable")
         return PatternStep(src[order], dst[order], blocks(s + 1, target[order]))
 
-    return RingPattern(
-        d,
-        tuple(radices) if all(even) else (d,) + (1,) * (len(digits) - 1),
-        owner,
-        step,
-        lambda s: blocks(s, classes[s]),
-    )
+    if not all(even):
+        radices = [d] + [1] * (len(digits) - 1)
+    return RingPattern(d, tuple(radices), owner, step, lambda s: blocks(s, classes[s]))
 
 
 def _nearest(

@@ -130,14 +130,12 @@ class RingPattern:
         radices = self.radices[:k]
         if int(np.prod(radices, dtype=np.int64)) != len(cuts):
             radices = (len(cuts),) + (1,) * (k - 1)  # one digit for all labels
-        return RingPattern(
-            self.d,
-            radices + (1,) * (self.nsteps - k),
-            self.owner[cuts],
-            step,
-            lambda s: merge(self.pending(s)),
-            self.folds,
-        )
+
+        def pending(s: int) -> Blocks:
+            return merge(self.pending(s))
+
+        radices += (1,) * (self.nsteps - k)
+        return RingPattern(self.d, radices, self.owner[cuts], step, pending, self.folds)
 
 
 def tree_order(peers: Sequence[Array]) -> Array:
@@ -296,11 +294,8 @@ def circulant_pattern(
 
     def step(s: int) -> PatternStep:
         sets = [around(offsets) for _, offsets in moves[s]]
-        return PatternStep(
-            np.tile(nodes, len(sets)),
-            np.concatenate([(nodes + sign * delta) % d for delta, _ in moves[s]]),
-            Blocks.join(sets),
-        )
+        dst = np.concatenate([(nodes + sign * delta) % d for delta, _ in moves[s]])
+        return PatternStep(np.tile(nodes, len(sets)), dst, Blocks.join(sets))
 
     radices = (d, *(1,) * (len(moves) - 1)) if moves else ()
     return RingPattern(d, radices, owner, step, lambda s: around(kept[s]))

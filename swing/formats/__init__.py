@@ -49,17 +49,7 @@ SUFFIXES = {
 }  # fmt: skip
 """The format that each file name suffix stands for."""
 
-__all__ = [
-    "FORMATS",
-    "SUFFIXES",
-    "TABLES",
-    "Rule",
-    "format_of",
-    "read",
-    "table",
-    "text",
-    "write",
-]
+__all__ = ["FORMATS", "SUFFIXES", "TABLES", "Rule", "format_of", "read", "table", "text", "write"]
 
 
 def text(schedule: Schedule, format: str, nbytes: int | None = None) -> Iterator[str]:

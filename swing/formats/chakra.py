@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from swing.formats import limits, protobuf
-from swing.formats.event_trace import JOIN, RECV, SEND, About, Event, messages, recover
+from swing.formats.event_trace import JOIN, RECV, SEND, About, Event, recover, tagged
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
@@ -34,15 +34,11 @@ def write(schedule: Schedule, nbytes: int) -> Iterator[bytes]:
     about = About.of(schedule, nbytes)
     attributes = _text("schema", SCHEMA) + _text("torus_swing", str(about))
     head = _framed(protobuf.block(1, b"0.0.4") + attributes)
-    steps = list(messages(schedule, nbytes))
-    # Messages of one step between the same two ranks need different tags.
-    copies = 1 + max((m.copy for sent in steps for m in sent), default=0)
     files = [[head] for _ in schedule.torus.ranks]
     before: list[list[int]] = [[] for _ in files]
-    for sent in steps:
+    for sent in tagged(schedule, nbytes):
         new: dict[int, list[int]] = {}
-        for m in sent:
-            tag = m.step * copies + m.copy
+        for m, tag in sent:
             for rank, kind, what in ((m.src, _SEND, "send"), (m.dst, _RECV, "recv")):
                 ident = len(files[rank]) - 1  # entry 0 is the metadata, so nodes count from 0
                 node = (
@@ -101,31 +97,28 @@ def _events(nodes: list[_Node], rank: int) -> list[Event]:
         raise ValueError(f"rank {rank} has two nodes with the same id")
     events = []
     for node in nodes:
+        where = f"rank {rank}: node {node.ident}"
         for other in node.after:
             if other not in index:
-                raise ValueError(
-                    f"rank {rank}: node {node.ident} depends on node {other}, which does not exist"
-                )
+                raise ValueError(f"{where} depends on node {other}, which does not exist")
         after = [index[other] for other in node.after]
         if node.kind in (_COMP, _METADATA):  # computation takes no time here: only order counts
             events.append(Event(JOIN, after=after))
             continue
         if node.kind not in (_SEND, _RECV):
             kind = _KINDS.get(node.kind, f"of type {node.kind}")
-            what = f"rank {rank}: node {node.ident} is {kind}"
-            raise ValueError(f"{what}: only messages between two ranks can be read")
-        own_key, peer_key = "comm_src", "comm_dst"
-        if node.kind == _RECV:
-            own_key, peer_key = peer_key, own_key
+            raise ValueError(f"{where} is {kind}: only messages between two ranks can be read")
+        sends = node.kind == _SEND
+        own_key, peer_key = ("comm_src", "comm_dst") if sends else ("comm_dst", "comm_src")
         # A node may name only its peer; the other end is the rank whose file it is in.
         own, peer = node.numbers.get(own_key, rank), node.numbers.get(peer_key)
         size = node.numbers.get("comm_size", 0)
         if peer is None:
-            raise ValueError(f"rank {rank}: node {node.ident} has no {peer_key}")
+            raise ValueError(f"{where} has no {peer_key}")
         if own != rank or not 0 < size <= limits.MAX_INTEGER:
-            raise ValueError(f"rank {rank}: node {node.ident} belongs to another rank or is empty")
+            raise ValueError(f"{where} belongs to another rank or is empty")
         tag = node.numbers.get("comm_tag", 0)
-        events.append(Event(SEND if node.kind == _SEND else RECV, peer, size, tag, after))
+        events.append(Event(SEND if sends else RECV, peer, size, tag, after))
     return events
 
 

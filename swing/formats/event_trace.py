@@ -12,21 +12,24 @@ so that reading the trace finds the same steps.
 from __future__ import annotations
 
 import re
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from itertools import accumulate
+from operator import mul
 from typing import NamedTuple
 
 import numpy as np
 
 from swing.formats import limits
 from swing.schedules.blocks import Blocks
-from swing.schedules.collectives import UNKNOWN
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Step
 from swing.torus import Torus
 
 SEND, RECV, JOIN = "send", "recv", "join"
+_Queues = defaultdict[tuple[int, int, int], list[int]]  # (src, dst, tag) → events
 
 
 @dataclass(slots=True)
@@ -91,9 +94,7 @@ class About(NamedTuple):
         if not match:
             return None
         dims = [limits.whole(d, "a dimension", 1) for d in match[1].split("x")]
-        size = 1
-        for d in dims:
-            size *= d
+        for size in accumulate(dims, mul):
             limits.check_ranks(size)
         if len(match[2]) != len(dims):
             raise ValueError(
@@ -116,24 +117,17 @@ def messages(schedule: Schedule, nbytes: int) -> Iterator[list[Sent]]:
     Raises:
         ValueError: the schedule has more than `limits.MAX_ROWS` messages.
     """
-    # In traffic a block is a byte. Its table of ends would have an entry per byte of the vector.
+    # In traffic a block is a byte. Its table of sizes would have an entry per byte of the vector.
     traffic = schedule.is_traffic and schedule.nblocks == nbytes
-    ends = None if traffic else schedule.ends(nbytes)
+    each = None if traffic else np.diff(schedule.ends(nbytes))
     rows = 0
     for s, step in enumerate(schedule):
-        src, dst, blocks, part = step.src, step.dst, step.blocks, step.part
-        if ends is None:
-            size = blocks.counts
-        elif blocks.starts is not None:
-            size = ends[blocks.starts + blocks.counts] - ends[blocks.starts]
-        else:
-            each = np.diff(ends)
-            size = np.array([each[blocks[i]].sum() for i in range(len(blocks))], dtype=np.int64)
+        size = step.blocks.counts if each is None else step.blocks.sums(each)
         # Several parts may send between the same two ranks in one step.
         copies: defaultdict[tuple[int, int], int] = defaultdict(int)
         sent = []
-        columns = zip(src.tolist(), dst.tolist(), size.tolist(), part.tolist(), strict=True)
-        for a, b, n, j in sorted(columns, key=lambda row: row[:2]):
+        columns = (column.tolist() for column in (step.src, step.dst, size, step.part))
+        for a, b, n, j in sorted(zip(*columns, strict=True), key=lambda row: row[:2]):
             if n:
                 sent.append(Sent(s, a, b, n, j, copies[a, b]))
                 copies[a, b] += 1
@@ -143,28 +137,41 @@ def messages(schedule: Schedule, nbytes: int) -> Iterator[list[Sent]]:
         yield sent
 
 
-def traffic(about: About, rows: Sequence[Sequence[tuple[int, int, int]]]) -> Schedule:
+def tagged(schedule: Schedule, nbytes: int) -> list[list[tuple[Sent, int]]]:
+    """Return the `messages` of each step, each with a tag.
+
+    Messages of one step between the same two ranks need different tags.
+
+    Raises:
+        ValueError: the schedule has more than `limits.MAX_ROWS` messages.
+    """
+    steps = list(messages(schedule, nbytes))
+    copies = 1 + max((m.copy for sent in steps for m in sent), default=0)
+    return [[(m, m.step * copies + m.copy) for m in sent] for sent in steps]
+
+
+def traffic(
+    about: About | None, torus: Torus, rows: Sequence[Sequence[tuple[int, int, int]]]
+) -> Schedule:
     """Build a "traffic" schedule, in which only the size of each message is known.
 
     Args:
-        about: the torus, the size of the vector, and the names.
+        about: the size of the vector, and the names; None if the file does not say.
+        torus: the torus of the ranks.
         rows: the messages of each step, as (src, dst, bytes).
     """
+    if about is None:
+        # The vector's size is unknown; no message is larger than the vector.
+        about = About(torus, max((n for step in rows for _, _, n in step), default=1))
 
     def step(s: int) -> Step:
         table = np.array(rows[s], dtype=np.int64).reshape(-1, 3)
         blocks = Blocks(table[:, 2], np.zeros(len(table), dtype=np.int64))
         return Step(False, table[:, 0], table[:, 1], blocks)
 
+    name, variant = about.name or "traffic", about.variant
     return Schedule(
-        about.name or "traffic",
-        about.torus,
-        about.nbytes,
-        len(rows),
-        step,
-        origin=UNKNOWN,
-        home=UNKNOWN,
-        variant=about.variant,
+        name, torus, about.nbytes, len(rows), step, collective="traffic", variant=variant
     )
 
 
@@ -195,10 +202,7 @@ def recover(
         raise ValueError(
             f"the trace has {len(programs)} ranks, but the torus {ranks} has {ranks.size}"
         )
-    if about is None:
-        # The vector's size is unknown; no message is larger than the vector.
-        about = About(ranks, max((n for step in rows for _, _, n in step), default=1))
-    return traffic(about._replace(torus=ranks), rows)
+    return traffic(about, ranks, rows)
 
 
 def _steps(
@@ -211,36 +215,29 @@ def _steps(
     waits for; a join is in the step of the messages before it, and one step after the join before
     it.
 
-    This is a topological sort (Kahn's algorithm) with longest-path levels: linear time.
+    The events are visited in topological order, which takes linear time.
     """
     first = np.append(0, np.cumsum([len(events) for events in programs])).tolist()
     # A send and its receive are one node of the graph, numbered like the send.
     node = list(range(first[-1]))
     for a, b in _matched(programs, first):
         node[b] = a
-    later: list[list[tuple[int, int]]] = [[] for _ in node]
-    waits = [0] * len(node)
-    flat = [event for events in programs for event in events]
+    earlier: list[list[tuple[int, int]]] = [[] for _ in node]
     for rank, events in enumerate(programs):
         for i, event in enumerate(events):
             for j in event.after:
                 # A join belongs to the step of its messages; all other dependencies take a step.
                 joins = event.kind == JOIN and events[j].kind != JOIN
-                later[node[first[rank] + j]].append((node[first[rank] + i], 0 if joins else 1))
-                waits[node[first[rank] + i]] += 1
+                earlier[node[first[rank] + i]].append((node[first[rank] + j], 0 if joins else 1))
     level = [0] * len(node)
-    ready = deque(i for i in range(len(node)) if node[i] == i and not waits[i])
-    done = sum(node[i] != i for i in range(len(node)))  # receives are done with their sends
-    while ready:
-        i = ready.popleft()
-        done += 1
-        for j, further in later[i]:
-            level[j] = max(level[j], level[i] + further)
-            waits[j] -= 1
-            if not waits[j]:
-                ready.append(j)
-    if done < len(node):
-        raise ValueError("the ranks wait for each other in a cycle, a deadlock: reorder the events")
+    order = TopologicalSorter({i: [j for j, _ in before] for i, before in enumerate(earlier)})
+    try:
+        for i in order.static_order():
+            level[i] = max((level[j] + further for j, further in earlier[i]), default=0)
+    except CycleError:
+        raise ValueError(
+            "the ranks wait for each other in a cycle, a deadlock: reorder the events"
+        ) from None
     named_steps = [s for steps in named or () for s in steps]
     # Names of only some steps are ignored: they could contradict the levels of the others.
     if named_steps and None not in named_steps:
@@ -249,7 +246,7 @@ def _steps(
     for rank, events in enumerate(programs):
         for i, event in enumerate(events, start=first[rank]):
             if event.kind == SEND:
-                rows[level[i]].append((rank, flat[i].peer, flat[i].nbytes))
+                rows[level[i]].append((rank, event.peer, event.nbytes))
     return rows
 
 
@@ -260,10 +257,7 @@ def _matched(
 
     As in MPI, the k-th send matches the k-th receive of the same source, destination and tag.
     """
-    sides: dict[str, defaultdict[tuple[int, int, int], list[int]]] = {
-        SEND: defaultdict(list),
-        RECV: defaultdict(list),
-    }
+    sides = {SEND: _Queues(list), RECV: _Queues(list)}
     for rank, events in enumerate(programs):
         for i, event in enumerate(events):
             if event.kind == JOIN:

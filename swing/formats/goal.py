@@ -50,7 +50,7 @@ import re
 from collections.abc import Iterator
 
 from swing.formats import limits
-from swing.formats.event_trace import JOIN, RECV, SEND, About, Event, messages, recover
+from swing.formats.event_trace import JOIN, RECV, SEND, About, Event, recover, tagged
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
@@ -77,9 +77,7 @@ def write(schedule: Schedule, nbytes: int) -> Iterator[str]:
     p, nparts = schedule.torus.size, len(schedule.parts)
     if nparts > MAX_NICS:
         raise ValueError(f"GOAL numbers up to {MAX_NICS} network cards, not one for {nparts} parts")
-    steps = list(messages(schedule, nbytes))
-    # Messages of one step between the same two ranks need different tags.
-    copies = 1 + max((m.copy for sent in steps for m in sent), default=0)
+    steps = tagged(schedule, nbytes)
     ranks: list[list[str]] = [[] for _ in range(p)]
     number, join = [0] * p, [""] * p
 
@@ -92,11 +90,11 @@ def write(schedule: Schedule, nbytes: int) -> Iterator[str]:
 
     for sent in steps:
         new: list[list[str]] = [[] for _ in range(p)]
-        for m in sent:
-            tag = f"tag {m.step * copies + m.copy}" + (f" nic {m.part}" if nparts > 1 else "")
+        for m, tag in sent:
+            how = f"tag {tag}" + (f" nic {m.part}" if nparts > 1 else "")
             for rank, letter, what in (
-                (m.src, "s", f"send {m.nbytes}b to {m.dst} {tag}"),
-                (m.dst, "r", f"recv {m.nbytes}b from {m.src} {tag}"),
+                (m.src, "s", f"send {m.nbytes}b to {m.dst} {how}"),
+                (m.dst, "r", f"recv {m.nbytes}b from {m.src} {how}"),
             ):
                 new[rank].append(add(rank, letter, what, join[rank]))
         # Idle ranks get a join as well: without it a reader would count one step fewer.
@@ -131,10 +129,7 @@ def parse(data: bytes) -> list[list[Event]]:
     labels: dict[str, int] = {}
     seen: set[int] = set()
     events: list[Event] | None = None
-    for count, (number, line) in enumerate(limits.lines(_uncommented(limits.text(data)))):
-        where = f"line {number}"
-        if count > 2 * limits.MAX_EVENTS:
-            raise ValueError(f"the file has more than {count} lines: too many")
+    for where, line in limits.lines(_uncommented(limits.text(data)), 2 * limits.MAX_EVENTS):
         if not line:
             continue
         if events is None:
@@ -199,14 +194,10 @@ def _item(line: str, where: str, events: list[Event], labels: dict[str, int]) ->
 
 def _uncommented(text: str) -> str:
     """Remove comments, but keep their line ends so that line numbers stay right."""
-    pieces, at = [], 0
-    while opening := re.compile(r"//|/\*").search(text, at):
-        pieces.append(text[at : opening.start()])
-        at = text.find("\n" if opening[0] == "//" else "*/", opening.end())
-        if at < 0 and opening[0] == "/*":
+
+    def line_ends(comment: re.Match[str]) -> str:
+        if comment[1] == "":
             raise ValueError("a comment has no end: close it with */")
-        at = len(text) if at < 0 else at
-        if opening[0] == "/*":
-            at += 2
-            pieces.append("\n" * text.count("\n", opening.end(), at))
-    return "".join([*pieces, text[at:]])
+        return "\n" * comment[0].count("\n")
+
+    return re.sub(r"//[^\n]*|/\*.*?(\*/|\Z)", line_ends, text, flags=re.DOTALL)

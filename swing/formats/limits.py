@@ -66,11 +66,17 @@ def text(data: bytes) -> str:
     return decoded
 
 
-def lines(decoded: str) -> Iterator[tuple[int, str]]:
-    """Yield the number of each line, counted from 1, and the line without surrounding blanks."""
+def lines(decoded: str, most: int = MAX_BYTES) -> Iterator[tuple[str, str]]:
+    """Yield where each line is, such as "line 1", and the line without surrounding blanks.
+
+    Raises:
+        ValueError: there are more than ``most`` lines, and one.
+    """
     # Not str.splitlines, which would also split at form feeds and Unicode separators.
-    for number, line in enumerate(StringIO(decoded), start=1):
-        yield number, line.strip()
+    for count, line in enumerate(StringIO(decoded)):
+        if count > most:
+            raise ValueError(f"the file has more than {count} lines: too many")
+        yield f"line {count + 1}", line.strip()
 
 
 def whole(word: str, what: str, least: int = 0, most: int = MAX_INTEGER) -> int:

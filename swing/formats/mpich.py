@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from swing.formats import limits
-from swing.formats.rules import HALVES, RING, WHOLE, Rule, built_in, check, spans
+from swing.formats.rules import HALVES, RING, WHOLE, Rule, built_in, check, merged, spans
 
 _PREFIX = "MPIR_Allreduce_intra_"
 ALGORITHMS = (
@@ -40,26 +40,18 @@ _COLLECTIVES = (
     "allgatherv", "gather", "gatherv", "scatter", "scatterv", "alltoall", "alltoallv", "alltoallw",
     "scan", "exscan", "barrier",
 )  # fmt: skip
-_FLAGS = {
-    "comm_type=intra": True,
-    "comm_type=inter": False,
-    "is_commutative=yes": True,
-    "is_commutative=no": False,
-    "is_op_built_in=yes": True,
-    "is_op_built_in=no": False,
-    "is_sendbuf_inplace=yes": False,
-    "is_sendbuf_inplace=no": True,
-    "is_multi_threaded=yes": False,
-    "is_multi_threaded=no": True,
-    "comm_hierarchy=parent": False,
-    "comm_hierarchy=node": False,
-    "comm_hierarchy=node_roots": False,
-    "comm_hierarchy=flat": True,
-    "comm_size=node_comm_size": False,
-    "count<pow2": False,
-}
-"""Whether each condition holds for the allreduce that `read` asks about: one rank per node, a large
+_TRUE = (
+    "comm_type=intra", "is_commutative=yes", "is_op_built_in=yes", "is_sendbuf_inplace=no",
+    "is_multi_threaded=no", "comm_hierarchy=flat",
+)  # fmt: skip
+"""The conditions that hold for the allreduce that `read` asks about: one rank per node, a large
 vector, separate send and receive buffers, a built-in operation."""
+_FALSE = (
+    "comm_type=inter", "is_commutative=no", "is_op_built_in=no", "is_sendbuf_inplace=yes",
+    "is_multi_threaded=yes", "comm_hierarchy=parent", "comm_hierarchy=node",
+    "comm_hierarchy=node_roots", "comm_size=node_comm_size", "count<pow2",
+)  # fmt: skip
+"""The conditions that do not hold for it."""
 
 
 def write(rules: Sequence[Rule], ranks: int, base: bytes) -> Iterator[str]:
@@ -109,11 +101,7 @@ def read(data: bytes, ranks: int) -> list[Rule]:
             firsts.add(bound)
         elif word.startswith("total"):
             firsts.add(-(-bound // ranks))
-    rules: list[Rule] = []
-    for first in sorted(firsts):
-        algorithm = _search(tree, ranks, first)
-        if not rules or rules[-1].algorithm != algorithm:
-            rules.append(Rule(first, algorithm))
+    rules = merged(Rule(first, _search(tree, ranks, first)) for first in sorted(firsts))
     check(rules)
     return rules
 
@@ -182,7 +170,7 @@ def _walk(tree: Any, bounds: list[tuple[str, int]], nodes: int = 0) -> int:
         if bound:
             number = limits.whole(bound[3], f"the bound in {limits.short(key)}", 0, MAX_BYTES)
             bounds.append((bound[1], number + (bound[2] == "<=")))
-        elif word not in _FLAGS and word != "comm_size=pow2" and not word.endswith("=any"):
+        elif word not in (*_TRUE, *_FALSE, "comm_size=pow2") and not word.endswith("=any"):
             raise ValueError(f"the table has an unknown key {limits.short(key)}")
         nodes = _walk(below, bounds, nodes)
     return nodes
@@ -191,7 +179,7 @@ def _walk(tree: Any, bounds: list[tuple[str, int]], nodes: int = 0) -> int:
 def _search(tree: dict[str, Any], ranks: int, nbytes: int) -> str:
     """Return the algorithm that MPICH selects: it descends into the first key that holds."""
     value = {"comm_size": ranks, "avg_msg_size": nbytes, "total_msg_size": nbytes * ranks}
-    # A count above every possible bound, because `_FLAGS` describe a large vector.
+    # A count above every possible bound, because `_FALSE` describes a large vector.
     value |= {"comm_avg_ppn": 1, "count": MAX_BYTES + 1}
     holds: dict[str, Callable[[int, int], bool]] = {"<": int.__lt__, "<=": int.__le__}
     for key, below in tree.items():
@@ -202,7 +190,7 @@ def _search(tree: dict[str, Any], ranks: int, nbytes: int) -> str:
             condition = holds[bound[2]](value[bound[1]], int(bound[3]))
         else:
             pow2 = word == "comm_size=pow2" and ranks & (ranks - 1) == 0
-            condition = pow2 or _FLAGS.get(word, word.endswith("=any"))
+            condition = pow2 or word in _TRUE or word.endswith("=any")
         if condition:
             return _search(below, ranks, nbytes)
     raise ValueError(f"the table has nothing for an allreduce of {nbytes} bytes on {ranks} ranks")

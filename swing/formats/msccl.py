@@ -104,21 +104,16 @@ class Rank:
 
     def add(self, where: Where, kind: str, source: Cells | None, target: Cells | None) -> None:
         """Append an operation, with its dependencies on operations of other thread blocks."""
-        reads, writes = kind in ("s", "rrc", "re", "cpy"), target is not None
-        before: set[Operation] = set()
-        for cell in _each(source) if reads else ():
-            before |= {self.wrote[cell]} if cell in self.wrote else set()
-        for cell in _each(target) if writes else ():
-            before |= {self.wrote[cell]} if cell in self.wrote else set()
-            before |= set(self.read[cell].values())
+        reads, writes = list(_each(source)), list(_each(target))
+        before = {self.wrote[cell] for cell in reads + writes if cell in self.wrote}
+        before |= {operation for cell in writes for operation in self.read[cell].values()}
         steps = self.blocks.setdefault(where, [])
         block = self.numbers.setdefault(where, len(self.numbers))
         # Steps of a thread block run in order, so waiting for the latest one covers the others.
         latest: dict[int, Operation] = {}
-        for other in before:
+        for other in sorted(before, key=lambda operation: operation.index):
             if other.block != block and other.index > self.past.get((block, other.block), -1):
-                candidate = latest.get(other.block, other)
-                latest[other.block] = max(candidate, other, key=lambda o: o.index)
+                latest[other.block] = other
         waits: list[Operation | None] = [latest[b] for b in sorted(latest)] or [None]
         # A step has room for one dependency; no-op steps before it take the others.
         for first in waits[:-1]:
@@ -128,11 +123,11 @@ class Rank:
         for other in latest.values():
             other.waited = True
             self.past[block, other.block] = other.index
-        for cell in _each(target) if writes else ():
+        for cell in writes:
             self.wrote[cell] = operation
             self.read.pop(cell, None)
         # rrc overwrites the chunks that it reads, so the write above already covers the read.
-        for cell in _each(source) if reads and kind != "rrc" else ():
+        for cell in reads if kind != "rrc" else ():
             self.read[cell][block] = operation
 
 

@@ -15,8 +15,9 @@ scratch memory except to receive into, and messages whose source changes while t
 from __future__ import annotations
 
 import re
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Sequence
+from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ from swing.schedules.blocks import Blocks
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Op, Step
 from swing.torus import Array, Torus
+
+_Queues = defaultdict[tuple[int, int, str], list[int]]  # (src, dst, channel) → steps
 
 
 class Sent(NamedTuple):
@@ -77,8 +80,7 @@ def read(data: bytes, torus: Torus | None = None) -> Schedule:
 
 def _matched(nodes: Sequence[Node]) -> dict[int, int]:
     """Return the send of each receive: the k-th ones on a channel between two ranks match."""
-    sends: defaultdict[tuple[int, int, str], list[int]] = defaultdict(list)
-    recvs: defaultdict[tuple[int, int, str], list[int]] = defaultdict(list)
+    sends, recvs = _Queues(list), _Queues(list)
     for i, node in enumerate(nodes):
         if node.kind in SENDS:
             sends[node.rank, int(node.block["send"]), node.block["chan"]].append(i)
@@ -99,26 +101,18 @@ def _order(
 ) -> list[int]:
     """Return (steps,) the position of each step in an order that respects all dependencies.
 
-    This is a topological sort; a receive also waits for its send.
+    A receive also waits for its send.
     """
-    later: list[list[int]] = [[] for _ in nodes]
-    waits = [0] * len(nodes)
+    # All nodes come first, so that the order does not depend on who waits for whom.
+    sorter = TopologicalSorter[int](dict.fromkeys(range(len(nodes)), ()))
     for i, before in enumerate(after):
-        for j in (*before, *([pairs[i]] if i in pairs else [])):
-            later[j].append(i)
-            waits[i] += 1
-    ready = deque(i for i, n in enumerate(waits) if not n)
-    order, done = [0] * len(nodes), 0
-    while ready:
-        i = ready.popleft()
-        order[i], done = done, done + 1
-        for j in later[i]:
-            waits[j] -= 1
-            if not waits[j]:
-                ready.append(j)
-    if done < len(nodes):
-        raise ValueError("the steps wait for each other in a cycle: a deadlock")
-    return order
+        sorter.add(i, *before, *([pairs[i]] if i in pairs else []))
+    try:
+        order = list(sorter.static_order())
+    except CycleError:
+        raise ValueError("the steps wait for each other in a cycle: a deadlock") from None
+    position: list[int] = np.argsort(order).tolist()
+    return position
 
 
 def _messages(nodes: Sequence[Node], pairs: dict[int, int], order: Sequence[int]) -> list[Sent]:
@@ -146,7 +140,7 @@ def _messages(nodes: Sequence[Node], pairs: dict[int, int], order: Sequence[int]
             own = node.tag["srcbuf"] == "i" and node.chunks("src") == chunks
             if RECEIVES[node.kind] is Op.REDUCE and not own:
                 raise ValueError(f"{where} adds chunks to chunks of another position")
-            sent.append(_sent(nodes, pairs[i], i, RECEIVES[node.kind], chunks, node))
+            op, recv = RECEIVES[node.kind], i
         elif node.kind in LOCAL:
             origin = [landed.pop((node.rank, slot), (-1, -1)) for slot in node.chunks("src")]
             chunks = node.chunks("dst")
@@ -155,18 +149,14 @@ def _messages(nodes: Sequence[Node], pairs: dict[int, int], order: Sequence[int]
                 raise ValueError(f"{where} does not move received chunks to their own position")
             if len({i for i, _ in origin}) > 1:
                 raise ValueError(f"{where} moves chunks of several messages at once")
-            recv = origin[0][0]
-            sent.append(_sent(nodes, pairs[recv], i, LOCAL[node.kind], chunks, nodes[recv]))
+            op, recv = LOCAL[node.kind], origin[0][0]
+        else:
+            continue
+        src, channel = nodes[pairs[recv]].rank, int(nodes[recv].block["chan"])
+        sent.append(Sent(src, node.rank, channel, op, chunks, pairs[recv], i))
     if landed:
         raise ValueError("chunks are left in scratch memory: add or copy them to the input buffer")
     return sent
-
-
-def _sent(
-    nodes: Sequence[Node], taken: int, put: int, op: Op, chunks: range, receive: Node
-) -> Sent:
-    src, channel = nodes[taken].rank, int(receive.block["chan"])
-    return Sent(src, receive.rank, channel, op, chunks, taken, put)
 
 
 def _levels(sent: Sequence[Sent], order: Sequence[int]) -> list[int]:

@@ -55,10 +55,10 @@ def read(data: bytes, ranks: int) -> list[Rule]:
     """
     rules: list[Rule] = []
     end = -1
-    for count, (number, line) in enumerate(limits.lines(limits.text(data))):
+    for count, (where, line) in enumerate(limits.lines(limits.text(data))):
         if not line or line.startswith("#"):
             continue
-        where, words = f"line {number}", [word.strip() for word in line.split(",")]
+        words = [word.strip() for word in line.split(",")]
         if not 8 <= len(words) <= 10 or len(line) > MAX_LINE or count > MAX_RULES:
             raise ValueError(
                 f"{where}: a line has 8 to 10 fields and up to {MAX_LINE} characters, "

@@ -72,10 +72,10 @@ def read(data: bytes, ranks: int) -> list[Rule]:
     numbers = _numbers(data)
 
     def next_number(what: str, most: int = limits.MAX_INTEGER) -> int:
-        where, word = next(numbers, (0, ""))
+        where, word = next(numbers, ("", ""))
         if not word:
             raise ValueError(f"the file ends before {what}")
-        return limits.whole(word, f"line {where}: {what}", 0, most)
+        return limits.whole(word, f"{where}: {what}", 0, most)
 
     allreduce: dict[int, list[Rule]] = {}
     for _ in range(next_number("the number of collectives", 100)):
@@ -103,8 +103,8 @@ def read(data: bytes, ranks: int) -> list[Rule]:
     return allreduce.get(max((s for s in allreduce if s <= ranks), default=-1), [])
 
 
-def _numbers(data: bytes) -> Iterator[tuple[int, str]]:
-    """Yield line number and text of each number; comments begin with #."""
-    for number, line in limits.lines(limits.text(data)):
+def _numbers(data: bytes) -> Iterator[tuple[str, str]]:
+    """Yield the line and text of each number; comments begin with #."""
+    for where, line in limits.lines(limits.text(data)):
         for word in line.partition("#")[0].split():
-            yield number, word
+            yield where, word

@@ -48,20 +48,16 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
     Raises:
         ValueError: the data ends within the integer, or it has more than 64 bits.
     """
-    value = shift = 0
-    while True:
+    value = 0
+    for shift in range(0, 64, 7):
         if at >= len(data):
             raise ValueError(f"the data ends within a number, at byte {at}")
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            if value > _MASK:  # the tenth byte has seven bits, but only one of them fits
-                raise ValueError(f"a number has more than 64 bits, at byte {at}")
+        if byte < 0x80 and value <= _MASK:  # the tenth byte has seven bits, but only one fits
             return value, at
-        shift += 7
-        if shift > 63:
-            raise ValueError(f"a number has more than 64 bits, at byte {at}")
+    raise ValueError(f"a number has more than 64 bits, at byte {at}")
 
 
 def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:

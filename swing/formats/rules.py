@@ -7,7 +7,8 @@ make the library run Swing itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from swing.algorithms import ALGORITHMS
@@ -43,14 +44,16 @@ def chosen(torus: Torus, machine: str | CostModel | SelectionTable = "paper") ->
     Rule(first=4194304, algorithm='bucket')
     """
     rules: list[Rule] = []
-    nbytes = 1
-    while nbytes <= 2**40:
+    for nbytes in (2**n for n in range(41)):
         choice = choose(torus, nbytes, machine)
         name = f"{choice.algorithm} {choice.options.get('variant', '')}".strip()
-        if not rules or rules[-1].algorithm != name:
-            rules.append(Rule(nbytes if rules else 0, name))  # the first rule covers 0 bytes
-        nbytes *= 2
-    return rules
+        rules.append(Rule(nbytes if rules else 0, name))  # the first rule covers 0 bytes
+    return merged(rules)
+
+
+def merged(rules: Iterable[Rule]) -> list[Rule]:
+    """Drop each rule whose algorithm is that of the rule before it."""
+    return [next(equal) for _, equal in groupby(rules, key=lambda rule: rule.algorithm)]
 
 
 def built_in(rules: Sequence[Rule], own: Mapping[str, str], known: Sequence[str]) -> list[Rule]:
@@ -65,7 +68,7 @@ def built_in(rules: Sequence[Rule], own: Mapping[str, str], known: Sequence[str]
         ValueError: the rules do not ascend from 0, or an algorithm is unknown.
     """
     check(rules)
-    translated: list[Rule] = []
+    translated = []
     for first, algorithm in rules:
         name, _, variant = algorithm.partition(" ")
         if algorithm not in known:
@@ -76,10 +79,9 @@ def built_in(rules: Sequence[Rule], own: Mapping[str, str], known: Sequence[str]
                 )
             kind = RING if ALGORITHMS[name].rings else HALVES
             algorithm = own[WHOLE if variant == "latency" else kind]
-        # Several of our algorithms become the same one of the library's.
-        if not translated or translated[-1].algorithm != algorithm:
-            translated.append(Rule(first, algorithm))
-    return translated
+        translated.append(Rule(first, algorithm))
+    # Several of our algorithms become the same one of the library's.
+    return merged(translated)
 
 
 def check(rules: Sequence[Rule]) -> None:

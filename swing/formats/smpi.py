@@ -36,7 +36,7 @@ import re
 from collections.abc import Iterator
 
 from swing.formats import limits
-from swing.formats.event_trace import JOIN, RECV, SEND, About, Event, messages, recover
+from swing.formats.event_trace import JOIN, RECV, SEND, About, Event, recover, tagged
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
@@ -53,16 +53,12 @@ def write(schedule: Schedule, nbytes: int) -> Iterator[str]:
         ValueError: the schedule has too many messages.
     """
     ranks = range(schedule.torus.size)
-    steps = list(messages(schedule, nbytes))
-    # Messages of one step between the same two ranks need different tags.
-    copies = 1 + max((m.copy for sent in steps for m in sent), default=0)
+    steps = tagged(schedule, nbytes)
     yield f"# {About.of(schedule, nbytes)}\n" + "".join(f"{r} init\n" for r in ranks)
     for sent in steps:
-        tags = [m.step * copies + m.copy for m in sent]
-        pairs = list(zip(sent, tags, strict=True))
-        by_dst = sorted(pairs, key=lambda pair: pair[0].dst)
+        by_dst = sorted(sent, key=lambda pair: pair[0].dst)
         yield "".join(f"{m.dst} irecv {m.src} {tag} {m.nbytes} {BYTE}\n" for m, tag in by_dst)
-        yield "".join(f"{m.src} isend {m.dst} {tag} {m.nbytes} {BYTE}\n" for m, tag in pairs)
+        yield "".join(f"{m.src} isend {m.dst} {tag} {m.nbytes} {BYTE}\n" for m, tag in sent)
         # Idle ranks wait as well: otherwise a reader would count one step fewer for them.
         yield "".join(f"{r} waitall\n" for r in ranks)
     yield "".join(f"{r} finalize\n" for r in ranks)
@@ -78,10 +74,7 @@ def read(data: bytes, torus: Torus | None = None) -> Schedule:
     """
     about: About | None = None
     ranks: dict[int, _Rank] = {}
-    for count, (number, line) in enumerate(limits.lines(limits.text(data))):
-        where = f"line {number}"
-        if count > limits.MAX_EVENTS:
-            raise ValueError(f"the file has more than {count} lines: too many")
+    for where, line in limits.lines(limits.text(data), limits.MAX_EVENTS):
         if line.startswith("#"):
             about = about or About.parse(line)
         elif line:

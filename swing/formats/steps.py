@@ -46,23 +46,23 @@ def read(data: bytes, torus: Torus | None = None) -> Schedule:
     about = None
     rows: list[list[tuple[int, int, int]]] = []
     size = count = 0
-    for number, line in limits.lines(limits.text(data)):
+    for where, line in limits.lines(limits.text(data)):
         if line.startswith("#"):
             about = about or About.parse(line)
         elif line:
             words = line.split()
             if len(words) != 4:
-                raise ValueError(f"line {number} is not of the form: step src dst bytes")
-            step, src, dst, nbytes = (limits.whole(w, f"line {number}: a number") for w in words)
+                raise ValueError(f"{where} is not of the form: step src dst bytes")
+            step, src, dst, nbytes = (limits.whole(w, f"{where}: a number") for w in words)
             count += 1
             # A list is kept for each step, so one line must not be able to demand millions.
             if step > len(rows) + 1000 or count > limits.MAX_ROWS:
                 raise ValueError(
-                    f"line {number}: the step jumps by more than 1000, "
+                    f"{where}: the step jumps by more than 1000, "
                     f"or the file has more than {limits.MAX_ROWS} messages"
                 )
             if src == dst or not nbytes:
-                raise ValueError(f"line {number}: a message goes to another rank and is not empty")
+                raise ValueError(f"{where}: a message goes to another rank and is not empty")
             rows += [[] for _ in range(step + 1 - len(rows))]
             rows[step].append((src, dst, nbytes))
             size = max(size, src + 1, dst + 1)
@@ -72,6 +72,4 @@ def read(data: bytes, torus: Torus | None = None) -> Schedule:
     ranks = torus or (about.torus if about else Torus(max(1, size)))
     if ranks.size < size:
         raise ValueError(f"the file has {size} ranks, but the torus {ranks} has {ranks.size}")
-    # The vector's size is unknown; no message is larger than the vector.
-    largest = max((n for step in rows for _, _, n in step), default=1)
-    return traffic(about._replace(torus=ranks) if about else About(ranks, largest), rows)
+    return traffic(about, ranks, rows)

@@ -105,6 +105,14 @@ class Blocks:
             return Blocks.sets(self.counts, lambda i: self.members(i) + offset[i])
         return Blocks(self.counts, self.starts + offset)
 
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """(m,) the sum of a value of each block, (nblocks,), over the blocks of every message."""
+        if self.starts is None:
+            sums = [values[self[i]].sum() for i in range(len(self))]
+            return np.array(sums, dtype=values.dtype)
+        ends = np.append(0, np.cumsum(values))
+        return np.asarray(ends[self.starts + self.counts] - ends[self.starts])
+
     def flat(self) -> tuple[Array, Array]:
         """List every block of every message, as two columns of Σ counts entries.
 

@@ -75,17 +75,11 @@ class MessageTable(NamedTuple):
             no_keys = ReductionKeys(none, none)
             return cls(none, none, none.astype(bool), Blocks(none, none), none, no_keys)
         step, peer, reduces, blocks, part, each = zip(*tables, strict=True)
-        steps, keys = np.concatenate(step), None
+        steps, peers, flags, parts = map(np.concatenate, (step, peer, reduces, part))
+        keys = None
         if None not in each:
             keys = ReductionKeys(*map(np.concatenate, zip(*each, strict=True)))
-        merged = cls(
-            steps,
-            np.concatenate(peer),
-            np.concatenate(reduces),
-            Blocks.join(blocks),
-            np.concatenate(part),
-            keys,
-        )
+        merged = cls(steps, peers, flags, Blocks.join(blocks), parts, keys)
         order = np.argsort(steps, kind="stable")
         # `take` makes arbitrary block sets slower to read, so skip it if the rows are in order.
         return merged if (order[1:] > order[:-1]).all() else merged.take(order)

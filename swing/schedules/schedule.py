@@ -101,20 +101,12 @@ class Schedule(Sequence[Step]):
             )
         if collective:
             origin, home = constants(collective)
-        fields = {
-            "name": name,
-            "torus": torus,
-            "nblocks": nblocks,
-            "body": body,
-            "origin": RankColumn.of(origin, nblocks),
-            "home": RankColumn.of(home, nblocks),
-            "variant": variant,
-            "parts": tuple(parts) or (nblocks,),
-            "shares": shares,
-            "phases": sync_phase or phases,
-        }
-        for field, value in fields.items():
-            object.__setattr__(self, field, value)
+        origin, home = RankColumn.of(origin, nblocks), RankColumn.of(home, nblocks)
+        parts, phases = tuple(parts) or (nblocks,), sync_phase or phases
+        vars(self).update(
+            name=name, torus=torus, nblocks=nblocks, body=body, origin=origin, home=home,
+            variant=variant, parts=parts, shares=shares, phases=phases,
+        )  # fmt: skip
 
     @property
     def nsteps(self) -> int:
@@ -195,13 +187,9 @@ class Schedule(Sequence[Step]):
 
     def share(self, step: Step) -> np.ndarray:
         """Return the (m,) fraction of the vector in each message of a step."""
-        blocks = step.blocks
         if self.shares is None:
-            return blocks.counts / self.nblocks
-        if blocks.starts is not None:
-            ends = np.concatenate([[0.0], np.cumsum(self.shares)])
-            return np.asarray(ends[blocks.starts + blocks.counts] - ends[blocks.starts])
-        return np.array([self.shares[blocks[i]].sum() for i in range(len(blocks))])
+            return step.blocks.counts / self.nblocks
+        return step.blocks.sums(self.shares)
 
     def ends(self, count: int) -> Array:
         """Return the (nblocks + 1,) boundaries of the blocks in a vector of ``count`` elements.

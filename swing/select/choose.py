@@ -186,11 +186,10 @@ def _choice(ranked: list[tuple[float, Candidate]], how: str) -> Choice:
     why = f"{how}: {least * 1e6:.1f} us"
     if others:
         why += f"; next is {others[0][1].name}: {others[0][0] * 1e6:.1f} us"
-    # Reversed, so that of equal names the fastest stays; reversed again, the fastest comes first.
-    names = {c.name: t for t, c in reversed(others)}
-    return Choice(
-        best.algorithm, dict(best.options), why, least, dict(reversed(list(names.items())))
-    )
+    names: dict[str, float] = {}
+    for t, c in others:
+        names.setdefault(c.name, t)  # of equal names the fastest stays
+    return Choice(best.algorithm, dict(best.options), why, least, names)
 
 
 @lru_cache(maxsize=64)

@@ -93,14 +93,9 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
         for c in (c for run in runs for c in run):
             for load, part_load in zip(total, c.loads, strict=True):
                 load += part_load
-        phases.append(
-            Phase(
-                len(slowest),
-                sum(c.hops for c in slowest),
-                sum(c.peak for c in slowest),
-                max(float(load.max(initial=0)) for load in total),
-            )
-        )
+        hops, own = sum(c.hops for c in slowest), sum(c.peak for c in slowest)
+        busiest = max(float(load.max(initial=0)) for load in total)
+        phases.append(Phase(len(slowest), hops, own, busiest))
     return tuple(phases)
 
 

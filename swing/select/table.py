@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -45,6 +45,15 @@ class Entry:
 
     sizes: tuple[int, ...]
     candidates: tuple[Candidate, ...]
+
+    @classmethod
+    def of(
+        cls, sizes: Iterable[int], times: Iterable[tuple[str, Options, Mapping[int, float | None]]]
+    ) -> Entry:
+        """Make the entry of algorithms, their options, and their seconds at some of the sizes."""
+        columns = tuple(sizes)
+        rows = (Candidate(name, o, tuple(map(t.get, columns))) for name, o, t in times)
+        return cls(columns, tuple(rows))
 
     def ranked(self, nbytes: int) -> list[tuple[float, Candidate]]:
         """Return the candidates that have a time at a size, with seconds, fastest first.

@@ -84,15 +84,13 @@ class Report:
 
     def __str__(self) -> str:
         least, most = int(self.blocks_sent.min()), int(self.blocks_sent.max())
-        return "\n".join(
-            [
-                "every contribution arrives exactly once",
-                f"same bits on every rank: {'yes' if self.same_bits else 'no'}",
-                f"{self.nsteps} steps, {self.messages} messages, "
-                + ("each one slice" if self.contiguous else "not each one slice"),
-                f"at most {self.ports[0]} out of a rank and {self.ports[1]} in at the same time",
-                f"blocks sent by a rank: {least}" + (f" to {most}" if least < most else ""),
-            ]
+        slices = "each one slice" if self.contiguous else "not each one slice"
+        return (
+            "every contribution arrives exactly once\n"
+            f"same bits on every rank: {'yes' if self.same_bits else 'no'}\n"
+            f"{self.nsteps} steps, {self.messages} messages, {slices}\n"
+            f"at most {self.ports[0]} out of a rank and {self.ports[1]} in at the same time\n"
+            f"blocks sent by a rank: {least}" + (f" to {most}" if least < most else "")
         )
 
 
