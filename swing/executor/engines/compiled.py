@@ -73,6 +73,7 @@ def why_plain(dtype: np.dtype[Any], reduce: Reduction) -> str:
     return reason
 
 
+@lru_cache(256)
 def _why_not_compiled(dtype: np.dtype[Any], reduce: Reduction) -> str:
     if isinstance(reduce, Local):
         if not reduce.op.is_predefined:
@@ -134,6 +135,11 @@ class Compiled:
         ):
             self._state[at] = value
         self.state: int = MPI.Get_address(self._state)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its own memory."""
+        return self._state.nbytes + self._work.nbytes + self._requests.nbytes
 
     def place(self, memory: Memory) -> None:
         """Bind the plan to its buffers permanently; `run` then takes 0 for all three addresses.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from contextlib import suppress
 from contextvars import copy_context
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,14 +20,14 @@ from swing.executor.buffers.reductions import Reduction
 from swing.executor.engines.compiled import Bound, Compiled, why_plain
 from swing.executor.engines.plain import Deadline, Program, bind, run
 from swing.executor.engines.progress import Operation, Rounds
-from swing.executor.engines.wait import Policy, policy
+from swing.executor.engines.wait import policy
 from swing.executor.gpu.device import STAGED_BYTES, Copies, empty
 from swing.executor.gpu.gpu_aware import Direct
 from swing.executor.gpu.ipc import IPC, open_window
 from swing.executor.gpu.nccl import NCCL, Nccl
 from swing.executor.gpu.staging import stage
-from swing.executor.plan.plan import Plan
 from swing.executor.plan.shared import MIN_PIECE, PIECE, Open, Window, compile_shared, find
+from swing.executor.session.byte_cache import ByteCache
 from swing.executor.session.call_cache import Entry, known_calls
 from swing.executor.session.layouts import BlockLayouts
 from swing.executor.session.planner import AlgorithmSpec, Planner
@@ -49,8 +49,6 @@ class Context:
         comm: the private communicator, which communicators of the same ranks share.
         planner: chooses and compiles plans for it.
         blocks: layouts of reduce-scatter and allgather.
-        compiled: returns a cached `Compiled` for a plan, a type, a reduction and a policy.
-        shared: returns a cached program for vectors in memory of `alloc`, given by address.
         noted: rows of the call cache's table that belong to this context.
         keys: keys of the call cache's dictionary that belong to it.
         check_tag: the tag of the argument check, which no operation uses.
@@ -63,11 +61,11 @@ class Context:
         self.blocks = BlockLayouts(self.planner)
         # Calls of MPI's collectives need a communicator of their own: on the private one, those of
         # several communicators could meet.
-        self._user = comm
+        # Made from the handle, so that it does not keep the user's object alive.
+        self._user: Any = MPI.Intracomm.fromhandle(MPI._handleof(comm))
         self._own: MPI.Intracomm | None = None
         self._scratch = np.empty(0, np.uint8)
-        self.compiled = lru_cache(_MAX_PROGRAMS)(self._compiled)
-        self.shared = lru_cache(_MAX_PROGRAMS)(self._shared)
+        self._compiled = ByteCache[Compiled](2**22, lambda compiled: compiled.nbytes)
         # Compiled code runs without the GIL, and meanwhile another thread's call may take its row
         # in the call cache. So the entries are kept alive here too.
         self.noted: dict[int, Entry] = {}
@@ -150,7 +148,11 @@ class Context:
         plan = self.planner.plan(spec, count, dtype.itemsize, is_same(send, recv))
         scratch = self._scratch_bytes(plan.scratch * dtype.itemsize).view(dtype)
         if deadline is None and copies is None and not why_plain(dtype, reduce):
-            compiled = self.compiled(plan, dtype, reduce, policy())
+            way = policy()
+            compiled = self._compiled.get(
+                (plan, dtype, reduce, way),
+                lambda: Compiled(plan, dtype, reduce, self.comm, self._first_tag, way),
+            )
             return [Bound(compiled, *map(MPI.Get_address, (send, recv, scratch)))]
         # Arrays without an owner: holding ``send`` and ``recv`` would keep the user's memory alive.
         source, target = (borrow(MPI.Get_address(v), count, dtype) for v in (send, recv))
@@ -170,7 +172,8 @@ class Context:
         if spec[0] != "auto" or not isinstance(reduce, np.ufunc) or recv.nbytes < MIN_PIECE:
             return None
         addresses = MPI.Get_address(send), MPI.Get_address(recv)
-        return self.shared(*addresses, len(recv), recv.dtype, reduce)
+        program: Program | None = self.shared(*addresses, len(recv), recv.dtype, reduce)
+        return program
 
     @property
     def has_windows(self) -> bool:
@@ -221,17 +224,17 @@ class Context:
         tag = self._first_tag
         return bind(plan, memory, reduce, self.comm, tag, deadline, direct, self._nccl)
 
-    def _compiled(
-        self, plan: Plan, dtype: np.dtype[Any], reduce: Reduction, waiting: Policy
-    ) -> Compiled:
-        return Compiled(plan, dtype, reduce, self.comm, self._first_tag, waiting)
-
     def _duplicate(self) -> MPI.Intracomm:
         """Return a duplicate for calls of MPI's collectives; the first call is collective."""
         if self._own is None:
-            self._own = MPI.Intracomm(self._user).Dup()
+            self._own = self._user.Dup()
             self._own.Set_errhandler(MPI.ERRORS_RETURN)
         return self._own
+
+    @cached_property
+    def shared(self) -> Any:
+        """The cached `_shared`: programs for vectors in memory of `alloc`, given by address."""
+        return lru_cache(_MAX_PROGRAMS)(self._shared)
 
     def _shared(
         self, send: int, recv: int, count: int, dtype: np.dtype[Any], reduce: Reduction

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from mpi4py import MPI
 
 from swing.torus import Torus
@@ -19,8 +21,12 @@ def shape_of(comm: MPI.Intracomm) -> tuple[Torus, str]:
         # row-major order, as `Torus` does.
         if dims:
             return Torus(dims, [bool(p) for p in periods]), "the communicator's topology"
-    dims = [d for d in MPI.Compute_dims(comm.size, 2) if d > 1]
-    return Torus(dims or 1), "the number of ranks"
+    return _nearly_square(comm.size), "the number of ranks"
+
+
+@lru_cache(64)
+def _nearly_square(size: int) -> Torus:
+    return Torus([d for d in MPI.Compute_dims(size, 2) if d > 1] or 1)
 
 
 def check_size(torus: Torus, size: int) -> None:
