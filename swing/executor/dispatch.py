@@ -8,7 +8,7 @@ adds them to the cache if possible.
 
 from __future__ import annotations
 
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,15 +20,15 @@ from swing.executor import collectives, explanation
 from swing.executor.buffers.memory import is_same
 from swing.executor.buffers.reductions import Reduction, operation, reduction
 from swing.executor.buffers.specs import vectors
+from swing.executor.buffers.transport import HOST, Kind, Transport
 from swing.executor.collectives import check_delegated, why_delegated
 from swing.executor.engines.plain import Deadline
 from swing.executor.engines.progress import wait_for
 from swing.executor.explanation import Explanation
 from swing.executor.gpu import device
-from swing.executor.gpu.device import Copies
-from swing.executor.gpu.gpu_aware import DIRECT, Direct, is_gpu_aware
-from swing.executor.gpu.ipc import IPC
-from swing.executor.gpu.nccl import NCCL, is_wanted
+from swing.executor.gpu.device import Staged
+from swing.executor.gpu.gpu_aware import Direct, is_gpu_aware
+from swing.executor.gpu.nccl import is_wanted
 from swing.executor.plan.shared import PIECE, Shared
 from swing.executor.session.argument_check import ON, refuse
 from swing.executor.session.argument_check import context as agree
@@ -53,18 +53,17 @@ def allreduce(
     in_place = recvbuf is None or sendbuf is MPI.IN_PLACE
     source = result if in_place else sendbuf
     try:
-        copies = on_device(comm, source, result, op, spec, timeout)
+        transport = on_device(comm, source, result, op, spec, timeout)
     except (TypeError, ValueError) as error:
         refuse(comm, error)
         raise
     try:
-        host_or_mirror = copies.source, None if in_place else copies.target
-        with copies.gpu() if isinstance(copies, Direct) else nullcontext():
-            _allreduce(comm, *host_or_mirror, op, spec, timeout, copies)
+        host_or_mirror = transport.source, None if in_place else transport.target
+        with transport.active():
+            _allreduce(comm, *host_or_mirror, op, spec, timeout, transport)
     finally:
         # Wait for the copies, also after an error: their host memory ends with this call.
-        if isinstance(copies, Copies):
-            copies.finish()
+        transport.finish()
     return result
 
 
@@ -75,16 +74,16 @@ def on_device(
     op: MPI.Op | None,
     spec: AlgorithmSpec,
     timeout: float | None = None,
-) -> Direct | Copies:
+) -> Direct | Staged:
     """Choose how to reduce buffers of which one or both are GPU memory.
 
     Returns:
-        `Direct` if both vectors can stay on one GPU, else `Copies` through host memory. Data moves
+        `Direct` if both vectors can stay on one GPU, else `Staged` through host memory. Data moves
         between GPUs by the first of these that applies: CUDA's interprocess handles (buffers
         of `swing.alloc`), NCCL, a GPU-aware MPI library.
 
     Raises:
-        ImportError, ValueError: as `Direct` and `Copies`.
+        ImportError, ValueError: as `Direct` and `Staged`.
     """
     both = device.is_on_device(source) and device.is_on_device(target)
     # CUDA's handles and NCCL involve all ranks' GPUs and have no deadline.
@@ -100,12 +99,12 @@ def on_device(
             send, recv, datatype = vectors(sent, direct.target)
             if Direct.can(reduction(operation(comm, op), recv.dtype, datatype), recv.dtype):
                 if with_windows and with_windows.holds(spec, send, recv):
-                    direct.way = IPC
+                    direct.kind = Kind.IPC
                 elif by_nccl:
-                    direct.way = NCCL
-                if direct.one_gpu and (aware or direct.way != DIRECT):
+                    direct.kind = Kind.NCCL
+                if direct.one_gpu and (aware or direct.kind is not Kind.GPU_AWARE):
                     return direct
-    return Copies(source, target)
+    return Staged(source, target)
 
 
 def _allreduce(
@@ -115,9 +114,9 @@ def _allreduce(
     op: MPI.Op | None,
     spec: AlgorithmSpec,
     timeout: float | None,
-    copies: Copies | Direct | None = None,
+    transport: Transport = HOST,
 ) -> Any:
-    """Reduce buffers in host memory, or the stand-ins for GPU memory that ``copies`` made."""
+    """Reduce buffers in host memory, or the stand-ins for GPU memory that ``transport`` made."""
     call = Call(comm, sendbuf, recvbuf, op, *spec)  # the arguments as passed: the cache's key
     op = operation(comm, op)
     check_types(spec)
@@ -138,24 +137,23 @@ def _allreduce(
         raise
     if reason:
         sent = MPI.IN_PLACE if in_place else sendbuf
-        return _by_mpi(comm, sent, result, op, deadline, copies)
+        return _by_mpi(comm, sent, result, op, deadline, transport)
     assert isinstance(comm, MPI.Intracomm)
     shape = len(recv), recv.dtype, datatype
-    shared = deadline is None and copies is None and _are_shared(sendbuf, result)
-    memory = _memory(comm, spec, send, recv, reduce, shared, copies) if ON else ""
+    shared = deadline is None and transport is HOST and _are_shared(sendbuf, result)
+    memory = _memory(comm, spec, send, recv, reduce, shared, transport) if ON else ""
     try:
         context = agree(comm, "Allreduce", *shape, op, spec, deadline, memory)
     except NoCommunicatorError:
         sent = MPI.IN_PLACE if send is recv else sendbuf
-        return _by_mpi(comm, sent, result, op, deadline, copies)
-    if isinstance(copies, Copies):
-        copies.start()  # the copies run while the program is bound
-    program = context.program(spec, send, recv, reduce, deadline, shared, copies)
+        return _by_mpi(comm, sent, result, op, deadline, transport)
+    transport.start()
+    program = context.program(spec, send, recv, reduce, deadline, shared, transport)
     # Not cached: a user's operation, which the user may free; a call under SWING_CHECK=1, which
     # compares every call; a program with a deadline or with copies of this call's buffers.
-    if deadline is None and op.is_predefined and not ON and copies is None:
+    if deadline is None and op.is_predefined and not ON and transport is HOST:
         known_calls.note(call, program, context)
-    context.run(program, sendbuf, result, copies)
+    context.run(program, sendbuf, result, transport)
     return result
 
 
@@ -165,21 +163,16 @@ def _by_mpi(
     result: Any,
     op: MPI.Op,
     deadline: Deadline | None,
-    copies: Copies | Direct | None,
+    transport: Transport,
 ) -> Any:
     """Leave an allreduce to the MPI library."""
-    if isinstance(copies, Direct):
-        copies.ready()
-    elif copies is not None:  # MPI needs the whole vector on the host
-        copies.start()
-        copies.finish()
+    transport.before_mpi()
     # Call the methods of mpi4py's class: `swing.Comm` overrides them and would come back here.
     if deadline is None:
         MPI.Comm.Allreduce(comm, sent, result, op)
     else:
         wait_for(MPI.Comm.Iallreduce(comm, sent, result, op), deadline, "MPI_Iallreduce")
-    if isinstance(copies, Copies):
-        copies.put_all()
+    transport.after_mpi()
     return result
 
 
@@ -190,15 +183,15 @@ def _memory(
     recv: np.ndarray,
     reduce: Reduction,
     shared: bool,
-    copies: Copies | Direct | None,
+    transport: Transport,
 ) -> str:
     """Describe the part of a call's memory that all ranks must have in common, for SWING_CHECK."""
     context = contexts.get(MPI._handleof(comm))
-    way = copies.way if isinstance(copies, Direct) else ""
-    if way == NCCL:
+    if transport.kind is Kind.NCCL:
         return "a GPU's, by NCCL"
     if context is not None and (
-        way == IPC or (shared and context.in_window(spec, send, recv, reduce) is not None)
+        transport.kind is Kind.IPC
+        or (shared and context.in_window(spec, send, recv, reduce) is not None)
     ):
         return context.places(send, recv)
     return "its own"
@@ -216,9 +209,10 @@ def explain(
         result = sendbuf if recvbuf is None else recvbuf
         source = result if sendbuf is MPI.IN_PLACE else sendbuf
         direct = on_device(comm, source, result, op, spec)
-        if isinstance(direct, Direct):
-            answer = replace(answer, staging=direct.way, engine="plain, with CuPy's kernels")
-            if direct.way == IPC:
+        if direct.on_gpu:
+            engine = "plain, with CuPy's kernels"
+            answer = replace(answer, staging=direct.kind.value, engine=engine)
+            if direct.kind is Kind.IPC:
                 # The scratch memory is one rank's block, rounded up.
                 block = -(-vectors(MPI.IN_PLACE, direct.target)[1].nbytes // comm.size)
                 return replace(answer, **_in_window(block))

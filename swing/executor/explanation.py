@@ -7,6 +7,7 @@ from typing import Any
 
 from mpi4py import MPI
 
+from swing.executor.buffers.transport import Kind
 from swing.executor.collectives import Delegated, Prepare
 from swing.executor.engines.wait import chosen
 from swing.executor.gpu import device
@@ -81,7 +82,7 @@ def explain(
     check_types(spec)
     staging = ""
     if any(map(device.is_on_device, args[:2])):
-        staging = device.STAGING
+        staging = Kind.STAGED.value
         args = (*map(device.host_for, args[:2]), *args[2:])
     task = prepare(comm, spec, *args)
     if isinstance(task, Delegated):

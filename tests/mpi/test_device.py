@@ -11,15 +11,14 @@ from mpi4py import MPI
 import swing
 from swing.executor import allreduce, dispatch
 from swing.executor.gpu import device
-from swing.executor.session import argument_check, context
+from swing.executor.session import argument_check
 from tests.gpu_standin import OnDevice, install
 from tests.mpi.world import RANK, SIZE, choices, mixed, tori
 
 
 @pytest.fixture(autouse=True)
 def cupy(monkeypatch):
-    for module in (device, context):
-        monkeypatch.setattr(module, "STAGED_BYTES", 256)
+    monkeypatch.setattr(device, "STAGED_BYTES", 256)
     return install(monkeypatch)
 
 

@@ -19,9 +19,8 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.executor.buffers.reductions import Reduction
+from swing.executor.buffers.transport import HOST, Transport
 from swing.executor.engines.wait import policy, until
-from swing.executor.gpu.device import Copies
-from swing.executor.gpu.gpu_aware import Direct
 from swing.executor.gpu.nccl import Nccl
 from swing.executor.plan.instruction import Instruction, Opcode, Place
 from swing.executor.plan.plan import Plan
@@ -88,20 +87,20 @@ def bind(
     comm: MPI.Intracomm,
     tag: int = 0,
     deadline: Deadline | None = None,
-    copies: Copies | Direct | None = None,
+    transport: Transport = HOST,
     nccl: Nccl | None = None,
 ) -> Program:
     """The program that runs this rank's plan, while every other rank of ``comm`` runs its own.
 
     Args:
         plan: the plan of this rank.
-        memory: the buffers of the plan; GPU memory if ``copies`` is a `Direct`.
+        memory: the buffers of the plan.
         reduce: the reduction.
         comm: a communicator with the plan's ranks.
         tag: the tag of all messages: MPI keeps messages between two ranks in order, so the order
             in which a plan begins them matches them.
         deadline: when to give up waiting for messages; None waits without a limit.
-        copies: `Copies` if the plan is staged, `Direct` if the buffers are GPU memory, else None.
+        transport: how the buffers' memory reaches the other ranks.
         nccl: sends and receives messages in place of MPI.
 
     Returns:
@@ -115,7 +114,7 @@ def bind(
 
     return [
         partial(wait, call) if awaits else call
-        for awaits, call in _actions(plan, memory, reduce, nccl or traffic, by_mpi, copies)
+        for awaits, call in _actions(plan, memory, reduce, nccl or traffic, by_mpi, transport)
     ]
 
 
@@ -169,7 +168,7 @@ def _actions(
     reduce: Reduction,
     traffic: _Traffic | Nccl,
     sendrecv: bool,
-    copies: Copies | Direct | None = None,
+    transport: Transport = HOST,
 ) -> Iterator[tuple[bool, Callable[[], Any]]]:
     """The functions to call for each instruction, and whether each returns messages to wait for.
 
@@ -177,11 +176,11 @@ def _actions(
     policy that does not spin, and in nonblocking collectives it must not: it becomes a receive, a
     send and a wait.
     """
-    copy: Callable[..., Any] = np.copyto
-    direct = copies if isinstance(copies, Direct) else None
-    chains = direct is not None and direct.chains(reduce)
-    if direct is not None:
-        copy, reduce, sendrecv = direct.copy, direct.reduction(reduce), False
+    copy, chains = transport.copy, transport.chains(reduce)
+    before_message, messages = transport.before_message(), (
+        Opcode.ISEND, Opcode.IRECV, Opcode.SENDRECV
+    )  # fmt: skip
+    reduce, sendrecv = transport.reduction(reduce), sendrecv and not transport.on_gpu
 
     def at(place: Place, count: int) -> np.ndarray:
         return memory[place.buffer][place.at : place.at + count]
@@ -193,9 +192,8 @@ def _actions(
     rows, by_mpi = deque(plan), isinstance(traffic, _Traffic)
     while rows:
         i = rows.popleft()
-        # MPI knows nothing of CUDA streams; NCCL queues its messages on the kernels' stream.
-        if direct is not None and by_mpi and i.do in (Opcode.ISEND, Opcode.IRECV, Opcode.SENDRECV):
-            yield False, direct.ready
+        if before_message and i.do in messages:
+            yield False, before_message
         if i.do == Opcode.SENDRECV:
             recv = rows.popleft()
             if sendrecv and isinstance(traffic, _Traffic):
@@ -213,8 +211,7 @@ def _actions(
         elif i.do == Opcode.COPY:
             yield False, partial(copy, at(i.out, i.length), at(i.a, i.length))
         elif i.do in (Opcode.COPY_TO_HOST, Opcode.COPY_TO_DEVICE):
-            assert isinstance(copies, Copies)
-            move = copies.fetch if i.do == Opcode.COPY_TO_HOST else copies.put
+            move = transport.fetch if i.do == Opcode.COPY_TO_HOST else transport.put
             yield False, partial(move, at(i.a, i.length))
         else:
             # Fuse (x0 + x1) + x2 + … into one kernel: every launch costs microseconds.

@@ -16,7 +16,10 @@ from typing import Any
 
 import numpy as np
 
-STAGING = "through pinned host memory, in parts and in order with CuPy's current stream"
+from swing.executor.buffers.transport import Kind, Transport
+from swing.executor.gpu.staging import stage
+from swing.executor.plan.instruction import Instruction
+
 STAGED_BYTES = 2**22
 """Bytes of a part of a vector: large enough that copying it takes far longer than launching it."""
 
@@ -149,7 +152,7 @@ def stream(address: int) -> AbstractContextManager[Any]:
     return external
 
 
-class Copies:
+class Staged(Transport):
     """A send and a receive buffer, at least one of which is staged in host memory, part by part.
 
     All copies are queued on CuPy's current stream, behind the work that the caller has queued.
@@ -165,6 +168,8 @@ class Copies:
         ImportError: CuPy is missing.
         ValueError: device memory is not contiguous, or the receive buffer is read-only.
     """
+
+    kind = Kind.STAGED
 
     def __init__(self, source: Any, target: Any) -> None:
         check_writable(target)
@@ -206,7 +211,16 @@ class Copies:
             copied = slice(start, start + part.nbytes)
             on_gpu[copied].set(on_host[copied], stream=self._stream)
 
-    def put_all(self) -> None:
+    def stage(self, plan: Any, dtype: np.dtype[Any], in_place: bool) -> list[Instruction]:
+        """The plan with the copies to and from the host."""
+        return stage(plan, max(1, STAGED_BYTES // dtype.itemsize), in_place)
+
+    def before_mpi(self) -> None:
+        """Copy the whole source to the host."""
+        self.start()
+        self.finish()
+
+    def after_mpi(self) -> None:
         """Begin to copy the whole target to the device."""
         self.put(self._to[1])
 

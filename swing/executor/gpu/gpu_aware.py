@@ -9,6 +9,7 @@ host does not wait for the kernels: the result is ready in stream order, like th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -16,11 +17,10 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.executor.buffers.reductions import Reduction
+from swing.executor.buffers.transport import Kind, Transport
 from swing.executor.gpu.device import array_on, check_writable
 from swing.executor.mpi_abi import knows_gpus
 from swing.settings import GPU_AWARE
-
-DIRECT = "none: MPI reads GPU memory, the GPU reduces, on CuPy's current stream"
 
 
 def is_gpu_aware() -> bool:
@@ -33,7 +33,7 @@ def is_gpu_aware() -> bool:
     return knows_gpus() if setting is None else setting
 
 
-class Direct:
+class Direct(Transport):
     """A send and a receive buffer that stay in GPU memory, and the operations of a plan on them.
 
     Args:
@@ -42,17 +42,18 @@ class Direct:
 
     Attributes:
         source, target: the buffers or specifications, with numpy arrays over GPU addresses.
-        way: how data moves between ranks: `DIRECT`, `swing.executor.gpu.nccl.NCCL` or
-            `swing.executor.gpu.ipc.IPC`.
+        kind: how data moves between ranks: GPU_AWARE, NCCL or IPC.
 
     Raises:
         ImportError: CuPy is missing.
         ValueError: memory is not contiguous, or the receive buffer is read-only.
     """
 
+    on_gpu = True
+
     def __init__(self, source: Any, target: Any) -> None:
         check_writable(target)
-        self.way = DIRECT
+        self.kind = Kind.GPU_AWARE
         self._arrays: list[Any] = []  # keeps the memory alive
         self.source = self._mirror(source)
         self.target = self.source if target is source else self._mirror(target)
@@ -64,7 +65,7 @@ class Direct:
         """Whether both buffers are on one GPU, which kernels require."""
         return len(self._devices) == 1
 
-    def gpu(self) -> Any:
+    def active(self) -> Any:
         """A context in which the GPU of the buffers is CuPy's current device."""
         import cupy
 
@@ -76,8 +77,7 @@ class Direct:
         # GPUs have no long double (g, G).
         return isinstance(reduce, np.ufunc) and dtype.kind in "iufc" and dtype.char not in "gG"
 
-    @staticmethod
-    def chains(reduce: Reduction) -> bool:
+    def chains(self, reduce: Reduction) -> bool:
         """Whether a single kernel can reduce more than two vectors."""
         return isinstance(reduce, np.ufunc) and reduce.__name__ in _SIGNS
 
@@ -97,6 +97,14 @@ class Direct:
 
             cupy.cuda.get_current_stream().synchronize()
             self._queued = False
+
+    def before_mpi(self) -> None:
+        """Wait for the kernels queued so far, like `ready`."""
+        self.ready()
+
+    def before_message(self) -> Callable[[], None] | None:
+        """`ready`, unless NCCL queues the messages on the kernels' stream."""
+        return None if self.kind is Kind.NCCL else self.ready
 
     def copy(self, out: np.ndarray, array: np.ndarray) -> None:
         """Queue out = array."""

@@ -16,8 +16,6 @@ from mpi4py import MPI
 
 from swing.executor.plan.shared import Open
 
-IPC = "none: ranks of a node read and write each other's GPU memory, by CUDA's handles"
-
 BLOCK = 2**21
 """Bytes of the blocks in which CUDA allocates memory."""
 

@@ -12,11 +12,9 @@ from typing import Any
 
 from mpi4py import MPI
 
-from swing.settings import NCCL as USE_NCCL
+from swing.settings import NCCL
 
 INSTALL = 'pip install "nvidia-nccl-cu12"'
-
-NCCL = "none: NCCL moves GPU memory, the GPU reduces, both on CuPy's current stream"
 
 
 def is_wanted() -> bool:
@@ -25,7 +23,7 @@ def is_wanted() -> bool:
     Raises:
         ValueError: the environment variable SWING_NCCL is neither 0 nor 1.
     """
-    return bool(USE_NCCL.get())
+    return bool(NCCL.get())
 
 
 class Nccl:
@@ -53,9 +51,7 @@ class Nccl:
         replies = comm.allgather((name, why))
         failures = [why for _, why in replies if why]
         if failures:
-            raise RuntimeError(
-                f"{USE_NCCL.name}=1 needs NCCL on every rank: {INSTALL} ({failures[0]})"
-            )
+            raise RuntimeError(f"{NCCL.name}=1 needs NCCL on every rank: {INSTALL} ({failures[0]})")
         self._nccl, self._comm = nccl, nccl.NcclCommunicator(comm.size, replies[0][0], comm.rank)
         # The next group: function, address, bytes and peer of every message.
         self._group: list[tuple[Any, int, int, int]] = []

@@ -17,15 +17,14 @@ from mpi4py import MPI
 
 from swing.executor.buffers.memory import borrow, is_same
 from swing.executor.buffers.reductions import Reduction
+from swing.executor.buffers.transport import HOST, Kind, Transport
 from swing.executor.engines.compiled import Bound, Compiled, why_plain
 from swing.executor.engines.plain import Deadline, Program, bind, run
 from swing.executor.engines.progress import Operation, Rounds
 from swing.executor.engines.wait import policy
-from swing.executor.gpu.device import STAGED_BYTES, Copies, empty
-from swing.executor.gpu.gpu_aware import Direct
-from swing.executor.gpu.ipc import IPC, open_window
-from swing.executor.gpu.nccl import NCCL, Nccl
-from swing.executor.gpu.staging import stage
+from swing.executor.gpu.device import empty
+from swing.executor.gpu.ipc import open_window
+from swing.executor.gpu.nccl import Nccl
 from swing.executor.plan.shared import MIN_PIECE, PIECE, Open, Window, compile_shared, find
 from swing.executor.session.byte_cache import ByteCache
 from swing.executor.session.call_cache import Entry, known_calls
@@ -118,7 +117,7 @@ class Context:
         reduce: Reduction,
         deadline: Deadline | None,
         shared: bool = False,
-        copies: Copies | Direct | None = None,
+        transport: Transport = HOST,
     ) -> Program:
         """Return this rank's program that reduces ``send`` into ``recv``.
 
@@ -132,8 +131,7 @@ class Context:
             reduce: the reduction of two vectors.
             deadline: when to give up waiting for messages; None waits without a limit.
             shared: whether the vectors may be in memory of `alloc`, see `in_window`.
-            copies: the GPU memory that the vectors stand for, if any: with `Copies` the program
-                copies it to and from the host, with `Direct` the GPU reduces.
+            transport: how the vectors' memory reaches the other ranks.
 
         Raises:
             ValueError: a torus, a schedule or an option that does not fit, or overlapping vectors.
@@ -143,11 +141,11 @@ class Context:
             program = self.in_window(spec, send, recv, reduce)
             if program is not None:
                 return program
-        if isinstance(copies, Direct):
-            return self._on_gpu(spec, send, recv, reduce, deadline, copies)
+        if transport.on_gpu:
+            return self._on_gpu(spec, send, recv, reduce, deadline, transport)
         plan = self.planner.plan(spec, count, dtype.itemsize, is_same(send, recv))
         scratch = self._scratch_bytes(plan.scratch * dtype.itemsize).view(dtype)
-        if deadline is None and copies is None and not why_plain(dtype, reduce):
+        if deadline is None and transport is HOST and not why_plain(dtype, reduce):
             way = policy()
             compiled = self._compiled.get(
                 (plan, dtype, reduce, way),
@@ -157,10 +155,8 @@ class Context:
         # Arrays without an owner: holding ``send`` and ``recv`` would keep the user's memory alive.
         source, target = (borrow(MPI.Get_address(v), count, dtype) for v in (send, recv))
         memory = source, target, scratch
-        if copies is None:
-            return bind(plan, memory, reduce, self.comm, self._first_tag, deadline)
-        staged = stage(plan, max(1, STAGED_BYTES // dtype.itemsize), is_same(send, recv))
-        return bind(staged, memory, reduce, self.comm, self._first_tag, deadline, copies)
+        staged = transport.stage(plan, dtype, is_same(send, recv))
+        return bind(staged, memory, reduce, self.comm, self._first_tag, deadline, transport)
 
     def in_window(
         self, spec: AlgorithmSpec, send: np.ndarray, recv: np.ndarray, reduce: Reduction
@@ -201,11 +197,11 @@ class Context:
         recv: np.ndarray,
         reduce: Reduction,
         deadline: Deadline | None,
-        direct: Direct,
+        direct: Transport,
     ) -> Program:
         """Return the program for vectors that the GPU reduces without staging."""
         count, dtype, ranks = len(recv), recv.dtype, self.comm.size
-        if direct.way == IPC:
+        if direct.kind is Kind.IPC:
             memory = find(self._windows, send, recv)
             assert memory is not None
             # The piece is a whole block, so that one kernel reduces it.
@@ -213,11 +209,11 @@ class Context:
         else:
             # With NCCL a step is one group of whole messages on every rank, so that groups cannot
             # wait for each other.
-            whole = direct.way == NCCL
+            whole = direct.kind is Kind.NCCL
             plan = self.planner.plan(spec, count, dtype.itemsize, is_same(send, recv), whole=whole)
             memory = [send, recv]
         memory.append(direct.scratch(plan.scratch, dtype))
-        if direct.way != NCCL or ranks == 1:
+        if direct.kind is not Kind.NCCL or ranks == 1:
             return bind(plan, memory, reduce, self.comm, self._first_tag, deadline, direct)
         if self._nccl is None:  # collective: every rank is in its first call with NCCL
             self._nccl = Nccl(self._duplicate())
