@@ -45,14 +45,11 @@ def topology_svg(topology: Topology, link_bytes: np.ndarray | None = None) -> st
         _stroke((points - low) * CELL, RAMP[b], 1.0 if not b else 2.0 + 2 * b / len(RAMP))
         for b, points in ((bins[link], points) for link, points in lanes_of(topology, at))
     ]
-    radius = 8 if topology.size <= 64 else 5
     circles = "".join(
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="#fff" stroke="#555"/>'
-        + (
-            f'<text x="{x:.1f}" y="{y + 3:.1f}" font-size="8.5" text-anchor="middle">{i}</text>'
-            if topology.size <= 64
-            else ""
-        )
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" fill="#fff" stroke="#555"/>'
+        f'<text x="{x:.1f}" y="{y + 3:.1f}" font-size="8.5" text-anchor="middle">{i}</text>'
+        if topology.size <= 64
+        else f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#fff" stroke="#555"/>'
         for i, (x, y) in enumerate(((nodes - low) * CELL).tolist())
     )
     switches = "".join(

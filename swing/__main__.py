@@ -98,11 +98,8 @@ def verify(torus: Torus | None, as_json: bool, **options: Any) -> int:
     schedule = named_schedule(torus, **options)
     if schedule.is_traffic:
         raise ValueError("the file has bytes only, not which blocks: there is nothing to verify")
-    about = {
-        "topology": schedule.torus.name,
-        "algorithm": schedule.name,
-        "variant": schedule.variant,
-    }
+    name, variant = schedule.name, schedule.variant
+    about = {"topology": schedule.torus.name, "algorithm": name, "variant": variant}
     try:
         report = prove(schedule)
     except ScheduleError as error:

@@ -72,19 +72,12 @@ def step_svg(step: Step) -> str:
     longest = max(abs(x[a] - x[b]) for a, b in ends)
     middle = 0.3 * longest + 16  # the curves rise to half the height of their control points
     arcs = [
-        (
-            step.message(i).op.value,
-            f"M{x[a]:.0f} {middle:.0f}Q{(x[a] + x[b]) / 2:.0f} "
-            f"{middle - 0.6 * (x[b] - x[a]):.0f} {x[b]:.0f} {middle:.0f}",
-        )
-        for i, (a, b) in enumerate(ends)
+        _arc(reduces, x[a], middle, (x[a] + x[b]) / 2, middle - 0.6 * (x[b] - x[a]), x[b], middle)
+        for reduces, (a, b) in zip(step.reduces, ends, strict=True)
     ]
     at = np.array([[x[rank] / CELL, middle / CELL] for rank in ranks])
-    return picture(
-        ((len(ranks) + 0.4) * CELL, 2 * middle),
-        _paths(arcs) + _nodes(at, ranks),
-        f"{len(step)} messages",
-    )
+    size = (len(ranks) + 0.4) * CELL, 2 * middle
+    return picture(size, _paths(arcs) + _nodes(at, ranks), f"{len(step)} messages")
 
 
 def _positions(torus: Torus) -> np.ndarray:
@@ -120,11 +113,13 @@ def _arcs(schedule: Schedule, step: Step) -> Iterator[tuple[str, str]]:
             length = max(float(np.hypot(x1 - x0, y1 - y0)) / CELL, 0.5)
             bend = 0.3 / length**0.5
             cx, cy = (x0 + x1) / 2 - (y1 - y0) * bend, (y0 + y1) / 2 + (x1 - x0) * bend
-            yield _sign(reduces), f"M{x0:.0f} {y0:.0f}Q{cx:.0f} {cy:.0f} {x1:.0f} {y1:.0f}"
+            yield _arc(reduces, x0, y0, cx, cy, x1, y1)
 
 
-def _sign(reduces: bool) -> str:
-    return str((Op.REDUCE if reduces else Op.COPY).value)
+def _arc(reduces: bool, *points: float) -> tuple[str, str]:
+    """Return the operation and the path of an arc, from its start, control point and end."""
+    path = "M{:.0f} {:.0f}Q{:.0f} {:.0f} {:.0f} {:.0f}".format(*points)
+    return str((Op.REDUCE if reduces else Op.COPY).value), path
 
 
 def _paths(arcs: Iterable[tuple[str, str]]) -> str:

@@ -103,7 +103,8 @@ def fugaku(comm: Ranks, library: Any = None, logical: int = 0) -> Torus:
     _query(mpi.FJMPI_Topology_get_shape, *(ctypes.byref(shape, 4 * i) for i in range(_MAX_DIMS)))
     dims = list(shape)[: size.value]
     coords = (ctypes.c_int * size.value)()
-    handle = _handle(comm)
+    # Fujitsu's MPI derives from Open MPI, whose C functions take communicators as pointers.
+    handle = ctypes.c_void_p(comm.handle)
     _query(mpi.FJMPI_Topology_get_coords, handle, comm.rank, logical, size.value, coords)
     node = tuple(coords)
     nodes = comm.allgather(node)
@@ -141,8 +142,3 @@ def _query(function: Any, *arguments: Any) -> None:
     if status != 0:
         name = getattr(function, "__name__", "FJMPI_Topology")
         raise ValueError(f"{name} failed with status {status}: pass torus= yourself")
-
-
-def _handle(comm: Ranks) -> Any:
-    """Return the communicator as C passes it: Fujitsu's MPI derives from Open MPI, so a pointer."""
-    return ctypes.c_void_p(comm.handle)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,7 @@ def _search(
         (family(topology.torus), search),
     ):
         cases = [_case(topology, bandwidth, named) for named in candidates]
-        tune(cases, sizes, how, found, _progress_of(topology))
+        tune(cases, sizes, how, found, partial(_progress, topology))
 
 
 def _time_again(
@@ -194,21 +195,17 @@ def _time_again(
     """Simulate the times of an entry again, but none that the entry lacks."""
     todo = [(case, n) for case, times in _known(entry, topology, bandwidth).items() for n in times]
     with search.workers() as pool:
-        simulate_pairs(pool, todo, search, found, _progress_of(topology))
+        simulate_pairs(pool, todo, search, found, partial(_progress, topology))
 
 
 def _case(topology: Topology, bandwidth: float, named: Named) -> Case:
     return Case(topology.name, *named, bandwidth, run_options=RUN_OPTIONS)
 
 
-def _progress_of(topology: Topology) -> Callable[[str], None]:
-    """Return a function that prints each new time on standard error, if that is a terminal."""
-
-    def tell(line: str) -> None:
-        if sys.stderr.isatty():
-            click.echo(f"{topology.name} {line}", err=True)
-
-    return tell
+def _progress(topology: Topology, line: str) -> None:
+    """Print a new time on standard error, if that is a terminal."""
+    if sys.stderr.isatty():
+        click.echo(f"{topology.name} {line}", err=True)
 
 
 def _entry(sizes: Iterable[int], found: Seconds) -> Entry:

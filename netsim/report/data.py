@@ -95,14 +95,9 @@ def _run(run: Run, pairs: Pairs) -> Data:
         counted += len(schedule.step(s)) if counted <= SPELT else 0
         load = run.nbytes * link_load(schedule, s, network)
         slowest = int((load / network.bandwidths).argmax()) if load.size else -1
-        steps.append(
-            {
-                "pattern": number[key],
-                "op": _ops(schedule, s),
-                "busiest": slowest,
-                "bytes": float(load[slowest]) if load.size else 0.0,
-            }
-        )
+        most = float(load[slowest]) if load.size else 0.0
+        shown = {"pattern": number[key], "op": _ops(schedule, s), "busiest": slowest, "bytes": most}
+        steps.append(shown)
     torus = schedule.torus
     if counted <= SPELT:
         for described, step in zip(steps, schedule, strict=True):

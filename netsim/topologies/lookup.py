@@ -59,13 +59,7 @@ class LookupTable:
     @cached_property
     def all_paths(self) -> np.ndarray:
         """(d·d, 3) the `Path` from src to dst, at index src·d + dst."""
-        routes, m = self._all, self.d * self.d
-        route = routes.per_link()
-        sums = [
-            np.bincount(route, v[routes.links], m)
-            for v in (np.ones(len(self.ends)), self.wire, self.router)
-        ]
-        return np.stack(sums, axis=1)
+        return self._all.paths(self.wire, self.router)
 
     def tie_share(self, ties: str) -> None:
         """None: routes follow no rule."""

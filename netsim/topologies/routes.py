@@ -40,6 +40,17 @@ class Routes(NamedTuple):
         """(len(links),) the route that each entry of links belongs to."""
         return np.repeat(np.arange(len(self.share)), np.diff(self.ptr))
 
+    def paths(self, wire: np.ndarray, router: np.ndarray) -> np.ndarray:
+        """(routes, 3) the `netsim.topologies.row.Path` of every route.
+
+        Args:
+            wire: (nlinks,) length of every link.
+            router: (nlinks,) delay of the router that each link leads to.
+        """
+        route, columns = self.per_link(), (np.ones(len(wire)), wire, router)
+        sums = [np.bincount(route, each[self.links], len(self.share)) for each in columns]
+        return np.stack(sums, axis=1)
+
     @classmethod
     def join(cls, tables: Sequence[Routes]) -> Routes:
         """Concatenate tables; messages of later tables are renumbered to follow the earlier ones.

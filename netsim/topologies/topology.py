@@ -135,10 +135,7 @@ class Topology(ABC):
         """Return the (m, 3) `Path` of every message; all routes of a message are equally long."""
         routes = self.routes(src, dst, "split")
         first = np.searchsorted(routes.message, np.arange(len(src)))
-        route = routes.per_link()
-        values = (np.ones(self.nlinks), self.wire, self.router)
-        sums = [np.bincount(route, v[routes.links], len(routes.share)) for v in values]
-        return np.stack(sums, axis=1)[first]
+        return routes.paths(self.wire, self.router)[first]
 
     def to_networkx(self) -> nx.MultiDiGraph[int]:
         """Return the links as a networkx graph: nodes have ``coords``, edges have ``dim``."""

@@ -95,12 +95,8 @@ def read(data: bytes, ranks: int) -> list[Rule]:
     bounds: list[tuple[str, int]] = []
     _walk(tree, bounds)
     # The choice can only change at a bound, so it is enough to look it up at those sizes.
-    firsts = {0}
-    for word, bound in bounds:
-        if word.startswith("avg"):
-            firsts.add(bound)
-        elif word.startswith("total"):
-            firsts.add(-(-bound // ranks))
+    each = {"avg_msg_size": 1, "total_msg_size": ranks}  # the bound is for so many ranks
+    firsts = {0, *(-(-bound // each[word]) for word, bound in bounds if word in each)}
     rules = merged(Rule(first, _search(tree, ranks, first)) for first in sorted(firsts))
     check(rules)
     return rules
