@@ -87,10 +87,12 @@ def allreduce(
         ImportError: mpi4py, an MPI library or, for GPU memory, CuPy is missing.
     """
     spec = algorithm, torus, consistent, tuple(options.items()) if options else ()
+    dispatch = load("dispatch")
     # A cached program has no deadline, so calls with a timeout are always prepared again.
-    if timeout is None and load("dispatch").run_cached(comm, sendbuf, recvbuf, op, spec):
+    if timeout is None and dispatch.run_cached(comm, sendbuf, recvbuf, op, spec):
         return sendbuf if recvbuf is None else recvbuf
-    return load("dispatch").allreduce(comm, sendbuf, recvbuf, op, spec, timeout)
+    asked = dispatch.AlgorithmSpec(*spec)
+    return dispatch.allreduce(comm, sendbuf, recvbuf, op, asked, timeout)
 
 
 def alloc(
@@ -162,8 +164,9 @@ def explain(
     Raises:
         TypeError, ValueError, RuntimeError, ImportError: as `allreduce`.
     """
-    spec = algorithm, torus, consistent, tuple(options.items())
-    explanation: Explanation = load("dispatch").explain(comm, sendbuf, recvbuf, op, spec)
+    dispatch = load("dispatch")
+    spec = dispatch.AlgorithmSpec(algorithm, torus, consistent, tuple(options.items()))
+    explanation: Explanation = dispatch.explain(comm, sendbuf, recvbuf, op, spec)
     return explanation
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any
 
@@ -34,9 +34,10 @@ from swing.executor.engines.plain import Deadline, play
 from swing.executor.engines.progress import Operation, Rounds, wait_for
 from swing.executor.gpu import device
 from swing.executor.session import argument_check
+from swing.executor.session.call import AlgorithmSpec, CollectiveCall
 from swing.executor.session.context import Context
 from swing.executor.session.layouts import Layout
-from swing.executor.session.planner import AlgorithmSpec, Planner
+from swing.executor.session.planner import Planner
 from swing.executor.session.private import NoCommunicatorError
 from swing.schedules.schedule import Schedule
 
@@ -76,17 +77,17 @@ class Delegated:
 
 
 Prepared = Task | Delegated
-Prepare = Callable[..., Prepared]
-"""``prepare(comm, spec, sendbuf, recvbuf, *args, deadline=)``: one of the functions below."""
+Prepare = Callable[[CollectiveCall], Prepared]
+"""One of the functions below."""
 
 
 def _or_delegate(prepare: Prepare) -> Prepare:
     """Leave a call to the MPI library if it cannot make a private communicator for it."""
 
     @wraps(prepare)
-    def prepared(*args: Any, **options: Any) -> Prepared:
+    def prepared(call: CollectiveCall) -> Prepared:
         try:
-            return prepare(*args, **options)
+            return prepare(call)
         except NoCommunicatorError as error:
             return Delegated(str(error))
 
@@ -94,34 +95,25 @@ def _or_delegate(prepare: Prepare) -> Prepare:
 
 
 @_or_delegate
-def allreduce(
-    comm: MPI.Comm,
-    spec: AlgorithmSpec,
-    sendbuf: Any,
-    recvbuf: Any,
-    op: MPI.Op,
-    *,
-    deadline: Deadline | None = None,
-) -> Prepared:
+def allreduce(call: CollectiveCall) -> Prepared:
     """Prepare an allreduce; for the buffers see `swing.executor.buffers.specs.vectors`.
 
     Raises:
         TypeError, ValueError: as `swing.allreduce`. Nothing has been sent.
         TimeoutError: other ranks did not make a communicator's first call by the deadline.
     """
-    why_not = why_delegated(comm, sendbuf if recvbuf is None else recvbuf, op)
+    why_not = why_delegated(call)
     if why_not:
-        check_delegated(comm, sendbuf, recvbuf, op, spec, why_not, deadline)
+        check_delegated(call, why_not)
         return Delegated(why_not)
-    assert isinstance(comm, MPI.Intracomm)
-    send, recv, datatype = vectors(sendbuf, recvbuf)
-    reduce = reduction(op, recv.dtype, datatype)
+    assert call.op is not None
+    send, recv, datatype = vectors(call.sendbuf, call.recvbuf)
+    reduce = reduction(call.op, recv.dtype, datatype)
     in_place = is_same(send, recv)
-    shape = len(recv), recv.dtype, datatype
     # This can wait for other ranks, so it comes after all checks that may refuse the arguments.
-    context = argument_check.context(comm, "Allreduce", *shape, op, spec, deadline)
+    context = argument_check.context(call, len(recv), recv.dtype, datatype)
     planner = context.planner
-    resolved, why = planner.choose(spec, recv.nbytes)
+    resolved, why = planner.choose(call.spec, recv.nbytes)
     plan = planner.plan(resolved, len(recv), recv.itemsize, in_place)
     scratch = np.empty(plan.scratch, recv.dtype)
     why_not_compiled = why_plain(recv.dtype, reduce)
@@ -137,41 +129,28 @@ def allreduce(
 
 
 @_or_delegate
-def reduce_scatter_block(
-    comm: MPI.Comm,
-    spec: AlgorithmSpec,
-    sendbuf: Any,
-    recvbuf: Any,
-    op: MPI.Op,
-    *,
-    deadline: Deadline | None = None,
-) -> Prepared:
+def reduce_scatter_block(call: CollectiveCall) -> Prepared:
     """Prepare a reduce-scatter of pieces of equal length.
 
     Args:
-        comm: the communicator.
-        spec: the algorithm, torus and options that were asked for.
-        sendbuf: all ranks' pieces in rank order, or ``MPI.IN_PLACE``; a count in it is the length
-            of one piece.
-        recvbuf: the buffer for this rank's piece. In place it holds all pieces, and the result
-            replaces the first one.
-        op: the operation.
-        deadline: when to give up waiting for other ranks; None waits without a limit.
+        call: the call. Its ``sendbuf`` is all ranks' pieces in rank order, or ``MPI.IN_PLACE``; a
+            count in it is the length of one piece. Its ``recvbuf`` is the buffer for this rank's
+            piece. In place it holds all pieces, and the result replaces the first one.
     """
-    why_not = why_delegated(comm, recvbuf, op)
+    why_not = why_delegated(call)
     if why_not:
-        return _delegate(comm, "Reduce_scatter", why_not, op, deadline)
-    p = comm.size
-    if sendbuf is MPI.IN_PLACE:
-        recv, datatype = vector(recvbuf, "the buffer", p)
+        return _delegate(call, why_not)
+    p = call.comm.size
+    if call.sendbuf is MPI.IN_PLACE:
+        recv, datatype = vector(call.recvbuf, "the buffer", p)
         n, remainder = divmod(len(recv), p)
         if remainder:
             raise ValueError(
                 f"{len(recv)} elements do not make {p} equal pieces: use Reduce_scatter"
             )
-        return _reduce_scatter(comm, spec, recv, recv[:n], datatype, [n] * p, op, deadline)
-    recv, datatype = vector(recvbuf, "recvbuf")
-    send, expected = vector(sendbuf, "sendbuf", p)
+        return _reduce_scatter(call, recv, recv[:n], datatype, [n] * p)
+    recv, datatype = vector(call.recvbuf, "recvbuf")
+    send, expected = vector(call.sendbuf, "sendbuf", p)
     check_types((send, expected), (recv, datatype))
     check_apart(send, recv)
     if len(send) != p * len(recv):
@@ -179,42 +158,28 @@ def reduce_scatter_block(
             f"sendbuf has {len(send)} elements, not {p} times the {len(recv)} of recvbuf: "
             "pass one piece for every rank"
         )
-    return _reduce_scatter(comm, spec, send, recv, datatype, [len(recv)] * p, op, deadline)
+    return _reduce_scatter(call, send, recv, datatype, [len(recv)] * p)
 
 
 @_or_delegate
-def reduce_scatter(
-    comm: MPI.Comm,
-    spec: AlgorithmSpec,
-    sendbuf: Any,
-    recvbuf: Any,
-    recvcounts: Sequence[int] | None,
-    op: MPI.Op,
-    *,
-    deadline: Deadline | None = None,
-) -> Prepared:
+def reduce_scatter(call: CollectiveCall) -> Prepared:
     """Prepare a reduce-scatter of pieces of any length.
 
     Args:
-        comm: the communicator.
-        spec: the algorithm, torus and options that were asked for.
-        sendbuf: all ranks' pieces in rank order, or ``MPI.IN_PLACE``.
-        recvbuf: the buffer for this rank's piece. In place it holds all pieces, and the result goes
-            to its beginning.
-        recvcounts: (size,) elements of each piece; None gathers the length of every rank's
-            ``recvbuf``.
-        op: the operation.
-        deadline: when to give up waiting for other ranks; None waits without a limit.
+        call: the call. Its ``sendbuf`` is all ranks' pieces in rank order, or ``MPI.IN_PLACE``.
+            Its ``recvbuf`` is the buffer for this rank's piece. In place it holds all pieces, and
+            the result goes to its beginning. Its ``recvcounts`` are (size,) elements of each
+            piece; None gathers the length of every rank's ``recvbuf``.
     """
-    why_not = why_delegated(comm, recvbuf, op)
+    why_not = why_delegated(call)
     if why_not:
-        return _delegate(comm, "Reduce_scatter", why_not, op, deadline)
-    in_place = sendbuf is MPI.IN_PLACE
-    recv, datatype = vector(recvbuf, "the buffer" if in_place else "recvbuf")
+        return _delegate(call, why_not)
+    comm, recvcounts, in_place = call.comm, call.recvcounts, call.sendbuf is MPI.IN_PLACE
+    recv, datatype = vector(call.recvbuf, "the buffer" if in_place else "recvbuf")
     if recvcounts is not None:
         counts = [operator.index(n) for n in recvcounts]
     elif not in_place:
-        counts = _lengths(comm, len(recv), deadline)
+        counts = _lengths(comm, len(recv), call.deadline)
     else:
         raise ValueError("to reduce in place, pass recvcounts: the buffer holds all pieces")
     if len(counts) != comm.size or min(counts) < 0:
@@ -222,7 +187,7 @@ def reduce_scatter(
     if in_place:
         send, recv = recv, recv[: counts[comm.rank]]
     else:
-        send, expected = vector(sendbuf, "sendbuf")
+        send, expected = vector(call.sendbuf, "sendbuf")
         check_types((send, expected), (recv, datatype))
         check_apart(send, recv)
         if len(recv) != counts[comm.rank]:
@@ -233,31 +198,23 @@ def reduce_scatter(
     if len(send) != sum(counts):
         name = "the buffer" if in_place else "sendbuf"
         raise ValueError(f"{name} has {len(send)} elements, not the {sum(counts)} of recvcounts")
-    return _reduce_scatter(comm, spec, send, recv, datatype, counts, op, deadline)
+    return _reduce_scatter(call, send, recv, datatype, counts)
 
 
 @_or_delegate
-def allgather(
-    comm: MPI.Comm,
-    spec: AlgorithmSpec,
-    sendbuf: Any,
-    recvbuf: Any,
-    *,
-    deadline: Deadline | None = None,
-) -> Prepared:
+def allgather(call: CollectiveCall) -> Prepared:
     """Prepare an allgather of pieces of equal length.
 
     Args:
-        comm: the communicator.
-        spec: the algorithm, torus and options that were asked for.
-        sendbuf: this rank's piece. In place it is already at its position in ``recvbuf``.
-        recvbuf: the buffer for all ranks' pieces; a count in it is the length of one piece.
-        deadline: when to give up waiting for other ranks; None waits without a limit.
+        call: the call. Its ``sendbuf`` is this rank's piece. In place it is already at its
+            position in ``recvbuf``. Its ``recvbuf`` is the buffer for all ranks' pieces; a count
+            in it is the length of one piece.
     """
-    why_not = why_delegated(comm, recvbuf, sendbuf=sendbuf)
+    why_not = why_delegated(call)
     if why_not:
-        return _delegate(comm, "Allgather", why_not, None, deadline)
-    elements, _ = vector(recvbuf, "recvbuf", comm.size)
+        return _delegate(call, why_not)
+    comm = call.comm
+    elements, _ = vector(call.recvbuf, "recvbuf", comm.size)
     n, remainder = divmod(len(elements), comm.size)
     if remainder:
         raise ValueError(
@@ -267,43 +224,25 @@ def allgather(
     n *= elements.itemsize  # an allgather only moves data, so it works on bytes
     starts = [r * n for r in range(comm.size)]
     recv = elements.view(np.uint8)
-    return _allgather(comm, spec, sendbuf, recv, [n] * comm.size, starts, deadline)
+    return _allgather(call, recv, [n] * comm.size, starts)
 
 
 @_or_delegate
-def allgatherv(
-    comm: MPI.Comm,
-    spec: AlgorithmSpec,
-    sendbuf: Any,
-    recvbuf: Any,
-    *,
-    deadline: Deadline | None = None,
-) -> Prepared:
+def allgatherv(call: CollectiveCall) -> Prepared:
     """Prepare an allgather of pieces of any length.
 
     Args:
-        comm: the communicator.
-        spec: the algorithm, torus and options that were asked for.
-        sendbuf: this rank's piece. In place it is already at its position in ``recvbuf``.
-        recvbuf: the buffer for all ranks' pieces, ``[buf, counts, displacements, datatype]``.
-        deadline: when to give up waiting for other ranks; None waits without a limit.
+        call: the call. Its ``sendbuf`` is this rank's piece. In place it is already at its
+            position in ``recvbuf``. Its ``recvbuf`` is the buffer for all ranks' pieces, ``[buf,
+            counts, displacements, datatype]``.
     """
-    why_not = why_delegated(comm, recvbuf, sendbuf=sendbuf)
+    why_not = why_delegated(call)
     if why_not:
-        return _delegate(comm, "Allgather", why_not, None, deadline)
-    recv, counts, starts = pieces(recvbuf, "recvbuf", comm.size)
-    return _allgather(comm, spec, sendbuf, recv, counts, starts, deadline)
+        return _delegate(call, why_not)
+    return _allgather(call, *pieces(call.recvbuf, "recvbuf", call.comm.size))
 
 
-def staged(
-    prepare: Prepare,
-    comm: MPI.Comm,
-    spec: AlgorithmSpec,
-    sendbuf: Any,
-    recvbuf: Any,
-    *args: Any,
-    deadline: Deadline | None,
-) -> Prepared:
+def staged(prepare: Prepare, call: CollectiveCall) -> Prepared:
     """Prepare a collective whose buffers may be in GPU memory, by staging these on the host.
 
     They are copied as a whole before and after the collective. A blocking `swing.allreduce`
@@ -313,11 +252,12 @@ def staged(
         TypeError: GPU memory in a collective that the MPI library has to run.
         TypeError, ValueError, TimeoutError: as ``prepare``.
     """
+    sendbuf, recvbuf = call.sendbuf, call.recvbuf
     if not (device.is_on_device(sendbuf) or device.is_on_device(recvbuf)):
-        return prepare(comm, spec, sendbuf, recvbuf, *args, deadline=deadline)
+        return prepare(call)
     device.check_writable(recvbuf)
     send, recv = device.host_for(sendbuf), device.host_for(recvbuf)
-    task = prepare(comm, spec, send, recv, *args, deadline=deadline)
+    task = prepare(replace(call, sendbuf=send, recvbuf=recv))
     if isinstance(task, Delegated):
         raise TypeError(
             f"the MPI library has to run this collective ({task.why}), which takes no GPU memory "
@@ -335,28 +275,20 @@ def staged(
     return Task(task.context, rounds, task.schedule, task.why, task.scratch, task.keep)
 
 
-def why_delegated(
-    comm: MPI.Comm, recvbuf: Any, op: MPI.Op | None = None, sendbuf: Any = None
-) -> str:
+def why_delegated(call: CollectiveCall) -> str:
     """Return why the MPI library has to run a collective; empty if a schedule can."""
-    if comm.is_inter:
+    if call.comm.is_inter:
         return "an intercommunicator joins two groups, not one torus"
-    if op is not None and not op.Is_commutative():
+    if call.op is not None and not call.op.Is_commutative():
         return "the operation does not commute: MPI reduces in rank order"
-    if is_gapped(recvbuf) or is_gapped(sendbuf):
+    # With an operation, the buffers' types are equal, or the call is refused.
+    both = (call.result,) if call.op is not None else (call.result, call.sendbuf)
+    if any(map(is_gapped, both)):
         return "the datatype has gaps, which must stay as they are"
     return ""
 
 
-def check_delegated(
-    comm: MPI.Comm,
-    sendbuf: Any,
-    recvbuf: Any,
-    op: MPI.Op,
-    spec: AlgorithmSpec,
-    why: str,
-    deadline: Deadline | None = None,
-) -> bool:
+def check_delegated(call: CollectiveCall, why: str) -> bool:
     """Check the arguments of an allreduce that the MPI library runs, as strictly as for a schedule.
 
     Returns:
@@ -365,26 +297,25 @@ def check_delegated(
     Raises:
         TypeError, ValueError: as `swing.allreduce`. Nothing has been sent.
     """
-    if is_gapped(sendbuf if recvbuf is None else recvbuf):
-        in_place = check_gapped(sendbuf, recvbuf)
+    if is_gapped(call.result):
+        in_place = check_gapped(call.sendbuf, call.recvbuf)
     else:
-        send, recv, datatype = vectors(sendbuf, recvbuf)
-        reduction(op, recv.dtype, datatype)
+        assert call.op is not None
+        send, recv, datatype = vectors(call.sendbuf, call.recvbuf)
+        reduction(call.op, recv.dtype, datatype)
         in_place = is_same(send, recv)
-    argument_check.leave(comm, "Allreduce", why, op, deadline)
-    if isinstance(comm, MPI.Intracomm):
+    argument_check.leave(call, why)
+    if isinstance(call.comm, MPI.Intracomm):
         try:
-            planner = Context.of(comm, deadline).planner
+            planner = Context.of(call.comm, call.deadline).planner
         except NoCommunicatorError:
-            planner = Planner(comm, is_one_node=False)
-        planner.check(spec)
+            planner = Planner(call.comm, is_one_node=False)
+        planner.check(call.spec)
     return in_place
 
 
-def _delegate(
-    comm: MPI.Comm, name: str, why: str, op: MPI.Op | None, deadline: Deadline | None
-) -> Delegated:
-    argument_check.leave(comm, name, why, op, deadline)
+def _delegate(call: CollectiveCall, why: str) -> Delegated:
+    argument_check.leave(call, why)
     return Delegated(why)
 
 
@@ -407,24 +338,21 @@ _abandoned: list[object] = []
 
 
 def _reduce_scatter(
-    comm: MPI.Comm,
-    spec: AlgorithmSpec,
+    call: CollectiveCall,
     send: np.ndarray,
     recv: np.ndarray,
     datatype: MPI.Datatype | None,
     counts: Sequence[int],
-    op: MPI.Op,
-    deadline: Deadline | None,
 ) -> Prepared:
-    assert isinstance(comm, MPI.Intracomm)
     check_writable(recv)
-    reduce = reduction(op, recv.dtype, datatype)
-    shape = counts, recv.dtype, datatype
-    context = argument_check.context(comm, "Reduce_scatter", *shape, op, spec, deadline)
-    why, layout = _layout(context, "reduce_scatter", spec, counts, None, send.itemsize)
+    assert call.op is not None
+    reduce = reduction(call.op, recv.dtype, datatype)
+    context = argument_check.context(call, counts, recv.dtype, datatype)
+    why, layout = _layout(context, "reduce_scatter", call.spec, counts, None, send.itemsize)
+    rank = call.comm.rank
     work = np.empty(len(send), send.dtype)
     scratch = np.empty(layout.plan.scratch, send.dtype)
-    first = sum(counts[: comm.rank])
+    first = sum(counts[:rank])
 
     def rounds(tag: int) -> Rounds:
         # Reduce in a copy, which has the schedule's order of blocks and leaves the pieces of other
@@ -433,7 +361,7 @@ def _reduce_scatter(
             for user, ours in piece:
                 work[ours] = send[user]
         yield from play(layout.plan, (work, work, scratch), reduce, context.comm, tag)
-        for user, ours in layout.pieces[comm.rank]:
+        for user, ours in layout.pieces[rank]:
             recv[user.start - first : user.stop - first] = work[ours]
 
     nbytes = work.nbytes + scratch.nbytes
@@ -441,30 +369,23 @@ def _reduce_scatter(
 
 
 def _allgather(
-    comm: MPI.Comm,
-    spec: AlgorithmSpec,
-    sendbuf: Any,
-    recv: np.ndarray,
-    counts: Sequence[int],
-    starts: Sequence[int],
-    deadline: Deadline | None,
+    call: CollectiveCall, recv: np.ndarray, counts: Sequence[int], starts: Sequence[int]
 ) -> Prepared:
-    assert isinstance(comm, MPI.Intracomm)
     check_writable(recv)
-    first, last = starts[comm.rank], starts[comm.rank] + counts[comm.rank]
-    if sendbuf is MPI.IN_PLACE:
+    rank = call.comm.rank
+    first, last = starts[rank], starts[rank] + counts[rank]
+    if call.sendbuf is MPI.IN_PLACE:
         mine = recv[first:last]
     else:
-        mine = vector(sendbuf, "sendbuf")[0].view(np.uint8)
+        mine = vector(call.sendbuf, "sendbuf")[0].view(np.uint8)
         check_apart(mine, recv)
     if len(mine) != last - first:
         raise ValueError(
             f"sendbuf has {len(mine)} bytes and this rank's piece of recvbuf {last - first}: "
             "make them equal"
         )
-    shape = counts, np.dtype(np.uint8), None
-    context = argument_check.context(comm, "Allgather", *shape, None, spec, deadline)
-    why, layout = _layout(context, "allgather", spec, counts, starts, 1)
+    context = argument_check.context(call, counts, np.dtype(np.uint8), None)
+    why, layout = _layout(context, "allgather", call.spec, counts, starts, 1)
     moves = [move for piece in layout.pieces for move in piece]
     # If the schedule's order of blocks is the ranks' order, gather in the receive buffer itself.
     same_order = all(user == ours for user, ours in moves)
@@ -472,7 +393,7 @@ def _allgather(
     scratch = np.empty(layout.plan.scratch, np.uint8)
 
     def rounds(tag: int) -> Rounds:
-        for user, ours in layout.pieces[comm.rank]:
+        for user, ours in layout.pieces[rank]:
             work[ours] = mine[user.start - first : user.stop - first]
         # The plan has no reductions, so the operation is never called.
         yield from play(layout.plan, (work, work, scratch), np.add, context.comm, tag)

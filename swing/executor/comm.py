@@ -21,7 +21,7 @@ from swing.executor.engines.progress import wait_for
 from swing.executor.explanation import Explanation, explain
 from swing.executor.requests import Prequest, Request
 from swing.executor.session import argument_check
-from swing.executor.session.planner import AlgorithmSpec, check_types
+from swing.executor.session.call import AlgorithmSpec, CollectiveCall
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 else:
     Base = object  # `_kind` adds mpi4py's class, which depends on the communicator wrapped
 
-AUTO: AlgorithmSpec = "auto", None, True, ()
+AUTO = AlgorithmSpec()
 
 
 class Comm(Base):
@@ -93,8 +93,8 @@ class Comm(Base):
             requested: Any = cls
             cls = requested if issubclass(requested, base) else _kind(requested, base)
         self = super().__new__(cls, comm)
-        self._spec = algorithm, torus, consistent, tuple(options.items())
-        check_types(self._spec)
+        self._spec = AlgorithmSpec(algorithm, torus, consistent, tuple(options.items()))
+        self._spec.check()
         if timeout is not None:
             Deadline(timeout)  # raises unless it is a number of seconds
         self._timeout = timeout
@@ -114,31 +114,29 @@ class Comm(Base):
 
     def Iallreduce(self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM) -> MPI.Request:
         """Start a nonblocking `Allreduce`."""
-        return self._begin(collectives.allreduce, "Iallreduce", sendbuf, recvbuf, op)
+        return self._begin("Iallreduce", sendbuf, recvbuf, op)
 
     def Allreduce_init(
         self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM, info: MPI.Info = MPI.INFO_NULL
     ) -> MPI.Prequest:
         """Prepare a persistent `Allreduce`, to be started any number of times."""
-        return self._init(collectives.allreduce, "Allreduce_init", info, sendbuf, recvbuf, op)
+        return self._init("Allreduce_init", info, sendbuf, recvbuf, op)
 
     def Reduce_scatter_block(self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM) -> None:
         """Reduce a vector over all ranks and give each rank one of its equal pieces."""
-        self._run(collectives.reduce_scatter_block, "Reduce_scatter_block", sendbuf, recvbuf, op)
+        self._run("Reduce_scatter_block", sendbuf, recvbuf, op)
 
     def Ireduce_scatter_block(
         self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM
     ) -> MPI.Request:
         """Start a nonblocking `Reduce_scatter_block`."""
-        make = collectives.reduce_scatter_block
-        return self._begin(make, "Ireduce_scatter_block", sendbuf, recvbuf, op)
+        return self._begin("Ireduce_scatter_block", sendbuf, recvbuf, op)
 
     def Reduce_scatter_block_init(
         self, sendbuf: Any, recvbuf: Any, op: MPI.Op = MPI.SUM, info: MPI.Info = MPI.INFO_NULL
     ) -> MPI.Prequest:
         """Prepare a persistent `Reduce_scatter_block`."""
-        make = collectives.reduce_scatter_block
-        return self._init(make, "Reduce_scatter_block_init", info, sendbuf, recvbuf, op)
+        return self._init("Reduce_scatter_block_init", info, sendbuf, recvbuf, op)
 
     def Reduce_scatter(
         self,
@@ -152,7 +150,7 @@ class Comm(Base):
         Without ``recvcounts`` the length of every rank's ``recvbuf`` is gathered first, so the call
         waits for all ranks, also in its nonblocking and persistent forms.
         """
-        self._run(collectives.reduce_scatter, "Reduce_scatter", sendbuf, recvbuf, recvcounts, op)
+        self._run("Reduce_scatter", sendbuf, recvbuf, recvcounts, op)
 
     def Ireduce_scatter(
         self,
@@ -162,8 +160,7 @@ class Comm(Base):
         op: MPI.Op = MPI.SUM,
     ) -> MPI.Request:
         """Start a nonblocking `Reduce_scatter`."""
-        make = collectives.reduce_scatter
-        return self._begin(make, "Ireduce_scatter", sendbuf, recvbuf, recvcounts, op)
+        return self._begin("Ireduce_scatter", sendbuf, recvbuf, recvcounts, op)
 
     def Reduce_scatter_init(
         self,
@@ -174,36 +171,35 @@ class Comm(Base):
         info: MPI.Info = MPI.INFO_NULL,
     ) -> MPI.Prequest:
         """Prepare a persistent `Reduce_scatter`."""
-        make = collectives.reduce_scatter
-        return self._init(make, "Reduce_scatter_init", info, sendbuf, recvbuf, recvcounts, op)
+        return self._init("Reduce_scatter_init", info, sendbuf, recvbuf, recvcounts, op)
 
     def Allgather(self, sendbuf: Any, recvbuf: Any) -> None:
         """Give every rank the pieces of all ranks, which have equal lengths."""
-        self._run(collectives.allgather, "Allgather", sendbuf, recvbuf)
+        self._run("Allgather", sendbuf, recvbuf)
 
     def Iallgather(self, sendbuf: Any, recvbuf: Any) -> MPI.Request:
         """Start a nonblocking `Allgather`."""
-        return self._begin(collectives.allgather, "Iallgather", sendbuf, recvbuf)
+        return self._begin("Iallgather", sendbuf, recvbuf)
 
     def Allgather_init(
         self, sendbuf: Any, recvbuf: Any, info: MPI.Info = MPI.INFO_NULL
     ) -> MPI.Prequest:
         """Prepare a persistent `Allgather`."""
-        return self._init(collectives.allgather, "Allgather_init", info, sendbuf, recvbuf)
+        return self._init("Allgather_init", info, sendbuf, recvbuf)
 
     def Allgatherv(self, sendbuf: Any, recvbuf: Any) -> None:
         """Give every rank the pieces of all ranks, whose lengths may differ."""
-        self._run(collectives.allgatherv, "Allgatherv", sendbuf, recvbuf)
+        self._run("Allgatherv", sendbuf, recvbuf)
 
     def Iallgatherv(self, sendbuf: Any, recvbuf: Any) -> MPI.Request:
         """Start a nonblocking `Allgatherv`."""
-        return self._begin(collectives.allgatherv, "Iallgatherv", sendbuf, recvbuf)
+        return self._begin("Iallgatherv", sendbuf, recvbuf)
 
     def Allgatherv_init(
         self, sendbuf: Any, recvbuf: Any, info: MPI.Info = MPI.INFO_NULL
     ) -> MPI.Prequest:
         """Prepare a persistent `Allgatherv`."""
-        return self._init(collectives.allgatherv, "Allgatherv_init", info, sendbuf, recvbuf)
+        return self._init("Allgatherv_init", info, sendbuf, recvbuf)
 
     def explain(
         self,
@@ -238,15 +234,12 @@ class Comm(Base):
             raise ValueError(f"{name} is mpi4py's own: explain takes {', '.join(_PREPARE)}")
         if name == "Allreduce":
             return dispatch.explain(self, *_pair(sendbuf, recvbuf), op, self._spec)
-        other_args: dict[str, tuple[Any, ...]] = {
-            "Reduce_scatter": (recvcounts, op), "Allgather": (), "Allgatherv": ()
-        }  # fmt: skip
-        args = other_args.get(name, (op,))
-        return explain(_PREPARE[name], name, self, self._spec, *_pair(sendbuf, recvbuf), *args)
+        call = self._call(name, sendbuf, recvbuf, op, recvcounts)
+        return explain(_PREPARE[name], call)
 
-    def _run(self, prepare: collectives.Prepare, name: str, *args: Any) -> None:
+    def _run(self, name: str, *args: Any) -> None:
         deadline = self._deadline()
-        task = self._prepare(prepare, deadline, *args)
+        task = self._prepare(name, deadline, *args)
         if isinstance(task, collectives.Task):
             task.start(task.context.tag()).wait(deadline)
         elif deadline is None:
@@ -255,17 +248,15 @@ class Comm(Base):
             request = getattr(super(), f"I{name.lower()}")(*args)
             wait_for(request, deadline, f"MPI_{name}")
 
-    def _begin(self, prepare: collectives.Prepare, name: str, *args: Any) -> MPI.Request:
-        task = self._prepare(prepare, self._deadline(), *args)
+    def _begin(self, name: str, *args: Any) -> MPI.Request:
+        task = self._prepare(name[1:].capitalize(), self._deadline(), *args)
         if isinstance(task, collectives.Task):
             return Request(task.start(task.context.tag()), self._timeout)
         request: MPI.Request = getattr(super(), name)(*args)
         return request
 
-    def _init(
-        self, prepare: collectives.Prepare, name: str, info: MPI.Info, *args: Any
-    ) -> MPI.Prequest:
-        task = self._prepare(prepare, self._deadline(), *args)
+    def _init(self, name: str, info: MPI.Info, *args: Any) -> MPI.Prequest:
+        task = self._prepare(name.removesuffix("_init"), self._deadline(), *args)
         if isinstance(task, collectives.Task):
             # All starts use one tag: only one of them is active at a time.
             return Prequest(partial(task.start, task.context.tag(persistent=True)), self._timeout)
@@ -275,22 +266,31 @@ class Comm(Base):
     def _deadline(self) -> Deadline | None:
         return None if self._timeout is None else Deadline(self._timeout)
 
-    def _prepare(
-        self,
-        prepare: collectives.Prepare,
-        deadline: Deadline | None,
-        sendbuf: Any,
-        recvbuf: Any,
-        *other_args: Any,
-    ) -> collectives.Prepared:
+    def _prepare(self, name: str, deadline: Deadline | None, *args: Any) -> collectives.Prepared:
+        """Prepare a call of a method with mpi4py's arguments: buffers, counts, operation."""
+        sendbuf, recvbuf, *others = args
         # The operation, if the collective has one, is the last argument.
-        operation(self, other_args[-1] if other_args else None)
-        args = *_pair(sendbuf, recvbuf), *other_args
+        op = operation(self, others[-1]) if others else None
+        recvcounts = others[0] if len(others) > 1 else None
+        call = self._call(name, sendbuf, recvbuf, op, recvcounts, deadline)
         try:
-            return collectives.staged(prepare, self, self._spec, *args, deadline=deadline)
+            return collectives.staged(_PREPARE[name], call)
         except (TypeError, ValueError) as error:
             argument_check.refuse(self, error)
             raise
+
+    def _call(
+        self,
+        name: str,
+        sendbuf: Any,
+        recvbuf: Any,
+        op: MPI.Op | None,
+        recvcounts: Sequence[int] | None = None,
+        deadline: Deadline | None = None,
+    ) -> CollectiveCall:
+        op = None if name.startswith("Allgather") else op
+        buffers = _pair(sendbuf, recvbuf)
+        return CollectiveCall(name, self, *buffers, op, self._spec, deadline, recvcounts)
 
     def _derived(self, new: Any, same_ranks: bool) -> Any:
         """Give a communicator that mpi4py has made from this one the same algorithm and timeout."""
@@ -305,7 +305,8 @@ class Comm(Base):
             torus = None
             if isinstance(algorithm, Schedule):
                 algorithm = "auto"
-        derived._spec, derived._timeout = (algorithm, torus, consistent, options), self._timeout
+        derived._spec = AlgorithmSpec(algorithm, torus, consistent, options)
+        derived._timeout = self._timeout
         return derived
 
 

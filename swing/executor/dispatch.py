@@ -32,9 +32,9 @@ from swing.executor.gpu.nccl import is_wanted
 from swing.executor.plan.shared import PIECE, Shared
 from swing.executor.session.argument_check import ON, refuse
 from swing.executor.session.argument_check import context as agree
-from swing.executor.session.call_cache import Call, known_calls, row_of
+from swing.executor.session.call import AlgorithmSpec, CollectiveCall
+from swing.executor.session.call_cache import known_calls, row_of
 from swing.executor.session.context import Context, contexts
-from swing.executor.session.planner import AlgorithmSpec, check_types
 from swing.executor.session.private import NoCommunicatorError
 
 
@@ -47,34 +47,26 @@ def allreduce(
     timeout: float | None,
 ) -> Any:
     """Run `swing.executor.allreduce` on arguments that the call cache does not know."""
+    call = CollectiveCall("Allreduce", comm, sendbuf, recvbuf, op, spec)
     if not (device.is_on_device(sendbuf) or device.is_on_device(recvbuf)):
-        return _allreduce(comm, sendbuf, recvbuf, op, spec, timeout)
-    result = sendbuf if recvbuf is None else recvbuf
+        return _allreduce(call, timeout)
     in_place = recvbuf is None or sendbuf is MPI.IN_PLACE
-    source = result if in_place else sendbuf
     try:
-        transport = on_device(comm, source, result, op, spec, timeout)
+        transport = on_device(call, timeout)
     except (TypeError, ValueError) as error:
         refuse(comm, error)
         raise
     try:
-        host_or_mirror = transport.source, None if in_place else transport.target
+        target = None if in_place else transport.target
         with transport.active():
-            _allreduce(comm, *host_or_mirror, op, spec, timeout, transport)
+            _allreduce(replace(call, sendbuf=transport.source, recvbuf=target), timeout, transport)
     finally:
         # Wait for the copies, also after an error: their host memory ends with this call.
         transport.finish()
-    return result
+    return call.result
 
 
-def on_device(
-    comm: MPI.Comm,
-    source: Any,
-    target: Any,
-    op: MPI.Op | None,
-    spec: AlgorithmSpec,
-    timeout: float | None = None,
-) -> Direct | Staged:
+def on_device(call: CollectiveCall, timeout: float | None = None) -> Direct | Staged:
     """Choose how to reduce buffers of which one or both are GPU memory.
 
     Returns:
@@ -85,6 +77,8 @@ def on_device(
     Raises:
         ImportError, ValueError: as `Direct` and `Staged`.
     """
+    comm, target = call.comm, call.result
+    source = target if call.sendbuf is MPI.IN_PLACE else call.sendbuf
     both = device.is_on_device(source) and device.is_on_device(target)
     # CUDA's handles and NCCL involve all ranks' GPUs and have no deadline.
     joint = timeout is None and isinstance(comm, MPI.Intracomm)
@@ -97,8 +91,8 @@ def on_device(
         sent = MPI.IN_PLACE if direct.source is direct.target else direct.source
         with suppress(TypeError, ValueError):  # `_allreduce` raises them again, see `refuse`
             send, recv, datatype = vectors(sent, direct.target)
-            if Direct.can(reduction(operation(comm, op), recv.dtype, datatype), recv.dtype):
-                if with_windows and with_windows.holds(spec, send, recv):
+            if Direct.can(reduction(operation(comm, call.op), recv.dtype, datatype), recv.dtype):
+                if with_windows and with_windows.holds(call.spec, send, recv):
                     direct.kind = Kind.IPC
                 elif by_nccl:
                     direct.kind = Kind.NCCL
@@ -107,78 +101,59 @@ def on_device(
     return Staged(source, target)
 
 
-def _allreduce(
-    comm: MPI.Comm,
-    sendbuf: Any,
-    recvbuf: Any,
-    op: MPI.Op | None,
-    spec: AlgorithmSpec,
-    timeout: float | None,
-    transport: Transport = HOST,
-) -> Any:
+def _allreduce(given: CollectiveCall, timeout: float | None, transport: Transport = HOST) -> Any:
     """Reduce buffers in host memory, or the stand-ins for GPU memory that ``transport`` made."""
-    call = Call(comm, sendbuf, recvbuf, op, *spec)  # the arguments as passed: the cache's key
-    op = operation(comm, op)
-    check_types(spec)
-    result = sendbuf if recvbuf is None else recvbuf
+    op = operation(given.comm, given.op)
+    given.spec.check()
     deadline = None if timeout is None else Deadline(timeout)
+    call = replace(given, op=op, deadline=deadline)
     try:
-        reason = why_delegated(comm, result, op)
+        reason = why_delegated(call)
         if reason:
-            in_place = check_delegated(comm, sendbuf, recvbuf, op, spec, reason, deadline)
-            if in_place and comm.is_inter:
+            in_place = check_delegated(call, reason)
+            if in_place and call.comm.is_inter:
                 raise ValueError("an intercommunicator cannot reduce in place: pass recvbuf too")
         else:
-            send, recv, datatype = vectors(sendbuf, recvbuf)
+            send, recv, datatype = vectors(call.sendbuf, call.recvbuf)
             reduce = reduction(op, recv.dtype, datatype)
             is_same(send, recv)  # raises if they overlap
     except (TypeError, ValueError) as error:
-        refuse(comm, error)
+        refuse(call.comm, error)
         raise
     if reason:
-        sent = MPI.IN_PLACE if in_place else sendbuf
-        return _by_mpi(comm, sent, result, op, deadline, transport)
-    assert isinstance(comm, MPI.Intracomm)
-    shape = len(recv), recv.dtype, datatype
-    shared = deadline is None and transport is HOST and _are_shared(sendbuf, result)
-    memory = _memory(comm, spec, send, recv, reduce, shared, transport) if ON else ""
+        return _by_mpi(call, in_place, transport)
+    shared = deadline is None and transport is HOST and _are_shared(call)
+    memory = _memory(call, send, recv, reduce, shared, transport) if ON else ""
     try:
-        context = agree(comm, "Allreduce", *shape, op, spec, deadline, memory)
+        context = agree(call, len(recv), recv.dtype, datatype, memory)
     except NoCommunicatorError:
-        sent = MPI.IN_PLACE if send is recv else sendbuf
-        return _by_mpi(comm, sent, result, op, deadline, transport)
+        return _by_mpi(call, send is recv, transport)
     transport.start()
-    program = context.program(spec, send, recv, reduce, deadline, shared, transport)
+    program = context.program(call.spec, send, recv, reduce, deadline, shared, transport)
     # Not cached: a user's operation, which the user may free; a call under SWING_CHECK=1, which
     # compares every call; a program with a deadline or with copies of this call's buffers.
     if deadline is None and op.is_predefined and not ON and transport is HOST:
-        known_calls.note(call, program, context)
-    context.run(program, sendbuf, result, transport)
-    return result
+        known_calls.note(given, program, context)
+    context.run(program, call.sendbuf, call.result, transport)
+    return call.result
 
 
-def _by_mpi(
-    comm: MPI.Comm,
-    sent: Any,
-    result: Any,
-    op: MPI.Op,
-    deadline: Deadline | None,
-    transport: Transport,
-) -> Any:
+def _by_mpi(call: CollectiveCall, in_place: bool, transport: Transport) -> Any:
     """Leave an allreduce to the MPI library."""
     transport.before_mpi()
+    sent, op = MPI.IN_PLACE if in_place else call.sendbuf, call.op or MPI.SUM
+    arguments = call.comm, sent, call.result, op
     # Call the methods of mpi4py's class: `swing.Comm` overrides them and would come back here.
-    if deadline is None:
-        MPI.Comm.Allreduce(comm, sent, result, op)
+    if call.deadline is None:
+        MPI.Comm.Allreduce(*arguments)
     else:
-        wait_for(MPI.Comm.Iallreduce(comm, sent, result, op), deadline, "MPI_Iallreduce")
+        wait_for(MPI.Comm.Iallreduce(*arguments), call.deadline, "MPI_Iallreduce")
     transport.after_mpi()
-    return result
+    return call.result
 
 
 def _memory(
-    comm: MPI.Intracomm,
-    spec: AlgorithmSpec,
+    call: CollectiveCall,
     send: np.ndarray,
     recv: np.ndarray,
     reduce: Reduction,
@@ -186,12 +161,12 @@ def _memory(
     transport: Transport,
 ) -> str:
     """Describe the part of a call's memory that all ranks must have in common, for SWING_CHECK."""
-    context = contexts.get(MPI._handleof(comm))
+    context = contexts.get(MPI._handleof(call.comm))
     if transport.kind is Kind.NCCL:
         return "a GPU's, by NCCL"
     if context is not None and (
         transport.kind is Kind.IPC
-        or (shared and context.in_window(spec, send, recv, reduce) is not None)
+        or (shared and context.in_window(call.spec, send, recv, reduce) is not None)
     ):
         return context.places(send, recv)
     return "its own"
@@ -202,26 +177,22 @@ def explain(
 ) -> Explanation:
     """Explain an allreduce; see `swing.executor.explain`."""
     op = operation(comm, op)
-    answer = explanation.explain(
-        collectives.allreduce, "Allreduce", comm, spec, sendbuf, recvbuf, op
-    )
+    call = CollectiveCall("Allreduce", comm, sendbuf, recvbuf, op, spec)
+    answer = explanation.explain(collectives.allreduce, call)
     if answer.staging and answer.engine:
-        result = sendbuf if recvbuf is None else recvbuf
-        source = result if sendbuf is MPI.IN_PLACE else sendbuf
-        direct = on_device(comm, source, result, op, spec)
-        if direct.on_gpu:
+        transport = on_device(call)
+        if transport.on_gpu:
             engine = "plain, with CuPy's kernels"
-            answer = replace(answer, staging=direct.kind.value, engine=engine)
-            if direct.kind is Kind.IPC:
+            answer = replace(answer, staging=transport.kind.value, engine=engine)
+            if transport.kind is Kind.IPC:
                 # The scratch memory is one rank's block, rounded up.
-                block = -(-vectors(MPI.IN_PLACE, direct.target)[1].nbytes // comm.size)
+                block = -(-vectors(MPI.IN_PLACE, transport.target)[1].nbytes // comm.size)
                 return replace(answer, **_in_window(block))
             return answer
-    elif answer.engine and _are_shared(sendbuf, sendbuf if recvbuf is None else recvbuf):
-        assert isinstance(comm, MPI.Intracomm)
+    elif answer.engine and _are_shared(call):
         send, recv, datatype = vectors(sendbuf, recvbuf)
         reduce = reduction(op, recv.dtype, datatype)
-        if Context.of(comm).in_window(spec, send, recv, reduce) is not None:
+        if Context.of(call.intracomm).in_window(spec, send, recv, reduce) is not None:
             return replace(answer, **_in_window(PIECE))
     return answer
 
@@ -233,8 +204,9 @@ def _in_window(scratch: int) -> dict[str, Any]:
             "scratch": scratch, "why": why}  # fmt: skip
 
 
-def _are_shared(sendbuf: Any, result: Any) -> bool:
-    return all(isinstance(b, Shared) for b in (sendbuf, result) if b is not MPI.IN_PLACE)
+def _are_shared(call: CollectiveCall) -> bool:
+    buffers = call.sendbuf, call.result
+    return all(isinstance(b, Shared) for b in buffers if b is not MPI.IN_PLACE)
 
 
 def set_up(comm: MPI.Intracomm, deadline: Deadline | None) -> None:
@@ -261,7 +233,8 @@ def run_cached(
             # Meanwhile another thread's call may have taken this call's row of the table, so the
             # entry is read from the context, which keeps it.
             context = contexts[MPI._handleof(comm)]
-            entry = context.noted[row_of(Call(comm, sendbuf, recvbuf, op, *spec))]
+            call = CollectiveCall("Allreduce", comm, sendbuf, recvbuf, op, AlgorithmSpec(*spec))
+            entry = context.noted[row_of(call)]
             context.run([partial(entry.program.fail, error)], sendbuf, recvbuf)
     earlier = known_calls.find(comm, sendbuf, recvbuf, op, spec)
     if earlier is None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
-from mpi4py import MPI
+from dataclasses import dataclass, replace
 
 from swing.executor.buffers.transport import Kind
 from swing.executor.collectives import Delegated, Prepare
 from swing.executor.engines.wait import chosen
 from swing.executor.gpu import device
-from swing.executor.session.planner import AlgorithmSpec, check_types
+from swing.executor.session.call import CollectiveCall
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
@@ -64,31 +61,27 @@ class Explanation:
         return "\n".join([*lines, f"scratch memory: {self.scratch} bytes"])
 
 
-def explain(
-    prepare: Prepare, name: str, comm: MPI.Comm, spec: AlgorithmSpec, *args: Any
-) -> Explanation:
+def explain(prepare: Prepare, call: CollectiveCall) -> Explanation:
     """Explain a collective call by preparing it; the task is not started.
 
     Args:
         prepare: the function of `swing.executor.collectives` that prepares the call.
-        name: MPI's name of the collective, without ``MPI_``.
-        comm: the communicator.
-        spec: the algorithm, torus and options that were asked for.
-        args: the other arguments of ``prepare``, the send and receive buffer first.
+        call: the call.
 
     Raises:
         TypeError, ValueError: as ``prepare``.
     """
-    check_types(spec)
+    call.spec.check()
     staging = ""
-    if any(map(device.is_on_device, args[:2])):
+    if device.is_on_device(call.sendbuf) or device.is_on_device(call.recvbuf):
         staging = Kind.STAGED.value
-        args = (*map(device.host_for, args[:2]), *args[2:])
-    task = prepare(comm, spec, *args)
+        host = map(device.host_for, (call.sendbuf, call.recvbuf))
+        call = replace(call, **dict(zip(("sendbuf", "recvbuf"), host, strict=True)))
+    task = prepare(call)
     if isinstance(task, Delegated):
-        return Explanation(f"MPI_{name}", "", 0, None, "", task.why, staging, 0)
+        return Explanation(f"MPI_{call.name}", "", 0, None, "", task.why, staging, 0)
     schedule = task.schedule
-    algorithm, torus, *_ = spec
+    algorithm, torus, *_ = call.spec
     # A user's schedule has its own torus. A call of another collective runs another schedule: on
     # the torus that the call specifies, if any, else on that of the user's schedule.
     is_own = getattr(algorithm, "collective", "") == schedule.collective

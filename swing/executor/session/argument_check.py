@@ -25,8 +25,8 @@ from mpi4py import MPI
 from swing.executor.buffers.specs import type_name
 from swing.executor.engines.plain import Deadline, abandon
 from swing.executor.engines.wait import until
+from swing.executor.session.call import CollectiveCall
 from swing.executor.session.context import Context
-from swing.executor.session.planner import AlgorithmSpec
 from swing.schedules.schedule import Schedule
 from swing.settings import CHECK, CHECK_TIMEOUT
 from swing.torus import Torus
@@ -60,30 +60,21 @@ class Disagreement(ValueError):
 
 
 def context(
-    comm: MPI.Intracomm,
-    call: str,
+    call: CollectiveCall,
     counts: int | Sequence[int],
     dtype: np.dtype[Any],
     datatype: MPI.Datatype | None,
-    op: MPI.Op | None,
-    spec: AlgorithmSpec,
-    deadline: Deadline | None = None,
     memory: str = "",
 ) -> Context:
     """Return a communicator's context; with SWING_CHECK=1, compare the ranks' arguments first.
 
-    The call is collective with SWING_CHECK=1, and at the first call on a communicator.
+    It is collective with SWING_CHECK=1, and at the first call on a communicator.
 
     Args:
-        comm: the communicator.
-        call: MPI's name of the collective, without ``MPI_``.
+        call: the call. Without a deadline, SWING_CHECK=1 waits ``SWING_CHECK_TIMEOUT`` seconds.
         counts: elements of the vector, or of each rank's piece.
         dtype: the elements' type in numpy.
         datatype: their type in MPI, if numpy has no such type.
-        op: the operation; None for a collective without one.
-        spec: the algorithm, torus and options that were asked for.
-        deadline: when to give up waiting for the other ranks. None means ``SWING_CHECK_TIMEOUT``
-            seconds with SWING_CHECK=1, and no limit otherwise.
         memory: the part of the buffers' memory that all ranks must have in common, in words.
 
     Raises:
@@ -92,29 +83,33 @@ def context(
         RuntimeError: an earlier call on this communicator failed after it had sent messages.
     """
     if not ON:
-        return Context.of(comm, deadline)
-    algorithm, torus, consistent, options = spec
+        return Context.of(call.intracomm, call.deadline)
+    algorithm, torus, consistent, options = call.spec
     facts = {
-        "call": call,
+        "call": _kind(call),
         "count": _short(counts),
         "type": type_name(dtype, datatype),
-        "op": "none" if op is None else _name(op),
+        "op": "none" if call.op is None else _name(call.op),
         "algorithm": algorithm if isinstance(algorithm, str) else _digest(algorithm),
         "torus": "the communicator's" if torus is None else _describe(torus),
         "options": ", ".join(f"{name}={value}" for name, value in options) or "none",
         "consistent": str(consistent),
         "memory": memory,
     }
-    return _agree(comm, facts, deadline)
+    return _agree(call.intracomm, facts, call.deadline)
 
 
-def leave(
-    comm: MPI.Comm, call: str, why: str, op: MPI.Op | None, deadline: Deadline | None = None
-) -> None:
+def leave(call: CollectiveCall, why: str) -> None:
     """With SWING_CHECK=1, check that all ranks leave a call to the MPI library."""
-    if ON and isinstance(comm, MPI.Intracomm):
-        name = "none" if op is None else _name(op)
-        _agree(comm, {"call": f"MPI's own {call}, because {why}", "op": name}, deadline)
+    if ON and isinstance(call.comm, MPI.Intracomm):
+        name = "none" if call.op is None else _name(call.op)
+        facts = {"call": f"MPI's own {_kind(call)}, because {why}", "op": name}
+        _agree(call.comm, facts, call.deadline)
+
+
+def _kind(call: CollectiveCall) -> str:
+    """The collective: ranks may pass their equal pieces in either of its two forms."""
+    return call.name.removesuffix("_block").removesuffix("v")
 
 
 def refuse(comm: MPI.Comm, error: Exception) -> None:

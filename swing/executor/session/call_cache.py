@@ -29,7 +29,7 @@ from swing.executor.engines.compiled import Bound
 from swing.executor.engines.plain import Program
 from swing.executor.mpi_abi import library
 from swing.executor.plan.shared import Shared
-from swing.executor.session.planner import AlgorithmSpec
+from swing.executor.session.call import AlgorithmSpec, CollectiveCall
 
 SIZE = 256
 """Rows of the table, a power of two, and entries of the dictionary. A new call replaces the call in
@@ -37,29 +37,6 @@ its row, and the oldest call in a full dictionary."""
 
 LookupFunction = Callable[..., int]
 """``look(comm, sendbuf, recvbuf, op, algorithm, torus, consistent)``: MPI's error code, or MISS."""
-
-
-class Call(NamedTuple):
-    """The arguments of a call as the user passed them; options are pairs of name and value."""
-
-    comm: MPI.Comm
-    sendbuf: Any
-    recvbuf: Any
-    op: MPI.Op | None
-    algorithm: object
-    torus: object
-    consistent: object
-    options: tuple[tuple[str, Any], ...]
-
-    @property
-    def in_place(self) -> bool:
-        """Whether the vector and the result share one buffer."""
-        return self.recvbuf is None or self.sendbuf is MPI.IN_PLACE or self.sendbuf is self.recvbuf
-
-    @property
-    def result(self) -> Any:
-        """The buffer that receives the result."""
-        return self.sendbuf if self.recvbuf is None else self.recvbuf
 
 
 class ArraySignature(NamedTuple):
@@ -165,9 +142,10 @@ class CallCache:
                 return None
         return entry
 
-    def note(self, call: Call, program: Program, context: Any) -> None:
+    def note(self, call: CollectiveCall, program: Program, context: Any) -> None:
         """Note a call that passed all checks, and the program that runs it."""
-        comm, sendbuf, recvbuf, op, algorithm, torus, consistent, options = call
+        comm, sendbuf, recvbuf, op = call.comm, call.sendbuf, call.recvbuf, call.op
+        algorithm, torus, consistent, options = call.spec
         arrays = [call.result] if call.in_place else [call.result, sendbuf]
         if not (_is_array_as_expected() and all(type(array) in _ARRAYS for array in arrays)):
             return
@@ -178,7 +156,7 @@ class CallCache:
         ids = id(comm), id(sendbuf), id(recvbuf), id(op), id(algorithm), id(torus), consistent
         dtypes = call.result.dtype, getattr(sendbuf, "dtype", None)
         # The arrays are not kept alive, so that the user can free their memory.
-        kept = call._replace(sendbuf=None, recvbuf=None), dtypes
+        kept = comm, op, call.spec, dtypes
         bound = program[0] if program else None
         plain = {type(b) for b in (sendbuf, call.result)} <= {np.ndarray, type(MPI.IN_PLACE)}
         with self._lock:
@@ -203,10 +181,10 @@ class CallCache:
             context.noted.clear()
             context.keys.clear()
 
-    def _add_row(self, call: Call, entry: Entry, bound: Bound) -> None:
+    def _add_row(self, call: CollectiveCall, entry: Entry, bound: Bound) -> None:
         if self.look is None:
             self._open()
-        objects = call.comm, call.op, call.algorithm, call.torus, call.consistent, call.result.dtype
+        objects = call.comm, call.op, *call.spec[:3], call.result.dtype
         memory = call.result.size, call.result.nbytes, call.in_place
         row = row_of(call)
         # The columns are those of `swing.executor.engines.abi_layout`, in order.
@@ -242,7 +220,7 @@ known_calls = CallCache()
 """The cache of this process, shared by all communicators."""
 
 
-def row_of(call: Call) -> int:
+def row_of(call: CollectiveCall) -> int:
     """Return the row of a call in the table, as `swing.executor.engines.jit.look` computes it."""
     # Objects are aligned to 16 bytes, so the low 4 bits of an address are the same for all.
     addresses = sum(id(key) >> 4 for key in (call.comm, call.op, call.result.dtype))

@@ -27,9 +27,10 @@ from swing.executor.gpu.ipc import open_window
 from swing.executor.gpu.nccl import Nccl
 from swing.executor.plan.shared import MIN_PIECE, PIECE, Open, Window, compile_shared, find
 from swing.executor.session.byte_cache import ByteCache
+from swing.executor.session.call import AlgorithmSpec
 from swing.executor.session.call_cache import Entry, known_calls
 from swing.executor.session.layouts import BlockLayouts
-from swing.executor.session.planner import AlgorithmSpec, Planner
+from swing.executor.session.planner import Planner
 from swing.executor.session.private import finish, forget
 
 _MAX_PROGRAMS = 64  # cached; the least recently used one is dropped

@@ -16,7 +16,8 @@ import numpy as np
 from swing.executor.plan.order import RankOrder, rank_order
 from swing.executor.plan.plan import Plan, compile_plan
 from swing.executor.session.byte_cache import ByteCache
-from swing.executor.session.planner import PIECE, AlgorithmSpec, Planner, ResolvedSpec
+from swing.executor.session.call import AlgorithmSpec
+from swing.executor.session.planner import PIECE, Planner, ResolvedSpec
 from swing.schedules.collectives import ALL
 from swing.schedules.schedule import Schedule
 from swing.select.choose import schedule
@@ -79,7 +80,7 @@ class BlockLayouts:
         """
         algorithm, torus, consistent, _ = spec
         if isinstance(algorithm, Schedule) and algorithm.collective != collective:
-            spec = "auto", torus or algorithm.torus, consistent, ()
+            spec = AlgorithmSpec("auto", torus or algorithm.torus, consistent)
         resolved, why = self._planner.choose(spec, nbytes)
         # Without these two options every algorithm takes its bandwidth-optimal variant.
         options = tuple(o for o in resolved.options if o[0] not in ("variant", "k"))

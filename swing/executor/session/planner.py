@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from mpi4py import MPI
 
@@ -12,6 +12,7 @@ from swing.executor.mpi_abi import EAGER
 from swing.executor.plan.order import RankOrder, rank_order
 from swing.executor.plan.plan import Plan, compile_plan
 from swing.executor.session.byte_cache import ByteCache
+from swing.executor.session.call import AlgorithmSpec, Options
 from swing.executor.session.infer_torus import check_size, shape_of
 from swing.schedules.body import Function
 from swing.schedules.schedule import Schedule
@@ -19,10 +20,6 @@ from swing.select.choose import choose, schedule
 from swing.settings import MACHINE
 from swing.torus import Torus
 from swing.verification.proof import verify
-
-Options: TypeAlias = tuple[tuple[str, Any], ...]
-AlgorithmSpec: TypeAlias = tuple[str | Schedule, Torus | None, bool, Options]
-"""The choices in a call's arguments: algorithm, torus, consistent, and the algorithm's options."""
 
 PIECE = 2**18
 """Bytes of a piece of a message: small enough to be reduced while it is still in the cache."""
@@ -34,24 +31,6 @@ SHORT = 2**13
 _plans = ByteCache[Plan](2**26, lambda plan: plan.code.nbytes)
 _orders = ByteCache[RankOrder](2**26, lambda order: order.nbytes)
 """Plans and orders belong to a shape and a rank, so all communicators share them."""
-
-
-def check_types(spec: AlgorithmSpec) -> None:
-    """Raise TypeError, which names the remedy, unless a call's choices have the right types."""
-    algorithm, torus, _, options = spec
-    if not isinstance(algorithm, (str, Schedule)):
-        raise TypeError(
-            f"algorithm must be a name, such as 'swing', or a swing.Schedule, not {algorithm!r}"
-        )
-    if not (torus is None or isinstance(torus, Torus)):
-        raise TypeError(f"torus must be a swing.Torus, such as swing.Torus((2, 4)), not {torus!r}")
-    for name, value in options:
-        try:
-            hash(value)  # plans are cached by it
-        except TypeError:
-            raise TypeError(
-                f"{name} must be a number, a name or a tuple of these, not {value!r}"
-            ) from None
 
 
 class ResolvedSpec(NamedTuple):
@@ -82,7 +61,7 @@ class Planner:
         self.torus, self.origin = shape_of(comm)
         self._machine = ""
 
-    def choose(self, spec: AlgorithmSpec, nbytes: int) -> tuple[ResolvedSpec, str]:
+    def choose(self, spec: AlgorithmSpec | ResolvedSpec, nbytes: int) -> tuple[ResolvedSpec, str]:
         """Resolve a specification for a vector of ``nbytes``; return it and the reason.
 
         Raises:
@@ -118,7 +97,12 @@ class Planner:
         self.plan(spec, 0, 1, True)
 
     def plan(
-        self, spec: AlgorithmSpec, count: int, itemsize: int, in_place: bool, whole: bool = False
+        self,
+        spec: AlgorithmSpec | ResolvedSpec,
+        count: int,
+        itemsize: int,
+        in_place: bool,
+        whole: bool = False,
     ) -> Plan:
         """Return this rank's plan.
 
