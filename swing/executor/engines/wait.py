@@ -9,6 +9,7 @@ variable SWING_WAIT overrides it.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -99,6 +100,10 @@ def until(ready: Callable[[], bool], deadline: Deadlined | None = None) -> bool:
     while not ready():
         if deadline is not None and deadline.passed:
             return False
-        if time.monotonic() >= spin_until:
+        if time.monotonic() < spin_until:
+            continue
+        if way.nap:
             time.sleep(way.nap)
+        else:  # ``time.sleep(0)`` would sleep for the timer's slack, 50 microseconds
+            os.sched_yield()
     return True
