@@ -141,6 +141,7 @@ def test_every_way_of_waiting_gives_the_same_sums(comm, policy, engine, monkeypa
 
 def test_the_way_of_waiting_follows_from_ranks_per_core(comm, monkeypatch):
     allreduce(comm, np.ones(3))
+    monkeypatch.delenv("SWING_WAIT", raising=False)
     monkeypatch.setattr(wait, "_crowd", (4, 4))
     assert wait.chosen() == ("spin-yield", "4 ranks on 4 cores of a node")
     wait.heed(9, 8)

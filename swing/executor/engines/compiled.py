@@ -150,9 +150,9 @@ class Compiled:
         self._code = self._code.copy()
         self._state[word.CODE] = MPI.Get_address(self._code)
         starts = np.array([MPI.Get_address(each) for each in memory])
-        for column in (5, 7, 9):
-            self._code[:, column + 1] += starts[self._code[:, column]]
-            self._code[:, column] = 0
+        for operand in ("a", "b", "out"):
+            self._code[f"{operand}_at"] += starts[self._code[f"{operand}_buffer"]]
+            self._code[f"{operand}_buffer"] = 0
 
     def run(self, send: int, recv: int, scratch: int) -> None:
         """Run the plan on the buffers at these addresses.
@@ -171,19 +171,22 @@ class Compiled:
             RuntimeError: always.
         """
         row = int(self._state[word.FAILED]) // self._code.strides[0]
-        do, step, _, slot, length = self._code[row, :5].tolist()
+        do, step, slot, length = (
+            int(self._code[row][name]) for name in ("do", "step", "slot", "length")
+        )
         if do == Opcode.WAIT:
             # Slots are used again by later pieces, so take the last receives before the WAIT.
             before = self._code[:row]
-            is_awaited = (before[:, 1] == step) & (before[:, 0] == Opcode.IRECV)
-            is_awaited &= (before[:, 3] >= slot) & (before[:, 3] < slot + length)
+            is_awaited = (before["step"] == step) & (before["do"] == Opcode.IRECV)
+            is_awaited &= (before["slot"] >= slot) & (before["slot"] < slot + length)
             blamed = before[is_awaited][-length:]
         else:
             # An IRECV, which may be the second row of a SENDRECV, or an operation without receives.
             blamed = self._code[row : row + (do == Opcode.IRECV)]
         self._abandon(row)
         nothing = np.empty(0, np.uint8)
-        recvs = [Message((nothing, n, MPI.BYTE), peer) for _, _, peer, _, n, *_ in blamed.tolist()]
+        columns = zip(blamed["length"].tolist(), blamed["peer"].tolist(), strict=True)
+        recvs = [Message((nothing, n, MPI.BYTE), peer) for n, peer in columns]
         raise undelivered(step, recvs) from MPI.Exception(error)
 
     def _abandon(self, row: int) -> None:
@@ -191,8 +194,10 @@ class Compiled:
         requests: dict[int, list[MPI.Request]] = {Opcode.IRECV: [], Opcode.ISEND: []}
         # The last operation that used each slot. Slots of completed operations hold a null request,
         # which `abandon` finds completed.
-        last = {slot: do for do, _, _, slot, *_ in self._code[: row + 1].tolist() if do in requests}
-        if Opcode.SENDRECV in self._code[: row + 1, 0]:  # where MPI does not wait, two requests
+        begun = self._code[: row + 1]
+        columns = zip(begun["slot"].tolist(), begun["do"].tolist(), strict=True)
+        last = {slot: do for slot, do in columns if do in requests}
+        if Opcode.SENDRECV in begun["do"]:  # where MPI does not wait, two requests
             last |= {0: Opcode.IRECV, 1: Opcode.ISEND} | last
         for slot, do in last.items():
             # mpi4py takes handles as unsigned numbers.
@@ -204,7 +209,7 @@ class Compiled:
 
 
 @lru_cache(256)
-def _prepared(plan: Plan, dtype: np.dtype[Any], reduce: Reduction) -> tuple[Array, Array]:
+def _prepared(plan: Plan, dtype: np.dtype[Any], reduce: Reduction) -> tuple[np.ndarray, Array]:
     """The code of a plan as compiled code reads it, and the words of its state but for four.
 
     These four belong to a communicator or to memory: WORK, REQUESTS, COMM and TAG.
@@ -214,8 +219,9 @@ def _prepared(plan: Plan, dtype: np.dtype[Any], reduce: Reduction) -> tuple[Arra
     code = plan.code.copy()
     # Compiled code adds byte offsets to addresses: convert the positions of the three operands, and
     # the lengths. The length of a WAIT stays as it is, a number of requests.
-    code[:, 6::2] *= dtype.itemsize
-    code[code[:, 0] != Opcode.WAIT, 4] *= dtype.itemsize
+    for name in ("a_at", "b_at", "out_at"):
+        code[name] *= dtype.itemsize
+    code["length"][code["do"] != Opcode.WAIT] *= dtype.itemsize
     words = {
         word.CODE: MPI.Get_address(code),
         word.ROWS: len(code),

@@ -65,13 +65,16 @@ from swing.executor.engines.abi_layout import (
     WAITALL,
     WORK,
 )
+from swing.executor.plan.instruction import ROW as INSTRUCTION
 from swing.executor.plan.instruction import Opcode
 
 MAX_REDUCED = 2**30  # elements per call of MPI_Reduce_local, whose count is an int
 HEAD = object.__basicsize__  # bytes of the header of a Python object, in front of its own fields
-# Fields of an instruction by their byte offset in its row: do 0, step 8, peer 16, slot 24, length
-# 32, a 40, b 56, out 72; each operand is a buffer and, 8 bytes later, an offset in it in bytes.
-ROW_BYTES = 88
+# The bytes of an instruction, and the offset of each of its fields.
+ROW_BYTES = INSTRUCTION.itemsize
+DO, _, PEER, SLOT, LENGTH, A, A_AT, B, B_AT, OUT, OUT_AT = (
+    field[1] for field in (INSTRUCTION.fields or {}).values()
+)
 DO_ISEND, DO_IRECV, DO_SENDRECV, DO_WAIT, DO_COPY = map(
     int, (Opcode.ISEND, Opcode.IRECV, Opcode.SENDRECV, Opcode.WAIT, Opcode.COPY)
 )
@@ -166,7 +169,7 @@ def size_of(typingctx: Any, like: Any) -> Any:
 @njit(nogil=True)
 def reduce(state: int, left: int, right: int, out: int, row: int, like: Any) -> Any:
     """Reduce ``out = left ⊕ right`` for the instruction at ``row``; returns MPI's error code."""
-    work, nbytes = load(state + 8 * WORK), load(row + 32)
+    work, nbytes = load(state + 8 * WORK), load(row + LENGTH)
     loop = load(state + 8 * LOOP)
     if loop:  # numpy's, or 0 if there is none; ``work`` holds its arguments, see `Compiled`
         size = load(work + 32)
@@ -225,45 +228,41 @@ def run(state: int, send: int, recv: int, scratch: int, like: Any) -> Any:
     tag, requests = int32(load(state + 8 * TAG)), load(state + 8 * REQUESTS)
     width, error = size_of(like), int32(0)
     while row < end:
-        do, nbytes = load(row), load(row + 32)
-        a = base[load(row + 40)] + load(row + 48)
+        do, nbytes = load(row + DO), load(row + LENGTH)
+        a = base[load(row + A)] + load(row + A_AT)
         # Lengths of messages fit in an int: a message is sent in pieces of a bounded size.
         if do in (DO_ISEND, DO_IRECV):
             begin = load(state + 8 * (ISEND if do == DO_ISEND else IRECV))
-            request = requests + width * load(row + 24)
-            peer = int32(load(row + 16))
+            request = requests + width * load(row + SLOT)
+            peer = int32(load(row + PEER))
             error = call(begin, (a, int32(nbytes), byte, peer, tag, comm, request))
-        elif do == DO_SENDRECV and load(state + 8 * PAUSE):
-            recv_row = row + ROW_BYTES  # the IRECV that belongs to it
-            to = base[load(recv_row + 40)] + load(recv_row + 48)
-            second = requests + width
-            error = call(load(state + 8 * IRECV),
-                         (to, int32(load(recv_row + 32)), byte, int32(load(recv_row + 16)), tag,
-                          comm, requests))  # fmt: skip
-            if not error:
-                error = call(load(state + 8 * ISEND),
-                             (a, int32(nbytes), byte, int32(load(row + 16)), tag, comm,
-                              second))  # fmt: skip
-            row = recv_row
-            if not error:
-                error = wait(state, int32(2), requests)
         elif do == DO_SENDRECV:
             recv_row = row + ROW_BYTES  # the IRECV that belongs to it
-            to = base[load(recv_row + 40)] + load(recv_row + 48)
-            error = call(load(state + 8 * SENDRECV),
-                         (a, int32(nbytes), byte, int32(load(row + 16)), tag,
-                          to, int32(load(recv_row + 32)), byte, int32(load(recv_row + 16)),
-                          tag, comm, load(state + 8 * IGNORE)))  # fmt: skip
+            to = base[load(recv_row + A)] + load(recv_row + A_AT)
+            dst, src = int32(load(row + PEER)), int32(load(recv_row + PEER))
+            size = int32(load(recv_row + LENGTH))
+            if load(state + 8 * PAUSE):
+                error = call(load(state + 8 * IRECV), (to, size, byte, src, tag, comm, requests))
+                if not error:
+                    error = call(load(state + 8 * ISEND),
+                                 (a, int32(nbytes), byte, dst, tag, comm,
+                                  requests + width))  # fmt: skip
+                if not error:
+                    error = wait(state, int32(2), requests)
+            else:
+                error = call(load(state + 8 * SENDRECV),
+                             (a, int32(nbytes), byte, dst, tag, to, size, byte, src, tag, comm,
+                              load(state + 8 * IGNORE)))  # fmt: skip
             row = recv_row
         elif do == DO_WAIT:
-            first = requests + width * load(row + 24)
+            first = requests + width * load(row + SLOT)
             error = wait(state, int32(nbytes), first)
         else:
-            out = base[load(row + 72)] + load(row + 80)
+            out = base[load(row + OUT)] + load(row + OUT_AT)
             if do == DO_COPY:
                 call(load(state + 8 * MOVE), (out, a, nbytes))
             else:
-                right = base[load(row + 56)] + load(row + 64)
+                right = base[load(row + B)] + load(row + B_AT)
                 error = reduce(state, a, right, out, row, like)
         if error:
             store(state + 8 * FAILED, row - load(state + 8 * CODE))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
+import numpy as np
+
 SEND, RECV, SCRATCH = range(3)
 
 
@@ -41,6 +43,20 @@ class Place(NamedTuple):
 
 
 NOWHERE = Place(0, 0)
+
+ROW = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "do", "step", "peer", "slot", "length",
+            "a_buffer", "a_at", "b_buffer", "b_at", "out_buffer", "out_at",
+        )
+    ]
+)  # fmt: skip
+"""An instruction in memory: the fields of `Instruction`, operands as pairs of buffer and index.
+
+Plans are arrays of these records, and compiled code reads them by the fields' offsets.
+"""
 
 
 class Instruction(NamedTuple):

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from swing.executor.plan.extents import Cells, Flags, Pieces, cut, extents, repeated
-from swing.executor.plan.instruction import RECV, SCRATCH, SEND, Opcode
+from swing.executor.plan.instruction import RECV, ROW, SCRATCH, SEND, Opcode
 from swing.executor.plan.order import RankOrder
 from swing.torus import Array
 
@@ -101,19 +101,20 @@ class Lowering:
         self._sent = extents(self._out.block, self._ends, self._out.row, self._fresh)
         self._received = extents(self._into.block, self._ends, self._into.row)
         self._flows = self._find_flows()
-        self._code: list[tuple[Array, Array]] = []
+        self._code: list[tuple[Array, np.ndarray]] = []
         self._transfer()
         self._pack_and_unpack()
         self._reduce()
         self._copy_untouched_blocks()
 
     @cached_property
-    def code(self) -> Array:
-        """(instructions, 11) the fields of each `Instruction`, flattened, in order."""
+    def code(self) -> np.ndarray:
+        """(instructions,) records of `ROW`, in order."""
         when = np.concatenate([when for when, _ in self._code])
         rows = np.concatenate([rows for _, rows in self._code])
         # Stable: rows of one turn stay in the order of emission, on which `_reduce` relies.
-        return rows[np.argsort(when, kind="stable")]
+        in_order: np.ndarray = rows[np.argsort(when, kind="stable")]
+        return in_order
 
     def _emit(
         self,
@@ -129,9 +130,9 @@ class Lowering:
     ) -> None:
         """Add one instruction per element of ``step``; ``turn`` orders those of a step."""
         columns = do, step, peer, slot, length, *a, *b, *out
-        rows = np.empty((len(step), len(columns)), np.int64)
-        for i, column in enumerate(columns):
-            rows[:, i] = column
+        rows = np.empty(len(step), ROW)
+        for name, column in zip(ROW.fields or (), columns, strict=True):
+            rows[name] = column
         nturns = 4 * int(self._pieces_of_step.max(initial=0)) + 8  # above every turn
         self._code.append((step * nturns + turn, rows))
 

@@ -26,10 +26,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swing.executor.plan.instruction import Instruction, Place
+from swing.executor.plan.instruction import ROW, Instruction, Place
 from swing.executor.plan.lower import WHOLE, Lowering
 from swing.executor.plan.order import RankOrder
-from swing.torus import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +36,13 @@ class Plan:
     """The instructions of one rank.
 
     Args:
-        code: (instructions, 11) the fields of each `Instruction`, flattened, in order.
+        code: (instructions,) the instructions in order, records of `ROW`.
         count: the number of elements of the vector.
         scratch: the number of elements of the scratch buffer.
         slots: the largest number of requests that are in flight at the same time.
     """
 
-    code: Array
+    code: np.ndarray
     count: int
     scratch: int
     slots: int
@@ -52,7 +51,7 @@ class Plan:
     def of(cls, code: Sequence[Instruction], count: int, scratch: int, slots: int) -> Plan:
         """The plan that consists of the instructions ``code``."""
         rows = [(*i[:5], *i.a, *i.b, *i.out) for i in code]
-        return cls(np.array(rows, np.int64).reshape(-1, 11), count, scratch, slots)
+        return cls(np.array(rows, ROW), count, scratch, slots)
 
     def __iter__(self) -> Iterator[Instruction]:
         for do, step, peer, slot, length, *places in self.code.tolist():
