@@ -43,7 +43,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "swing/cli": ("swing/cli", "swing/display", "swing/integrations"),
     "swing/executor": ("swing/executor/__init__", "swing/executor/comm", "swing/executor/requests"),
     "swing/executor/dispatch": (
-        "swing/executor/dispatch", "swing/executor/collectives", "swing/executor/explanation",
+        "swing/executor/dispatch", "swing/executor/collectives", "swing/executor/tasks",
+        "swing/executor/explanation",
     ),
     "swing/executor/session": ("swing/executor/session",),
     "swing/executor/engines": ("swing/executor/engines",),

@@ -11,10 +11,7 @@ were not passed.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import wraps
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from mpi4py import MPI
@@ -22,79 +19,31 @@ from mpi4py import MPI
 from swing.executor.buffers.memory import check_apart, check_writable, is_same
 from swing.executor.buffers.reductions import reduction
 from swing.executor.buffers.specs import (
-    check_gapped,
     check_types,
-    is_gapped,
     pieces,
     vector,
     vectors,
 )
 from swing.executor.engines.compiled import why_plain
-from swing.executor.engines.plain import Deadline, play
-from swing.executor.engines.progress import Operation, Rounds, wait_for
-from swing.executor.gpu import device
+from swing.executor.engines.plain import play
+from swing.executor.engines.progress import Rounds, wait_for
+from swing.executor.engines.wait import Deadline
 from swing.executor.session import argument_check
 from swing.executor.session.call import AlgorithmSpec, CollectiveCall
 from swing.executor.session.context import Context
 from swing.executor.session.layouts import Layout
-from swing.executor.session.planner import Planner
-from swing.executor.session.private import NoCommunicatorError
-from swing.schedules.schedule import Schedule
+from swing.executor.tasks import (
+    Delegated,
+    Prepared,
+    Task,
+    check_delegated,
+    delegate,
+    or_delegate,
+    why_delegated,
+)
 
 
-@dataclass(frozen=True)
-class Task:
-    """A collective that is ready to start.
-
-    Args:
-        context: the communicator's context.
-        rounds: returns the generator that runs the operation with a message tag.
-        schedule: the schedule to run.
-        why: the reason for this schedule.
-        scratch: bytes of scratch memory.
-        keep: the buffers, which must stay in memory if the operation fails.
-        engine: the engine that runs it in a blocking call, and why if it is not the compiled one.
-    """
-
-    context: Context
-    rounds: Callable[[int], Rounds]
-    schedule: Schedule
-    why: str
-    scratch: int
-    keep: Any
-    engine: str = "plain, the only engine for this collective"
-
-    def start(self, tag: int) -> Operation:
-        """Start the operation; all ranks start it with the same tag."""
-        return self.context.begin(self.rounds(tag), self.keep)
-
-
-@dataclass(frozen=True)
-class Delegated:
-    """A collective that the MPI library has to run, and the reason."""
-
-    why: str
-
-
-Prepared = Task | Delegated
-Prepare = Callable[[CollectiveCall], Prepared]
-"""One of the functions below."""
-
-
-def _or_delegate(prepare: Prepare) -> Prepare:
-    """Leave a call to the MPI library if it cannot make a private communicator for it."""
-
-    @wraps(prepare)
-    def prepared(call: CollectiveCall) -> Prepared:
-        try:
-            return prepare(call)
-        except NoCommunicatorError as error:
-            return Delegated(str(error))
-
-    return prepared
-
-
-@_or_delegate
+@or_delegate
 def allreduce(call: CollectiveCall) -> Prepared:
     """Prepare an allreduce; for the buffers see `swing.executor.buffers.specs.vectors`.
 
@@ -128,7 +77,7 @@ def allreduce(call: CollectiveCall) -> Prepared:
     )
 
 
-@_or_delegate
+@or_delegate
 def reduce_scatter_block(call: CollectiveCall) -> Prepared:
     """Prepare a reduce-scatter of pieces of equal length.
 
@@ -139,7 +88,7 @@ def reduce_scatter_block(call: CollectiveCall) -> Prepared:
     """
     why_not = why_delegated(call)
     if why_not:
-        return _delegate(call, why_not)
+        return delegate(call, why_not)
     p = call.comm.size
     if call.sendbuf is MPI.IN_PLACE:
         recv, datatype = vector(call.recvbuf, "the buffer", p)
@@ -161,7 +110,7 @@ def reduce_scatter_block(call: CollectiveCall) -> Prepared:
     return _reduce_scatter(call, send, recv, datatype, [len(recv)] * p)
 
 
-@_or_delegate
+@or_delegate
 def reduce_scatter(call: CollectiveCall) -> Prepared:
     """Prepare a reduce-scatter of pieces of any length.
 
@@ -173,7 +122,7 @@ def reduce_scatter(call: CollectiveCall) -> Prepared:
     """
     why_not = why_delegated(call)
     if why_not:
-        return _delegate(call, why_not)
+        return delegate(call, why_not)
     comm, recvcounts, in_place = call.comm, call.recvcounts, call.sendbuf is MPI.IN_PLACE
     recv, datatype = vector(call.recvbuf, "the buffer" if in_place else "recvbuf")
     if recvcounts is not None:
@@ -201,7 +150,7 @@ def reduce_scatter(call: CollectiveCall) -> Prepared:
     return _reduce_scatter(call, send, recv, datatype, counts)
 
 
-@_or_delegate
+@or_delegate
 def allgather(call: CollectiveCall) -> Prepared:
     """Prepare an allgather of pieces of equal length.
 
@@ -212,7 +161,7 @@ def allgather(call: CollectiveCall) -> Prepared:
     """
     why_not = why_delegated(call)
     if why_not:
-        return _delegate(call, why_not)
+        return delegate(call, why_not)
     comm = call.comm
     elements, _ = vector(call.recvbuf, "recvbuf", comm.size)
     n, remainder = divmod(len(elements), comm.size)
@@ -227,7 +176,7 @@ def allgather(call: CollectiveCall) -> Prepared:
     return _allgather(call, recv, [n] * comm.size, starts)
 
 
-@_or_delegate
+@or_delegate
 def allgatherv(call: CollectiveCall) -> Prepared:
     """Prepare an allgather of pieces of any length.
 
@@ -238,85 +187,8 @@ def allgatherv(call: CollectiveCall) -> Prepared:
     """
     why_not = why_delegated(call)
     if why_not:
-        return _delegate(call, why_not)
+        return delegate(call, why_not)
     return _allgather(call, *pieces(call.recvbuf, "recvbuf", call.comm.size))
-
-
-def staged(prepare: Prepare, call: CollectiveCall) -> Prepared:
-    """Prepare a collective whose buffers may be in GPU memory, by staging these on the host.
-
-    They are copied as a whole before and after the collective. A blocking `swing.allreduce`
-    overlaps the copies with its messages instead.
-
-    Raises:
-        TypeError: GPU memory in a collective that the MPI library has to run.
-        TypeError, ValueError, TimeoutError: as ``prepare``.
-    """
-    sendbuf, recvbuf = call.sendbuf, call.recvbuf
-    if not (device.is_on_device(sendbuf) or device.is_on_device(recvbuf)):
-        return prepare(call)
-    device.check_writable(recvbuf)
-    send, recv = device.host_for(sendbuf), device.host_for(recvbuf)
-    task = prepare(replace(call, sendbuf=send, recvbuf=recv))
-    if isinstance(task, Delegated):
-        raise TypeError(
-            f"the MPI library has to run this collective ({task.why}), which takes no GPU memory "
-            "here: copy the buffers to the host"
-        )
-    host_rounds = task.rounds
-
-    def rounds(tag: int) -> Rounds:
-        device.fetch(sendbuf, send)
-        # The receive buffer holds data too: the vector in place, and the gaps between pieces.
-        device.fetch(recvbuf, recv)
-        yield from host_rounds(tag)
-        device.put(recv, recvbuf)
-
-    return Task(task.context, rounds, task.schedule, task.why, task.scratch, task.keep)
-
-
-def why_delegated(call: CollectiveCall) -> str:
-    """Return why the MPI library has to run a collective; empty if a schedule can."""
-    if call.comm.is_inter:
-        return "an intercommunicator joins two groups, not one torus"
-    if call.op is not None and not call.op.Is_commutative():
-        return "the operation does not commute: MPI reduces in rank order"
-    # With an operation, the buffers' types are equal, or the call is refused.
-    both = (call.result,) if call.op is not None else (call.result, call.sendbuf)
-    if any(map(is_gapped, both)):
-        return "the datatype has gaps, which must stay as they are"
-    return ""
-
-
-def check_delegated(call: CollectiveCall, why: str) -> bool:
-    """Check the arguments of an allreduce that the MPI library runs, as strictly as for a schedule.
-
-    Returns:
-        Whether the call is in place.
-
-    Raises:
-        TypeError, ValueError: as `swing.allreduce`. Nothing has been sent.
-    """
-    if is_gapped(call.result):
-        in_place = check_gapped(call.sendbuf, call.recvbuf)
-    else:
-        assert call.op is not None
-        send, recv, datatype = vectors(call.sendbuf, call.recvbuf)
-        reduction(call.op, recv.dtype, datatype)
-        in_place = is_same(send, recv)
-    argument_check.leave(call, why)
-    if isinstance(call.comm, MPI.Intracomm):
-        try:
-            planner = Context.of(call.comm, call.deadline).planner
-        except NoCommunicatorError:
-            planner = Planner(call.comm, is_one_node=False)
-        planner.check(call.spec)
-    return in_place
-
-
-def _delegate(call: CollectiveCall, why: str) -> Delegated:
-    argument_check.leave(call, why)
-    return Delegated(why)
 
 
 def _lengths(comm: MPI.Comm, mine: int, deadline: Deadline | None) -> list[int]:

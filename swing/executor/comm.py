@@ -16,12 +16,13 @@ from mpi4py import MPI
 
 from swing.executor import collectives, dispatch
 from swing.executor.buffers.reductions import operation
-from swing.executor.engines.plain import Deadline
 from swing.executor.engines.progress import wait_for
+from swing.executor.engines.wait import Deadline
 from swing.executor.explanation import Explanation, explain
 from swing.executor.requests import Prequest, Request
 from swing.executor.session import argument_check
 from swing.executor.session.call import AlgorithmSpec, CollectiveCall
+from swing.executor.tasks import Prepare, Prepared, Task, staged
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
@@ -240,7 +241,7 @@ class Comm(Base):
     def _run(self, name: str, *args: Any) -> None:
         deadline = self._deadline()
         task = self._prepare(name, deadline, *args)
-        if isinstance(task, collectives.Task):
+        if isinstance(task, Task):
             task.start(task.context.tag()).wait(deadline)
         elif deadline is None:
             getattr(super(), name)(*args)
@@ -250,14 +251,14 @@ class Comm(Base):
 
     def _begin(self, name: str, *args: Any) -> MPI.Request:
         task = self._prepare(name[1:].capitalize(), self._deadline(), *args)
-        if isinstance(task, collectives.Task):
+        if isinstance(task, Task):
             return Request(task.start(task.context.tag()), self._timeout)
         request: MPI.Request = getattr(super(), name)(*args)
         return request
 
     def _init(self, name: str, info: MPI.Info, *args: Any) -> MPI.Prequest:
         task = self._prepare(name.removesuffix("_init"), self._deadline(), *args)
-        if isinstance(task, collectives.Task):
+        if isinstance(task, Task):
             # All starts use one tag: only one of them is active at a time.
             return Prequest(partial(task.start, task.context.tag(persistent=True)), self._timeout)
         request: MPI.Prequest = getattr(super(), name)(*args, info)
@@ -266,7 +267,7 @@ class Comm(Base):
     def _deadline(self) -> Deadline | None:
         return None if self._timeout is None else Deadline(self._timeout)
 
-    def _prepare(self, name: str, deadline: Deadline | None, *args: Any) -> collectives.Prepared:
+    def _prepare(self, name: str, deadline: Deadline | None, *args: Any) -> Prepared:
         """Prepare a call of a method with mpi4py's arguments: buffers, counts, operation."""
         sendbuf, recvbuf, *others = args
         # The operation, if the collective has one, is the last argument.
@@ -274,7 +275,7 @@ class Comm(Base):
         recvcounts = others[0] if len(others) > 1 else None
         call = self._call(name, sendbuf, recvbuf, op, recvcounts, deadline)
         try:
-            return collectives.staged(_PREPARE[name], call)
+            return staged(_PREPARE[name], call)
         except (TypeError, ValueError) as error:
             argument_check.refuse(self, error)
             raise
@@ -310,7 +311,7 @@ class Comm(Base):
         return derived
 
 
-_PREPARE: dict[str, collectives.Prepare] = {
+_PREPARE: dict[str, Prepare] = {
     "Allreduce": collectives.allreduce,
     "Reduce_scatter_block": collectives.reduce_scatter_block,
     "Reduce_scatter": collectives.reduce_scatter,

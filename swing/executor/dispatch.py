@@ -21,9 +21,8 @@ from swing.executor.buffers.memory import is_same
 from swing.executor.buffers.reductions import Reduction, operation, reduction
 from swing.executor.buffers.specs import vectors
 from swing.executor.buffers.transport import HOST, Kind, Transport
-from swing.executor.collectives import check_delegated, why_delegated
-from swing.executor.engines.plain import Deadline
 from swing.executor.engines.progress import wait_for
+from swing.executor.engines.wait import Deadline
 from swing.executor.explanation import Explanation
 from swing.executor.gpu import device
 from swing.executor.gpu.device import Staged
@@ -36,6 +35,7 @@ from swing.executor.session.call import AlgorithmSpec, CollectiveCall
 from swing.executor.session.call_cache import known_calls, row_of
 from swing.executor.session.context import Context, contexts
 from swing.executor.session.private import NoCommunicatorError
+from swing.executor.tasks import check_delegated, why_delegated
 
 
 def allreduce(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from swing.executor.buffers.transport import Kind
-from swing.executor.collectives import Delegated, Prepare
 from swing.executor.engines.wait import chosen
 from swing.executor.gpu import device
 from swing.executor.session.call import CollectiveCall
+from swing.executor.tasks import Delegated, Prepare
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mpi4py import MPI
 
-from swing.executor.engines.plain import Deadline
 from swing.executor.engines.progress import Operation, advance
+from swing.executor.engines.wait import Deadline
 
 Begin = Callable[[], Operation]
 

@@ -24,7 +24,8 @@ from mpi4py import MPI
 from swing.compilation import quiet
 from swing.executor.buffers.reductions import Local, Reduction
 from swing.executor.engines import abi_layout as word
-from swing.executor.engines.plain import Memory, Message, abandon, undelivered
+from swing.executor.engines.messages import Message, abandon, undelivered
+from swing.executor.engines.plain import Memory
 from swing.executor.engines.ufunc_loops import loop_of
 from swing.executor.engines.wait import Policy, policy
 from swing.executor.mpi_abi import library

@@ -8,19 +8,19 @@ compiled engine is faster where it applies (see `swing.executor.engines.compiled
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from mpi4py import MPI
 
 from swing.executor.buffers.reductions import Reduction
 from swing.executor.buffers.transport import HOST, Transport
-from swing.executor.engines.wait import policy, until
+from swing.executor.engines.messages import Awaited, Message, SendRecv, Traffic, undelivered
+from swing.executor.engines.messages import wait as wait_for_messages
+from swing.executor.engines.wait import Deadline, policy
 from swing.executor.gpu.nccl import Nccl
 from swing.executor.plan.instruction import Instruction, Opcode, Place
 from swing.executor.plan.plan import Plan
@@ -35,49 +35,6 @@ Program: TypeAlias = list[Callable[[], Any]]
 
 MAX_OPERANDS = 32
 """The most operands that one GPU kernel reduces: CUDA limits a kernel's arguments to 4 KiB."""
-
-
-class Deadline:
-    """A point in time, given as a number of seconds from now.
-
-    Raises:
-        TypeError, ValueError: ``seconds`` is no number, or negative or NaN.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        if not isinstance(seconds, int | float | np.number):
-            raise TypeError(f"timeout must be a number of seconds, such as 5.0, not {seconds!r}")
-        if not seconds >= 0:  # true for NaN, too
-            raise ValueError(f"timeout must be 0 seconds or more, not {seconds}")
-        self._seconds = seconds
-        self._moment = time.monotonic() + seconds
-
-    @property
-    def passed(self) -> bool:
-        """Whether it has passed."""
-        return time.monotonic() > self._moment
-
-    def __str__(self) -> str:
-        return f"{self._seconds:g} s"
-
-
-class Message(NamedTuple):
-    """A message, as the first two arguments of mpi4py's Irecv and Isend."""
-
-    buffer: tuple[np.ndarray, int, MPI.Datatype]
-    peer: int
-
-
-class Awaited(NamedTuple):
-    """Messages that have to be delivered before a rank can go on.
-
-    ``requests`` lists the requests of ``recvs``, then those of ``sends``, in the same order.
-    """
-
-    step: int
-    requests: list[MPI.Request]
-    recvs: list[Message]
-    sends: list[Message]
 
 
 def bind(
@@ -107,10 +64,10 @@ def bind(
         The program, to be called by `run`. It raises TimeoutError if a message has not been
         delivered by the deadline, and RuntimeError if MPI could not deliver a message.
     """
-    traffic, by_mpi = _Traffic(comm, tag), deadline is None and policy().spins
+    traffic, by_mpi = Traffic(comm, tag), deadline is None and policy().spins
 
     def wait(awaited: Callable[[], Awaited]) -> None:
-        _wait(awaited(), traffic, deadline, by_mpi)
+        wait_for_messages(awaited(), traffic, deadline, by_mpi)
 
     return [
         partial(wait, call) if awaits else call
@@ -128,19 +85,9 @@ def run(program: Program) -> None:
         try:
             call()
         except MPI.Exception as error:
-            if isinstance(call, _SendRecv):
+            if isinstance(call, SendRecv):
                 raise undelivered(call.step, [call.recv]) from error
             raise
-
-
-class _SendRecv(partial[Any]):
-    """A call of mpi4py's Sendrecv, and the step and receive that an error message names.
-
-    Calling a partial object runs no Python code, unlike a function that catches the error itself.
-    """
-
-    step: int
-    recv: Message
 
 
 def play(
@@ -151,7 +98,7 @@ def play(
     Every other rank of ``comm`` runs its own plan with the same tag. Closing the generator releases
     all pending requests except those that it yielded last.
     """
-    traffic = _Traffic(comm, tag)
+    traffic = Traffic(comm, tag)
     try:
         for awaits, call in _actions(plan, memory, reduce, traffic, sendrecv=False):
             if awaits:
@@ -166,7 +113,7 @@ def _actions(
     plan: Iterable[Instruction],
     memory: Memory,
     reduce: Reduction,
-    traffic: _Traffic | Nccl,
+    traffic: Traffic | Nccl,
     sendrecv: bool,
     transport: Transport = HOST,
 ) -> Iterator[tuple[bool, Callable[[], Any]]]:
@@ -189,14 +136,14 @@ def _actions(
         data = at(i.a, i.length)
         return Message((data, data.nbytes, MPI.BYTE), i.peer)
 
-    rows, by_mpi = deque(plan), isinstance(traffic, _Traffic)
+    rows, by_mpi = deque(plan), isinstance(traffic, Traffic)
     while rows:
         i = rows.popleft()
         if before_message and i.do in messages:
             yield False, before_message
         if i.do == Opcode.SENDRECV:
             recv = rows.popleft()
-            if sendrecv and isinstance(traffic, _Traffic):
+            if sendrecv and isinstance(traffic, Traffic):
                 yield False, traffic.sendrecv(i.step, message(recv), message(i))
             else:
                 yield False, partial(traffic.irecv, i.step, 0, message(recv))
@@ -229,98 +176,3 @@ def _continues(i: Instruction, following: Instruction) -> bool:
     That result is used nowhere else in a plan, so a fused kernel need not store it.
     """
     return following[:5] == i[:5] and following.a == i.out
-
-
-class _Traffic:
-    """The pending messages of a plan on a communicator, by the slots of their requests."""
-
-    def __init__(self, comm: MPI.Intracomm, tag: int) -> None:
-        self._comm, self._tag = comm, tag
-        self._recvs: dict[int, tuple[MPI.Request, Message]] = {}
-        self._sends: dict[int, tuple[MPI.Request, Message]] = {}
-
-    def irecv(self, step: int, slot: int, message: Message) -> None:
-        try:
-            self._recvs[slot] = self._comm.Irecv(*message, self._tag), message
-        except MPI.Exception as error:
-            self.abandon()
-            raise undelivered(step, [message]) from error
-
-    def isend(self, step: int, slot: int, message: Message) -> None:
-        try:
-            self._sends[slot] = self._comm.Isend(*message, self._tag), message
-        except MPI.Exception as error:
-            self.abandon()
-            raise undelivered(step, []) from error
-
-    def sendrecv(self, step: int, recv: Message, send: Message) -> _SendRecv:
-        call = _SendRecv(self._comm.Sendrecv, *send, self._tag, *recv, self._tag)
-        call.step, call.recv = step, recv
-        return call
-
-    def take(self, step: int, slots: Iterable[int]) -> Awaited:
-        """Remove the messages in these slots, to be waited for."""
-        recvs = [self._recvs.pop(slot) for slot in slots if slot in self._recvs]
-        sends = [self._sends.pop(slot) for slot in slots if slot in self._sends]
-        requests = [request for request, _ in recvs + sends]
-        return Awaited(step, requests, [m for _, m in recvs], [m for _, m in sends])
-
-    def abandon(self) -> None:
-        """Release all pending requests."""
-        requests = [r for pending in (self._recvs, self._sends) for r, _ in pending.values()]
-        abandon(requests, len(self._recvs))
-        self._recvs.clear()
-        self._sends.clear()
-
-
-def _wait(awaited: Awaited, traffic: _Traffic, deadline: Deadline | None, by_mpi: bool) -> None:
-    step, requests, recvs, sends = awaited
-    try:
-        if by_mpi:
-            MPI.Request.Waitall(requests)
-            return
-        while not until(lambda: MPI.Request.Testall(requests), deadline):
-            pending = late(requests, recvs, sends)
-            if pending:  # else all were delivered between the two tests
-                raise TimeoutError(f"step {step}: no {pending} within {deadline}")
-    except BaseException as error:  # even KeyboardInterrupt: MPI must not write to freed memory
-        abandon(requests, len(recvs))
-        traffic.abandon()
-        if isinstance(error, MPI.Exception):
-            raise undelivered(step, recvs) from error
-        raise
-
-
-def undelivered(step: int, recvs: list[Message]) -> RuntimeError:
-    """The error to raise if MPI fails to receive ``recvs``, or to send if there are none."""
-    names = ", ".join(f"{m.buffer[1]} bytes from rank {m.peer}" for m in recvs) or "what was sent"
-    return RuntimeError(
-        f"step {step}: MPI could not deliver {names}: pass equal counts and options on all ranks"
-    )
-
-
-def late(requests: list[MPI.Request], recvs: list[Message], sends: list[Message]) -> str:
-    """The pending messages, in words for an error message; empty if all have been delivered.
-
-    ``requests`` are those of ``recvs`` and then of ``sends``.
-    """
-    names = [f"{m.buffer[1]} bytes from rank {m.peer}" for m in recvs]
-    names += [f"{m.buffer[1]} bytes to rank {m.peer}" for m in sends]
-    return ", no ".join(n for n, r in zip(names, requests, strict=True) if not r.Test())
-
-
-def abandon(requests: list[MPI.Request], nrecvs: int) -> None:
-    """Release pending requests: cancel the first ``nrecvs``, the receives, and free the sends.
-
-    Sends are not cancelled: MPI-4 deprecates it and MPICH 5 crashes. MPI may still read the memory
-    of a send that was freed while pending, so keep that memory until the communicator is freed.
-    """
-    for request in requests[:nrecvs]:
-        with suppress(MPI.Exception):  # a request that failed is complete as well
-            if not request.Test():
-                request.Cancel()
-                request.Wait()
-    for request in requests[nrecvs:]:
-        with suppress(MPI.Exception):
-            if not request.Test():
-                request.Free()

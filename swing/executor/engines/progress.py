@@ -19,8 +19,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from mpi4py import MPI
 
-from swing.executor.engines.plain import Awaited, Deadline, abandon, late, undelivered
-from swing.executor.engines.wait import until
+from swing.executor.engines.messages import Awaited, abandon, late, undelivered
+from swing.executor.engines.wait import Deadline, until
 
 PATIENCE = 1e-3  # seconds without a test after which the helper thread advances the operations
 

@@ -13,7 +13,8 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+
+import numpy as np
 
 from swing.settings import WAIT
 
@@ -47,12 +48,28 @@ POLICIES = {
 """The policies by name, from the quickest to the one that takes least of a core."""
 
 
-class Deadlined(Protocol):
-    """What `until` needs to know of a deadline."""
+class Deadline:
+    """A point in time, given as a number of seconds from now.
+
+    Raises:
+        TypeError, ValueError: ``seconds`` is no number, or negative or NaN.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        if not isinstance(seconds, int | float | np.number):
+            raise TypeError(f"timeout must be a number of seconds, such as 5.0, not {seconds!r}")
+        if not seconds >= 0:  # true for NaN, too
+            raise ValueError(f"timeout must be 0 seconds or more, not {seconds}")
+        self._seconds = seconds
+        self._moment = time.monotonic() + seconds
 
     @property
     def passed(self) -> bool:
         """Whether it has passed."""
+        return time.monotonic() > self._moment
+
+    def __str__(self) -> str:
+        return f"{self._seconds:g} s"
 
 
 _crowd = 1, 1  # ranks of a communicator on this node, and their cores: the most ranks per core
@@ -83,7 +100,7 @@ def policy() -> Policy:
     return POLICIES[chosen()[0]]
 
 
-def until(ready: Callable[[], bool], deadline: Deadlined | None = None) -> bool:
+def until(ready: Callable[[], bool], deadline: Deadline | None = None) -> bool:
     """Wait until ``ready()`` is true.
 
     Args:

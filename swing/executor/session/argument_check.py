@@ -23,8 +23,8 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.executor.buffers.specs import type_name
-from swing.executor.engines.plain import Deadline, abandon
-from swing.executor.engines.wait import until
+from swing.executor.engines.messages import abandon
+from swing.executor.engines.wait import Deadline, until
 from swing.executor.session.call import CollectiveCall
 from swing.executor.session.context import Context
 from swing.schedules.schedule import Schedule

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from mpi4py import MPI
 
-from swing.executor.engines.plain import Deadline
+from swing.executor.engines.wait import Deadline
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 

@@ -19,9 +19,9 @@ from swing.executor.buffers.memory import borrow, is_same
 from swing.executor.buffers.reductions import Reduction
 from swing.executor.buffers.transport import HOST, Kind, Transport
 from swing.executor.engines.compiled import Bound, Compiled, why_plain
-from swing.executor.engines.plain import Deadline, Program, bind, run
+from swing.executor.engines.plain import Program, bind, run
 from swing.executor.engines.progress import Operation, Rounds
-from swing.executor.engines.wait import policy
+from swing.executor.engines.wait import Deadline, policy
 from swing.executor.gpu.device import empty
 from swing.executor.gpu.ipc import open_window
 from swing.executor.gpu.nccl import Nccl

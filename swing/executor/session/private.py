@@ -24,8 +24,7 @@ from itertools import count
 import numpy as np
 from mpi4py import MPI
 
-from swing.executor.engines.plain import Deadline
-from swing.executor.engines.wait import heed, until
+from swing.executor.engines.wait import Deadline, heed, until
 
 MAX_TAGS = 2**12
 """Tags of a lane, or fewer where MPI has few tags."""
