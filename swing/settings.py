@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from swing.waiting import POLICIES
+
 
 def _choice(*values: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
@@ -100,10 +102,10 @@ NCCL = Setting(
 )  # fmt: skip
 
 WAIT = Setting(
-    "SWING_WAIT", "spin, spin-yield, yield or event",
+    "SWING_WAIT", "one of " + ", ".join(POLICIES),
     "spin-yield if no node has more ranks than cores, else yield", EVERY_CALL,
     "how ranks wait for each other: with less use of a core from left to right",
-    _choice("spin", "spin-yield", "yield", "event"),
+    _choice(*POLICIES),
 )  # fmt: skip
 
 SETTINGS = (MACHINE, ENGINE, WAIT, CHECK, CHECK_TIMEOUT, GPU_AWARE, NCCL)

@@ -10,6 +10,7 @@ import pytest
 from mpi4py import MPI
 
 import swing
+from swing import waiting
 from swing.executor import allreduce, explain
 from swing.executor.engines import wait
 from swing.executor.session import private
@@ -124,7 +125,7 @@ def test_without_a_communicator_left_mpi_runs_the_call():
     comm.Free()
 
 
-@pytest.mark.parametrize("policy", wait.POLICIES)
+@pytest.mark.parametrize("policy", waiting.POLICIES)
 @pytest.mark.parametrize("engine", ["plain", "compiled"])
 def test_every_way_of_waiting_gives_the_same_sums(comm, policy, engine, monkeypatch):
     monkeypatch.setenv("SWING_WAIT", policy)

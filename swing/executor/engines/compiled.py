@@ -27,12 +27,13 @@ from swing.executor.engines import abi_layout as word
 from swing.executor.engines.messages import Message, abandon, undelivered
 from swing.executor.engines.plain import Memory
 from swing.executor.engines.ufunc_loops import loop_of
-from swing.executor.engines.wait import Policy, policy
+from swing.executor.engines.wait import policy
 from swing.executor.mpi_abi import library
 from swing.executor.plan.instruction import Opcode
 from swing.executor.plan.plan import Plan
 from swing.settings import ENGINE
 from swing.torus import Array
+from swing.waiting import Policy
 
 _MOVE = ctypes.cast(ctypes.memmove, ctypes.c_void_p).value or 0
 

@@ -1,51 +1,19 @@
 """How ranks wait for each other: one policy, for all waits of this process.
 
-A rank that *spins* tests again and again, and finds out at once that it may go on, but occupies its
-core. If there are more ranks than cores, the rank that it waits for may need that core, so it gives
-the core up between tests. The policy is chosen by the number of ranks per core; the environment
-variable SWING_WAIT overrides it.
+The policy (`swing.waiting`) is chosen by the number of ranks per core; the environment variable
+SWING_WAIT overrides it.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from swing.settings import WAIT
-
-
-@dataclass(frozen=True)
-class Policy:
-    """A way of waiting.
-
-    Args:
-        spin: seconds for which a rank tests without a pause.
-        nap: seconds that it sleeps between later tests; 0 lets another process run, if one can.
-        meaning: what it does, in words.
-    """
-
-    spin: float
-    nap: float
-    meaning: str
-
-    @property
-    def spins(self) -> bool:
-        """Whether waits that MPI's own functions do, which spin, may be left to them."""
-        return self.spin > 0
-
-
-POLICIES = {
-    "spin": Policy(math.inf, 0, "tests without a pause"),
-    "spin-yield": Policy(5e-5, 0, "tests for 50 microseconds, then lets other processes run"),
-    "yield": Policy(0, 0, "lets other processes run between tests"),
-    "event": Policy(0, 1e-4, "sleeps for a tenth of a millisecond between tests"),
-}
-"""The policies by name, from the quickest to the one that takes least of a core."""
+from swing.waiting import POLICIES, Policy
 
 
 class Deadline:
