@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from netsim.checks import check_size
 from netsim.network import Network
+from swing.checks import expect
 
 
 def lower_bound(network: Network, nbytes: int) -> float:
@@ -38,11 +39,13 @@ def lower_bound(network: Network, nbytes: int) -> float:
 
     Raises:
         ValueError: ``nbytes`` is not a whole number of bytes from 0 up, or is too large.
+        TypeError: ``network`` is no network.
 
     >>> import netsim
     >>> f"{netsim.lower_bound(netsim.paper_network('torus:64x64'), 32) * 1e6:.2f} us"
     '26.44 us'
     """
+    expect(network, Network, "a network, such as netsim.paper_network('torus:8x8')")
     check_size(nbytes)
     topology = network.topology
     if topology.size == 1:

@@ -27,7 +27,7 @@ from tests.oldest import constraints
 
 ORDER = list(ROOMS)
 KNOWN_TO_NETSIM = (
-    "swing.schedules", "swing.torus", "swing.ring", "swing.sizes", "swing.svg", "swing.compilation",
+    "swing.schedules", "swing.torus", "swing.ring", "swing.checks", "swing.sizes", "swing.svg", "swing.compilation",
     "swing.formats.files",
 )  # fmt: skip
 

@@ -19,6 +19,7 @@ from swing.algorithms.recursive_multiplying import RECURSIVE_MULTIPLYING, TRIVAN
 from swing.algorithms.ring import RING
 from swing.algorithms.swing import SWING
 from swing.algorithms.windows import WINDOWS
+from swing.checks import shown
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
@@ -48,10 +49,8 @@ def make(name: str, torus: Torus, **options: Any) -> Schedule:
         TypeError: ``torus`` or an option has the wrong type.
         ValueError: an unknown algorithm or option, or a value out of range.
     """
-    if not isinstance(torus, Torus):
-        raise TypeError(f"pass a torus, such as swing.Torus((4, 4)), not {torus!r}")
     if not isinstance(name, str) or name not in ALGORITHMS:
-        raise ValueError(f"no algorithm {name!r}: choose from {', '.join(ALGORITHMS)}")
+        raise ValueError(f"no algorithm {shown(name)}: choose from {', '.join(ALGORITHMS)}")
     schedule = ALGORITHMS[name](torus, **options)
     # A function from another package may return anything.
     if name not in SHIPPED and not (isinstance(schedule, Schedule) and schedule.torus == torus):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, get_args, get_type_hints
 
+from swing.checks import expect, shown
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
@@ -76,6 +77,7 @@ class Algorithm:
             TypeError: the value of an option that takes a whole number is not one.
             ValueError: an unknown option, or a value out of range.
         """
+        expect(torus, Torus, "a torus, such as swing.Torus((4, 4))")
         for option, value in options.items():
             if option not in self.options:
                 takes = f"it takes {', '.join(self.options) or 'none'}"
@@ -84,7 +86,9 @@ class Algorithm:
                 try:
                     options[option] = operator.index(value)
                 except TypeError:
-                    raise TypeError(f"{option} must be a whole number, not {value!r}") from None
+                    raise TypeError(
+                        f"{option} must be a whole number, not {shown(value)}"
+                    ) from None
         return self.function(torus, **options)
 
     @cached_property

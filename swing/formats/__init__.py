@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from swing.checks import expect
 from swing.formats import (
     chakra,
     goal,
@@ -150,7 +151,10 @@ def read(path: str | Path, format: str = "", torus: Torus | None = None) -> Sche
         ValueError: the file is not of this format; the message is one line and begins with the
             path.
         OSError: the file does not exist or cannot be read.
+        TypeError: ``torus`` is no torus.
     """
+    if torus is not None:
+        expect(torus, Torus, "a torus, such as swing.Torus((4, 4))")
     kind = format or format_of(path)
     readers = {
         "msccl": msccl_reader.read, "steps": steps.read, "goal": goal.read, "smpi": smpi.read,

@@ -17,8 +17,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from swing.algorithms import ALGORITHMS, DEFAULT, make
 from swing.algorithms.spelling import spell
+from swing.checks import expect, shown
 from swing.schedules.schedule import Schedule
 from swing.select.candidates import shortlist
 from swing.select.estimate import CostModel, Phase, figures, seconds
@@ -98,11 +101,15 @@ def choose(
         ValueError: the machine is unknown, the file is not a table, or the table has no time for
             this torus and size.
         OSError: the table cannot be read.
+        TypeError: ``torus`` is no torus, or ``machine`` is none of the above.
 
     >>> choose(Torus((8, 8)), 2**29).algorithm
     'bucket'
     """
-    if machine == "node":
+    expect(torus, Torus, "a torus, such as swing.Torus((4, 4))")
+    if not isinstance(nbytes, (int, np.integer)) or nbytes < 0:
+        raise ValueError(f"nbytes must be a whole number from 0 up, not {shown(nbytes)}")
+    if isinstance(machine, str) and machine == "node":
         small = nbytes <= NODE_LATENCY_BYTES
         variant = "latency" if small else "bandwidth"
         why = f"one node, {'up to' if small else 'above'} {NODE_LATENCY_BYTES} bytes"
@@ -166,12 +173,20 @@ def _entry_or_model(torus: Torus, machine: str | CostModel | SelectionTable) -> 
         return machine.entries[torus.name]
     if isinstance(machine, str):
         if machine not in MACHINES:
-            names = ", ".join(["node", *MACHINES])
             raise ValueError(
-                f"no machine {machine!r}: choose from {names}, or pass a network or a table.json"
+                f"no machine {shown(machine)}: choose from {_names()}, or pass a network or a "
+                "table.json"
             )
         return MACHINES[machine]
+    if not hasattr(machine, "latency"):
+        raise TypeError(
+            f"machine must be one of {_names()}, a network or a table, not {shown(machine)}"
+        )
     return machine
+
+
+def _names() -> str:
+    return ", ".join(["node", *MACHINES])
 
 
 def _like_paper(network: CostModel) -> bool:

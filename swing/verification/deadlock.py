@@ -14,6 +14,7 @@ from itertools import zip_longest
 
 import numpy as np
 
+from swing.checks import expect
 from swing.schedules.rank import Turn
 from swing.schedules.step import Message
 from swing.verification.proof import ScheduleError
@@ -35,6 +36,9 @@ def deadlock(programs: Sequence[Sequence[Turn]]) -> None:
         ScheduleError: a send or receive without a match, a pair that disagrees on the operation or
             the blocks, or ranks that wait for each other in a circle.
     """
+    for rank, turns in enumerate(programs):
+        for turn in turns:
+            expect(turn, Turn, f"turns for rank {rank}, such as schedule.rank({rank})")
     sends, recvs = _Posts(list), _Posts(list)
     # `waiters[t]` are the turns that cannot complete before t has. A turn posts its messages when
     # its rank's previous turn has completed, so that is what both sides of a message wait for.

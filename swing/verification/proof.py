@@ -32,6 +32,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from swing.checks import expect
 from swing.schedules.blocks import Blocks
 from swing.schedules.collectives import ALL, RankColumn
 from swing.schedules.schedule import Schedule
@@ -120,6 +121,7 @@ def verify(schedule: Schedule) -> Report:
     at most 4 out of a rank and 4 in at the same time
     blocks sent by a rank: 56
     """
+    expect(schedule, Schedule, "a schedule, as swing.schedule makes it")
     report = _read(schedule)
     p = schedule.torus.size
     batch = max(1, WORDS // (p * _words(p)))

@@ -1,0 +1,31 @@
+"""Checks of the arguments of public functions, refused in one line before any work."""
+
+from __future__ import annotations
+
+SHOWN = 60
+"""Most characters of a value that a message shows."""
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: cut if it is long.
+
+    >>> shown("x" * 100)
+    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
+def expect(value: object, kind: type | tuple[type, ...], example: str) -> None:
+    """Check the type of an argument.
+
+    Args:
+        value: the argument.
+        kind: the type that it must have.
+        example: what to pass instead, for the message.
+
+    Raises:
+        TypeError: it has another type.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"pass {example}, not {shown(value)}")
