@@ -27,8 +27,8 @@ from tests.oldest import constraints
 
 ORDER = list(ROOMS)
 KNOWN_TO_NETSIM = (
-    "swing.schedules", "swing.torus", "swing.ring", "swing.checks", "swing.sizes", "swing.svg", "swing.compilation",
-    "swing.formats.files",
+    "swing.schedules", "swing.torus", "swing.ring", "swing.checks", "swing.sizes", "swing.svg",
+    "swing.compilation", "swing.formats.files",
 )  # fmt: skip
 
 
