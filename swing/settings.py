@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 from swing.waiting import POLICIES
 
 
-def _choice(*values: str) -> Callable[[str], str]:
+def _choice(values: Collection[str]) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in values:
             raise ValueError
@@ -25,7 +25,7 @@ def _choice(*values: str) -> Callable[[str], str]:
 
 
 def _switch(text: str) -> bool:
-    return _choice("0", "1")(text) == "1"
+    return _choice(("0", "1"))(text) == "1"
 
 
 def _seconds(text: str) -> float:
@@ -41,7 +41,7 @@ class Setting:
 
     Args:
         name: the variable.
-        values: the values that it may have, in words.
+        allowed: the values that it may have, in words or as a table of their names.
         default: what happens if it is not set, in words.
         read: when it is read.
         purpose: what it is for.
@@ -50,12 +50,18 @@ class Setting:
     """
 
     name: str
-    values: str
+    allowed: str | Collection[str]
     default: str
     read: str
     purpose: str
     parse: Callable[[str], Any] = str
     unset: Any = None
+
+    @property
+    def values(self) -> str:
+        """The values that it may have, in words."""
+        allowed = self.allowed
+        return allowed if isinstance(allowed, str) else "one of " + ", ".join(allowed)
 
     def get(self) -> Any:
         """Return the value that the variable has now.
@@ -82,7 +88,7 @@ MACHINE = Setting(
 ENGINE = Setting(
     "SWING_ENGINE", "plain or compiled", "compiled where it can be, else plain", EVERY_CALL,
     "the engine that runs plans; compiled makes it an error if compiled code cannot run a call",
-    _choice("plain", "compiled"),
+    _choice(("plain", "compiled")),
 )  # fmt: skip
 CHECK = Setting(
     "SWING_CHECK", "0 or 1", "0", FIRST_CALL,
@@ -102,10 +108,10 @@ NCCL = Setting(
 )  # fmt: skip
 
 WAIT = Setting(
-    "SWING_WAIT", "one of " + ", ".join(POLICIES),
+    "SWING_WAIT", POLICIES,
     "spin-yield if no node has more ranks than cores, else yield", EVERY_CALL,
     "how ranks wait for each other: with less use of a core from left to right",
-    _choice(*POLICIES),
+    _choice(POLICIES),
 )  # fmt: skip
 
 SETTINGS = (MACHINE, ENGINE, WAIT, CHECK, CHECK_TIMEOUT, GPU_AWARE, NCCL)

@@ -2,7 +2,8 @@
 
 A rank that *spins* tests again and again, and finds out at once that it may go on, but occupies its
 core. If there are more ranks than cores, the rank that it waits for may need that core, so it gives
-the core up between tests. A new policy is one line of `POLICIES`.
+the core up between tests. A new policy is one line of `POLICIES`: SWING_WAIT, `swing.explain` and
+`python -m swing settings` read that table.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ class Policy:
     """A way of waiting.
 
     Args:
-        spin: seconds for which a rank tests without a pause.
+        spin: seconds for which a rank tests without a pause. If it does not sleep later, MPI's own
+            functions may do the wait, and they spin for as long as it lasts.
         nap: seconds that it sleeps between later tests; 0 lets another process run, if one can.
         meaning: what it does, in words.
     """
@@ -27,8 +29,8 @@ class Policy:
 
     @property
     def spins(self) -> bool:
-        """Whether waits that MPI's own functions do, which spin, may be left to them."""
-        return self.spin > 0
+        """Whether waits may be left to MPI's own functions, which spin and never sleep."""
+        return self.spin > 0 and not self.nap
 
 
 POLICIES = {

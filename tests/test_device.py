@@ -52,7 +52,9 @@ def test_device_memory_that_can_not_be_staged_is_refused(cupy):
 
 
 def test_explain_says_that_it_stages(cupy):
-    assert "pinned host memory" in str(explain(MPI.COMM_SELF, OnDevice(np.zeros(3))))
+    told = explain(MPI.COMM_SELF, OnDevice(np.zeros(3)))
+    assert "pinned host memory" in str(told)
+    assert told.engine == "plain, because the vectors are staged"
     assert not cupy.log
 
 

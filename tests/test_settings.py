@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from swing.__main__ import main
-from swing.settings import SETTINGS, table
+from swing.settings import SETTINGS, WAIT, table
+from swing.waiting import POLICIES, Policy
 
 ROOT = Path(__file__).parent.parent
 WRONG = {
@@ -43,6 +44,17 @@ def test_the_command_prints_the_table_and_what_is_set(monkeypatch):
     ]
     assert [row["name"] for row in rows] == [setting.name for setting in SETTINGS]
     assert {row["name"]: row["value"] for row in rows if row["value"]} == {"SWING_ENGINE": "plain"}
+
+
+def test_a_new_way_of_waiting_is_one_line_of_its_table(monkeypatch):
+    monkeypatch.setitem(POLICIES, "doze", Policy(1e-5, 1e-3, "tests, then sleeps"))
+    assert "  values: one of spin, spin-yield, yield, event, doze\n" in table()
+    monkeypatch.setenv("SWING_WAIT", "doze")
+    assert WAIT.get() == "doze"
+    assert "SWING_WAIT is doze now" in CliRunner().invoke(main, ["settings"]).output
+    monkeypatch.setenv("SWING_WAIT", "dose")
+    with pytest.raises(ValueError, match=r"event, doze, not 'dose'$"):
+        WAIT.get()
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: s.name)

@@ -48,37 +48,42 @@ def allreduce(
 ) -> Any:
     """Run `swing.executor.allreduce` on arguments that the call cache does not know."""
     call = CollectiveCall("Allreduce", comm, sendbuf, recvbuf, op, spec)
-    if not (device.is_on_device(sendbuf) or device.is_on_device(recvbuf)):
-        return _allreduce(call, timeout)
-    in_place = recvbuf is None or sendbuf is MPI.IN_PLACE
     try:
-        transport = on_device(call, timeout)
+        transport = transport_of(call, timeout)
     except (TypeError, ValueError) as error:
         refuse(comm, error)
         raise
+    if transport is HOST:
+        return _allreduce(call, timeout)
+    in_place = recvbuf is None or sendbuf is MPI.IN_PLACE
     try:
         target = None if in_place else transport.target
         with transport.active():
             _allreduce(replace(call, sendbuf=transport.source, recvbuf=target), timeout, transport)
     finally:
-        # Wait for the copies, also after an error: their host memory ends with this call.
+        # Wait for the copies, also after an error: their memory ends with this call.
         transport.finish()
     return call.result
 
 
-def on_device(call: CollectiveCall, timeout: float | None = None) -> Direct | Staged:
-    """Choose how to reduce buffers of which one or both are GPU memory.
+def transport_of(call: CollectiveCall, timeout: float | None = None) -> Transport:
+    """Choose how the vectors of a blocking allreduce reach the other ranks, for it and `explain`.
+
+    Every rank chooses for itself. This is the only place that chooses; a call that the call cache
+    knows has been chosen `HOST` before and does not come here.
 
     Returns:
-        `Direct` if both vectors can stay on one GPU, else `Staged` through host memory. Data moves
-        between GPUs by the first of these that applies: CUDA's interprocess handles (buffers
-        of `swing.alloc`), NCCL, a GPU-aware MPI library.
+        `HOST` for host memory. For GPU memory, `Direct` if both vectors can stay on one GPU, else
+        `Staged` through host memory. Data moves between GPUs by the first of these that applies:
+        CUDA's interprocess handles (buffers of `swing.alloc`), NCCL, a GPU-aware MPI library.
 
     Raises:
         ImportError, ValueError: as `Direct` and `Staged`.
     """
     comm, target = call.comm, call.result
     source = target if call.sendbuf is MPI.IN_PLACE else call.sendbuf
+    if not (device.is_on_device(source) or device.is_on_device(target)):
+        return HOST
     both = device.is_on_device(source) and device.is_on_device(target)
     # CUDA's handles and NCCL involve all ranks' GPUs and have no deadline.
     joint = timeout is None and isinstance(comm, MPI.Intracomm)
@@ -102,7 +107,7 @@ def on_device(call: CollectiveCall, timeout: float | None = None) -> Direct | St
 
 
 def _allreduce(given: CollectiveCall, timeout: float | None, transport: Transport = HOST) -> Any:
-    """Reduce buffers in host memory, or the stand-ins for GPU memory that ``transport`` made."""
+    """Reduce buffers in host memory, or the stand-ins for others that ``transport`` made."""
     op = operation(given.comm, given.op)
     given.spec.check()
     deadline = None if timeout is None else Deadline(timeout)
@@ -179,16 +184,14 @@ def explain(
     op = operation(comm, op)
     call = CollectiveCall("Allreduce", comm, sendbuf, recvbuf, op, spec)
     answer = explanation.explain(collectives.allreduce, call)
-    if answer.staging and answer.engine:
-        transport = on_device(call)
-        if transport.on_gpu:
-            engine = "plain, with CuPy's kernels"
-            answer = replace(answer, staging=transport.kind.value, engine=engine)
-            if transport.kind is Kind.IPC:
-                # The scratch memory is one rank's block, rounded up.
-                block = -(-vectors(MPI.IN_PLACE, transport.target)[1].nbytes // comm.size)
-                return replace(answer, **_in_window(block))
-            return answer
+    transport = transport_of(call) if answer.engine else HOST
+    if transport is not HOST:
+        engine = "with CuPy's kernels" if transport.on_gpu else "because the vectors are staged"
+        answer = replace(answer, staging=transport.staging, engine=f"plain, {engine}")
+        if transport.kind is Kind.IPC:
+            # The scratch memory is one rank's block, rounded up.
+            block = -(-vectors(MPI.IN_PLACE, transport.target)[1].nbytes // comm.size)
+            return replace(answer, **_in_window(block))
     elif answer.engine and _are_shared(call):
         send, recv, datatype = vectors(sendbuf, recvbuf)
         reduce = reduction(op, recv.dtype, datatype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 
 import numpy as np
@@ -138,6 +139,26 @@ def test_every_way_of_waiting_gives_the_same_sums(comm, policy, engine, monkeypa
     assert explain(comm, np.ones(3)).waiting == f"{policy}: SWING_WAIT says so"
     request = swing.Comm(comm).Iallreduce(MPI.IN_PLACE, vector)
     request.Wait()
+
+
+@pytest.mark.skipif(SIZE == 1, reason="one rank waits for nobody")
+@pytest.mark.parametrize("engine", ["plain", "compiled"])
+def test_a_policy_that_tests_first_and_then_sleeps_leaves_the_core_to_others(
+    comm, engine, monkeypatch
+):
+    monkeypatch.setitem(waiting.POLICIES, "doze", waiting.Policy(1e-3, 1e-3, "tests, then sleeps"))
+    monkeypatch.setenv("SWING_WAIT", "doze")
+    monkeypatch.setenv("SWING_ENGINE", engine)
+    vector = np.ones(100)
+    allreduce(comm, vector, algorithm="ring")
+    assert explain(comm, vector).waiting == "doze: SWING_WAIT says so"
+    comm.Barrier()
+    if RANK == 0:
+        time.sleep(0.4)
+    before = time.process_time()
+    allreduce(comm, vector, algorithm="ring")
+    assert time.process_time() - before < 0.2
+    assert (vector == SIZE**2).all()
 
 
 def test_the_way_of_waiting_follows_from_ranks_per_core(comm, monkeypatch):

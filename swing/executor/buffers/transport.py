@@ -1,8 +1,9 @@
 """Transport: how a vector in the user's memory reaches the other ranks.
 
-This base class is the transport of host memory, which MPI and numpy access where it is. Those of
-GPU memory are in `swing.executor.gpu`. The engines call a transport's methods and do not ask which
-one it is.
+The base class is the transport of host memory, which MPI and numpy access where it is. Those of
+GPU memory are in `swing.executor.gpu`. `swing.executor.dispatch.transport_of` chooses one, and the
+plain engine calls its methods without asking which one it is. The compiled engine runs on `HOST`
+only. Only blocking allreduces use transports: other collectives copy whole GPU buffers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from swing.executor.buffers.reductions import Reduction
 
 
 class Kind(Enum):
-    """The transports; the value says what moves the data, for `swing.explain`."""
+    """The transports that a caller tells apart; the value is `Transport.staging`."""
 
     HOST = ""
     STAGED = "through pinned host memory, in parts and in order with CuPy's current stream"
@@ -30,26 +31,41 @@ class Kind(Enum):
 class Transport:
     """Host memory.
 
+    A subclass puts other memory in the place of the user's, and overrides what differs; `start` and
+    `finish` are enough if it copies whole vectors. It is made for each call, and has to take
+    ``[buf, …]`` specifications apart and to refuse a receive buffer that is read-only: later checks
+    see its own buffers only. `finish` is called at the end even if an error came before `start`.
+
     Attributes:
-        kind: which transport it is.
+        kind: which transport it is; HOST for one of plain host memory.
         on_gpu: whether kernels on the GPU copy and reduce.
+        source, target: the buffers or specifications in place of the user's, with their types and
+            lengths; in place, they are one object. `HOST` has none.
     """
 
     kind = Kind.HOST
     on_gpu = False
+    source: Any
+    target: Any
+
+    @property
+    def staging(self) -> str:
+        """What moves the data, in words, for `swing.explain`."""
+        return self.kind.value
 
     def active(self) -> AbstractContextManager[Any]:
         """A context in which the buffers' device is the current one."""
         return nullcontext()
 
     def start(self) -> None:
-        """Begin what can go on while the plan is prepared."""
+        """Begin to copy the send buffer, which can go on while the plan is prepared."""
 
     def finish(self) -> None:
         """Wait until nothing uses memory that ends with the call."""
 
     def before_mpi(self) -> None:
-        """Make the whole send buffer ready for an MPI call."""
+        """Make the whole send buffer ready for an MPI call, which takes the place of a plan."""
+        self.start()
 
     def after_mpi(self) -> None:
         """Hand over the whole receive buffer that an MPI call has written."""

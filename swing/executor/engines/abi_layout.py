@@ -8,10 +8,11 @@ table of known calls of `swing.executor.session.call_cache`, which has a header 
 # MPI handles. LOOP and LOOP_DATA are the addresses of numpy's loop and of its data. MOVE to
 # REDUCE_LOCAL are the addresses of C functions, and IGNORE is the value of MPI_STATUS_IGNORE. PAUSE
 # is the address of the C function to call between tests, with the argument NAP, or 0 if MPI's own
-# functions do the waiting; FLAG is where a test writes its answer.
+# functions do the waiting. It is called from SPIN nanoseconds on; the C function CLOCK writes the
+# time to SECONDS and NANOSECONDS. FLAG is where a test writes its answer.
 (CODE, ROWS, TAG, FAILED, WORK, REQUESTS, COMM, BYTE, DATATYPE, OPERATION, LOOP, LOOP_DATA,
  MOVE, ISEND, IRECV, SENDRECV, WAITALL, TESTALL, REDUCE_LOCAL, IGNORE, PAUSE, NAP,
- FLAG, STATE) = range(24)  # fmt: skip
+ SPIN, CLOCK, SECONDS, NANOSECONDS, FLAG, STATE) = range(28)  # fmt: skip
 """The words of a program's state; STATE is their number."""
 
 # MASK is the number of rows minus 1. ARRAY, NONE and IN_PLACE are the addresses of numpy.ndarray,

@@ -133,7 +133,7 @@ class Compiled:
             (word.REQUESTS, MPI.Get_address(self._requests)),
             (word.COMM, _handle(comm)),
             (word.TAG, tag),
-            *zip((word.PAUSE, word.NAP), _pause(waiting or policy()), strict=True),
+            *_pause(waiting or policy()).items(),
         ):
             self._state[at] = value
         self.state: int = MPI.Get_address(self._state)
@@ -246,13 +246,18 @@ def _prepared(plan: Plan, dtype: np.dtype[Any], reduce: Reduction) -> tuple[np.n
     return code, state
 
 
-def _pause(way: Policy) -> tuple[int, int]:
-    """The C function to call between tests, and its argument; 0 if MPI does the waiting."""
+def _pause(way: Policy) -> dict[int, int]:
+    """The words of the state that say how to wait; none if MPI does the waiting."""
     if way.spins:
-        return 0, 0
-    name = "usleep" if way.nap else "sched_yield"  # the latter ignores its argument
-    address = ctypes.cast(getattr(ctypes.CDLL(None), name), ctypes.c_void_p).value
-    return address or 0, round(way.nap * 1e6)
+        return {}
+    pause = "usleep" if way.nap else "sched_yield"  # the latter ignores its argument
+    addresses = (
+        ctypes.cast(getattr(ctypes.CDLL(None), name), ctypes.c_void_p).value or 0
+        for name in (pause, "clock_gettime")
+    )
+    words = dict(zip((word.PAUSE, word.CLOCK), addresses, strict=True))
+    spin = round(min(way.spin * 1e9, 2.0**62))
+    return words | {word.NAP: round(way.nap * 1e6), word.SPIN: spin}
 
 
 @cache

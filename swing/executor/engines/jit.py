@@ -11,6 +11,7 @@ Nothing here is checked: a wrong address crashes the process.
 # numba infers types from values and does not look at annotations, so ``Any`` stands for integers.
 from __future__ import annotations
 
+from time import CLOCK_MONOTONIC
 from typing import Any
 
 from numba import int32, int64
@@ -20,6 +21,7 @@ from swing.executor.engines.abi_layout import (
     ALGORITHM,
     ARRAY,
     BYTE,
+    CLOCK,
     CODE,
     COMM,
     CONSISTENT,
@@ -39,6 +41,7 @@ from swing.executor.engines.abi_layout import (
     MASK,
     MISS,
     MOVE,
+    NANOSECONDS,
     NAP,
     NBYTES,
     NONE,
@@ -55,7 +58,9 @@ from swing.executor.engines.abi_layout import (
     RUNS,
     SAVE,
     SCRATCH,
+    SECONDS,
     SENDRECV,
+    SPIN,
     TAG,
     TESTALL,
     TORUS,
@@ -110,18 +115,27 @@ def reduce(state: int, left: int, right: int, out: int, row: int, like: Any) -> 
 
 
 @njit(nogil=True)
+def now(state: int) -> Any:
+    """The time in nanoseconds."""
+    call(load(state + 8 * CLOCK), (int32(CLOCK_MONOTONIC), state + 8 * SECONDS))
+    return load(state + 8 * SECONDS) * 10**9 + load(state + 8 * NANOSECONDS)
+
+
+@njit(nogil=True)
 def wait(state: int, count: Any, requests: int) -> Any:
     """Wait for requests, which follow each other in memory; returns MPI's error code."""
     pause, ignore = load(state + 8 * PAUSE), load(state + 8 * IGNORE)
     if not pause:
         return call(load(state + 8 * WAITALL), (count, requests, ignore))
-    flag = state + 8 * FLAG
+    flag, spin = state + 8 * FLAG, load(state + 8 * SPIN)
+    spin_until = now(state) + spin if spin else 0
     store(flag, 0)
     while True:
         error = call(load(state + 8 * TESTALL), (count, requests, flag, ignore))
         if error or load(flag):
             return error
-        call(pause, (int32(load(state + 8 * NAP)),))
+        if not spin or now(state) >= spin_until:
+            call(pause, (int32(load(state + 8 * NAP)),))
 
 
 @njit(nogil=True)
