@@ -9,6 +9,8 @@ the core up between tests. A new policy is one line of `POLICIES`: SWING_WAIT, `
 from __future__ import annotations
 
 import math
+import os
+import time
 from dataclasses import dataclass
 
 
@@ -31,6 +33,21 @@ class Policy:
     def spins(self) -> bool:
         """Whether waits may be left to MPI's own functions, which spin and never sleep."""
         return self.spin > 0 and not self.nap
+
+
+def cores() -> set[int]:
+    """Return the cores that this process may run on; all of them where the system does not say."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def give_way() -> None:
+    """Let another process run on this core, if one can."""
+    if hasattr(os, "sched_yield"):
+        os.sched_yield()  # ``time.sleep(0)`` would sleep for the timer's slack, 50 microseconds
+    else:
+        time.sleep(0)
 
 
 POLICIES = {

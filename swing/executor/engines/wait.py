@@ -6,14 +6,13 @@ SWING_WAIT overrides it.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 
 import numpy as np
 
 from swing.settings import WAIT
-from swing.waiting import POLICIES, Policy
+from swing.waiting import POLICIES, Policy, give_way
 
 
 class Deadline:
@@ -89,6 +88,6 @@ def until(ready: Callable[[], bool], deadline: Deadline | None = None) -> bool:
             continue
         if way.nap:
             time.sleep(way.nap)
-        else:  # ``time.sleep(0)`` would sleep for the timer's slack, 50 microseconds
-            os.sched_yield()
+        else:
+            give_way()
     return True

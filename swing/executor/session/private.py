@@ -15,7 +15,6 @@ until MPI is finalized.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.executor.engines.wait import Deadline, heed, until
+from swing.waiting import cores as own_cores
 
 MAX_TAGS = 2**12
 """Tags of a lane, or fewer where MPI has few tags."""
@@ -135,7 +135,7 @@ def _make(comm: MPI.Intracomm, number: int) -> Generator[MPI.Request, None, Priv
     is_one_node = node.size == comm.size
     # A launcher may bind every rank to cores of its own: count those of all ranks.
     mine = np.zeros(MAX_CORES, np.uint8)
-    mine[[core % MAX_CORES for core in os.sched_getaffinity(0)]] = 1
+    mine[[core % MAX_CORES for core in own_cores()]] = 1
     cores = np.empty_like(mine)
     node.Allreduce(mine, cores, MPI.MAX)
     heed(node.size, int(cores.sum()))
