@@ -16,6 +16,7 @@ from swing import formats
 from swing.cli import JSON, Parsed, invoke, named_schedule, schedule_options
 from swing.formats.files import store
 from swing.formats.rules import chosen
+from swing.schedules.schedule import Schedule
 from swing.schedules.step import spell
 from swing.settings import SETTINGS, table
 from swing.sizes import parse_size
@@ -26,6 +27,24 @@ from swing.verification.proof import verify as prove
 TORUS = click.option("--topology", "torus", type=Parsed("torus", Torus.parse),
                      help="The torus, such as torus:4x4.")  # fmt: skip
 SETTING_COLUMNS = ("name", "values", "default", "read", "purpose")
+
+
+MAX_RANKS = 2**22
+"""Ranks of a schedule whose messages a command lists one by one."""
+
+
+def _listed(torus: Torus | None, **options: Any) -> Schedule:
+    """Return the schedule that a command line names, if its messages can be listed.
+
+    Raises:
+        ValueError: the torus has too many ranks; nothing has been computed for it.
+    """
+    if torus is not None and torus.size > MAX_RANKS:
+        raise ValueError(
+            f"{torus.name} has {torus.size} ranks, too many to list their messages: choose a torus "
+            f"of at most {MAX_RANKS}"
+        )
+    return named_schedule(torus, **options)
 
 
 @click.group()
@@ -43,7 +62,7 @@ def show(torus: Torus | None, rank: int | None, as_json: bool, **options: Any) -
 
     + marks messages that are reduced into the receiver's blocks, = messages that replace them.
     """
-    schedule = named_schedule(torus, **options)
+    schedule = _listed(torus, **options)
     torus = schedule.torus
     if rank is not None and not 0 <= rank < torus.size:
         raise ValueError(
@@ -95,7 +114,7 @@ def verify(torus: Torus | None, as_json: bool, **options: Any) -> int:
     Prints the first error and exits with status 1 if it does not. Also prints whether all ranks get
     the same bits.
     """
-    schedule = named_schedule(torus, **options)
+    schedule = _listed(torus, **options)
     if schedule.is_traffic:
         raise ValueError("the file has bytes only, not which blocks: there is nothing to verify")
     name, variant = schedule.name, schedule.variant
@@ -149,14 +168,14 @@ def export_command(
             raise ValueError("chakra writes one file per rank: give --out PREFIX")
         text = None
     else:
-        text = formats.text(named_schedule(torus, **options), kind, nbytes)
+        text = formats.text(_listed(torus, **options), kind, nbytes)
     row = {"format": kind, "what": (formats.FORMATS | formats.TABLES)[kind]}
     if out is None:
         whole = "".join(text or ())
         click.echo(json.dumps(row | {"text": whole}) if as_json else whole, nl=as_json)
         return
     if text is None:
-        files = formats.write(named_schedule(torus, **options), out, kind, nbytes)
+        files = formats.write(_listed(torus, **options), out, kind, nbytes)
     else:
         files = store([(out, text)])
     if as_json:

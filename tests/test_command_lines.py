@@ -252,6 +252,10 @@ def test_a_trace_has_its_own_bytes_unless_a_size_is_given(rows, run, tmp_path):
 
 
 BAD = [
+    ("too many to list", "swing", "show", "--topology", "torus:100000000"),
+    ("too many to list", "swing", "verify", "--topology", "torus:10000x10000"),
+    ("too many to list", "swing", "export", "--topology", "torus:99999999", "--format", "json"),
+    ("65536 ranks at most", "netsim", "report", "--topology", "torus:100000000"),
     ("choose from swing", "swing", "show", "--topology", "torus:4", "--algorithm", "swyng"),
     ("torus:8x8", "swing", "show", "--topology", "torus:4x"),
     ("1 to 4 ports", "swing", "verify", "--topology", "torus:4x4", "--ports", 9),

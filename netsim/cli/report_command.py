@@ -9,7 +9,7 @@ import click
 
 from netsim.cli.options import BANDWIDTH, PLACE, TIE_RULE, network_of, with_progress
 from netsim.models import MODELS
-from netsim.report.data import describe
+from netsim.report.data import check_ranks, describe
 from netsim.report.page import page
 from netsim.run import row, simulate
 from netsim.topologies.topology import Topology
@@ -46,6 +46,7 @@ def report_command(
     bandwidth: float, model: str, ties: str, out: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Write a web page that shows schedules side by side, step by step."""
+    check_ranks(topology)
     network = network_of(topology, bandwidth, ties)
     check_writable(out)
     if not names and not sources:

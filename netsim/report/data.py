@@ -16,6 +16,7 @@ import numpy as np
 from netsim.bounds import lower_bound
 from netsim.report.network import Pairs, describe_network
 from netsim.run import Run, simulate
+from netsim.topologies.topology import Topology
 from netsim.traffic.load import link_load
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import LineRows, Op, Step
@@ -30,6 +31,12 @@ SPELT = 40_000
 """The most messages of a schedule for which the report lists the blocks of each message."""
 CURVE = "analytic"
 """The model of the curves of time against size: its run time does not grow with the size."""
+
+
+def check_ranks(topology: Topology) -> None:
+    """Raise ValueError if a topology has more ranks than a report shows."""
+    if topology.size > MAX_RANKS:
+        raise ValueError(f"a report shows {MAX_RANKS} ranks at most: choose a smaller topology")
 
 
 def describe(runs: Sequence[Run], sizes: Sequence[int]) -> Data:
@@ -48,8 +55,7 @@ def describe(runs: Sequence[Run], sizes: Sequence[int]) -> Data:
     network, nbytes, model = runs[0].network, runs[0].nbytes, runs[0].model
     if any((run.network, run.nbytes, run.model) != (network, nbytes, model) for run in runs):
         raise ValueError("the runs of a report must have one network, one size and one model")
-    if network.topology.size > MAX_RANKS:
-        raise ValueError(f"a report shows {MAX_RANKS} ranks at most: choose a smaller topology")
+    check_ranks(network.topology)
     if network.ties == "random":
         raise ValueError("a report cannot show random ties: choose adaptive or split")
     pairs: Pairs = [set() for _ in network.topology.dims]
