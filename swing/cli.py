@@ -50,8 +50,24 @@ def invoke(command: click.Command, name: str, args: Sequence[str] | None = None)
         message = str(error)
     except click.Abort:
         message = "interrupted"
-    print("error:", *message.split(), file=sys.stderr)
+    print("error:", _cut(" ".join(message.split())), file=sys.stderr)
     return 2
+
+
+MAX_MESSAGE = 280
+"""Most characters of an error message; what was typed may be much longer."""
+
+
+def _cut(message: str) -> str:
+    """Cut the middle out of a long message: its beginning says what is wrong, its end what to do.
+
+    >>> len(_cut("x" * 10**6))
+    280
+    """
+    if len(message) <= MAX_MESSAGE:
+        return message
+    end = MAX_MESSAGE // 3
+    return f"{message[: MAX_MESSAGE - end - 3]} … {message[-end:]}"
 
 
 def spelt(error: OSError) -> str:

@@ -296,6 +296,31 @@ BAD = [
 ]
 
 
+LONG = "x" * 10**5
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("swing", "show", "--topology", LONG),
+        ("swing", "show", "--topology", "torus:4", "--algorithm", LONG),
+        ("swing", "show", "--topology", "torus:4", "--algorithm", f"swing,{LONG}=3"),
+        ("swing", "export", "--topology", "torus:4", "--format", LONG),
+        ("netsim", "simulate", "--topology", LONG),
+        ("netsim", "simulate", "--topology", "torus:4", "--size", LONG),
+        ("netsim", "sweep", "--topology", "torus:4", "--sizes", LONG),
+        ("netsim", "simulate", "--topology", "torus:4", "--model", LONG),
+    ],
+    ids=lambda args: " ".join(args)[:40],
+)
+def test_an_error_does_not_repeat_all_that_was_typed(args, run):
+    done = run(*args)
+    printed = done.err
+    assert done.returncode == 2
+    assert printed.count("\n") == 1
+    assert len(printed) <= 300
+
+
 @pytest.mark.parametrize("case", BAD, ids=lambda c: " ".join(map(str, c[1:])))
 def test_bad_input_is_one_line_and_status_2(case, run, tmp_path, monkeypatch):
     remedy, *words = case
