@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from swing.checks import shown
 from swing.sizes import MAX_BYTES
 
 TINY = 1e-100  # least value that counts as above 0: dividing by it does not overflow
@@ -29,7 +30,7 @@ def check_number(name: str, value: object, positive: bool = False) -> None:
     least = TINY if positive else 0
     if not (isinstance(value, (int, float, np.integer, np.floating)) and least <= value < np.inf):
         bound = "above 0" if positive else "0 or above"
-        raise ValueError(f"{name} must be a number {bound}, not {value}")
+        raise ValueError(f"{name} must be a number {bound}, not {shown(value)}")
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
@@ -39,7 +40,7 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
         ValueError: it is not.
     """
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {shown(value)}")
 
 
 def check_size(nbytes: object) -> None:
@@ -49,6 +50,6 @@ def check_size(nbytes: object) -> None:
         ValueError: it is not.
     """
     if not isinstance(nbytes, (int, np.integer)) or isinstance(nbytes, bool) or nbytes < 0:
-        raise ValueError(f"nbytes must be a whole number of bytes from 0 up, not {nbytes!r}")
+        raise ValueError(f"nbytes must be a whole number of bytes from 0 up, not {shown(nbytes)}")
     if nbytes > MAX_BYTES:
-        raise ValueError(f"nbytes must be at most {MAX_BYTES} (1024 TiB), not {nbytes}")
+        raise ValueError(f"nbytes must be at most {MAX_BYTES} (1024 TiB), not {shown(nbytes)}")

@@ -16,6 +16,7 @@ from netsim.checks import check_choice, check_number
 from netsim.topologies.names import named
 from netsim.topologies.ties import TIES
 from netsim.topologies.topology import Topology, most_at_a_node
+from swing.checks import expect
 
 ARRIVALS = ("tail", "head")
 """The part of a packet that must have come before the packet moves on or counts as arrived."""
@@ -78,8 +79,7 @@ class Network:
     slow: Mapping[tuple[int, int], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.topology, Topology):
-            raise TypeError(f"pass netsim.topology('torus:8x8') or the like, not {self.topology!r}")
+        expect(self.topology, Topology, "netsim.topology('torus:8x8') or the like")
         for f in fields(self):
             value = getattr(self, f.name)
             not_a_number = f.name in ("topology", "arrival", "ties", "slow")

@@ -11,6 +11,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from swing.checks import shown
+
 Array = NDArray[np.int64]
 MAX_RANKS = 2**31 - 1
 """Largest number of ranks: MPI numbers ranks with a C int."""
@@ -58,11 +60,13 @@ class Torus:
         if len(sizes) > MAX_DIMS:
             raise ValueError(f"a torus has at most {MAX_DIMS} dimensions, not {len(sizes)}")
         if not sizes or not all(isinstance(d, (int, np.integer)) and d >= 1 for d in sizes):
-            raise ValueError(f"torus dimensions must be whole numbers from 1 up, not {dims!r}")
+            raise ValueError(f"torus dimensions must be whole numbers from 1 up, not {shown(dims)}")
         if isinstance(wrap, (bool, np.bool_)):
             wrap = (bool(wrap),) * len(sizes)
         if len(wrap) != len(sizes):
-            raise ValueError(f"wrap needs {len(sizes)} values, one per dimension, not {wrap!r}")
+            raise ValueError(
+                f"wrap needs {len(sizes)} values, one per dimension, not {shown(wrap)}"
+            )
         object.__setattr__(self, "dims", tuple(int(d) for d in sizes))
         if self.size > MAX_RANKS:
             raise ValueError(f"a torus has at most {MAX_RANKS} ranks, not {self.size}")
@@ -97,7 +101,7 @@ class Torus:
         """
         match = _NAME.fullmatch(text)
         if not match or (match["kind"] == "mesh" and match["wrap"]):
-            raise ValueError(f"a torus is written like torus:8x8, not {text[:80]!r}")
+            raise ValueError(f"a torus is written like torus:8x8, not {shown(text)}")
         wrap: bool | list[bool] = match["kind"] != "mesh"
         if match["wrap"]:
             wrap = [digit == "1" for digit in match["wrap"].split(",")]

@@ -10,6 +10,7 @@ import swing
 from swing import formats
 
 TORUS = swing.Torus((2, 2))
+RING = swing.schedule("ring", TORUS)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,21 @@ TORUS = swing.Torus((2, 2))
         lambda: swing.schedule("swing", TORUS, ports="z" * 10**6),
         lambda: netsim.lower_bound("x", 1),
         lambda: netsim.lower_bound(None, 1),
+        lambda: netsim.graph("torus:8x8"),
+        lambda: netsim.without("torus:8x8", [(0, 1)]),
+        lambda: netsim.topology(TORUS),
+        lambda: netsim.topology("x" * 5000),
+        lambda: netsim.paper_network("x" * 5000),
+        lambda: netsim.Network("x" * 5000, 1e9),
+        lambda: netsim.Network(netsim.topology("torus:2x2"), "x" * 5000),
+        lambda: netsim.simulate(RING, netsim.paper_network("torus:2x2"), "x" * 5000),
+        lambda: netsim.simulate(RING, netsim.paper_network("torus:2x2"), 8, "x" * 5000),
+        lambda: RING.rank("x" * 5000),
+        lambda: RING.for_rank(RING),
+        lambda: swing.Torus("x" * 5000),
+        lambda: swing.Torus((2, 2), wrap="x" * 5000),
+        lambda: formats.text(RING, "x" * 5000),
+        lambda: formats.read(RING),
         lambda: formats.read("some.json", torus=np.zeros(3)),
         lambda: formats.read("some.msccl", torus=4),
     ],

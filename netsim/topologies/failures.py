@@ -11,6 +11,7 @@ import numpy as np
 
 from netsim.topologies.routes import Routes, Seed
 from netsim.topologies.topology import Topology
+from swing.checks import expect
 from swing.torus import Array
 
 if TYPE_CHECKING:
@@ -114,9 +115,11 @@ def without(topology: Topology, failed: Iterable[tuple[int, int]]) -> Topology:
 
     Raises:
         ValueError: a link that does not exist, or nodes that cannot reach each other any more.
+        TypeError: ``topology`` is not a topology.
     """
     import networkx as nx
 
+    expect(topology, Topology, "a topology, such as netsim.topology('torus:8x8')")
     removed = {tuple(np.ravel(pair).tolist()) for pair in failed}
     if not removed:
         return topology

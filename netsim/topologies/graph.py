@@ -16,6 +16,7 @@ from netsim.checks import check_number
 from netsim.topologies.lookup import LookupTable
 from netsim.topologies.routes import Routes, Seed
 from netsim.topologies.topology import Topology
+from swing.checks import expect
 from swing.torus import Array, Torus
 
 if TYPE_CHECKING:
@@ -69,10 +70,14 @@ def graph(
     Raises:
         ValueError: a node cannot reach another one, the number of nodes is not that of ``dims``,
             or an edge has a bandwidth that is not above 0 or a negative latency.
+        TypeError: ``links`` is not a graph.
     """
     # Imported here because networkx would add a third to the time that `import netsim` takes.
+    import networkx as nx
+
     from netsim.topologies.shortest import ShortestRoutes
 
+    expect(links, nx.Graph, "a networkx graph")
     # The sort is stable: ranks keep the graph's order, and switches move behind them.
     order = sorted(links, key=lambda v: bool(links.nodes[v].get("switch")))
     ranks = [v for v in order if not links.nodes[v].get("switch")]

@@ -9,6 +9,7 @@ from netsim.topologies.hamming_mesh import hamming_mesh
 from netsim.topologies.hyperx import hyperx
 from netsim.topologies.topology import Topology
 from netsim.topologies.torus import torus
+from swing.checks import expect, shown
 from swing.torus import Torus
 
 KINDS: dict[str, Callable[[Torus], Topology]] = {
@@ -29,8 +30,7 @@ def named(where: Topology | str) -> Topology:
     """
     if isinstance(where, str):
         return topology(where)
-    if not isinstance(where, Topology):
-        raise TypeError(f"pass a topology or its name, such as 'torus:8x8', not {where!r}")
+    expect(where, Topology, "a topology or its name, such as 'torus:8x8'")
     return where
 
 
@@ -42,12 +42,11 @@ def topology(name: str) -> Topology:
         ValueError: an unknown kind, or dimensions that are not positive whole numbers or do not
             suit the kind.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"a topology is named like 'torus:8x8', not {name!r}")
+    expect(name, str, "a topology's name, such as 'torus:8x8'")
     kind, colon, dims = name.partition(":")
     if not colon or kind not in KINDS:
         kinds = ", ".join(f"{kind}:8x8" for kind in KINDS)
-        raise ValueError(f"no topology {name!r}: write {kinds}")
+        raise ValueError(f"no topology {shown(name)}: write {kinds}")
     shape = Torus.parse(dims)
     if kind != "torus" and not all(shape.wrap):
         raise ValueError(f"only a torus wraps in some of its dimensions: write torus:{dims}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from swing.checks import expect
+from swing.checks import expect, shown
 from swing.formats import (
     chakra,
     goal,
@@ -74,7 +74,7 @@ def text(schedule: Schedule, format: str, nbytes: int | None = None) -> Iterator
         return simgrid.hosts(schedule.torus)
     writers = {"steps": steps.write, "goal": goal.write, "smpi": smpi.write}
     if format not in writers:
-        raise ValueError(f"no text format {format!r}: choose from {', '.join(FORMATS)}")
+        raise ValueError(f"no text format {shown(format)}: choose from {', '.join(FORMATS)}")
     return writers[format](schedule, _size(nbytes))
 
 
@@ -101,7 +101,7 @@ def table(
             )
         return mpich.write(rules, ranks, base)
     if format not in TABLES:
-        raise ValueError(f"no table format {format!r}: choose from {', '.join(TABLES)}")
+        raise ValueError(f"no table format {shown(format)}: choose from {', '.join(TABLES)}")
     return openmpi.write(rules, ranks) if format == "openmpi" else nccl.write(rules, ranks)
 
 
@@ -151,8 +151,9 @@ def read(path: str | Path, format: str = "", torus: Torus | None = None) -> Sche
         ValueError: the file is not of this format; the message is one line and begins with the
             path.
         OSError: the file does not exist or cannot be read.
-        TypeError: ``torus`` is no torus.
+        TypeError: ``path`` is no path, or ``torus`` no torus.
     """
+    expect(path, (str, Path), "a path")
     if torus is not None:
         expect(torus, Torus, "a torus, such as swing.Torus((4, 4))")
     kind = format or format_of(path)
@@ -169,7 +170,7 @@ def read(path: str | Path, format: str = "", torus: Torus | None = None) -> Sche
             return chakra.read(_rank_files(path), torus)
         if kind not in readers:
             raise ValueError(
-                f"format {kind!r} cannot be read: choose from {', '.join(SUFFIXES.values())}"
+                f"format {shown(kind)} cannot be read: choose from {', '.join(SUFFIXES.values())}"
             )
         return readers[kind](limits.contents(path), torus)
     # The nesting of JSON is bounded, but a caller may already be deep in the stack.

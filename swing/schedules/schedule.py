@@ -9,6 +9,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from swing.checks import shown
 from swing.schedules.body import Body, Function
 from swing.schedules.collectives import ALL, UNKNOWN, RankColumn, constants, name_of
 from swing.schedules.rank import RankMessages, Turn
@@ -139,7 +140,7 @@ class Schedule(Sequence[Step]):
             ValueError: a rank that is not on the torus.
         """
         if rank not in range(self.torus.size):
-            raise ValueError(f"rank {rank} is not on the torus {self.torus}")
+            raise ValueError(f"rank {shown(rank)} is not on the torus {self.torus}")
         return self._last_rank(int(rank))
 
     def for_rank(self, rank: int) -> list[Turn]:
