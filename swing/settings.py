@@ -110,7 +110,7 @@ NCCL = Setting(
 WAIT = Setting(
     "SWING_WAIT", POLICIES,
     "spin-yield if no node has more ranks than cores, else yield", EVERY_CALL,
-    "how ranks wait for each other: with less use of a core from left to right",
+    "how ranks wait for each other; the values that keep a core busiest come first",
     _choice(POLICIES),
 )  # fmt: skip
 

@@ -57,27 +57,21 @@ def call(typingctx: Any, address: Any, arguments: Any) -> Any:
     ``arguments`` is a tuple of integers, each as wide as the function's parameter: their types
     determine the function's signature.
     """
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kinds = [context.get_value_type(kind) for kind in arguments.types]
-        function = ir.FunctionType(ir.IntType(32), kinds).as_pointer()
-        values = [builder.extract_value(args[1], i) for i in range(len(kinds))]
-        return builder.call(builder.inttoptr(args[0], function), values)
-
-    return types.int32(types.int64, arguments), codegen
+    return types.int32(types.int64, arguments), _call
 
 
 @inline
 def call64(typingctx: Any, address: Any, arguments: Any) -> Any:
     """Call a C function that returns a 64-bit word, by its address; see `call`."""
+    return types.int64(types.int64, arguments), _call
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kinds = [context.get_value_type(kind) for kind in arguments.types]
-        function = ir.FunctionType(ir.IntType(64), kinds).as_pointer()
-        values = [builder.extract_value(args[1], i) for i in range(len(kinds))]
-        return builder.call(builder.inttoptr(args[0], function), values)
 
-    return types.int64(types.int64, arguments), codegen
+def _call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    result, parameters = signature.return_type, signature.args[1].types
+    kinds = [context.get_value_type(kind) for kind in parameters]
+    function = ir.FunctionType(context.get_value_type(result), kinds).as_pointer()
+    values = [builder.extract_value(args[1], i) for i in range(len(kinds))]
+    return builder.call(builder.inttoptr(args[0], function), values)
 
 
 @inline
