@@ -78,7 +78,7 @@ def _farthest(network: Network) -> float:
     may make a route, it is the longest of the quickest routes from ``topology.remote``.
     """
     topology = network.topology
-    if topology.rows:
+    if topology.rows and topology.own_latency is None:
         return network.latency(*topology.diameter)
     import networkx as nx
 

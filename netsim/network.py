@@ -95,7 +95,10 @@ class Network:
 
     @property
     def uniform(self) -> bool:
-        """Whether all links are known to be the network's; False for graphs."""
+        """Whether all links have the network's bandwidth and latency, as far as is known.
+
+        False for graphs, after failures and with slow links.
+        """
         owns = self.topology.own_bandwidth, self.topology.own_latency
         return not self.slow and all(own is None for own in owns)
 
@@ -199,7 +202,7 @@ def paper_network(
     # A failed link changes no other part of the machine.
     plain = Network(topology.whole, bandwidth)
     fastest, node_rate = bandwidth, ports * bandwidth
-    if not plain.topology.rows:
+    if not (plain.uniform and plain.topology.rows):
         # Links may have bandwidths of their own, and nodes any number of them.
         fastest = float(plain.bandwidths.max(initial=bandwidth))
         node_rate = plain.node_rates[0] or bandwidth

@@ -1,4 +1,4 @@
-"""Checks of the arguments of public functions, refused in one line before any work."""
+"""Checks of arguments of public functions: a wrong one is refused in one line before any work."""
 
 from __future__ import annotations
 

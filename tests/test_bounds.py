@@ -101,3 +101,21 @@ def test_the_bound_of_a_slow_link_pair():
     slow = replace(whole, slow={(0, 1): 0.25, (1, 0): 0.25})
     assert netsim.lower_bound(whole, 2**20) == pytest.approx(11.15536e-6)
     assert netsim.lower_bound(slow, 2**20) > netsim.lower_bound(whole, 2**20)
+
+
+def test_own_latencies_and_rates_of_a_torus_count():
+    grid = netsim.topology("torus:8")
+    quick = replace(grid, own_latency=np.zeros(grid.nlinks))
+    network = replace(
+        netsim.paper_network(quick), router_latency=0.0, injection_latency=0.0, ejection_latency=0.0
+    )
+    for name in ("swing", "ring"):
+        schedule = swing.schedule(name, grid.torus)
+        for model in netsim.MODELS:
+            assert (
+                netsim.lower_bound(network, 32)
+                <= netsim.simulate(schedule, network, 32, model).seconds
+            )
+    wide = netsim.paper_network(replace(grid, own_bandwidth=np.full(grid.nlinks, 500e9)))
+    assert wide.injection_bandwidth == netsim.paper_network(grid, 500e9).injection_bandwidth
+    assert wide.buffer_bytes == netsim.paper_network(grid, 500e9).buffer_bytes

@@ -10,6 +10,12 @@ import swing
 from swing import formats
 
 TORUS = swing.Torus((2, 2))
+
+
+def schedule_of(step):
+    return swing.Schedule("one", TORUS, 1, 1, lambda s: step)
+
+
 RING = swing.schedule("ring", TORUS)
 
 
@@ -46,7 +52,17 @@ RING = swing.schedule("ring", TORUS)
         lambda: swing.Torus("x" * 5000),
         lambda: swing.Torus((2, 2), wrap="x" * 5000),
         lambda: formats.text(RING, "x" * 5000),
+        lambda: formats.text(RING, "goal", "x" * 5000),
+        lambda: formats.text(RING, "goal", 2.5),
         lambda: formats.read(RING),
+        lambda: netsim.topology("mesh:4x4:wrap=1,1"),
+        lambda: swing.schedule("bucket", TORUS, segments="x" * 5000),
+        lambda: swing.Schedule(
+            "x", TORUS, 2, 0, None, origin=np.zeros((2, 1), int), home=swing.ALL
+        ),
+        lambda: swing.Step(np.array(["x" * 5000]), [0], [1], [[0]]),
+        lambda: swing.verify(schedule_of(swing.Step(True, [0.0], [1], [[0]]))),
+        lambda: swing.verify(schedule_of(swing.Step(True, [[0]], [[1]], [[0]]))),
         lambda: formats.read("some.json", torus=np.zeros(3)),
         lambda: formats.read("some.msccl", torus=4),
     ],

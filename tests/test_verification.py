@@ -705,3 +705,9 @@ def test_messages_without_their_other_side():
     turns[1][0] = turns[1][0]._replace(recvs=())
     error = deadlock_of(turns)  # the k-th receive meets the k-th send
     assert str(error) == ("step 5, rank 1: waits for = 0→1:0-3, but is sent + 0→1:4-7 of step 0")
+
+
+def test_an_idle_step_may_be_written_with_empty_lists():
+    idle = swing.Step(swing.Op.COPY, [], [], [])
+    schedule = swing.Schedule("idle", swing.Torus(1), 1, 1, lambda s: idle)
+    assert swing.verify(schedule).messages == 0

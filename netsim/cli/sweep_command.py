@@ -116,7 +116,8 @@ def sweep_command(
 def _spelled(row: ResultRow) -> str:
     """Return the algorithm of a row with its options, as ``--algorithm`` accepts it."""
     name, options = parse(row["algorithm"])
-    if row["variant"] and ALGORITHMS[name].variants != ("",):
+    # A file that is resumed may name algorithms of packages that are no longer here.
+    if row["variant"] and (name not in ALGORITHMS or ALGORITHMS[name].variants != ("",)):
         options["variant"] = row["variant"]
     return spell(name, options)
 

@@ -48,6 +48,6 @@ def topology(name: str) -> Topology:
         kinds = ", ".join(f"{kind}:8x8" for kind in KINDS)
         raise ValueError(f"no topology {shown(name)}: write {kinds}")
     shape = Torus.parse(dims)
-    if kind != "torus" and not all(shape.wrap):
-        raise ValueError(f"only a torus wraps in some of its dimensions: write torus:{dims}")
+    if kind != "torus" and ":" in dims:
+        raise ValueError(f"only a torus takes wrap=: write torus:{shown(dims)[1:-1]}")
     return KINDS[kind](shape)

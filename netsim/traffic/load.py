@@ -159,7 +159,7 @@ LineUnits = tuple[tuple[LineRows, ...], list[float]]
 def line_units(
     schedule: Schedule, lines: tuple[LineRows, ...] | None, ties: str
 ) -> LineUnits | None:
-    """The lines of a step, and for each the fraction of the vector in one block of its part.
+    """Return the `LineUnits` of a step.
 
     Returns:
         None if the load cannot be computed from lines: the step has none, blocks of one part differ

@@ -14,6 +14,7 @@ import numpy as np
 
 from swing.build.pattern import RingPattern
 from swing.build.product import Exchange, Product
+from swing.checks import shown
 from swing.schedules.blocks import Blocks
 from swing.schedules.body import Body
 from swing.schedules.collectives import ALL, RankColumn
@@ -359,7 +360,7 @@ def segmented(
     if not counts or len(parts) % len(counts) or not all(type(c) is int and c > 0 for c in counts):
         raise ValueError(
             f"segments must be a whole number from 1 up, or one for each dimension, "
-            f"not {segments!r}"
+            f"not {shown(segments)}"
         )
     pieces, shares = [], []
     for i, (part, weight) in enumerate(zip(parts, weights or [1] * len(parts), strict=True)):

@@ -121,7 +121,7 @@ def _allreduce(given: CollectiveCall, timeout: float | None, transport: Transpor
         else:
             send, recv, datatype = vectors(call.sendbuf, call.recvbuf)
             reduce = reduction(op, recv.dtype, datatype)
-            is_same(send, recv)  # raises if they overlap
+            in_place = is_same(send, recv)
     except (TypeError, ValueError) as error:
         refuse(call.comm, error)
         raise
@@ -132,7 +132,7 @@ def _allreduce(given: CollectiveCall, timeout: float | None, transport: Transpor
     try:
         context = agree(call, len(recv), recv.dtype, datatype, memory)
     except NoCommunicatorError:
-        return _by_mpi(call, send is recv, transport)
+        return _by_mpi(call, in_place, transport)
     transport.start()
     program = context.program(call.spec, send, recv, reduce, deadline, shared, transport)
     # Not cached: a user's operation, which the user may free; a call under SWING_CHECK=1, which

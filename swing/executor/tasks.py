@@ -136,9 +136,9 @@ def check_delegated(call: CollectiveCall, why: str) -> bool:
         send, recv, datatype = vectors(call.sendbuf, call.recvbuf)
         reduction(call.op, recv.dtype, datatype)
         in_place = is_same(send, recv)
-    argument_check.leave(call, why)
     if isinstance(call.comm, MPI.Intracomm):
         try:
+            argument_check.leave(call, why)
             planner = Context.of(call.comm, call.deadline).planner
         except NoCommunicatorError:
             planner = Planner(call.comm, is_one_node=False)

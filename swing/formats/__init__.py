@@ -7,6 +7,7 @@ schedule: the docstring of every other module lists what its format loses.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 from pathlib import Path
 
 from swing.checks import expect, shown
@@ -179,6 +180,7 @@ def read(path: str | Path, format: str = "", torus: Torus | None = None) -> Sche
 
 
 def _size(nbytes: int | None) -> int:
+    expect(nbytes, (Integral, type(None)), "a whole number of bytes")
     if nbytes is None or not 0 < nbytes <= limits.MAX_INTEGER:
         raise ValueError("this format has message sizes: pass the vector's, as in nbytes=2**20")
     return int(nbytes)

@@ -4,8 +4,9 @@ A file is a sequence of length-prefixed protocol buffer messages: the metadata, 
 send and per receive. A node depends on all the nodes of the rank's previous step. ASTRA-sim accepts
 such a set of files as a user-defined collective; the sizes are fixed when the files are written.
 
-Loses: blocks and their reductions (which take no time), parts, phases, owners and the placement of
-ranks. The torus and the vector's size are in the metadata; the step is an attribute of every node.
+Loses: blocks and their reductions (which take no time), parts, phases, origins, homes and the
+placement of ranks. The torus and the vector's size are in the metadata; the step is an attribute
+of every node.
 
 Source: mlcommons/chakra, schema/protobuf/et_def.proto; src/feeder/et_feeder_node.cpp.
 """

@@ -3,8 +3,8 @@
 A rank's messages of a step require its join (``calc 0``) of the previous step; messages of part j
 use ``nic j``. Messages of one step between the same two ranks have different tags.
 
-Loses: blocks and their reductions (which take no time), parts, phases, owners and the placement of
-ranks. Torus and size are in a comment.
+Loses: blocks and their reductions (which take no time), parts, phases, origins, homes and the
+placement of ranks. Torus and size are in a comment.
 
 >>> import swing
 >>> print("".join(write(swing.schedule("swing", swing.Torus(2), ports=1), 8)), end="")

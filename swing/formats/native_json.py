@@ -183,8 +183,7 @@ def _ranks(value: Any, key: str, nblocks: int, p: int) -> RankColumn:
         return RankColumn.of(value, nblocks)
     if not isinstance(value, list):
         raise ValueError(f"{key} must be a number from {UNKNOWN} to {p - 1}, or a list")
-    ranks = _column(value, key, nblocks, p, ALL)
-    return RankColumn(nblocks, ranks.__getitem__, ALL if (ranks == ALL).all() else None)
+    return RankColumn.of(_column(value, key, nblocks, p, ALL), nblocks)
 
 
 def _columns(step: Step) -> dict[str, Any]:

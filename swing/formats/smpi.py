@@ -4,8 +4,8 @@
 with the trace's name; `swing.formats.simgrid` writes the platform and the hosts. In each step a
 rank posts its receives and sends, and waits for all of them.
 
-Loses: blocks and their reductions (which take no time), parts, phases, owners and the placement of
-ranks, which is in the host file. Torus and size are in a comment.
+Loses: blocks and their reductions (which take no time), parts, phases, origins, homes and the
+placement of ranks, which is in the host file. Torus and size are in a comment.
 
 >>> import swing
 >>> print("".join(write(swing.schedule("swing", swing.Torus(2), ports=1), 8)), end="")

@@ -1,6 +1,6 @@
 """Plain text with one message per line: ``step src dst bytes``; lines with # are comments.
 
-Loses: blocks and their reductions, parts, phases, owners and the placement of ranks.
+Loses: blocks and their reductions, parts, phases, origins, homes and the placement of ranks.
 
 >>> import swing
 >>> print("".join(write(swing.schedule("swing", swing.Torus(2), ports=1), 8)), end="")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from swing.checks import shown
 from swing.torus import Array
 
 
@@ -141,7 +142,7 @@ def _members(i: int, blocks: slice | Array) -> Array:
         array = np.asarray(blocks)
     if array.ndim != 1 or not len(array) or array.dtype.kind not in "iu":
         raise ValueError(
-            f"the blocks of message {i} are {str(blocks)[:40]}: pass a slice with both ends or "
+            f"the blocks of message {i} are {shown(blocks)}: pass a slice with both ends or "
             "an array of whole numbers"
         )
     return array.astype(np.int64)

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from swing.checks import shown
 from swing.torus import Array
 
 ALL = -1
@@ -77,7 +78,7 @@ class RankColumn(NDArrayOperatorsMixin):
         if array.size and (array.ndim > 1 or array.dtype.kind not in "iu"):
             raise ValueError(
                 "origin and home are a rank, swing.ALL or one of these for each block, "
-                f"not {repr(value)[:40]}"
+                f"not {shown(value)}"
             )
         if array.size and (array.ndim == 0 or (len(array) > 1 and np.ptp(array) == 0)):
             rank = int(array.flat[0])

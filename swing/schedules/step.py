@@ -7,8 +7,9 @@ from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from swing.checks import shown
 from swing.schedules.blocks import Blocks
 from swing.torus import Array
 
@@ -94,12 +95,12 @@ class Step:
         if flags.dtype == object and all(isinstance(op, Op) for op in flags.flat):
             flags = np.asarray(flags == Op.REDUCE)
         if flags.size and flags.dtype.kind not in "biu":
-            raise TypeError(f"reduces must be True, False or a swing.Op, not {repr(reduces)[:40]}")
+            raise TypeError(f"reduces must be True, False or a swing.Op, not {shown(reduces)}")
         one = flags.ndim == 0
         self.reduces = np.full(len(src), flags) if one else np.asarray(flags, dtype=bool)
-        self.src, self.dst = np.asarray(src), np.asarray(dst)
+        self.src, self.dst = _whole(src), _whole(dst)
         self.blocks = blocks if isinstance(blocks, Blocks) else Blocks.listed(blocks)
-        self.part = np.zeros(len(src), dtype=np.int64) if part is None else np.asarray(part)
+        self.part = np.zeros(len(src), dtype=np.int64) if part is None else _whole(part)
 
     @classmethod
     def empty(cls) -> Step:
@@ -162,3 +163,9 @@ def _format(blocks: slice | Array) -> str:
         last = blocks.stop - 1
         return str(last) if blocks.start == last else f"{blocks.start}-{last}"
     return ",".join(map(str, blocks))
+
+
+def _whole(column: ArrayLike) -> Array:
+    """A column of whole numbers; numpy takes an empty list for real numbers."""
+    array = np.asarray(column)
+    return array if array.size else array.astype(np.int64)

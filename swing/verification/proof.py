@@ -32,7 +32,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from swing.checks import expect
+from swing.checks import expect, shown
 from swing.schedules.blocks import Blocks
 from swing.schedules.collectives import ALL, RankColumn
 from swing.schedules.schedule import Schedule
@@ -177,6 +177,9 @@ def _check_rows(schedule: Schedule, s: int, step: Step) -> None:
     """Refuse invalid entries in the columns of a step."""
     p, nparts = schedule.torus.size, len(schedule.parts)
     src, dst, blocks, part = step.src, step.dst, step.blocks, step.part
+    for name, column in (("src", src), ("dst", dst), ("part", part)):
+        if column.ndim != 1 or column.dtype.kind not in "iu":
+            raise ScheduleError(f"{name} must be one column of whole numbers", s)
     columns: list[Sized] = [src, dst, blocks, part, step.reduces]
     if len({len(column) for column in columns}) > 1:
         raise ScheduleError("the columns differ in length", s)
@@ -263,7 +266,7 @@ def _members(schedule: Schedule, s: int, step: Step, lo: int, hi: int) -> tuple[
     wrong = np.bincount(row, minlength=len(sets)) != blocks.counts
     wrong[row[1:][(np.diff(block) <= 0) & (np.diff(row) == 0)]] = True
     for i in np.flatnonzero(wrong)[:1]:
-        fault = f"names {sets[i].tolist()}, not {blocks.counts[i]} blocks in ascending order"
+        fault = f"names {shown(sets[i].tolist())}, not {blocks.counts[i]} blocks in ascending order"
         raise ScheduleError(fault, s, int(step.src[i]))
     last = np.cumsum(blocks.counts) - 1
     _check_part(schedule, s, step, block[last - blocks.counts + 1], block[last] + 1)

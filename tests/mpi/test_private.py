@@ -139,6 +139,7 @@ def test_every_way_of_waiting_gives_the_same_sums(comm, policy, engine, monkeypa
     assert explain(comm, np.ones(3)).waiting == f"{policy}: SWING_WAIT says so"
     request = swing.Comm(comm).Iallreduce(MPI.IN_PLACE, vector)
     request.Wait()
+    assert (vector == SIZE * (SIZE * np.arange(count) + SIZE * (SIZE - 1) / 2)).all()
 
 
 @pytest.mark.skipif(SIZE == 1, reason="one rank waits for nobody")

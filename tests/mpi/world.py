@@ -28,7 +28,7 @@ def tori() -> list[swing.Torus]:
 
 @cache
 def choices(torus: swing.Torus) -> list[dict[str, object]]:
-    """What to ask of `allreduce` forevery schedule of a torus."""
+    """What to ask of `allreduce` for every schedule of a torus."""
     found: list[dict[str, object]] = [
         {"algorithm": name, "torus": torus, **options}
         for name in swing.ALGORITHMS

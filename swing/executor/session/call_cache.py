@@ -161,7 +161,8 @@ class CallCache:
         plain = {type(b) for b in (sendbuf, call.result)} <= {np.ndarray, type(MPI.IN_PLACE)}
         with self._lock:
             while len(self._by_arguments) >= SIZE:  # the oldest one is first
-                del self._by_arguments[next(iter(self._by_arguments))]
+                oldest = next(iter(self._by_arguments))
+                self._by_arguments.pop(oldest).context.keys.discard(oldest)
             self._by_arguments[ids, options] = Entry(context, program, *signatures, kept)
             context.keys.add((ids, options))
             # Compiled code runs one plan, and accepts arrays of the exact type ndarray.

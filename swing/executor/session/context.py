@@ -312,7 +312,7 @@ class Context:
         return self._first_tag + 1 + persistent + 2 * nth
 
     def close(self) -> None:
-        """Free all memory after all operations have ended; collective if `alloc` was called."""
+        """Free all memory after all operations have ended; collective after `alloc` or NCCL."""
         known_calls.forget(self)
         for operation in [*self._active]:
             with suppress(Exception):  # the ``Wait`` of its request raises it

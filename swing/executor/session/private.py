@@ -129,7 +129,11 @@ def _make(comm: MPI.Intracomm, number: int) -> Generator[MPI.Request, None, Priv
         # ``MPI.Intracomm(comm)``, because ``Idup`` of a `swing.Comm` would make a `swing.Comm`.
         duplicate, request = MPI.Intracomm(comm).Idup()
         yield request
-        node = MPI.Intracomm(comm).Split_type(MPI.COMM_TYPE_SHARED)
+        try:
+            node = MPI.Intracomm(comm).Split_type(MPI.COMM_TYPE_SHARED)
+        except MPI.Exception:
+            duplicate.Free()
+            raise
     except MPI.Exception as error:
         raise NoCommunicatorError("MPI cannot make another communicator") from error
     is_one_node = node.size == comm.size
