@@ -43,7 +43,7 @@ def lower_bound(network: Network, nbytes: int) -> float:
 
     >>> import netsim
     >>> f"{netsim.lower_bound(netsim.paper_network('torus:64x64'), 32) * 1e6:.2f} us"
-    '26.44 us'
+    '26.43 us'
     """
     expect(network, Network, "a network, such as netsim.paper_network('torus:8x8')")
     check_size(nbytes)

@@ -31,8 +31,8 @@ from swing.sizes import format_size, parse_size
 @click.option("--step", type=int, help="With --links: write only the bytes of this step.")
 @JSON
 def simulate_command(
-    topology: Topology | None, size: int | None, bandwidth: float, model: str, ties: str, sync: str,
-    parts: str, seed: int, links: str | None, step: int | None, as_json: bool, **options: Any,
+    topology: Topology | None, size: int | None, bandwidth: float, model: str, ties: str,
+    sync: str | None, parts: str, seed: int, links: str | None, step: int | None, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Simulate one schedule; print its time, goodput, congestion and bottleneck."""
     known = None
@@ -70,7 +70,7 @@ def simulate_command(
     if run.bottleneck:
         src, dst = run.bottleneck.link
         click.echo(
-            f"bottleneck  step {run.bottleneck.step}, link {src}→{dst}, "
+            f"bottleneck  {run.bottleneck.kind}, step {run.bottleneck.step}, link {src}→{dst}, "
             f"{len(run.bottleneck.messages)} messages, {run.bottleneck.seconds * 1e6:.3f} us"
         )
 

@@ -23,6 +23,7 @@ from netsim.cli.options import (
     processes,
     with_progress,
 )
+from netsim.models import own_sync
 from netsim.rows import KEY, ResultRow, in_order, read_csv, typed, winners, write_csv
 from netsim.search.sweep import Case, sweep
 from netsim.search.sweep import prune as pruned
@@ -56,10 +57,11 @@ SAVE_SECONDS = 5.0
 @JSON
 def sweep_command(
     topologies: tuple[Topology, ...], names: tuple[str, ...], sizes: list[int],
-    rates: tuple[float, ...], model: str, ties: str, sync: str, parts: str, seed: int,
+    rates: tuple[float, ...], model: str, ties: str, sync: str | None, parts: str, seed: int,
     prune: float | None, jobs: int | None, path: str | None, resume: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Simulate many schedules and sizes; print the fastest algorithm for each size."""
+    sync = sync or own_sync(model)
     run_options = (("seed", seed), ("sync", sync), ("parts", parts))
     cases = [
         Case(topology.name, name, tuple(options.items()), rate, ties, model, run_options)

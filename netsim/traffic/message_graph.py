@@ -34,11 +34,12 @@ SYNC = ("rank", "local", "receives", "step")
 - step: all messages of the step have arrived, at all ranks.
 """
 
-PARTS = ("schedule", "free")
+PARTS = ("schedule", "free", "steps")
 """Rules for when the parts of a schedule wait for each other.
 
 - schedule: at the end of every phase. In most schedules each step is a phase (lockstep).
 - free: at the beginning and end of phases of several steps only; there is no lockstep.
+- steps: at the end of every step, whatever its phase.
 """
 
 FOLLOWED_STEPS = 16
@@ -47,6 +48,9 @@ FOLLOWED_STEPS = 16
 
 MAX_MESSAGES = 10**8
 """Limit on simulated messages; ten million take about a gigabyte of memory."""
+
+MAX_ORIENTED = 10**7
+"""Above so many messages, the packet model leaves channels and the order of ports out."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +145,9 @@ def step_seconds(schedule: Schedule, messages: Messages, arrival: np.ndarray) ->
 
 
 def messages_of(
-    schedule: Schedule, network: Network, nbytes: int, options: RunOptions = RunOptions()
-) -> tuple[Messages, Links]:
+    schedule: Schedule, network: Network, nbytes: int, options: RunOptions = RunOptions(),
+    oriented: bool = False,
+) -> tuple[Messages, Links]:  # fmt: skip
     """The messages of the steps that `kept_steps` simulates, and their links.
 
     One node and one link stand for each class of equivalent ones, see `netsim.traffic.symmetry`.
@@ -152,27 +157,31 @@ def messages_of(
         network: topology and costs.
         nbytes: size of the vector on each rank, in bytes.
         options: how the schedule is run.
+        oriented: whether nodes are equivalent only if their routers are, see `symmetry.fold`. This
+            is given up where more than `MAX_ORIENTED` messages would be left.
 
     Raises:
         ValueError: the schedule and the topology have different dimensions, or there are more than
             `MAX_MESSAGES` messages.
     """
     check_dims(schedule, network.topology)
-    messages, links, fixed_cost = _messages(schedule, network, options)
+    messages, links, fixed_cost = _messages(schedule, network, options, oriented)
     cost = messages.cost * nbytes + fixed_cost
     return replace(messages, nbytes=messages.nbytes * nbytes, cost=cost), links
 
 
 @lru_cache(maxsize=1)  # a sweep asks for one schedule at many sizes
 def _messages(
-    schedule: Schedule, network: Network, options: RunOptions
+    schedule: Schedule, network: Network, options: RunOptions, oriented: bool
 ) -> tuple[Messages, Links, np.ndarray]:
     """The result of `messages_of` for one byte, and (m,) the cost for zero bytes."""
     # A torus too large even for one step is refused before any step is made.
     _check_count(schedule, schedule.torus.size if schedule.torus.size > MAX_MESSAGES else 1, 1)
     kept = np.unique(kept_steps(schedule)).tolist()
     equivalent = options.fold and not options.skew and not options.delay
-    nodes = fold(schedule, network, kept) if equivalent else Whole(schedule, network)
+    nodes = fold(schedule, network, kept, oriented) if equivalent else Whole(schedule, network)
+    if equivalent and _count(schedule, nodes.links.nodes, len(kept)) > MAX_ORIENTED:
+        nodes = fold(schedule, network, kept)
     _check_count(schedule, nodes.links.nodes, len(kept))
     table = _Table(nodes, options)
     length = Counter(map(schedule.sync_phase, range(schedule.nsteps)))
@@ -181,6 +190,8 @@ def _messages(
         # With parts="free" successive phases of one step become one phase, in which parts run on
         # their own.
         number = schedule.sync_phase(s)
+        if options.parts == "steps":
+            return s
         return None if options.parts == "free" and length[number] == 1 else (number,)
 
     for _, steps in groupby(kept, key=phase):
@@ -188,8 +199,12 @@ def _messages(
     return table.messages()
 
 
+def _count(schedule: Schedule, nodes: int, nsteps: int) -> int:
+    return nsteps * nodes * len(schedule.parts)
+
+
 def _check_count(schedule: Schedule, nodes: int, nsteps: int) -> None:
-    count = nsteps * nodes * len(schedule.parts)
+    count = _count(schedule, nodes, nsteps)
     if count > MAX_MESSAGES:
         raise ValueError(
             f"{schedule.name} on {schedule.torus} has about {count} messages to simulate, "
@@ -223,11 +238,9 @@ def with_ends(messages: Messages, links: Links, network: Network) -> tuple[Messa
         first = len(links.bandwidth) + injects * links.nodes
         crossed[ptr[1:] - 1] = first + messages.dst[message]
     ends = np.repeat(np.array(limits, dtype=float)[limited], links.nodes)
-    return replace(messages, link_ptr=ptr, links=crossed), Links(
-        links.nodes,
-        np.concatenate([links.bandwidth, ends]),
-        np.concatenate([links.latency, np.zeros_like(ends)]),
-        np.concatenate([links.credit, np.zeros_like(ends)]),
+    return replace(messages, link_ptr=ptr, links=crossed), links._replace(
+        bandwidth=np.concatenate([links.bandwidth, ends]),
+        latency=np.concatenate([links.latency, np.zeros_like(ends)]),
     )
 
 
@@ -242,7 +255,7 @@ class _Table:
         # Each column begins empty, so that there is something to join where nothing is sent.
         none, nothing = np.zeros(0, dtype=np.int64), np.zeros(0)
         self.columns: list[list[np.ndarray]] = [
-            [none, none, nothing, none, none, nothing, none, none, nothing, nothing]
+            [none, none, nothing, none, none, nothing, none, none, none, nothing, nothing]
         ]
         self.routes = [Routes.single(none, none)]
         nnodes = nodes.links.nodes
@@ -277,7 +290,8 @@ class _Table:
         Returns:
             (nodes,) the group that each node waits for afterwards.
         """
-        (src, dst, share), reduces, routes = self.nodes.rows(body, s, (self.options.seed, s))
+        rows = self.nodes.rows(body, s, (self.options.seed, s))
+        (src, dst, share), reduces, routes = rows[:3]
         if not len(src):
             return waits_for
         # A barrier is one group for all: node 0 stands for every node.
@@ -303,7 +317,7 @@ class _Table:
         )
         self.columns.append(
             [src, dst, share, steps, waits_for[sender], ready, group[receiver], sender_group,
-             cost, fixed_cost]
+             rows.peer, cost, fixed_cost]
         )  # fmt: skip
         self.routes.append(routes)
         return np.where(group >= 0, group, waits_for)
@@ -332,9 +346,10 @@ class _Table:
 
     def messages(self) -> tuple[Messages, Links, np.ndarray]:
         """The messages for one byte, their links, and (m,) the cost for zero bytes."""
-        src, dst, share, step, waits_for, ready, receiver_group, sender_group, cost, fixed_cost = (
-            np.concatenate(column) for column in zip(*self.columns, strict=True)
-        )
+        (
+            src, dst, share, step, waits_for, ready, receiver_group, sender_group, peer, cost,
+            fixed_cost,
+        ) = (np.concatenate(column) for column in zip(*self.columns, strict=True))  # fmt: skip
         routes, links = Routes.join(self.routes), self.nodes.links
         latency = np.bincount(routes.per_link(), links.latency[routes.links], len(routes.share))
         messages = Messages(
@@ -352,6 +367,7 @@ class _Table:
             link_ptr=routes.ptr,
             links=routes.links,
             latency=latency + self.network.end_latency,
+            peer=peer,
             cost=cost,
         )
         return messages, links, fixed_cost

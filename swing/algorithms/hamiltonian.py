@@ -1,7 +1,7 @@
 """Hamiltonian rings: D edge-disjoint cycles through all ranks, each used in both directions.
 
 Every link of the torus carries exactly one message per step, so no bandwidth is lost, but the
-number of steps grows with the number of ranks.
+number of steps grows with the number of ranks. The rings do not wait for each other.
 
 On an r x c torus where r is a multiple of c and has no divisor in common with c - 1, one cycle
 repeats c - 1 steps along a row and one step down. The other takes the remaining links: it repeats
@@ -43,7 +43,7 @@ def hamiltonian(
 
     Args:
         torus: the ranks.
-        segments: number of segments that each ring's part is cut into; None for one, in lockstep.
+        segments: number of segments that each ring's part is cut into; None for one.
         collective: "allreduce", "reduce_scatter" or "allgather".
 
     Raises:
@@ -51,7 +51,8 @@ def hamiltonian(
     """
     forward = cycles(torus)
     backward = [cycle[::-1] for cycle in forward]
-    return replace(around(torus, forward + backward, segments, collective), name="hamiltonian")
+    rings = around(torus, forward + backward, segments, collective)
+    return replace(rings, name="hamiltonian", phases=lambda s: 0)
 
 
 def family(torus: Torus) -> list[dict[str, Any]]:
