@@ -9,9 +9,10 @@ from typing import Any
 
 from mpi4py import MPI
 
+from swing.executor.buffers.datatypes import is_gapped
 from swing.executor.buffers.memory import is_same
 from swing.executor.buffers.reductions import reduction
-from swing.executor.buffers.specs import check_gapped, is_gapped, vectors
+from swing.executor.buffers.specs import check_gapped, vectors
 from swing.executor.engines.progress import Operation, Rounds
 from swing.executor.gpu import device
 from swing.executor.session import argument_check

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from swing.executor.buffers.specs import type_name
+from swing.executor.buffers.datatypes import type_name
 from swing.executor.engines.messages import abandon
 from swing.executor.engines.wait import Deadline, until
 from swing.executor.session.call import CollectiveCall
