@@ -270,7 +270,7 @@ BAD = [
     ("swing,ports=1", "netsim", "report", "--topology", "torus:4", "--algorithm", "swing,ports"),
     ("whole number", "netsim", "report", "--topology", "torus:4", "--algorithm", "swing,k=x"),
     ("no option", "netsim", "report", "--topology", "torus:4", "--algorithm", "ring,variant=x"),
-    ("k twice", "netsim", "simulate", "--topology", "torus:4", "--algorithm", "swing,k=1,k=2"),
+    ("'k' twice", "netsim", "simulate", "--topology", "torus:4", "--algorithm", "swing,k=1,k=2"),
     (
         "given twice",
         "swing",

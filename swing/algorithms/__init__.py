@@ -54,5 +54,7 @@ def make(name: str, torus: Torus, **options: Any) -> Schedule:
     schedule = ALGORITHMS[name](torus, **options)
     # A function from another package may return anything.
     if name not in SHIPPED and not (isinstance(schedule, Schedule) and schedule.torus == torus):
-        raise ValueError(f"algorithm {name!r} does not make a schedule for {torus}: {schedule!r}")
+        raise ValueError(
+            f"algorithm {name!r} does not make a schedule for {torus}: {shown(schedule)}"
+        )
     return schedule

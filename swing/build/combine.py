@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import index
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def product(
     if k is None:
         return scatter
     exchange = Schedule("exchange", torus, body.nblocks, body=Exchange(body))
-    return chain(scatter, exchange, reverse(scatter))
+    return chain(scatter, exchange, _turned(scatter))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +114,15 @@ def reverse(schedule: Schedule) -> Schedule:
     Origin and home change places. If one of them is `ALL`, messages that were reduced are copied,
     and those that were copied are reduced. So the reverse of a reduce-scatter is an allgather, that
     of a broadcast is a reduce to the broadcast's root, that of a scatter is a gather, and vice
-    versa.
+    versa. `swing.verify` proves the result.
+
+    Args:
+        schedule: any schedule but an allreduce. A reversed allreduce would have to know which
+            reductions are half of an exchange and remain reductions: reverse its reduce-scatter
+            instead.
+
+    Raises:
+        ValueError: an allreduce, or an origin or home that is `ALL` for some blocks only.
 
     >>> import swing
     >>> scatter = swing.schedule("ring", swing.Torus(3), collective="reduce_scatter")
@@ -123,6 +132,25 @@ def reverse(schedule: Schedule) -> Schedule:
     0 =  1→0:1  2→1:2  0→2:0
     1 =  1→0:2  2→1:0  0→2:1
     """
+    for name, column in (("origin", schedule.origin), ("home", schedule.home)):
+        if column.constant is None and (column[:] == ALL).any():
+            raise ValueError(
+                f"the {name} is ALL for some blocks and a rank for others: reverse a schedule of "
+                "each kind, and join them with parallel"
+            )
+    return _turned(schedule)
+
+
+def _turned(schedule: Schedule) -> Schedule:
+    """Reverse a schedule whose origin and home are known not to mix `ALL` with ranks.
+
+    Looking for such a mixture computes both columns, which takes time on a large torus.
+    """
+    if schedule.is_allreduce:
+        raise ValueError(
+            "an allreduce cannot be reversed, because reductions in an exchange would have to "
+            "remain reductions: reverse its reduce-scatter"
+        )
     return replace(
         schedule, body=Reversed(schedule), origin=schedule.home, home=schedule.origin, phases=None
     )
@@ -188,13 +216,13 @@ def chain(*schedules: Schedule) -> Schedule:
 
 def with_allgather(reduce_scatter: Schedule) -> Schedule:
     """Make the bandwidth-optimal allreduce: a reduce-scatter, followed by its reverse."""
-    return chain(reduce_scatter, reverse(reduce_scatter))
+    return chain(reduce_scatter, _turned(reduce_scatter))
 
 
 COLLECT: dict[str, Callable[[Schedule], Schedule]] = {
     "allreduce": with_allgather,
     "reduce_scatter": lambda reduce_scatter: reduce_scatter,
-    "allgather": reverse,
+    "allgather": _turned,
 }
 """How the schedule of each collective follows from a reduce-scatter."""
 
@@ -211,7 +239,8 @@ def collect(reduce_scatter: Schedule, collective: str) -> Schedule:
     """
     if collective not in COLLECT:
         *others, last = COLLECT
-        raise ValueError(f"collective must be {', '.join(others)} or {last}, not {collective!r}")
+        names = f"{', '.join(others)} or {last}"
+        raise ValueError(f"collective must be {names}, not {shown(collective)}")
     return COLLECT[collective](reduce_scatter)
 
 
@@ -356,8 +385,11 @@ def segmented(
         ValueError: segments that are not whole numbers from 1 up, or a sequence whose length does
             not divide the number of parts.
     """
-    counts = [*segments] if isinstance(segments, Sequence) else [segments]
-    if not counts or len(parts) % len(counts) or not all(type(c) is int and c > 0 for c in counts):
+    try:
+        counts = [index(count) for count in np.atleast_1d(segments)]
+    except (TypeError, ValueError):
+        counts = []
+    if not counts or len(parts) % len(counts) or min(counts) < 1:
         raise ValueError(
             f"segments must be a whole number from 1 up, or one for each dimension, "
             f"not {shown(segments)}"
