@@ -103,7 +103,7 @@ class Compiled:
         dtype: the type of the elements.
         reduce: the reduction; `why_plain` must be empty for it and ``dtype``.
         comm: a communicator whose error handler is ``MPI.ERRORS_RETURN``.
-        tag: the tag of all messages.
+        tag: (1,) int64, the tag of all messages, which is read when the plan is run.
         waiting: how to wait; the policy of the process if None.
 
     Attributes:
@@ -117,7 +117,7 @@ class Compiled:
         dtype: np.dtype[Any],
         reduce: Reduction,
         comm: MPI.Intracomm,
-        tag: int = 0,
+        tag: np.ndarray,
         waiting: Policy | None = None,
     ) -> None:
         self._run, self._like = runner(), _like()
@@ -127,12 +127,12 @@ class Compiled:
         self._work = np.full(8, dtype.itemsize)
         # Null requests, so that `_abandon` finds nothing pending in slots that were never used.
         self._requests = np.full(plan.slots, _handle(MPI.REQUEST_NULL), type(self._like))
-        self._state = words.copy()
+        self._state, self._tag = words.copy(), tag
         for at, value in (
             (word.WORK, MPI.Get_address(self._work)),
             (word.REQUESTS, MPI.Get_address(self._requests)),
             (word.COMM, _handle(comm)),
-            (word.TAG, tag),
+            (word.TAG, MPI.Get_address(tag)),
             *_pause(waiting or policy()).items(),
         ):
             self._state[at] = value
