@@ -22,7 +22,6 @@ from swing.executor.engines.compiled import Bound, Compiled, why_plain
 from swing.executor.engines.plain import Program, bind, run
 from swing.executor.engines.progress import Operation, Rounds
 from swing.executor.engines.wait import Deadline, policy
-from swing.executor.gpu.device import empty
 from swing.executor.gpu.nccl import Nccl
 from swing.executor.plan.shared import compile_shared
 from swing.executor.session.byte_cache import ByteCache
@@ -94,8 +93,10 @@ class Context:
                 context = cls(comm, deadline)
             except TimeoutError:
                 # An attribute without a context: its delete function removes what is kept for a
-                # freed communicator, whose handle MPI may use again.
-                comm.Set_attr(_keyval(), None)
+                # freed communicator, whose handle MPI may use again. Setting it a second time would
+                # call that function as well.
+                if comm.Get_attr(_keyval()) is None:
+                    comm.Set_attr(_keyval(), _UNFINISHED)
                 raise
             comm.Set_attr(_keyval(), context)
             contexts[MPI._handleof(comm)] = context
@@ -187,8 +188,6 @@ class Context:
 
     def alloc(self, shape: Any, dtype: np.dtype[Any], gpu: bool) -> Any:
         """Allocate an array that other ranks of the node can read and write; collective."""
-        if self.comm.size == 1 or not self.planner.is_one_node:
-            return empty(shape, dtype) if gpu else np.empty(shape, dtype)
         known_calls.forget(self)  # their memory may have become part of a window
         return self.windows.alloc(shape, dtype, gpu)
 
@@ -265,14 +264,18 @@ contexts: dict[int, Context] = {}
 attribute, whose delete function removes the entry."""
 
 
+_UNFINISHED = object()
+"""The attribute of a communicator whose first call has timed out."""
+
+
 @cache
 def _keyval() -> int:
     """Return the key of the attribute that closes a context when its communicator is freed."""
 
-    def delete(comm: MPI.Comm, keyval: int, context: Context | None) -> None:
+    def delete(comm: MPI.Comm, keyval: int, value: Any) -> None:
         contexts.pop(MPI._handleof(comm), None)
         forget(MPI._handleof(comm))
-        if context is not None:
-            context.close()
+        if isinstance(value, Context):
+            value.close()
 
     return MPI.Comm.Create_keyval(delete_fn=delete)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,9 @@ class Windows:
     def alloc(self, shape: Any, dtype: np.dtype[Any], gpu: bool) -> Any:
         """Allocate an array that the other ranks can read and write; collective."""
         nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        window = (open_window if gpu else Window)(self._duplicate.get(), nbytes)
+        window: Open | None = None
+        if self._comm.size > 1 and self._shares_memory:
+            window = (open_window if gpu else Window)(self._duplicate.get(), nbytes)
         if window is None:
             return empty(shape, dtype) if gpu else np.empty(shape, dtype)
         self._windows.append(window)
@@ -55,6 +58,14 @@ class Windows:
         # there before.
         self._programs.clear()
         return window.array(shape, dtype)
+
+    @cached_property
+    def _shares_memory(self) -> bool:
+        """Whether MPI can make memory that all ranks share; the first call is collective."""
+        node = self._duplicate.get().Split_type(MPI.COMM_TYPE_SHARED)
+        is_only = node.size == self._comm.size
+        node.Free()
+        return is_only
 
     def program(
         self, spec: AlgorithmSpec, send: np.ndarray, recv: np.ndarray, reduce: Reduction
