@@ -317,12 +317,12 @@ def test_every_torus_reads_back_from_its_name(axes):
 
 
 def test_str_stays_short_and_the_table_is_whole():
-    small = swing.schedule("swing", swing.Torus(2, 4), ports=1)
+    small = swing.schedule("swing", swing.Torus((2, 4)), ports=1)
     assert str(small) == small.table()
     for name, dims in (("swing", (64, 64)), ("ring", (1000,)), ("windows", (25,))):
         schedule = swing.schedule(name, swing.Torus(dims))
         for value in (schedule, schedule[0], schedule.rank(1)):
             assert len(str(value)) < 10_000
             assert len(f"{value!r}") < 100
-    whole = swing.schedule("swing", swing.Torus(8, 8)).table()
-    assert whole.count("→") == sum(map(len, swing.schedule("swing", swing.Torus(8, 8))))
+    whole = swing.schedule("swing", swing.Torus((8, 8))).table()
+    assert whole.count("→") == sum(map(len, swing.schedule("swing", swing.Torus((8, 8)))))
