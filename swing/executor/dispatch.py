@@ -35,7 +35,7 @@ from swing.executor.session.call import AlgorithmSpec, CollectiveCall
 from swing.executor.session.call_cache import known_calls, row_of
 from swing.executor.session.context import Context, contexts
 from swing.executor.session.private import NoCommunicatorError
-from swing.executor.tasks import check_delegated, why_delegated
+from swing.executor.tasks import check_delegated, check_spec, why_delegated
 
 
 def allreduce(
@@ -132,6 +132,7 @@ def _allreduce(given: CollectiveCall, timeout: float | None, transport: Transpor
     try:
         context = agree(call, len(recv), recv.dtype, datatype, memory)
     except NoCommunicatorError:
+        check_spec(call)
         return _by_mpi(call, in_place, transport)
     transport.start()
     program = context.program(call.spec, send, recv, reduce, deadline, shared, transport)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import pytest
@@ -118,6 +119,16 @@ def test_without_a_communicator_left_mpi_runs_the_call():
     ours, gathered = swing.Comm(comm), np.empty(SIZE)
     ours.Allgather(np.ones(1), gathered)
     assert (gathered == 1).all()
+    for wrong in ({"algorithm": "swnig"}, {"torus": swing.Torus(SIZE + 1)}):
+        mistaken = swing.Comm(comm, **wrong)
+        for call in (
+            partial(allreduce, comm, np.ones(4), **wrong),
+            partial(explain, comm, np.ones(4), **wrong),
+            partial(mistaken.Iallreduce, MPI.IN_PLACE, np.ones(4)),
+            partial(mistaken.Allgather, np.ones(1), gathered),
+        ):
+            with pytest.raises(ValueError, match=r"no algorithm 'swnig'|torus .* has"):
+                call()
     for each in held:
         each.Free()
     private._known.update(known)
