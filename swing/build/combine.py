@@ -116,13 +116,10 @@ def reverse(schedule: Schedule) -> Schedule:
     of a broadcast is a reduce to the broadcast's root, that of a scatter is a gather, and vice
     versa. `swing.verify` proves the result.
 
-    Args:
-        schedule: any schedule but an allreduce. A reversed allreduce would have to know which
-            reductions are half of an exchange and remain reductions: reverse its reduce-scatter
-            instead.
-
     Raises:
-        ValueError: an allreduce, or an origin or home that is `ALL` for some blocks only.
+        ValueError: an allreduce that is not a chain of such schedules: where ranks exchange partial
+            sums, reductions would have to remain reductions. Or an origin or home that is `ALL` for
+            some blocks only.
 
     >>> import swing
     >>> scatter = swing.schedule("ring", swing.Torus(3), collective="reduce_scatter")
@@ -138,19 +135,28 @@ def reverse(schedule: Schedule) -> Schedule:
                 f"the {name} is ALL for some blocks and a rank for others: reverse a schedule of "
                 "each kind, and join them with parallel"
             )
+    if not _reversible(schedule):
+        raise ValueError(
+            "an allreduce in which ranks exchange partial sums cannot be reversed: reverse a "
+            "reduce-scatter, an allgather or a chain of them"
+        )
     return _turned(schedule)
 
 
-def _turned(schedule: Schedule) -> Schedule:
-    """Reverse a schedule whose origin and home are known not to mix `ALL` with ranks.
+def _reversible(schedule: Schedule) -> bool:
+    """Whether every reduction becomes a copy in the reverse, and every copy a reduction."""
+    body = schedule.body
+    if isinstance(body, Chain):
+        return all(map(_reversible, body.links))
+    if isinstance(body, Parallel):
+        return all(_reversible(part.schedule) for part in body.parts)
+    if isinstance(body, Reversed):
+        return _reversible(body.forward)
+    return not schedule.is_allreduce
 
-    Looking for such a mixture computes both columns, which takes time on a large torus.
-    """
-    if schedule.is_allreduce:
-        raise ValueError(
-            "an allreduce cannot be reversed, because reductions in an exchange would have to "
-            "remain reductions: reverse its reduce-scatter"
-        )
+
+def _turned(schedule: Schedule) -> Schedule:
+    """Reverse a schedule without a check, which would compute its origin and home."""
     return replace(
         schedule, body=Reversed(schedule), origin=schedule.home, home=schedule.origin, phases=None
     )
