@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from swing.algorithms.bruck import BRUCK
 from swing.algorithms.bucket import BUCKET
+from swing.algorithms.direct import LINEAR, PAIRWISE
+from swing.algorithms.disjoint_trees import DISJOINT_TREES
 from swing.algorithms.hamiltonian import HAMILTONIAN
 from swing.algorithms.plugins import Algorithms
 from swing.algorithms.recursive_doubling import MIRRORED_RECURSIVE_DOUBLING, RECURSIVE_DOUBLING
@@ -27,7 +30,7 @@ SHIPPED: dict[str, Callable[..., Schedule]] = {
     algorithm.name: algorithm
     for algorithm in (
         SWING, RECURSIVE_DOUBLING, MIRRORED_RECURSIVE_DOUBLING, RECURSIVE_MULTIPLYING, TRIVANCE,
-        RING, HAMILTONIAN, BUCKET, WINDOWS,
+        RING, HAMILTONIAN, BUCKET, WINDOWS, DISJOINT_TREES, BRUCK, PAIRWISE, LINEAR,
     )
 }  # fmt: skip
 """The algorithms of this library. `ALGORITHMS` makes an `Algorithm` of a plain function."""

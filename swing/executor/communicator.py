@@ -1,7 +1,8 @@
 """Base of `swing.Comm`: an mpi4py communicator whose settings pass to those made from it.
 
-mpi4py has a class for each kind of communicator, such as ``Intracomm`` and ``Cartcomm``. The object
-made here is of that class too, and of the class that the user asked for.
+mpi4py has a class for each kind of communicator, such as ``Intracomm`` and ``Cartcomm``, and users
+derive classes of their own. The object made here is of the class of the communicator that it wraps
+too, and of the class that was asked for.
 """
 
 from __future__ import annotations
@@ -23,7 +24,16 @@ else:
     Base = object  # `_kind` adds mpi4py's class, which depends on the communicator wrapped
 
 
-class Communicator(Base):
+class ClassMethods(type):
+    """Gives a class the class methods of mpi4py's ``Intracomm``, such as ``Create_keyval``."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("_"):  # tools ask for these, and take what they find for ours
+            raise AttributeError(f"{cls.__name__} has no attribute {name}")
+        return getattr(MPI.Intracomm, name)
+
+
+class Communicator(Base, metaclass=ClassMethods):
     """An mpi4py communicator with an algorithm and a timeout; `swing.Comm` has the arguments."""
 
     _spec: AlgorithmSpec = AlgorithmSpec()
@@ -49,12 +59,42 @@ class Communicator(Base):
             requested: Any = cls
             cls = requested if issubclass(requested, base) else _kind(requested, base)
         self = super().__new__(cls, comm)
+        vars(self).update(getattr(comm, "__dict__", {}))  # attributes of a user's subclass
         self._spec = AlgorithmSpec(algorithm, torus, consistent, tuple(options.items()))
         self._spec.check()
         if timeout is not None:
             Deadline(timeout)  # raises unless it is a number of seconds
         self._timeout = timeout
         return self
+
+    @classmethod
+    def fromhandle(cls, handle: int) -> Any:
+        """Create a communicator from an MPI handle."""
+        return Communicator.__new__(_asked(cls), MPI.Comm.fromhandle(handle))
+
+    @classmethod
+    def f2py(cls, arg: int) -> Any:
+        """Create a communicator from a Fortran handle."""
+        return Communicator.__new__(_asked(cls), MPI.Comm.f2py(arg))
+
+    @classmethod
+    def Create_from_group(cls, *args: Any, **kwargs: Any) -> Any:
+        """Create a communicator from a group; the arguments are those of mpi4py's method."""
+        new = MPI.Intracomm.Create_from_group(*args, **kwargs)
+        return Communicator.__new__(_asked(cls), new)
+
+    def __reduce__(self) -> Any:
+        """Pickle a communicator that MPI names, such as MPI.COMM_WORLD, as mpi4py does.
+
+        Raises:
+            ValueError: any other communicator, which other processes do not know.
+        """
+        reduced: Any = super().__reduce__()
+        _, (_, named) = reduced
+        base = _base(self)
+        # A class of mpi4py is found again by the communicator.
+        users = None if base.__module__ == MPI.__name__ else base
+        return _restored, (_asked(type(self)), users, named, self._spec, self._timeout)
 
     def _deadline(self) -> Deadline | None:
         return None if self._timeout is None else Deadline(self._timeout)
@@ -68,10 +108,7 @@ class Communicator(Base):
         # ``Idup`` must not wait.
         derived: Any = new
         if not isinstance(new, Communicator):
-            # The class that the user asked for is the first without a base class of mpi4py.
-            classes: tuple[Any, ...] = type(self).__mro__
-            asked = next(cls for cls in classes if not issubclass(cls, MPI.Comm))
-            derived = Communicator.__new__(asked, new)
+            derived = Communicator.__new__(_asked(type(self)), new)
         algorithm, torus, consistent, options = self._spec
         if not same_ranks:  # the torus and a schedule are for a fixed number of ranks in order
             torus = None
@@ -83,16 +120,47 @@ class Communicator(Base):
 
 
 @cache
-def _kind(cls: type[Communicator], base: type[MPI.Comm]) -> type[Communicator]:
-    """Make the subclass of `Comm` and of one of mpi4py's classes, such as ``Cartcomm``."""
-    return type(cls.__name__, (cls, base), {"__doc__": cls.__doc__, "__module__": cls.__module__})
+def _kind(cls: Any, base: Any) -> Any:
+    """Make the subclass of `Comm` and of a communicator's class, such as ``Cartcomm``."""
+    bases: tuple[type, ...] = cls, base
+    own = {"__doc__": cls.__doc__, "__module__": cls.__module__}
+    if base.__module__ != MPI.__name__:
+        # The methods of a user's class come first, then ours, then mpi4py's, which both call by
+        # ``super()``. Its constructor has been called already.
+        bases = base, _kind(cls, _base_of(base, mpi4pys=True))
+        own |= {name: getattr(cls, name) for name in ("__new__", "__init__", "__reduce__")}
+    return type(cls)(cls.__name__, bases, own)
 
 
-def _base(comm: MPI.Comm | None) -> type[MPI.Comm]:
-    """Find the mpi4py class of a communicator, which may itself be a `Comm`."""
-    classes = type(comm).__mro__ if comm is not None else (MPI.Intracomm,)
-    base: type[MPI.Comm] = next(cls for cls in classes if cls.__module__ == MPI.__name__)
-    return base
+def _base(comm: MPI.Comm | None) -> Any:
+    """Find the class of a communicator, or of the one that it wraps if it is a `Comm`."""
+    return MPI.Intracomm if comm is None else _base_of(type(comm))
+
+
+def _base_of(cls: type, mpi4pys: bool = False) -> Any:
+    """Find the first class of communicators that is not ours, or the first one of mpi4py's."""
+    return next(
+        each
+        for each in cls.__mro__
+        if issubclass(each, MPI.Comm)
+        and not issubclass(each, Communicator)
+        and (each.__module__ == MPI.__name__ or not mpi4pys)
+    )
+
+
+def _asked(cls: type) -> Any:
+    """Find the class that the user asked for: the first of ours without mpi4py's classes."""
+    ours = (each for each in cls.__mro__ if issubclass(each, Communicator))
+    return next(each for each in ours if not issubclass(each, MPI.Comm))
+
+
+def _restored(
+    asked: Any, users: Any, named: MPI.Comm, spec: AlgorithmSpec, timeout: float | None
+) -> Communicator:
+    """Make a communicator that was pickled. Not collective: one rank alone may do so."""
+    self = Communicator.__new__(_kind(asked, users or _base(named)), named)
+    self._spec, self._timeout = spec, timeout
+    return self
 
 
 def _deriving(name: str, same_ranks: bool) -> Callable[..., Any]:
@@ -111,5 +179,6 @@ for _name in ("Clone", "Dup", "Dup_with_info", "Idup", "Idup_with_info"):
 for _name in (
     "Split", "Split_type", "Create", "Create_group", "Create_cart", "Create_graph",
     "Create_dist_graph", "Create_dist_graph_adjacent", "Create_intercomm", "Merge", "Sub",
+    "Shrink", "Ishrink",
 ):  # fmt: skip
     setattr(Communicator, _name, _deriving(_name, same_ranks=False))

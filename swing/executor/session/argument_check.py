@@ -205,7 +205,7 @@ def _describe(torus: Torus) -> str:
 
 def _digest(schedule: Schedule) -> str:
     """Return a schedule's name and a hash of all its messages."""
-    return f"{schedule!r} {_hash(str(schedule).encode())}"
+    return f"{schedule!r} {_hash(schedule.table().encode())}"
 
 
 def _hash(data: bytes) -> str:
