@@ -41,7 +41,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "swing/machines", "swing/deprecated",
     ),
     "swing/cli": ("swing/cli", "swing/display", "swing/integrations"),
-    "swing/executor": ("swing/executor/__init__", "swing/executor/comm", "swing/executor/requests"),
+    "swing/executor": (
+        "swing/executor/__init__", "swing/executor/comm", "swing/executor/communicator",
+        "swing/executor/requests",
+    ),
     "swing/executor/dispatch": (
         "swing/executor/dispatch", "swing/executor/collectives", "swing/executor/tasks",
         "swing/executor/explanation",
