@@ -161,6 +161,8 @@ def spell(messages: Iterable[Message]) -> str:
 def _format(blocks: slice | Array) -> str:
     if isinstance(blocks, slice):
         last = blocks.stop - 1
+        if last < blocks.start:
+            return "-"  # a message without bytes, in traffic
         return str(last) if blocks.start == last else f"{blocks.start}-{last}"
     return ",".join(map(str, blocks))
 
