@@ -13,7 +13,7 @@ from netsim.report.data import check_ranks, describe
 from netsim.report.page import page
 from netsim.run import row, simulate
 from netsim.topologies.topology import Topology
-from swing.cli import JSON, Parsed, named_schedule
+from swing.cli import JSON, Parsed, asked_collective, collective_options, named_schedule
 from swing.formats.files import check_writable, store
 from swing.sizes import parse_size, parse_sizes
 
@@ -33,6 +33,7 @@ DEFAULTS = ("swing", "recursive_doubling")
               help="Size of the vector.  [default: 2MiB; a trace's own]")  # fmt: skip
 @click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:128MiB:x4",
               show_default=True, help="Sizes in the curves of time against size.")  # fmt: skip
+@collective_options
 @BANDWIDTH
 @click.option("--model", type=click.Choice(list(MODELS)), default="packet", show_default=True,
               help="The network model that times the steps.")  # fmt: skip
@@ -42,7 +43,7 @@ DEFAULTS = ("swing", "recursive_doubling")
 @JSON
 def report_command(
     topology: Topology, names: tuple[str, ...], sources: tuple[str, ...], size: int | None,
-    sizes: list[int],
+    sizes: list[int], collective: str, root: int | None,
     bandwidth: float, model: str, ties: str, out: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Write a web page that shows schedules side by side, step by step."""
@@ -52,7 +53,10 @@ def report_command(
     if not names and not sources:
         names = DEFAULTS
     more: dict[str, Any] = {"auto": {"nbytes": size or 2**21, "machine": network}}
-    schedules = [named_schedule(topology.torus, name, **more.get(name, {})) for name in names]
+    asked = asked_collective(topology.torus, collective, root)
+    schedules = [
+        named_schedule(topology.torus, name, **asked, **more.get(name, {})) for name in names
+    ]
     schedules += [named_schedule(topology.torus, source=source) for source in sources]
     if size is None:
         # A trace has a size of its own, and all runs of a report have the same size.
