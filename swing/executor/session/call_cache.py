@@ -157,7 +157,7 @@ class CallCache:
         dtypes = call.result.dtype, getattr(sendbuf, "dtype", None)
         # The arrays are not kept alive, so that the user can free their memory.
         kept = comm, op, call.spec, dtypes
-        bound = program[0] if program else None
+        bound = program[0] if len(program) == 1 else None
         plain = {type(b) for b in (sendbuf, call.result)} <= {np.ndarray, type(MPI.IN_PLACE)}
         with self._lock:
             while len(self._by_arguments) >= SIZE:  # the oldest one is first
