@@ -39,7 +39,7 @@ from swing.executor.session.call import AlgorithmSpec, CollectiveCall
 from swing.executor.session.call_cache import known_calls, row_of
 from swing.executor.session.context import Context, contexts
 from swing.executor.session.private import NoCommunicatorError
-from swing.executor.tasks import check_delegated, why_delegated
+from swing.executor.tasks import check_delegated, check_spec, why_delegated
 
 
 def allreduce(
@@ -138,6 +138,7 @@ def _allreduce(given: CollectiveCall, timeout: float | None, transport: Transpor
     try:
         context = agree(call, len(recv), recv.dtype, target.datatype, memory)
     except NoCommunicatorError:
+        check_spec(call)
         return _by_mpi(call, in_place, transport)
     transport.start()
     program = context.program(call.spec, send, recv, reduce, deadline, shared, transport)
@@ -255,9 +256,17 @@ def run_cached(
             context = contexts[MPI._handleof(comm)]
             call = CollectiveCall("Allreduce", comm, sendbuf, recvbuf, op, AlgorithmSpec(*spec))
             entry = context.noted[row_of(call)]
-            context.run([partial(entry.program.fail, error)], sendbuf, recvbuf)
-    earlier = known_calls.find(comm, sendbuf, recvbuf, op, spec)
-    if earlier is None:
+            fail = entry.program[0].compiled.fail
+            context.run([partial(fail, error)], sendbuf, recvbuf)
+    if not isinstance(comm, MPI.Intracomm):
         return False
-    earlier.context.run(earlier.program, sendbuf, recvbuf)
+    earlier = contexts.get(MPI._handleof(comm))
+    likely = earlier or Context.likely(comm)
+    known = known_calls.find(likely, sendbuf, recvbuf, op, spec)
+    if known is None or (earlier is None and Context.of(comm, likely=likely) is not likely):
+        return False
+    if known.may_be_row and known.context.was_called:
+        call = CollectiveCall("Allreduce", comm, sendbuf, recvbuf, op, AlgorithmSpec(*spec))
+        known_calls.add_row(call, known)
+    known.context.run(known.program, sendbuf, recvbuf)
     return True

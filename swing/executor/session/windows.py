@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
+from swing.byte_cache import ByteCache
 from swing.executor.buffers.memory import borrow
 from swing.executor.buffers.reductions import Reduction
 from swing.executor.engines.compiled import Bound, Compiled, why_plain
@@ -14,7 +16,6 @@ from swing.executor.engines.plain import Program, bind
 from swing.executor.gpu.device import empty
 from swing.executor.gpu.ipc import open_window
 from swing.executor.plan.shared import MIN_PIECE, PIECE, Open, Window, compile_shared, find
-from swing.executor.session.byte_cache import ByteCache
 from swing.executor.session.call import AlgorithmSpec
 from swing.executor.session.duplicate import Duplicate
 
@@ -32,11 +33,11 @@ class Windows:
 
     Args:
         comm: the private communicator.
-        tag: the tag of the messages by which ranks synchronize.
+        tag: (1,) the tag of the messages by which ranks synchronize.
         duplicate: a communicator for MPI's own collectives.
     """
 
-    def __init__(self, comm: MPI.Intracomm, tag: int, duplicate: Duplicate) -> None:
+    def __init__(self, comm: MPI.Intracomm, tag: np.ndarray, duplicate: Duplicate) -> None:
         self._comm, self._tag, self._duplicate = comm, tag, duplicate
         self._windows: list[Open] = []
         self._programs = ByteCache[Program | None](2**22, _nbytes)
@@ -47,7 +48,9 @@ class Windows:
     def alloc(self, shape: Any, dtype: np.dtype[Any], gpu: bool) -> Any:
         """Allocate an array that the other ranks can read and write; collective."""
         nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        window = (open_window if gpu else Window)(self._duplicate.get(), nbytes)
+        window: Open | None = None
+        if self._comm.size > 1 and self._shares_memory:
+            window = (open_window if gpu else Window)(self._duplicate.get(), nbytes)
         if window is None:
             return empty(shape, dtype) if gpu else np.empty(shape, dtype)
         self._windows.append(window)
@@ -55,6 +58,14 @@ class Windows:
         # there before.
         self._programs.clear()
         return window.array(shape, dtype)
+
+    @cached_property
+    def _shares_memory(self) -> bool:
+        """Whether MPI can make memory that all ranks share; the first call is collective."""
+        node = self._duplicate.get().Split_type(MPI.COMM_TYPE_SHARED)
+        is_only = node.size == self._comm.size
+        node.Free()
+        return is_only
 
     def program(
         self, spec: AlgorithmSpec, send: np.ndarray, recv: np.ndarray, reduce: Reduction
@@ -79,7 +90,7 @@ class Windows:
         plan = compile_shared(rank, ranks, count, max(1, PIECE // dtype.itemsize))
         memory.append(np.empty(plan.scratch, dtype))
         if why_plain(dtype, reduce):
-            return bind(plan, memory, reduce, self._comm, self._tag)
+            return bind(plan, memory, reduce, self._comm, int(self._tag[0]))
         compiled = Compiled(plan, dtype, reduce, self._comm, self._tag)
         compiled.place(memory)
         return [Bound(compiled, 0, 0, 0)]
