@@ -47,7 +47,7 @@ def test_listed_options_make_schedules_or_raise_a_value_error(algorithm, listed)
 
 def test_styles_of_the_published_algorithms_differ():
     styles = [a.style for a in OURS if a.style != Algorithm.style]
-    assert len({color for color, _ in styles}) == len({marker for _, marker in styles}) == 6
+    assert len({color for color, _ in styles}) == len({marker for _, marker in styles}) == 10
 
 
 def test_the_paper_compares_cycles_where_it_constructs_them():

@@ -88,3 +88,9 @@ def test_a_wrong_argument_is_one_short_line(call):
     text = str(caught.value)
     assert "\n" not in text
     assert 10 < len(text) <= 300
+
+
+@pytest.mark.parametrize("wrong", [8, 8.5, None])
+def test_dimensions_as_several_arguments_are_explained(wrong):
+    with pytest.raises(TypeError, match=r"such as Torus\(\(8, 8\)\)"):
+        swing.Torus(8, wrong)

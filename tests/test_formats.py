@@ -204,23 +204,9 @@ def test_torus_name_steps_and_bytes_survive(format, dims, way):
     assert sizes(back, NBYTES) == sizes(schedule, NBYTES)
 
 
-@pytest.mark.parametrize("format", [*TEXTS, "chakra"])
-def test_traffic_takes_as_long_as_the_schedule_it_comes_from(format):
-    schedule = made((4, 4), "hybrid")
-    network = netsim.paper_network("torus:4x4")
-    nbytes = schedule.nblocks * 2**10
-    back = traffic(format, schedule, nbytes)
-    for model in ("analytic", "flow"):
-        ours, theirs = (netsim.simulate(s, network, nbytes, model) for s in (schedule, back))
-        assert theirs.seconds == pytest.approx(ours.seconds, rel=1e-12)
+def test_traffic_is_not_verified():
     with pytest.raises(ValueError, match="traffic"):
-        swing.verify(back)
-
-
-def test_steps_in_which_ranks_rest_survive():
-    schedule = swing.schedule("bucket", swing.Torus((2, 5)))
-    for format in [*TEXTS, "chakra"]:
-        assert sizes(traffic(format, schedule, NBYTES), NBYTES) == sizes(schedule, NBYTES)
+        swing.verify(traffic("steps", made((4, 4), "hybrid"), 1000))
 
 
 def log_gp(programs):

@@ -242,10 +242,11 @@ def _shortlist(torus: Torus) -> list[dict[str, Any]]:
 
 RECURSIVE_MULTIPLYING = Algorithm(
     "recursive_multiplying", recursive_multiplying, source="Ruefenacht, Bull, Booth 2017",
+    style=("#332288", "X"),
     family=family, shortlist=_shortlist,
 )  # fmt: skip
 TRIVANCE = Algorithm(
-    "trivance", trivance, source="arXiv 2602.17254",
+    "trivance", trivance, source="arXiv 2602.17254", style=("#117733", "H"),
     family=never,  # the family of recursive multiplying includes radices up to 3
     published=pure_variants, later=True,
 )  # fmt: skip
