@@ -14,7 +14,7 @@ import click
 import numpy as np
 
 from swing import formats
-from swing.cli import JSON, Parsed, invoke, named_schedule, schedule_options
+from swing.cli import JSON, Parsed, group, invoke, named_schedule, schedule_options
 from swing.formats.files import store
 from swing.formats.rules import chosen
 from swing.schedules.schedule import Schedule
@@ -48,7 +48,7 @@ def _listed(torus: Torus | None, **options: Any) -> Schedule:
     return named_schedule(torus, **options)
 
 
-@click.group()
+@group
 def main() -> None:
     """Allreduce schedules for torus networks."""
 
@@ -183,6 +183,11 @@ def export_command(
     else:
         some = str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
         click.echo(f"wrote {some}: {row['what']}")
+
+
+def run() -> int:
+    """Run the program ``swing`` that the package installs; return its exit status."""
+    return invoke(main, "swing")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,16 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only from cl
             self.fail(str(error), param, ctx)
 
 
+def group(command: Callable[..., Any]) -> click.Group:
+    """Make a function the group of a program's commands, with ``-h`` and ``--version``."""
+    version = click.version_option(package_name="torus-swing", message="torus-swing %(version)s")
+    return click.group(context_settings=HELP)(version(command))
+
+
+HELP = {"help_option_names": ["-h", "--help"]}
+"""Settings of every command: ``-h`` prints the help, too."""
+
+
 def invoke(command: click.Command, name: str, args: Sequence[str] | None = None) -> int:
     """Run a command with ``args``, by default those of the process; return its exit status.
 

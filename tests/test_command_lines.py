@@ -6,6 +6,8 @@ import csv
 import json
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -297,7 +299,7 @@ BAD = [
     ("swing,ports=1", "netsim", "report", "--topology", "torus:4", "--algorithm", "swing,ports"),
     ("whole number", "netsim", "report", "--topology", "torus:4", "--algorithm", "swing,k=x"),
     ("no option", "netsim", "report", "--topology", "torus:4", "--algorithm", "ring,variant=x"),
-    ("k twice", "netsim", "simulate", "--topology", "torus:4", "--algorithm", "swing,k=1,k=2"),
+    ("'k' twice", "netsim", "simulate", "--topology", "torus:4", "--algorithm", "swing,k=1,k=2"),
     (
         "given twice",
         "swing",
@@ -384,3 +386,12 @@ def test_a_torus_that_wraps_in_some_dimensions_is_simulated_from_its_name_and_it
     ):
         done = run("netsim", "simulate", "--topology", wrong)
         assert (done.returncode, len(done.err.splitlines())) == (2, 1)
+
+
+@pytest.mark.parametrize("program", ["swing", "netsim", "mpi-bench"])
+def test_programs_are_installed_and_tell_their_version(program):
+    path = Path(sysconfig.get_path("scripts")) / program
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"torus-swing {swing.__version__}"
+    done = subprocess.run([path, "-h"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"Usage: {program} ")

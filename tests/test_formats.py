@@ -115,8 +115,8 @@ def same(a, b):
 
     def steps(found):
         phase, pattern = (
-            native_json._Numbers(found.sync_phase),
-            native_json._Numbers(found.signature),
+            native_json.Numbers(found.sync_phase),
+            native_json.Numbers(found.signature),
         )
         return [(messages_of(step), phase(s), pattern(s)) for s, step in enumerate(found)]
 
@@ -365,11 +365,12 @@ def run_msccl(text, seed, slots=1):
     return [memory[g, "i"] for g in range(len(memory) // 2)]
 
 
-@pytest.mark.parametrize("way", [*WAYS, "latency"])
+@pytest.mark.parametrize("way", [*WAYS, "latency", "several peers"])
 @pytest.mark.parametrize("dims", [(8,), (4, 4), (3, 5)])
 def test_msccl_xml_runs_in_any_order_with_one_slot_a_connection(dims, way):
-    if way == "latency":
-        schedule = swing.schedule("swing", swing.Torus(dims), variant="latency")
+    if way in ("latency", "several peers"):
+        name = "swing" if way == "latency" else "recursive_multiplying"
+        schedule = swing.schedule(name, swing.Torus(dims), variant="latency")
     else:
         schedule = made(dims, way)
     text = "".join(msccl.write(schedule))
@@ -543,11 +544,11 @@ BAD = {
     ("xml", b"<step/>"): "out of place",
     ("xml", b"nonsense"): "not XML",
     ("xml", PIPELINE.format(a="", b=element(0, "s")).encode()): "1 sends and 0 receives",
-    ("xml", PIPELINE.format(a=element(0, "s"), b=element(0, "r", 0, 1)).encode()): "come from",
+    ("xml", PIPELINE.format(a=element(0, "s"), b=element(0, "r", 0, 1)).encode()): "ends with",
     ("xml", PIPELINE.format(a=element(0, "r") + element(1, "s"),
                             b=element(0, "r") + element(1, "s")).encode()): "cycle",
     ("xml", PIPELINE.format(a=element(1, "s"), b="").encode()): "at position 0",
-    ("xml", PIPELINE.format(a=element(0, "s", 5), b="").encode()): "outside of",
+    ("xml", PIPELINE.format(a=element(0, "s", 5), b="").encode()): "has no chunks 5",
 }  # fmt: skip
 READERS = {
     "steps": steps.read, "goal": goal.read, "smpi": smpi.read, "json": native_json.read,
@@ -581,7 +582,7 @@ BAD_TABLES = {
     (openmpi, b"0 7"): "after its last rule",
     (nccl, b"allreduce,0,5,tree,simple,-1,-1"): "8 to 10 fields",
     (nccl, b"allreduce,0,5,TREE,simple,-1,-1,-1"): "'TREE' is not in",
-    (nccl, b"allreduce,1,5,tree,simple,-1,-1,-1"): "without gap",
+    (nccl, b"allreduce,5,1,tree,simple,-1,-1,-1"): "max_bytes is a whole number from 5",
     (mpich, b"{}"): "not a table",
     (mpich, GENERIC.replace(b"avg_msg_size<=8", b"weather=fine")): "unknown key",
     (mpich, b"\x7fELF nothing"): "no selection table",

@@ -229,8 +229,9 @@ class App {
     const size = bytesText(DATA.nbytes);
     const order = [...RUNS].sort((a, b) => a.seconds - b.seconds);
     const times = order.map((run) => `${secondsText(run.seconds)} with ${run.label}`).join(", ");
-    byId("lead").textContent = `An allreduce of ${size} takes ${times}; ` +
-      `none can take less than ${secondsText(DATA.lower_bound)}.`;
+    const least = DATA.lower_bound === null ? ""
+      : `; none can take less than ${secondsText(DATA.lower_bound)}`;
+    byId("lead").textContent = `${collectiveText(RUNS)} of ${size} takes ${times}${least}.`;
     const cell = (tag, words, name) => make(tag, name ? { class: name } : {}, words);
     const table = (titles, rows) => [
       make("thead", {}, make("tr", {}, ...titles.map((title) => cell("th", title)))),
@@ -243,8 +244,10 @@ class App {
         run.goodput_gbps === null ? "" : `${figures(run.goodput_gbps)} Gb/s`, run.congestion.toFixed(4),
         bytesText(run.whole(-1).reduce((a, b) => Math.max(a, b), 0))])));
     const { sizes, seconds, lower_bound: bound } = DATA.curves;
-    byId("sizes").append(...table(["size", ...RUNS.map((run) => run.label), "lower bound"],
-      sizes.map((n, i) => [bytesText(n), ...seconds.map((s) => secondsText(s[i])), secondsText(bound[i])])));
+    const columns = [...seconds, ...(bound ? [bound] : [])];
+    byId("sizes").append(...table(
+      ["size", ...RUNS.map((run) => run.label), ...(bound ? ["lower bound"] : [])],
+      sizes.map((n, i) => [bytesText(n), ...columns.map((column) => secondsText(column[i]))])));
     byId("network").textContent = `${PLACE.name}, ${figures(DATA.bandwidth_gbps)} Gb/s a link and ` +
       `direction; times of steps: ${DATA.model} model; ` +
       `messages half a ring away: ${DATA.ties}${DATA.ties === "adaptive" ? ", drawn as split" : ""}.`;

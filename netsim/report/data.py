@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from netsim.bounds import lower_bound
+from netsim.bounds import schedule_bound
 from netsim.report.network import Pairs, describe_network
 from netsim.run import Run, simulate
 from netsim.topologies.topology import Topology
@@ -61,23 +61,36 @@ def describe(runs: Sequence[Run], sizes: Sequence[int]) -> Data:
     pairs: Pairs = [set() for _ in network.topology.dims]
     # This also fills `pairs` for `describe_network`.
     described = [_run(run, pairs) for run in runs]
+    least = [_least(runs, n) for n in sizes]
     return {
         "place": describe_network(network, pairs),
         "nbytes": nbytes,
         "model": model,
         "bandwidth_gbps": network.bandwidth * 8 / 1e9,
         "ties": network.ties,
-        "lower_bound": lower_bound(network, nbytes),
+        "lower_bound": _least(runs, nbytes),
         "runs": described,
         "curves": {
             "model": CURVE,
             "sizes": list(sizes),
-            "lower_bound": [lower_bound(network, n) for n in sizes],
+            "lower_bound": None if None in least else least,
             "seconds": [
                 [simulate(run.schedule, network, n, CURVE).seconds for n in sizes] for run in runs
             ],
         },
     }
+
+
+def _least(runs: Sequence[Run], nbytes: int) -> float | None:
+    """Seconds that the collective of all runs takes at least.
+
+    None if they have different collectives, or one that has no known bound. Schedules may cut the
+    vector into blocks of other sizes and so have other bounds; the least one holds for all.
+    """
+    bounds = [schedule_bound(run.network, nbytes, run.schedule) for run in runs]
+    known = [bound for bound in bounds if bound is not None]
+    alike = len({run.schedule.collective for run in runs}) == 1
+    return min(known) if alike and len(known) == len(bounds) else None
 
 
 def _run(run: Run, pairs: Pairs) -> Data:

@@ -276,6 +276,16 @@ function secondsText(t) {
   return `${figures(t * scale)} ${unit}`;
 }
 
+/** "An all-to-all", "A reduce-scatter"; without a name if the schedules have different ones. */
+function collectiveText(runs) {
+  const names = new Set(runs.map((run) => run.collective));
+  const [first] = names;
+  if (names.size > 1) return "A vector";
+  if (first === "traffic") return "Traffic";
+  const name = first === "alltoall" ? "all-to-all" : first.replaceAll("_", "-");
+  return `${/^[aeiou]/.test(name) ? "An" : "A"} ${name}`;
+}
+
 function figures(x) {
   return x >= 100 ? String(Math.round(x)) : String(Number(x.toPrecision(3)));
 }

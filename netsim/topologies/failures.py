@@ -65,6 +65,11 @@ class WithoutLinks(Topology):
         """(nlinks,) dimension of every link, as before."""
         return self.before.dim[self.kept]
 
+    @property
+    def remote(self) -> int:
+        """The node that was far from some other node before."""
+        return self.before.remote
+
     def routes(self, src: Array, dst: Array, ties: str, seed: Seed = ()) -> Routes:
         """The routes from each src to its dst that avoid the failed links."""
         number = np.full(self.before.nlinks, -1)

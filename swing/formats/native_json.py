@@ -73,7 +73,7 @@ def write(schedule: Schedule) -> Iterator[str]:
         head["shares"] = schedule.shares.tolist()
     # The closing brace is cut off, so that the steps can follow one at a time.
     yield json.dumps(head)[:-1] + ',\n"steps": ['
-    phase, pattern = _Numbers(schedule.sync_phase), _Numbers(schedule.signature)
+    phase, pattern = Numbers(schedule.sync_phase), Numbers(schedule.signature)
     rows = 0
     for s, step in enumerate(schedule):
         rows += len(step)
@@ -151,14 +151,15 @@ def read(data: bytes) -> Schedule:
     )
 
 
-class _Numbers:
-    """Number hashable values from 0 on, in the order in which they first occur."""
+class Numbers:
+    """Number the values of a function from 0 on, in the order in which they first occur."""
 
     def __init__(self, value: Callable[[int], Hashable]) -> None:
         self.value = value
         self.known: dict[Hashable, int] = {}
 
     def __call__(self, s: int) -> int:
+        """Return the number of the function's value at ``s``."""
         return self.known.setdefault(self.value(s), len(self.known))
 
 

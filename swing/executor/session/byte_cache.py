@@ -47,5 +47,11 @@ class ByteCache(Generic[T]):
                 self.nbytes -= self._entries.popitem(last=False)[1][1]
         return value
 
+    def clear(self) -> None:
+        """Remove all values."""
+        with self._lock:
+            self._entries.clear()
+            self.nbytes = 0
+
     def __len__(self) -> int:
         return len(self._entries)

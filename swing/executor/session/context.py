@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from contextlib import suppress
 from contextvars import copy_context
-from functools import cache, cached_property, lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,18 +22,16 @@ from swing.executor.engines.compiled import Bound, Compiled, why_plain
 from swing.executor.engines.plain import Program, bind, run
 from swing.executor.engines.progress import Operation, Rounds
 from swing.executor.engines.wait import Deadline, policy
-from swing.executor.gpu.device import empty
-from swing.executor.gpu.ipc import open_window
 from swing.executor.gpu.nccl import Nccl
-from swing.executor.plan.shared import MIN_PIECE, PIECE, Open, Window, compile_shared, find
+from swing.executor.plan.shared import compile_shared
 from swing.executor.session.byte_cache import ByteCache
 from swing.executor.session.call import AlgorithmSpec
 from swing.executor.session.call_cache import Entry, known_calls
+from swing.executor.session.duplicate import Duplicate
 from swing.executor.session.layouts import BlockLayouts
 from swing.executor.session.planner import Planner
 from swing.executor.session.private import finish, forget
-
-_MAX_PROGRAMS = 64  # cached; the least recently used one is dropped
+from swing.executor.session.windows import Windows
 
 
 class Context:
@@ -49,6 +47,7 @@ class Context:
         comm: the private communicator, which communicators of the same ranks share.
         planner: chooses and compiles plans for it.
         blocks: layouts of reduce-scatter and allgather.
+        windows: the memory that `alloc` has allocated.
         noted: rows of the call cache's table that belong to this context.
         keys: keys of the call cache's dictionary that belong to it.
         check_tag: the tag of the argument check, which no operation uses.
@@ -59,11 +58,7 @@ class Context:
         self.comm, self._first_tag = lane.private.comm, lane.first_tag
         self.planner = Planner(comm, lane.private.is_one_node)
         self.blocks = BlockLayouts(self.planner)
-        # Calls of MPI's collectives need a communicator of their own: on the private one, those of
-        # several communicators could meet.
-        # Made from the handle, so that it does not keep the user's object alive.
-        self._user: Any = MPI.Intracomm.fromhandle(MPI._handleof(comm))
-        self._own: MPI.Intracomm | None = None
+        self._duplicate = Duplicate(comm)
         self._scratch = np.empty(0, np.uint8)
         self._compiled = ByteCache[Compiled](2**22, lambda compiled: compiled.nbytes)
         # Compiled code runs without the GIL, and meanwhile another thread's call may take its row
@@ -71,7 +66,7 @@ class Context:
         self.noted: dict[int, Entry] = {}
         self.keys: set[Hashable] = set()
         self._active: set[Operation] = set()
-        self._windows: list[Open] = []
+        self.windows = Windows(self.comm, self._first_tag, self._duplicate)
         self._nccl: Nccl | None = None
         self._failure: tuple[str, Any] | None = None
         # Half of the tags are for persistent operations, half for the others, see `tag`; the
@@ -98,8 +93,10 @@ class Context:
                 context = cls(comm, deadline)
             except TimeoutError:
                 # An attribute without a context: its delete function removes what is kept for a
-                # freed communicator, whose handle MPI may use again.
-                comm.Set_attr(_keyval(), None)
+                # freed communicator, whose handle MPI may use again. Setting it a second time would
+                # call that function as well.
+                if comm.Get_attr(_keyval()) is None:
+                    comm.Set_attr(_keyval(), _UNFINISHED)
                 raise
             comm.Set_attr(_keyval(), context)
             contexts[MPI._handleof(comm)] = context
@@ -131,7 +128,7 @@ class Context:
             recv: (count,) the result, of the same type; the same memory to reduce in place.
             reduce: the reduction of two vectors.
             deadline: when to give up waiting for messages; None waits without a limit.
-            shared: whether the vectors may be in memory of `alloc`, see `in_window`.
+            shared: whether the vectors may be in memory of `alloc`, see `Windows.program`.
             transport: how the vectors' memory reaches the other ranks.
 
         Raises:
@@ -139,7 +136,7 @@ class Context:
         """
         count, dtype = len(recv), recv.dtype
         if shared and deadline is None:
-            program = self.in_window(spec, send, recv, reduce)
+            program = self.windows.program(spec, send, recv, reduce)
             if program is not None:
                 return program
         if transport.on_gpu:
@@ -159,38 +156,6 @@ class Context:
         staged = transport.stage(plan, dtype, is_same(send, recv))
         return bind(staged, memory, reduce, self.comm, self._first_tag, deadline, transport)
 
-    def in_window(
-        self, spec: AlgorithmSpec, send: np.ndarray, recv: np.ndarray, reduce: Reduction
-    ) -> Program | None:
-        """Return the program for vectors in memory of `alloc`, or None if messages are to be used.
-
-        All ranks must decide alike, so the decision depends only on facts that they share.
-        """
-        if spec[0] != "auto" or not isinstance(reduce, np.ufunc) or recv.nbytes < MIN_PIECE:
-            return None
-        addresses = MPI.Get_address(send), MPI.Get_address(recv)
-        program: Program | None = self.shared(*addresses, len(recv), recv.dtype, reduce)
-        return program
-
-    @property
-    def has_windows(self) -> bool:
-        """Whether `alloc` has allocated memory that all ranks can access."""
-        return bool(self._windows)
-
-    def holds(self, spec: AlgorithmSpec, send: np.ndarray, recv: np.ndarray) -> bool:
-        """Whether all ranks are to reduce these vectors where they lie, in memory of `alloc`."""
-        return spec[0] == "auto" and find(self._windows, send, recv) is not None
-
-    def places(self, *vectors: np.ndarray) -> str:
-        """Describe the positions of vectors in memory of `alloc`."""
-        positions = (
-            f"array {i} of swing.alloc from byte {offset} on"
-            for vector in vectors
-            for i, window in enumerate(self._windows)
-            if (offset := window.offset(vector)) is not None
-        )
-        return ", ".join(positions)
-
     def _on_gpu(
         self,
         spec: AlgorithmSpec,
@@ -203,7 +168,7 @@ class Context:
         """Return the program for vectors that the GPU reduces without staging."""
         count, dtype, ranks = len(recv), recv.dtype, self.comm.size
         if direct.kind is Kind.IPC:
-            memory = find(self._windows, send, recv)
+            memory = self.windows.find(spec, send, recv)
             assert memory is not None
             # The piece is a whole block, so that one kernel reduces it.
             plan = compile_shared(self.comm.rank, ranks, count, max(1, -(-count // ranks)))
@@ -217,52 +182,14 @@ class Context:
         if direct.kind is not Kind.NCCL or ranks == 1:
             return bind(plan, memory, reduce, self.comm, self._first_tag, deadline, direct)
         if self._nccl is None:  # collective: every rank is in its first call with NCCL
-            self._nccl = Nccl(self._duplicate())
+            self._nccl = Nccl(self._duplicate.get())
         tag = self._first_tag
         return bind(plan, memory, reduce, self.comm, tag, deadline, direct, self._nccl)
 
-    def _duplicate(self) -> MPI.Intracomm:
-        """Return a duplicate for calls of MPI's collectives; the first call is collective."""
-        if self._own is None:
-            self._own = self._user.Dup()
-            self._own.Set_errhandler(MPI.ERRORS_RETURN)
-        return self._own
-
-    @cached_property
-    def shared(self) -> Any:
-        """The cached `_shared`: programs for vectors in memory of `alloc`, given by address."""
-        return lru_cache(_MAX_PROGRAMS)(self._shared)
-
-    def _shared(
-        self, send: int, recv: int, count: int, dtype: np.dtype[Any], reduce: Reduction
-    ) -> Program | None:
-        """Return the program for vectors at two addresses, or None if they are in no window."""
-        memory = find(self._windows, *(borrow(address, count, dtype) for address in (send, recv)))
-        if memory is None:
-            return None
-        rank, ranks = self.comm.rank, self.comm.size
-        plan = compile_shared(rank, ranks, count, max(1, PIECE // dtype.itemsize))
-        memory.append(np.empty(plan.scratch, dtype))
-        if why_plain(dtype, reduce):
-            return bind(plan, memory, reduce, self.comm, self._first_tag)
-        compiled = Compiled(plan, dtype, reduce, self.comm, self._first_tag)
-        compiled.place(memory)
-        return [Bound(compiled, 0, 0, 0)]
-
     def alloc(self, shape: Any, dtype: np.dtype[Any], gpu: bool) -> Any:
         """Allocate an array that other ranks of the node can read and write; collective."""
-        nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        alone = self.comm.size == 1 or not self.planner.is_one_node
-        open_memory = open_window if gpu else Window
-        window = None if alone else open_memory(self._duplicate(), nbytes)
-        if window is None:
-            return empty(shape, dtype) if gpu else np.empty(shape, dtype)
-        self._windows.append(window)
-        # Drop cached results by which these addresses are in no window: ordinary memory may have
-        # been there before.
-        self.shared.cache_clear()
-        known_calls.forget(self)
-        return window.array(shape, dtype)
+        known_calls.forget(self)  # their memory may have become part of a window
+        return self.windows.alloc(shape, dtype, gpu)
 
     def run(self, program: Program, *buffers: Any) -> None:
         """Run this rank's program; collective.
@@ -320,14 +247,8 @@ class Context:
         if self._nccl is not None:
             with suppress(RuntimeError):
                 self._nccl.close(self._failure is not None)
-        for window in self._windows:
-            # A window is freed by all ranks together, so one rank's live array keeps it.
-            if self._duplicate().allreduce(window.in_use, MPI.LOR):
-                _leaked.append(window)
-            else:
-                window.free()
-        if self._own is not None:
-            self._own.Free()
+        self.windows.free()
+        self._duplicate.free()
         self._scratch = np.empty(0, np.uint8)
 
     def _scratch_bytes(self, nbytes: int) -> np.ndarray:
@@ -338,22 +259,23 @@ class Context:
         return self._scratch[:nbytes]
 
 
-_leaked: list[Open] = []
-"""Windows of freed communicators that some rank still uses, kept until the process ends."""
-
 contexts: dict[int, Context] = {}
 """The contexts by communicator handle. This dictionary is five times faster to read than the MPI
 attribute, whose delete function removes the entry."""
+
+
+_UNFINISHED = object()
+"""The attribute of a communicator whose first call has timed out."""
 
 
 @cache
 def _keyval() -> int:
     """Return the key of the attribute that closes a context when its communicator is freed."""
 
-    def delete(comm: MPI.Comm, keyval: int, context: Context | None) -> None:
+    def delete(comm: MPI.Comm, keyval: int, value: Any) -> None:
         contexts.pop(MPI._handleof(comm), None)
         forget(MPI._handleof(comm))
-        if context is not None:
-            context.close()
+        if isinstance(value, Context):
+            value.close()
 
     return MPI.Comm.Create_keyval(delete_fn=delete)

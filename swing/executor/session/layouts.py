@@ -86,6 +86,10 @@ class BlockLayouts:
         options = tuple(o for o in resolved.options if o[0] not in ("variant", "k"))
         return resolved._replace(options=options), why
 
+    def check(self, collective: Collective, spec: AlgorithmSpec) -> None:
+        """Raise the errors that `choose` and `layout` would raise."""
+        self.order(collective, self.choose(collective, spec, 0)[0])
+
     def layout(
         self,
         collective: Collective,

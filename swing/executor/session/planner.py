@@ -47,13 +47,13 @@ class Planner:
 
     Args:
         comm: the communicator, of which only size, rank and topology are read.
-        is_one_node: whether all its ranks share memory.
+        is_one_node: whether all its ranks are on one node.
 
     Attributes:
         torus: the torus of the communicator.
         origin: the origin of that torus, in words.
         rank: this rank.
-        is_one_node: whether all ranks share memory.
+        is_one_node: whether all ranks are on one node.
     """
 
     def __init__(self, comm: MPI.Intracomm, is_one_node: bool) -> None:

@@ -24,13 +24,10 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.executor.engines.wait import Deadline, heed, until
-from swing.waiting import cores as own_cores
+from swing.executor.session.node import RECORD_BYTES, node_of, record
 
 MAX_TAGS = 2**12
 """Tags of a lane, or fewer where MPI has few tags."""
-
-MAX_CORES = 1024
-"""Cores of a node that are told apart."""
 
 Ranks = tuple[int, ...]
 """The ranks of a communicator, as ranks of MPI.COMM_WORLD."""
@@ -47,7 +44,7 @@ class Private:
     Args:
         number: its number among those of the same ranks, the same on every rank.
         comm: the communicator; it returns errors instead of aborting.
-        is_one_node: whether all its ranks share memory.
+        is_one_node: whether all its ranks are on one node.
         lanes: counts the lanes on rank 0, which gives them out.
         tags: number of tags in a lane.
     """
@@ -129,22 +126,14 @@ def _make(comm: MPI.Intracomm, number: int) -> Generator[MPI.Request, None, Priv
         # ``MPI.Intracomm(comm)``, because ``Idup`` of a `swing.Comm` would make a `swing.Comm`.
         duplicate, request = MPI.Intracomm(comm).Idup()
         yield request
-        try:
-            node = MPI.Intracomm(comm).Split_type(MPI.COMM_TYPE_SHARED)
-        except MPI.Exception:
-            duplicate.Free()
-            raise
     except MPI.Exception as error:
         raise NoCommunicatorError("MPI cannot make another communicator") from error
-    is_one_node = node.size == comm.size
-    # A launcher may bind every rank to cores of its own: count those of all ranks.
-    mine = np.zeros(MAX_CORES, np.uint8)
-    mine[[core % MAX_CORES for core in own_cores()]] = 1
-    cores = np.empty_like(mine)
-    node.Allreduce(mine, cores, MPI.MAX)
-    heed(node.size, int(cores.sum()))
-    node.Free()
-    return Private(number, duplicate, is_one_node)
+    mine = record()
+    records = np.empty((comm.size, RECORD_BYTES), np.uint8)
+    yield duplicate.Iallgather(mine, records)
+    node = node_of(mine, records)
+    heed(node.ranks, node.cores)
+    return Private(number, duplicate, node.is_only)
 
 
 def _world_ranks(comm: MPI.Intracomm) -> Ranks:
