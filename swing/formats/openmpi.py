@@ -113,11 +113,10 @@ def read(data: bytes, ranks: int, nodes: int | None = None) -> list[Rule]:
     for _ in range(numbers.next("the number of collectives", 100)):
         collective = numbers.next("a collective", 100)
         sizes: dict[int, list[Rule]] = {}
+        largest = -1
         for _ in range(numbers.next("the number of communicator sizes", MAX_RULES)):
-            size = numbers.next("a communicator size")
-            if size <= max(sizes, default=-1):
-                raise ValueError(f"communicator sizes must ascend: {size} does not")
-            sizes[size] = []
+            size = numbers.next("a communicator size", least=largest + 1)
+            sizes[size], largest = [], size
             for _ in range(numbers.next("the number of rules", MAX_RULES)):
                 first = numbers.next("bytes")
                 algorithm = numbers.next("an algorithm", 100)
@@ -155,12 +154,12 @@ class _Numbers:
         words = [(where, w) for where, line in lines for w in line.partition("#")[0].split()]
         self.left, self.line = words[::-1], ""
 
-    def next(self, what: str, most: int = limits.MAX_INTEGER) -> int:
+    def next(self, what: str, most: int = limits.MAX_INTEGER, least: int = 0) -> int:
         """Return the next number, which is ``what``."""
         if not self.left:
             raise ValueError(f"the file ends before {what}")
         self.line, word = self.left.pop()
-        return limits.whole(word, f"{self.line}: {what}", 0, most)
+        return limits.whole(word, f"{self.line}: {what}", least, most)
 
     def on_this_line(self) -> bool:
         """Return whether the next number is on the line of the last one."""
@@ -177,22 +176,28 @@ def _read_json(data: bytes, ranks: int, nodes: int | None) -> list[Rule]:
             raise ValueError(f"{key} must be {right!r}, not {limits.short(head[key])}")
     known = dict.fromkeys(COLLECTIVES, False)
     collectives = limits.fields(head["collectives"], "collectives", known)
-    for i, value in enumerate(limits.array(collectives.get("allreduce", []), "allreduce")):
-        where = f"communicator rule {i + 1}"
-        rule = limits.fields(value, where, _COMMUNICATOR)
-        low, high = (_size(rule, f"comm_size_{end}", where) for end in ("min", "max"))
-        distribution = rule.get("comm_rank_distribution", "any")
-        if not isinstance(distribution, str) or distribution not in _DISTRIBUTIONS:
-            raise ValueError(f"{where}: a distribution is one of {', '.join(_DISTRIBUTIONS)}")
-        rows = limits.array(rule["rules"], f"{where}: rules")
-        entries = [_entry(row, f"{where}, rule {j + 1}") for j, row in enumerate(rows)]
+    values = limits.array(collectives.get("allreduce", []), "allreduce")
+    rules = [_communicator_rule(v, f"communicator rule {i + 1}") for i, v in enumerate(values)]
+    for low, high, distribution, entries in rules:
         needed = {"any": nodes, "one-per-node": ranks, "single-node": 1}[distribution]
         if low <= ranks <= high and needed == nodes:
-            return first_matches([entry for entry in entries if entry])
+            return first_matches(entries)
     return []
 
 
-def _entry(value: Any, where: str) -> tuple[int, int, str] | None:
+def _communicator_rule(value: Any, where: str) -> tuple[int, int, str, list[tuple[int, int, str]]]:
+    """Return the sizes and the distribution that a rule is for, and its message rules."""
+    rule = limits.fields(value, where, _COMMUNICATOR)
+    low, high = (_size(rule, f"comm_size_{end}", where) for end in ("min", "max"))
+    distribution = rule.get("comm_rank_distribution", "any")
+    if not isinstance(distribution, str) or distribution not in _DISTRIBUTIONS:
+        raise ValueError(f"{where}: a distribution is one of {', '.join(_DISTRIBUTIONS)}")
+    rows = limits.array(rule["rules"], f"{where}: rules")
+    entries = [_message_rule(row, f"{where}, rule {j + 1}") for j, row in enumerate(rows)]
+    return low, high, distribution, [entry for entry in entries if entry]
+
+
+def _message_rule(value: Any, where: str) -> tuple[int, int, str] | None:
     """Return the sizes and the algorithm of a message rule; None if Open MPI ignores it."""
     rule = limits.fields(value, where, _MESSAGE)
     first, last = (_size(rule, f"msg_size_{end}", where) for end in ("min", "max"))
