@@ -63,7 +63,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "swing/schedules": ("swing/schedules",),
     "swing/torus": (
         "swing/torus", "swing/ring", "swing/placement", "swing/sizes", "swing/settings",
-        "swing/svg", "swing/checks", "swing/waiting", "swing/compilation",
+        "swing/svg", "swing/byte_cache", "swing/checks", "swing/waiting", "swing/compilation",
     ),
 }  # fmt: skip
 

@@ -239,9 +239,17 @@ def run_cached(
             context = contexts[MPI._handleof(comm)]
             call = CollectiveCall("Allreduce", comm, sendbuf, recvbuf, op, AlgorithmSpec(*spec))
             entry = context.noted[row_of(call)]
-            context.run([partial(entry.program.fail, error)], sendbuf, recvbuf)
-    earlier = known_calls.find(comm, sendbuf, recvbuf, op, spec)
-    if earlier is None:
+            fail = entry.program[0].compiled.fail
+            context.run([partial(fail, error)], sendbuf, recvbuf)
+    if not isinstance(comm, MPI.Intracomm):
         return False
-    earlier.context.run(earlier.program, sendbuf, recvbuf)
+    earlier = contexts.get(MPI._handleof(comm))
+    likely = earlier or Context.likely(comm)
+    known = known_calls.find(likely, sendbuf, recvbuf, op, spec)
+    if known is None or (earlier is None and Context.of(comm, likely=likely) is not likely):
+        return False
+    if known.may_be_row and known.context.was_called:
+        call = CollectiveCall("Allreduce", comm, sendbuf, recvbuf, op, AlgorithmSpec(*spec))
+        known_calls.add_row(call, known)
+    known.context.run(known.program, sendbuf, recvbuf)
     return True

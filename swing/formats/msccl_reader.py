@@ -263,9 +263,10 @@ def _step(rows: dict[Row, list[int]]) -> Step:
 def _distinct(listed: Sequence[int]) -> Iterator[Array]:
     """Yield the blocks in ascending order; those that occur again follow as a list of their own."""
     while listed:
-        left = Counter(listed)
-        yield np.array(sorted(left), dtype=np.int64)
-        listed = list((left - Counter(left.keys())).elements())
+        blocks = sorted(set(listed))
+        yield np.array(blocks, dtype=np.int64)
+        again = len(blocks) < len(listed)
+        listed = list((Counter(listed) - Counter(blocks)).elements()) if again else []
 
 
 def _blocks(members: Sequence[Array]) -> Blocks:
