@@ -115,8 +115,8 @@ def same(a, b):
 
     def steps(found):
         phase, pattern = (
-            native_json._Numbers(found.sync_phase),
-            native_json._Numbers(found.signature),
+            native_json.Numbers(found.sync_phase),
+            native_json.Numbers(found.signature),
         )
         return [(messages_of(step), phase(s), pattern(s)) for s, step in enumerate(found)]
 
@@ -204,23 +204,9 @@ def test_torus_name_steps_and_bytes_survive(format, dims, way):
     assert sizes(back, NBYTES) == sizes(schedule, NBYTES)
 
 
-@pytest.mark.parametrize("format", [*TEXTS, "chakra"])
-def test_traffic_takes_as_long_as_the_schedule_it_comes_from(format):
-    schedule = made((4, 4), "hybrid")
-    network = netsim.paper_network("torus:4x4")
-    nbytes = schedule.nblocks * 2**10
-    back = traffic(format, schedule, nbytes)
-    for model in ("analytic", "flow"):
-        ours, theirs = (netsim.simulate(s, network, nbytes, model) for s in (schedule, back))
-        assert theirs.seconds == pytest.approx(ours.seconds, rel=1e-12)
+def test_traffic_is_not_verified():
     with pytest.raises(ValueError, match="traffic"):
-        swing.verify(back)
-
-
-def test_steps_in_which_ranks_rest_survive():
-    schedule = swing.schedule("bucket", swing.Torus((2, 5)))
-    for format in [*TEXTS, "chakra"]:
-        assert sizes(traffic(format, schedule, NBYTES), NBYTES) == sizes(schedule, NBYTES)
+        swing.verify(traffic("steps", made((4, 4), "hybrid"), 1000))
 
 
 def log_gp(programs):
@@ -379,11 +365,12 @@ def run_msccl(text, seed, slots=1):
     return [memory[g, "i"] for g in range(len(memory) // 2)]
 
 
-@pytest.mark.parametrize("way", [*WAYS, "latency"])
+@pytest.mark.parametrize("way", [*WAYS, "latency", "several peers"])
 @pytest.mark.parametrize("dims", [(8,), (4, 4), (3, 5)])
 def test_msccl_xml_runs_in_any_order_with_one_slot_a_connection(dims, way):
-    if way == "latency":
-        schedule = swing.schedule("swing", swing.Torus(dims), variant="latency")
+    if way in ("latency", "several peers"):
+        name = "swing" if way == "latency" else "recursive_multiplying"
+        schedule = swing.schedule(name, swing.Torus(dims), variant="latency")
     else:
         schedule = made(dims, way)
     text = "".join(msccl.write(schedule))
@@ -557,11 +544,11 @@ BAD = {
     ("xml", b"<step/>"): "out of place",
     ("xml", b"nonsense"): "not XML",
     ("xml", PIPELINE.format(a="", b=element(0, "s")).encode()): "1 sends and 0 receives",
-    ("xml", PIPELINE.format(a=element(0, "s"), b=element(0, "r", 0, 1)).encode()): "come from",
+    ("xml", PIPELINE.format(a=element(0, "s"), b=element(0, "r", 0, 1)).encode()): "ends with",
     ("xml", PIPELINE.format(a=element(0, "r") + element(1, "s"),
                             b=element(0, "r") + element(1, "s")).encode()): "cycle",
     ("xml", PIPELINE.format(a=element(1, "s"), b="").encode()): "at position 0",
-    ("xml", PIPELINE.format(a=element(0, "s", 5), b="").encode()): "outside of",
+    ("xml", PIPELINE.format(a=element(0, "s", 5), b="").encode()): "has no chunks 5",
 }  # fmt: skip
 READERS = {
     "steps": steps.read, "goal": goal.read, "smpi": smpi.read, "json": native_json.read,

@@ -157,4 +157,7 @@ def _plan(low: int, high: int, steps: int, ndim: int) -> tuple[float, tuple[tupl
     return best
 
 
-WINDOWS = Algorithm("windows", windows, source="our own", family=family, shortlist=always({}))
+WINDOWS = Algorithm(
+    "windows", windows, source="our own", style=("#882255", "d"), family=family,
+    shortlist=always({}),
+)  # fmt: skip

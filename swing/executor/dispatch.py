@@ -35,7 +35,7 @@ from swing.executor.session.call import AlgorithmSpec, CollectiveCall
 from swing.executor.session.call_cache import known_calls, row_of
 from swing.executor.session.context import Context, contexts
 from swing.executor.session.private import NoCommunicatorError
-from swing.executor.tasks import check_delegated, why_delegated
+from swing.executor.tasks import check_delegated, check_spec, why_delegated
 
 
 def allreduce(
@@ -88,16 +88,16 @@ def transport_of(call: CollectiveCall, timeout: float | None = None) -> Transpor
     # CUDA's handles and NCCL involve all ranks' GPUs and have no deadline.
     joint = timeout is None and isinstance(comm, MPI.Intracomm)
     context = contexts.get(MPI._handleof(comm)) if joint else None
-    with_windows = context if context is not None and context.has_windows else None
+    windows = context.windows if context is not None else ()
     by_nccl = both and joint and is_wanted()
     aware = both and is_gpu_aware()
-    if both and (with_windows or by_nccl or aware):
+    if both and (windows or by_nccl or aware):
         direct = Direct(source, target)
         sent = MPI.IN_PLACE if direct.source is direct.target else direct.source
         with suppress(TypeError, ValueError):  # `_allreduce` raises them again, see `refuse`
             send, recv, datatype = vectors(sent, direct.target)
             if Direct.can(reduction(operation(comm, call.op), recv.dtype, datatype), recv.dtype):
-                if with_windows and with_windows.holds(call.spec, send, recv):
+                if windows and windows.find(call.spec, send, recv) is not None:
                     direct.kind = Kind.IPC
                 elif by_nccl:
                     direct.kind = Kind.NCCL
@@ -132,6 +132,7 @@ def _allreduce(given: CollectiveCall, timeout: float | None, transport: Transpor
     try:
         context = agree(call, len(recv), recv.dtype, datatype, memory)
     except NoCommunicatorError:
+        check_spec(call)
         return _by_mpi(call, in_place, transport)
     transport.start()
     program = context.program(call.spec, send, recv, reduce, deadline, shared, transport)
@@ -171,9 +172,9 @@ def _memory(
         return "a GPU's, by NCCL"
     if context is not None and (
         transport.kind is Kind.IPC
-        or (shared and context.in_window(call.spec, send, recv, reduce) is not None)
+        or (shared and context.windows.program(call.spec, send, recv, reduce) is not None)
     ):
-        return context.places(send, recv)
+        return context.windows.places(send, recv)
     return "its own"
 
 
@@ -195,7 +196,7 @@ def explain(
     elif answer.engine and _are_shared(call):
         send, recv, datatype = vectors(sendbuf, recvbuf)
         reduce = reduction(op, recv.dtype, datatype)
-        if Context.of(call.intracomm).in_window(spec, send, recv, reduce) is not None:
+        if Context.of(call.intracomm).windows.program(spec, send, recv, reduce) is not None:
             return replace(answer, **_in_window(PIECE))
     return answer
 
@@ -238,9 +239,17 @@ def run_cached(
             context = contexts[MPI._handleof(comm)]
             call = CollectiveCall("Allreduce", comm, sendbuf, recvbuf, op, AlgorithmSpec(*spec))
             entry = context.noted[row_of(call)]
-            context.run([partial(entry.program.fail, error)], sendbuf, recvbuf)
-    earlier = known_calls.find(comm, sendbuf, recvbuf, op, spec)
-    if earlier is None:
+            fail = entry.program[0].compiled.fail
+            context.run([partial(fail, error)], sendbuf, recvbuf)
+    if not isinstance(comm, MPI.Intracomm):
         return False
-    earlier.context.run(earlier.program, sendbuf, recvbuf)
+    earlier = contexts.get(MPI._handleof(comm))
+    likely = earlier or Context.likely(comm)
+    known = known_calls.find(likely, sendbuf, recvbuf, op, spec)
+    if known is None or (earlier is None and Context.of(comm, likely=likely) is not likely):
+        return False
+    if known.may_be_row and known.context.was_called:
+        call = CollectiveCall("Allreduce", comm, sendbuf, recvbuf, op, AlgorithmSpec(*spec))
+        known_calls.add_row(call, known)
+    known.context.run(known.program, sendbuf, recvbuf)
     return True

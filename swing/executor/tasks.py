@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any
 
 from mpi4py import MPI
 
+from swing.algorithms import check_name
+from swing.executor.buffers.datatypes import is_gapped
 from swing.executor.buffers.memory import is_same
 from swing.executor.buffers.reductions import reduction
-from swing.executor.buffers.specs import check_gapped, is_gapped, vectors
+from swing.executor.buffers.specs import check_gapped, vectors
 from swing.executor.engines.progress import Operation, Rounds
 from swing.executor.gpu import device
 from swing.executor.session import argument_check
 from swing.executor.session.call import CollectiveCall
 from swing.executor.session.context import Context
+from swing.executor.session.layouts import BlockLayouts
 from swing.executor.session.planner import Planner
 from swing.executor.session.private import NoCommunicatorError
 from swing.schedules.schedule import Schedule
@@ -69,6 +73,7 @@ def or_delegate(prepare: Prepare) -> Prepare:
         try:
             return prepare(call)
         except NoCommunicatorError as error:
+            check_spec(call)
             return Delegated(str(error))
 
     return prepared
@@ -136,17 +141,39 @@ def check_delegated(call: CollectiveCall, why: str) -> bool:
         send, recv, datatype = vectors(call.sendbuf, call.recvbuf)
         reduction(call.op, recv.dtype, datatype)
         in_place = is_same(send, recv)
+    delegate(call, why)
     if isinstance(call.comm, MPI.Intracomm):
-        try:
-            argument_check.leave(call, why)
-            planner = Context.of(call.comm, call.deadline).planner
-        except NoCommunicatorError:
-            planner = Planner(call.comm, is_one_node=False)
-        planner.check(call.spec)
+        # MPI's call cannot be made again after a timeout, but the wait for the other ranks' first
+        # call on the communicator can.
+        with suppress(NoCommunicatorError):
+            Context.of(call.comm, call.deadline)
     return in_place
 
 
 def delegate(call: CollectiveCall, why: str) -> Delegated:
-    """Leave a call to the MPI library, on all ranks."""
-    argument_check.leave(call, why)
+    """Leave a call to the MPI library, on all ranks.
+
+    Raises:
+        ValueError: see `check_spec`.
+    """
+    check_spec(call)
+    with suppress(NoCommunicatorError):  # then ranks cannot compare their arguments
+        argument_check.leave(call, why)
     return Delegated(why)
+
+
+def check_spec(call: CollectiveCall) -> None:
+    """Check what was asked for in a call that the MPI library runs, as if a schedule ran it.
+
+    Raises:
+        ValueError: an algorithm, a torus or an option that does not fit.
+    """
+    if not isinstance(call.comm, MPI.Intracomm):  # the ranks of two groups have no torus
+        if isinstance(call.spec.algorithm, str) and call.spec.algorithm != "auto":
+            check_name(call.spec.algorithm)
+        return
+    planner = Planner(call.comm, is_one_node=False)
+    if call.kind == "Allreduce":
+        planner.check(call.spec)
+    else:
+        BlockLayouts(planner).check(call.kind.lower(), call.spec)

@@ -13,8 +13,14 @@ The limits of MSCCL's readers are checked: 256 steps per thread block, 71 chunks
 messages are split), 32 peers per channel to send to and 32 to receive from, 32 channels, 32767
 chunks.
 
-Loses: the torus, phases, steps (read back as early as the data allows), and the name beyond 31
-characters. Unequal shares are refused. `swing.formats.msccl_reader` reads such files.
+Each send has an attribute ``schedule_step``, its step in the schedule, and ``schedule_phase`` if
+the parts synchronise in phases of several steps. MSCCL and RCCL ignore attributes that they do not
+know; `swing.formats.msccl_reader` restores the steps from them.
+
+Loses: the torus, the variant as a field of its own, the name beyond 31 characters, and the order of
+additions. A GPU adds what it receives in a step in the order in which the file lists it, which may
+differ from rank to rank: if a rank receives the same block from several peers in one step, the same
+bits on all ranks are not guaranteed. Unequal shares are refused.
 
 Source: RCCL, src/misc/msccl/msccl_parser.cc; msccl-tools, msccl/language/ir.py.
 """
@@ -29,8 +35,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from swing.formats.msccl_xml import MAX_CHUNKS
-from swing.formats.native_json import ranges
+from swing.formats.msccl_collectives import INPUT, SCRATCH
+from swing.formats.msccl_xml import MAX_CHUNKS, SCHEDULE_PHASE, SCHEDULE_STEP
+from swing.formats.native_json import Numbers, ranges
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Message, Op
 
@@ -39,7 +46,6 @@ MAX_COUNT = 71
 MAX_PEERS = 32
 MAX_CHANNELS = 32
 MAX_NAME = 31
-INPUT, SCRATCH = "i", "s"
 
 
 class Cells(NamedTuple):
@@ -69,6 +75,7 @@ class Operation:
         index: number of the step in the thread block.
         source: the chunks read; None where the type reads none.
         target: the chunks written; None where the type writes none.
+        place: the step of the schedule and its phase, as attributes in XML; empty except in sends.
         wait: a step of another thread block that must finish first.
         waited: another step waits for this one.
     """
@@ -78,6 +85,7 @@ class Operation:
     index: int
     source: Cells | None = None
     target: Cells | None = None
+    place: str = ""
     wait: Operation | None = None
     waited: bool = False
 
@@ -102,7 +110,14 @@ class Rank:
         default_factory=lambda: defaultdict(dict)
     )
 
-    def add(self, where: Where, kind: str, source: Cells | None, target: Cells | None) -> None:
+    def add(
+        self,
+        where: Where,
+        kind: str,
+        source: Cells | None = None,
+        target: Cells | None = None,
+        place: str = "",
+    ) -> None:
         """Append an operation, with its dependencies on operations of other thread blocks."""
         reads, writes = list(_each(source)), list(_each(target))
         before = {self.wrote[cell] for cell in reads + writes if cell in self.wrote}
@@ -118,7 +133,7 @@ class Rank:
         # A step has room for one dependency; no-op steps before it take the others.
         for first in waits[:-1]:
             steps.append(Operation("nop", block, len(steps), wait=first))
-        operation = Operation(kind, block, len(steps), source, target, waits[-1])
+        operation = Operation(kind, block, len(steps), source, target, place, waits[-1])
         steps.append(operation)
         for other in latest.values():
             other.waited = True
@@ -150,10 +165,11 @@ def write(schedule: Schedule, least: int = 0, most: int = 2**40) -> Iterator[str
     _check(schedule.nblocks, MAX_CHUNKS, "chunks")
     ranks = [Rank() for _ in schedule.torus.ranks]
     scratch = False
-    for step in schedule:
+    places = _places(schedule)
+    for s, step in enumerate(schedule):
         for rank, kind, m, cells in _operations(step.message(i) for i in range(len(step))):
             if kind == "s":
-                ranks[rank].add(Where(m.part, True, m.dst), "s", cells, None)
+                ranks[rank].add(Where(m.part, True, m.dst), "s", cells, place=places[s])
                 continue
             where = Where(m.part, False, m.src)
             if kind == "r":
@@ -162,7 +178,7 @@ def write(schedule: Schedule, least: int = 0, most: int = 2**40) -> Iterator[str
                 continue
             # Chunk i lands in scratch chunk i, so messages with different chunks cannot collide.
             scratch, landed = True, cells._replace(buffer=SCRATCH)
-            ranks[rank].add(where, "r", None, landed)
+            ranks[rank].add(where, "r", target=landed)
             ranks[rank].add(where, "re" if m.op is Op.REDUCE else "cpy", landed, cells)
     # The document is written without escaping, so quotes and markup in names are replaced.
     full = "_".join(filter(None, (schedule.name, schedule.variant)))
@@ -177,6 +193,18 @@ def write(schedule: Schedule, least: int = 0, most: int = 2**40) -> Iterator[str
         chunks += f's_chunks="{schedule.nblocks if scratch else 0}"'
         yield f' <gpu id="{number}" {chunks}>\n' + _thread_blocks(program) + " </gpu>\n"
     yield "</algo>\n"
+
+
+def _places(schedule: Schedule) -> list[str]:
+    """Return the attributes of the sends in each step."""
+    steps = range(schedule.nsteps)
+    number = Numbers(schedule.sync_phase)
+    phases = [number(s) for s in steps]
+    lockstep = len(set(phases)) == len(phases)
+    return [
+        f' {SCHEDULE_STEP}="{s}"' + ("" if lockstep else f' {SCHEDULE_PHASE}="{phases[s]}"')
+        for s in steps
+    ]
 
 
 def _operations(messages: Iterable[Message]) -> Iterator[tuple[int, str, Message, Cells]]:
@@ -234,7 +262,7 @@ def _step(o: Operation) -> str:
     return (
         f'   <step s="{o.index}" type="{o.kind}" srcbuf="{source.buffer}" srcoff="{source.first}" '
         f'dstbuf="{target.buffer}" dstoff="{target.first}" cnt="{count}" '
-        f'depid="{wait[0]}" deps="{wait[1]}" hasdep="{int(o.waited)}"/>\n'
+        f'depid="{wait[0]}" deps="{wait[1]}" hasdep="{int(o.waited)}"{o.place}/>\n'
     )
 
 

@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from swing.algorithms import ALGORITHMS
+from swing.checks import shown
 from swing.formats import limits
 from swing.select.choose import choose
 from swing.select.estimate import CostModel
@@ -74,7 +75,7 @@ def built_in(rules: Sequence[Rule], own: Mapping[str, str], known: Sequence[str]
         if algorithm not in known:
             if name not in ALGORITHMS:
                 raise ValueError(
-                    f"unknown algorithm {algorithm!r}: use one of swing.ALGORITHMS, "
+                    f"unknown algorithm {shown(algorithm)}: use one of swing.ALGORITHMS, "
                     f"or of {', '.join(known)}"
                 )
             kind = RING if ALGORITHMS[name].rings else HALVES

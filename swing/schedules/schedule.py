@@ -13,7 +13,7 @@ from swing.checks import shown
 from swing.schedules.body import Body, Function
 from swing.schedules.collectives import ALL, UNKNOWN, RankColumn, constants, name_of
 from swing.schedules.rank import RankMessages, Turn
-from swing.schedules.step import LineRows, Step
+from swing.schedules.step import LineRows, Step, abridge
 from swing.torus import Array, Torus
 
 
@@ -41,7 +41,8 @@ class Schedule(Sequence[Step]):
         parts: number of blocks of each part. A part is a range of blocks with messages of its own,
             such as one part per port of a node; part j has the j-th range. If empty, all blocks
             are one part.
-        shares: (nblocks,) fraction of the vector in each block; equal if None.
+        shares: (nblocks,) bytes of each block, as a fraction of the vector that one rank holds;
+            equal if None. They add up to `vectors`.
         signature: maps a step index to a key. Steps with equal keys move the same number of bytes
             between the same ranks. By default every step has its own key.
         sync_phase: maps a step index to a key. The parts synchronise where the key changes. By
@@ -129,6 +130,15 @@ class Schedule(Sequence[Step]):
         """Whether only the sizes of messages are known; a block is then a byte."""
         return self.origin.constant == UNKNOWN
 
+    @property
+    def vectors(self) -> int:
+        """The number of vectors that the blocks make up: p in an all-to-all, and 1 otherwise.
+
+        In an all-to-all every rank holds a vector of its own, in blocks that no other rank has.
+        """
+        each = self.origin.constant is None and self.home.constant is None
+        return self.torus.size if each else 1
+
     def step(self, s: int) -> Step:
         """Return the step with index ``s``: the messages of all ranks in it."""
         return self.body.step(s)
@@ -189,13 +199,14 @@ class Schedule(Sequence[Step]):
     def share(self, step: Step) -> np.ndarray:
         """Return the (m,) fraction of the vector in each message of a step."""
         if self.shares is None:
-            return step.blocks.counts / self.nblocks
+            return step.blocks.counts * (self.vectors / self.nblocks)
         return step.blocks.sums(self.shares)
 
     def ends(self, count: int) -> Array:
-        """Return the (nblocks + 1,) boundaries of the blocks in a vector of ``count`` elements.
+        """Return the (nblocks + 1,) boundaries of the blocks in ``count`` elements.
 
-        Block b has the elements ``ends[b] … ends[b + 1] - 1``.
+        Block b has the elements ``ends[b] … ends[b + 1] - 1``. These are the elements of one
+        vector; in an all-to-all, those of all vectors, one after the other.
         """
         if self.shares is None:
             # This equals b * count // nblocks, but that product may not fit into 64 bits.
@@ -203,13 +214,22 @@ class Schedule(Sequence[Step]):
             block = np.arange(self.nblocks + 1)
             return block * quotient + block * remainder // self.nblocks
         fractions = np.append(0.0, np.cumsum(self.shares))
-        ends: Array = np.rint(fractions / fractions[-1] * count).astype(np.int64)
+        # The blocks of a barrier have no bytes.
+        ends: Array = np.rint(fractions / (fractions[-1] or 1.0) * count).astype(np.int64)
         return ends
+
+    @property
+    def part_shares(self) -> np.ndarray:
+        """(parts,) fraction of the vectors in each part."""
+        if self.shares is None:
+            return np.array(self.parts) / self.nblocks
+        sums: np.ndarray = np.add.reduceat(self.shares, np.cumsum([0, *self.parts[:-1]]))
+        return sums / self.vectors
 
     def unit(self, part: int) -> float | None:
         """Return the fraction of the vector in a block of a part; None if blocks differ in size."""
         if self.shares is None:
-            return 1 / self.nblocks
+            return self.vectors / self.nblocks
         first = sum(self.parts[:part])
         shares = self.shares[first : first + self.parts[part]]
         return float(shares[0]) if np.ptp(shares) == 0 else None
@@ -220,6 +240,11 @@ class Schedule(Sequence[Step]):
             f"{self.nsteps} steps, {self.nblocks} blocks, {len(self.parts)} parts>"
         )
 
+    def table(self) -> str:
+        """Write all messages, one step per line; ``str`` and ``print`` abridge a long table."""
+        width = len(str(self.nsteps - 1))
+        return "\n".join(f"{s:{width}} {step.table()}" for s, step in enumerate(self))
+
     def __str__(self) -> str:
         width = len(str(self.nsteps - 1))
-        return "\n".join(f"{s:{width}} {step}" for s, step in enumerate(self))
+        return "\n".join(abridge(range(self.nsteps), lambda s: f"{s:{width}} {self.step(s)}"))

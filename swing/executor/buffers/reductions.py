@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from mpi4py import MPI
 
-from swing.executor.buffers.specs import type_name
+from swing.executor.buffers.datatypes import type_name
 
 Reduction: TypeAlias = Callable[..., Any]
 """``reduce(left, right, out=out)`` computes out = left ⊕ right. ``out`` may be one of the operands;

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from mpi4py import MPI
 
-from swing.executor.buffers.memory import array_of, check_writable, flat, is_same, raw
-
-_NUMBERS = frozenset(np.typecodes["AllInteger"] + np.typecodes["AllFloat"] + "?")
+from swing.executor.buffers.datatypes import NUMBERS, has_gaps, number_type, type_name
+from swing.executor.buffers.memory import check_writable, flat, is_same, raw
 
 Typed: TypeAlias = tuple[np.ndarray, MPI.Datatype | None]
 """(count,) elements in the user's memory, and None. If numpy lacks their type, the array has raw
@@ -89,7 +88,7 @@ def vectors(sendbuf: Any, recvbuf: Any) -> Vectors:
     Raises:
         TypeError: an argument is no buffer, or its elements have a type that MPI lacks.
         ValueError: memory is not contiguous or too small, or the receive buffer is read-only;
-            or the buffers differ in count, type or memory order.
+            or the buffers differ in count or type.
     """
     if recvbuf is None or sendbuf is MPI.IN_PLACE:
         if sendbuf is MPI.IN_PLACE and recvbuf is None:
@@ -100,7 +99,6 @@ def vectors(sendbuf: Any, recvbuf: Any) -> Vectors:
     send, datatype = vector(sendbuf, "sendbuf")
     recv, expected = vector(recvbuf, "recvbuf")
     check_writable(recv)
-    _check_order(sendbuf, recvbuf)
     if len(send) != len(recv):
         raise ValueError(
             f"sendbuf has {len(send)} elements and recvbuf {len(recv)}: make them equal"
@@ -215,37 +213,11 @@ def check_gapped(sendbuf: Any, recvbuf: Any) -> bool:
     return is_same(raw(Spec.of(sendbuf, "sendbuf").buffer, "sendbuf"), recv)
 
 
-def type_name(dtype: np.dtype[Any], datatype: MPI.Datatype | None) -> str:
-    """The name of an element type, for error messages."""
-    return str(dtype) if datatype is None else datatype.name or "a datatype without a name"
-
-
-def number_type(datatype: MPI.Datatype) -> np.dtype[Any] | None:
-    """The numpy type that corresponds to an MPI type of numbers; None for any other type."""
-    try:
-        number = np.dtype(datatype.tocode())
-    except ValueError:
-        return None
-    return number if number.char in _NUMBERS else None
-
-
-def has_gaps(datatype: MPI.Datatype) -> bool:
-    """Whether an element has gaps, so that it must not be copied as a range of bytes."""
-    dense = datatype.is_named or datatype.size == datatype.extent
-    return datatype.lb != 0 or datatype.extent <= 0 or not dense
-
-
-def is_gapped(buf: Any) -> bool:
-    """Whether a buffer specification has a datatype with gaps."""
-    datatype = buf[-1] if isinstance(buf, (list, tuple)) and buf else None
-    return isinstance(datatype, MPI.Datatype) and has_gaps(datatype)
-
-
 def _numbers(buffer: Any, name: str) -> np.ndarray:
     """(n,) the elements of a buffer; TypeError if they are not of a numeric type."""
     data = flat(buffer, name)
     dtype = data.dtype
-    if dtype.char not in _NUMBERS and dtype.isbuiltin != 2:  # 2: user-defined, as bfloat16 is
+    if dtype.char not in NUMBERS and dtype.isbuiltin != 2:  # 2: user-defined, as bfloat16 is
         raise TypeError(
             f"{name} holds {dtype}, which MPI lacks: use a numpy array of numbers, "
             "or pass [array, datatype]"
@@ -299,28 +271,3 @@ def _no_buffer(buf: Any, name: str) -> TypeError:
         f"{name} is a {type(buf).__name__} without a buffer: use a numpy array, "
         "or [array, datatype]"
     )
-
-
-def _check_order(sendbuf: Any, recvbuf: Any) -> None:
-    """Check that the elements of both arrays have the same order in memory.
-
-    Raises:
-        ValueError: one array is in C order and the other one in Fortran order.
-    """
-    arrays = [_array(sendbuf, "sendbuf"), _array(recvbuf, "recvbuf")]
-    for one, other in (arrays, arrays[::-1]):
-        if one is None or other is None:
-            return
-        # fnc: in Fortran order but not in C order. One-dimensional arrays are in both orders.
-        if one.flags.fnc and not other.flags.f_contiguous:
-            raise ValueError(
-                "one of sendbuf and recvbuf is in C order and the other in Fortran order: make "
-                "recvbuf with np.empty_like(sendbuf)"
-            )
-
-
-def _array(buf: Any, name: str) -> np.ndarray | None:
-    """The array of a buffer; None for a specification of anything but an array."""
-    if isinstance(buf, (list, tuple)):
-        return buf[0] if isinstance(buf[0], np.ndarray) else None
-    return array_of(buf, name)

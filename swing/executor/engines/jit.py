@@ -151,7 +151,7 @@ def run(state: int, send: int, recv: int, scratch: int, like: Any) -> Any:
     row = load(state + 8 * CODE)
     end = row + ROW_BYTES * load(state + 8 * ROWS)
     comm, byte = cast(load(state + 8 * COMM), like), cast(load(state + 8 * BYTE), like)
-    tag, requests = int32(load(state + 8 * TAG)), load(state + 8 * REQUESTS)
+    tag, requests = int32(load(load(state + 8 * TAG))), load(state + 8 * REQUESTS)
     width, error = size_of(like), int32(0)
     while row < end:
         do, nbytes = load(row + DO), load(row + LENGTH)
