@@ -76,7 +76,9 @@ def tune(
         ``times``, if that was passed.
     """
     times = {} if times is None else times
-    bound = {n: lower_bound(cases[0].network, n) for n in sizes}
+    asked = dict(cases[0].options) if cases else {}
+    what = {key: asked[key] for key in ("collective", "root") if key in asked}
+    bound = {n: lower_bound(cases[0].network, n, **what) for n in sizes}
 
     def best(n: int) -> Case | None:
         simulated = [case for case in cases if n in times.get(case, {})]

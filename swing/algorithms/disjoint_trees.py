@@ -29,7 +29,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from swing.algorithms.algorithm import Algorithm, never
+from swing.algorithms.algorithm import Algorithm, always, never
 from swing.build.combine import chain, parallel, reverse
 from swing.build.tree import reduce_to_root
 from swing.schedules.schedule import Schedule
@@ -103,4 +103,5 @@ def depths(toward: Array, root: int) -> Array:
 DISJOINT_TREES = Algorithm(
     "disjoint_trees", disjoint_trees, source="Edmonds 1973; the decomposition is our own",
     makes=("allreduce", "broadcast", "reduce"), style=("#AA4499", "4"), family=never, rival=False,
+    others=always(*({"chunks": count} for count in (1, 4, 16, 64, 256))),
 )  # fmt: skip
