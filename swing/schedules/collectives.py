@@ -160,6 +160,7 @@ NAMES = {
 KINDS = {name: kinds for kinds, name in NAMES.items()}
 """The kinds of origin and home, by the name of the collective."""
 
+ALLREDUCE = "allreduce"
 BARRIER = "barrier"
 """The allreduce of one block of 0 bytes."""
 

@@ -12,7 +12,7 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
-from swing.algorithms import SHIPPED
+from swing.algorithms import ALGORITHMS, DEFAULT, SHIPPED
 from swing.algorithms.spelling import spell
 from swing.checks import expect, shown
 from swing.schedules.collectives import KINDS
@@ -128,11 +128,14 @@ def _resolve(request: Request, nbytes: int, machine: str) -> Resolved:
         if names:
             raise ValueError(f"algorithm 'auto' chooses {names} itself: name an algorithm")
         choice = choose(request.torus, nbytes, machine)
-        chosen = {k: v for k, v in choice.options.items() if k not in ("variant", "k")}
-        if request.collective == "allreduce":
-            chosen = choice.options
-        named = schedule(choice.algorithm, request.torus, **options, **chosen)
-        return Resolved(named, spell(choice.algorithm, chosen), choice.why)
+        name, chosen, why = choice.algorithm, dict(choice.options), choice.why
+        if request.collective != "allreduce":
+            # As `swing.Comm` does: the algorithm of an allreduce, in its bandwidth variant.
+            chosen = {key: chosen[key] for key in chosen if key not in ("variant", "k")}
+            if request.collective not in ALGORITHMS[name].collectives:
+                name, chosen, why = DEFAULT, {}, f"{name} does not serve {request.collective}"
+        named = schedule(name, request.torus, **options, **chosen)
+        return Resolved(named, spell(name, chosen), why)
     named = schedule(request.algorithm, request.torus, **options)
     if request.algorithm not in SHIPPED:
         return _proven(request, named, "it was asked for by name")
