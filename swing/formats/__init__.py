@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from numbers import Integral
 from pathlib import Path
 
-from swing.checks import expect, shown
+from swing.checks import expect, shown, shown_path
 from swing.formats import (
     chakra,
     goal,
@@ -176,7 +176,9 @@ def read(path: str | Path, format: str = "", torus: Torus | None = None) -> Sche
         return readers[kind](limits.contents(path), torus)
     # The nesting of JSON is bounded, but a caller may already be deep in the stack.
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{shown_path(path)}: {error}") from None
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, shown_path(path)) from None
 
 
 def _size(nbytes: int | None) -> int:
@@ -195,7 +197,7 @@ def format_of(path: str | Path) -> str:
     suffix = Path(path).suffix
     if suffix not in SUFFIXES:
         suffixes = ", ".join(SUFFIXES)
-        raise ValueError(f"{path}: the suffix names no format: use one of {suffixes}")
+        raise ValueError(f"{shown_path(path)}: the suffix names no format: use one of {suffixes}")
     return SUFFIXES[suffix]
 
 
