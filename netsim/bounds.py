@@ -13,6 +13,7 @@ from netsim.network import Network
 from netsim.topologies.lines import diameter
 from netsim.topologies.topology import Topology
 from swing.checks import expect
+from swing.schedules.collectives import ALLREDUCE, BARRIER
 from swing.schedules.schedule import Schedule
 from swing.torus import Array
 
@@ -50,7 +51,7 @@ def lower_bound(
             reduce-scatter or an all-to-all starts with; what each rank of an allgather or a
             broadcast ends with; what the root of a gather or a scatter holds.
         collective: the name of the collective, see `swing.schedules.collectives`. Its blocks are
-            equal.
+            equal. A barrier has no bytes.
         root: the root of a broadcast, reduce, gather or scatter.
 
     Raises:
@@ -69,13 +70,17 @@ def lower_bound(
     5.4 ms
     """
     expect(network, Network, "a network, such as netsim.paper_network('torus:8x8')")
+    if collective == BARRIER:
+        check_size(nbytes)
+        nbytes, collective = 0, ALLREDUCE
     return _bound(network, nbytes, named_demand(collective, network.topology.size, root))
 
 
 def schedule_bound(network: Network, nbytes: int, schedule: Schedule) -> float | None:
     """Seconds that a schedule's collective takes at least; None if what it must move is unknown."""
     demand = demand_of(schedule)
-    return None if demand is None else _bound(network, nbytes, demand)
+    is_barrier = schedule.shares is not None and not schedule.shares.any()
+    return None if demand is None else _bound(network, 0 if is_barrier else nbytes, demand)
 
 
 def _bound(network: Network, nbytes: int, demand: Demand) -> float:

@@ -83,12 +83,12 @@ def named_demand(collective: str, p: int, root: int = 0) -> Demand:
 def demand_of(schedule: Schedule) -> Demand | None:
     """Return the demand of a schedule's collective.
 
-    None if it is unknown: in traffic, in an all-to-all, whose blocks need not be equal, and if some
-    blocks have an origin or a home of their own while others have `ALL`.
+    None if it is unknown: in traffic, in an all-to-all of unequal blocks, and if some blocks have
+    an origin or a home of their own while others have `ALL`.
     """
-    if schedule.origin.constant is None and schedule.home.constant is None:
-        return None
     p, nblocks = schedule.torus.size, schedule.nblocks
+    if schedule.origin.constant is None and schedule.home.constant is None:
+        return named_demand(schedule.collective, p) if _is_even_alltoall(schedule) else None
     shares = np.full(nblocks, 1 / nblocks) if schedule.shares is None else schedule.shares
     columns: list[np.ndarray | None] = []
     for column in (schedule.origin, schedule.home):
@@ -97,3 +97,13 @@ def demand_of(schedule: Schedule) -> Demand | None:
             return None
         columns.append(None if ranks is None else np.bincount(ranks, shares, p))
     return Demand(*columns)
+
+
+def _is_even_alltoall(schedule: Schedule) -> bool:
+    """Return whether the same number of bytes goes from every rank to every rank."""
+    p = schedule.torus.size
+    if p == 1 or schedule.nblocks % p**2:
+        return False
+    pairs = schedule.origin[:] * p + schedule.home[:]
+    bytes_of = np.bincount(pairs, schedule.shares, p**2)
+    return bool(np.allclose(bytes_of, bytes_of[0]))

@@ -12,13 +12,13 @@ _SIZE = re.compile(r"([0-9]{1,18})\s*(?:([KMGT])i)?B?", re.IGNORECASE)
 _FACTOR = re.compile(r"x([0-9]{1,18})", re.IGNORECASE)
 
 
-def parse_size(text: str) -> int:
+def parse_size(text: str, least: int = 1) -> int:
     """Return the bytes in a size such as ``32B``, ``2 KiB``, ``2Ki`` or ``512``.
 
     Upper and lower case are the same.
 
     Raises:
-        ValueError: not a size, zero, or above 1024 TiB.
+        ValueError: not a size, below ``least``, or above 1024 TiB.
 
     >>> parse_size("2KiB"), parse_size("2Ki"), parse_size("512")
     (2048, 2048, 512)
@@ -30,8 +30,10 @@ def parse_size(text: str) -> int:
             "as in 2MiB"
         )
     nbytes = int(match[1]) << 10 * " KMGT".index((match[2] or " ").upper())
-    if not 1 <= nbytes <= MAX_BYTES:
-        raise ValueError(f"{shown(text)} is out of range: sizes go from 1B to {MAX_BYTES >> 40}TiB")
+    if not least <= nbytes <= MAX_BYTES:
+        raise ValueError(
+            f"{shown(text)} is out of range: sizes go from {least}B to {MAX_BYTES >> 40}TiB"
+        )
     return nbytes
 
 

@@ -33,7 +33,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "netsim/run": ("netsim/run",),
     "netsim/models": ("netsim/models",),
     "netsim/traffic": ("netsim/traffic",),
-    "netsim/network": ("netsim/bounds", "netsim/demand", "netsim/network"),
+    "netsim/network": ("netsim/bounds", "netsim/demand", "netsim/network", "netsim/presets"),
     "netsim/topologies": ("netsim/topologies",),
     "netsim/rows": ("netsim/rows", "netsim/checks"),
     "swing": (
@@ -63,7 +63,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "swing/schedules": ("swing/schedules",),
     "swing/torus": (
         "swing/torus", "swing/ring", "swing/placement", "swing/sizes", "swing/settings",
-        "swing/svg", "swing/checks", "swing/waiting", "swing/compilation",
+        "swing/svg", "swing/byte_cache", "swing/checks", "swing/waiting", "swing/compilation",
     ),
 }  # fmt: skip
 

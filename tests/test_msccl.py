@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 
 import numpy as np
@@ -240,7 +241,7 @@ def test_all_to_all_directly(p):
     assert (back.home == b % p).all()
 
 
-def test_all_to_all_through_another_rank():
+def all_to_all_by_relay():
     """On a ring of three, what goes two places on passes through the scratch memory between."""
     gpus = [
         [
@@ -250,7 +251,11 @@ def test_all_to_all_through_another_rank():
         ]
         for r in range(3)
     ]  # fmt: skip
-    back = read(program("alltoall", 3, gpus, (3, 3, 1), inplace=0))
+    return program("alltoall", 3, gpus, (3, 3, 1), inplace=0)
+
+
+def test_all_to_all_through_another_rank():
+    back = read(all_to_all_by_relay())
     assert back.nsteps == 2
     assert swing.verify(back).messages == 6  # two blocks travel together
 
@@ -339,3 +344,69 @@ def test_a_value_that_changes_in_flight_has_no_step():
     ]
     with pytest.raises(ValueError, match="changes while it is in flight"):
         msccl_reader.read(program("allreduce", 1, gpus, (1, 0, 0)))
+
+
+def contribution(rank, block):
+    return 3 ** (2 * rank + block)  # no two sums of some of them are equal
+
+
+def random_program(dice, p=3):
+    """Make a program of operations at random, which run one after the other on each rank.
+
+    Returns:
+        The document, and what each rank has of blocks 0 and 1 at the end.
+    """
+    memory = {(r, f"i{b}"): contribution(r, b) for r in range(p) for b in (0, 1)}
+    gpus = [{} for _ in range(p)]
+    last = [None] * p
+
+    def add(rank, block, words):
+        steps = gpus[rank].setdefault(block, [])
+        place = list(gpus[rank]).index(block)
+        wait = f" {last[rank][0]}.{last[rank][1]}" if last[rank] and last[rank][0] != place else ""
+        steps.append(words + wait)
+        last[rank] = place, len(steps) - 1
+
+    for _ in range(dice.randrange(2, 12)):
+        src, dst = dice.sample(range(p), 2) if dice.random() < 0.8 else [dice.randrange(p)] * 2
+        first, count = dice.choice([(0, 1), (1, 1), (0, 2)])
+        source, target = (f"{dice.choice('iiis')}{first}" for _ in range(2))
+        cells = [(source[0] + str(b), target[0] + str(b)) for b in range(first, first + count)]
+        adds = dice.random() < 0.6
+        if any((src, a) not in memory or (adds and (dst, b) not in memory) for a, b in cells):
+            continue
+        new = {(dst, b): memory[src, a] + (memory[dst, b] if adds else 0) for a, b in cells}
+        memory |= new
+        if src == dst:
+            add(src, (-1, -1, 0), f"{'re' if adds else 'cpy'} {source} {target} {count}")
+        else:
+            add(src, (dst, -1, 0), f"s {source} {source} {count}")
+            add(dst, (-1, src, 0), f"{'rrc' if adds else 'r'} {target} {target} {count}")
+    blocks = [[(*block, steps) for block, steps in gpu.items()] for gpu in gpus]
+    data = program("allreduce", 2, blocks, (2, 0, 2))
+    return data, {(r, b): memory[r, f"i{b}"] for r in range(p) for b in (0, 1)}
+
+
+def results(schedule):
+    """Run a schedule on the contributions."""
+    state = {(r, b): contribution(r, b) for r in schedule.torus.ranks for b in (0, 1)}
+    for step in schedule:
+        messages = [step.message(i) for i in range(len(step))]
+        sent = [(m, b, state[m.src, b]) for m in messages for b in np.r_[m.blocks].tolist()]
+        for m, b, value in sorted(sent, key=lambda row: row[0].op is Op.REDUCE):
+            state[m.dst, b] = value + (state[m.dst, b] if m.op is Op.REDUCE else 0)
+    return state
+
+
+def test_a_schedule_computes_what_its_program_computes():
+    """Even if that is no allreduce: a program that is read is neither mended nor broken."""
+    dice, taken = random.Random(0), 0
+    for _ in range(2000):
+        data, expected = random_program(dice)
+        try:
+            schedule = msccl_reader.read(data)
+        except ValueError:
+            continue
+        taken += 1
+        assert results(schedule) == expected, data
+    assert taken > 200

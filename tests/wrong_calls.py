@@ -248,10 +248,10 @@ def wrong_calls(seed: int, count: int) -> list[Fault]:
                 del arguments[key]
             else:
                 arguments[key] = rng.choice(list(values(rng)))
-        start = time.monotonic()
+        start = time.process_time()
         what = _outcome(function, arguments)
-        if not what and time.monotonic() - start > MAX_SECONDS:
-            what = f"took {time.monotonic() - start:.0f} s"
+        if not what and time.process_time() - start > MAX_SECONDS:
+            what = f"took {time.process_time() - start:.0f} s"
         if what:
             changed = {k: v for k, v in arguments.items() if v is not valid[k]}
             faults.append(Fault(name, what, repr(changed)[:200]))

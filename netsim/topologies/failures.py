@@ -12,7 +12,7 @@ from netsim.checks import link_name
 from netsim.topologies.routes import Routes, Seed
 from netsim.topologies.shortest import ShortestRoutes, check_connected
 from netsim.topologies.topology import Topology
-from swing.checks import expect
+from swing.checks import counted, expect
 from swing.torus import Array
 
 
@@ -130,7 +130,7 @@ def without(topology: Topology, failed: Iterable[tuple[int, int]]) -> Topology:
         for own in (topology.own_bandwidth, topology.own_latency)
     )
     missing = topology.whole.nlinks - len(kept)
-    name = f"{topology.whole.name} without {missing} link{'s' * (missing > 1)}"
+    name = f"{topology.whole.name} without {counted(missing, 'link')}"
     return WithoutLinks(
         name, topology.torus, topology, kept, first_router=topology.first_router,
         own_bandwidth=bandwidth, own_latency=latency,

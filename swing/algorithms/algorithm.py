@@ -32,6 +32,8 @@ def always(*options: dict[str, Any]) -> OptionSets:
 
 never = always()
 """Lists no option sets."""
+plain_and_tree = always({}, {"chunks": 1})
+"""Lists no options and, which only a broadcast or a reduce takes, a tree."""
 pure_variants = always({"variant": "bandwidth"}, {"variant": "latency"})
 """Lists the two variants that need no other option."""
 
@@ -56,6 +58,10 @@ class Algorithm:
             use.
         later: whether it was published after the Swing paper.
         shortlist: the few option sets for which `swing.choose` estimates the time.
+        others: the option sets that `swing.choose` compares for collectives other than allreduce,
+            which a search tries, too; sets that a collective does not take are left out.
+        standard: whether its schedules of other collectives are those of a publication, which
+            comparisons with the literature use.
         rings: whether blocks pass from neighbour to neighbour around rings. If so, a table for
             another library names that library's ring algorithm instead.
         rival: whether figures of Swing's gain include it among the algorithms that Swing is
@@ -71,6 +77,8 @@ class Algorithm:
     published: OptionSets = never
     later: bool = False
     shortlist: OptionSets = never
+    others: OptionSets = plain_and_tree
+    standard: bool = False
     rings: bool = False
     rival: bool = True
     style: tuple[str, str] = ("#555555", ".")

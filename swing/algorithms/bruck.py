@@ -24,7 +24,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from swing.algorithms.algorithm import Algorithm, never
+from swing.algorithms.algorithm import Algorithm, always, never
 from swing.build.combine import collect, over_ranks
 from swing.build.pattern import RingPattern, circulant_pattern
 from swing.schedules.schedule import Schedule
@@ -51,6 +51,6 @@ def bruck_line(d: int) -> RingPattern:
 
 
 BRUCK = Algorithm(
-    "bruck", bruck, source="Bruck, Ho, Kipnis, Upfal, Weathersby 1997", style=("#117733", "3"),
-    family=never, rival=False,
+    "bruck", bruck, source="Bruck, Ho, Kipnis, Upfal, Weathersby 1997", style=("#BCBD22", "3"),
+    family=never, others=always({}), standard=True, rival=False,
 )  # fmt: skip

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -82,11 +83,16 @@ def _straight(torus: Torus, steps: Sequence[Array], collective: str) -> Schedule
     return collect(over_ranks(torus, direct_line(torus.size, steps)), collective)
 
 
+def _others(torus: Torus) -> list[dict[str, Any]]:
+    # There are p² messages, and at many ranks they only wait for each other.
+    return [{}, {"chunks": 1}] if torus.size <= 1024 else []
+
+
 LINEAR = Algorithm(
     "linear", linear, source="the definition", style=("#999999", "1"),
-    family=never, rival=False,
+    family=never, others=_others, standard=True, rival=False,
 )  # fmt: skip
 PAIRWISE = Algorithm(
-    "pairwise", pairwise, source="Thakur, Rabenseifner, Gropp 2005", style=("#332288", "2"),
-    family=never, rival=False,
+    "pairwise", pairwise, source="Thakur, Rabenseifner, Gropp 2005", style=("#8C564B", "2"),
+    family=never, others=_others, standard=True, rival=False,
 )  # fmt: skip

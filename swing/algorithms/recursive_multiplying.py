@@ -240,13 +240,19 @@ def _shortlist(torus: Torus) -> list[dict[str, Any]]:
     return [{"variant": "latency", "ports": max(1, len(torus.active))}, *hybrids]
 
 
+def _others(torus: Torus) -> list[dict[str, Any]]:
+    trees = [{"chunks": 1}, {"chunks": 1, "ports": 1}]
+    whole = steps_in_turn([(d,) * (d > 1) for d in torus.dims])  # straight along each dimension
+    return [{}, *([{"radices": whole}] if whole else []), *trees]
+
+
 RECURSIVE_MULTIPLYING = Algorithm(
     "recursive_multiplying", recursive_multiplying, source="Ruefenacht, Bull, Booth 2017",
-    style=("#332288", "X"),
-    family=family, shortlist=_shortlist,
+    style=("#332288", "X"), family=family, shortlist=_shortlist, others=_others,
 )  # fmt: skip
 TRIVANCE = Algorithm(
     "trivance", trivance, source="arXiv 2602.17254", style=("#117733", "H"),
     family=never,  # the family of recursive multiplying includes radices up to 3
+    others=never,
     published=pure_variants, later=True,
 )  # fmt: skip

@@ -230,5 +230,5 @@ def _shortlist(torus: Torus) -> list[dict[str, Any]]:
 
 SWING = Algorithm(
     "swing", swing, source="De Sensi, Bonato, Saam, Hoefler, NSDI 2024", style=("#D55E00", "o"),
-    family=family, published=pure_variants, shortlist=_shortlist,
+    family=family, published=pure_variants, shortlist=_shortlist, standard=True,
 )  # fmt: skip

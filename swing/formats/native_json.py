@@ -122,7 +122,8 @@ def read(data: bytes) -> Schedule:
     steps, phases, patterns = [], [], []
     rows = 0
     for s, row in enumerate(limits.array(head["steps"], "steps")):
-        step, phase, pattern = _step(row, f"step {s}", torus.size, nblocks, len(parts))
+        sizes = torus.size, nblocks, len(parts)
+        step, phase, pattern = _step(row, f"step {s}", *sizes, least=int(real_blocks))
         rows += len(step)
         if rows > limits.MAX_ROWS:
             raise ValueError(f"the file has more than {limits.MAX_ROWS} messages: too many")
@@ -256,7 +257,9 @@ def _column(value: Any, what: str, length: int | None, end: int, least: int = 0)
     return np.array(values, dtype=np.int64)
 
 
-def _step(row: Any, where: str, p: int, nblocks: int, nparts: int) -> tuple[Step, int, int]:
+def _step(
+    row: Any, where: str, p: int, nblocks: int, nparts: int, least: int
+) -> tuple[Step, int, int]:
     fields = limits.fields(row, where, _STEP)
     src = _column(fields["src"], f"{where}: src", None, p)
     m = len(src)
@@ -273,15 +276,15 @@ def _step(row: Any, where: str, p: int, nblocks: int, nparts: int) -> tuple[Step
     else:
         raise ValueError(f'{where}: op must be "+" or "="')
     phase, pattern = (limits.number(fields[k], f"{where}: {k}") for k in ("phase", "pattern"))
-    return Step(reduces, src, dst, _blocks(fields, where, m, nblocks), part), phase, pattern
+    return Step(reduces, src, dst, _blocks(fields, where, m, nblocks, least), part), phase, pattern
 
 
-def _blocks(fields: dict[str, Any], where: str, m: int, nblocks: int) -> Blocks:
+def _blocks(fields: dict[str, Any], where: str, m: int, nblocks: int, least: int) -> Blocks:
     if "blocks" not in fields:
         if "start" not in fields or "count" not in fields:
             raise ValueError(f"{where} needs either start and count, or blocks")
-        start = _column(fields["start"], f"{where}: start", m, nblocks)
-        count = _column(fields["count"], f"{where}: count", m, nblocks + 1, 1)
+        start = _column(fields["start"], f"{where}: start", m, nblocks + 1)
+        count = _column(fields["count"], f"{where}: count", m, nblocks + 1, least)
         if (start + count > nblocks).any():
             raise ValueError(f"{where}: a range of blocks ends above {nblocks - 1}")
         return Blocks(count, start)

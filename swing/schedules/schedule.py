@@ -9,7 +9,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from swing.checks import expect, shown
+from swing.checks import counted, expect, shown
 from swing.schedules.body import Body, Function
 from swing.schedules.collectives import ALL, UNKNOWN, RankColumn, constants, name_of
 from swing.schedules.rank import RankMessages, Turn
@@ -59,7 +59,7 @@ class Schedule(Sequence[Step]):
     >>> copy = lambda s: swing.Step(swing.Op.COPY, src=[1, 1], dst=[0, 2], blocks=[[0], [0]])
     >>> broadcast = swing.Schedule("star", swing.Torus(3), 1, 1, copy, origin=1, home=swing.ALL)
     >>> broadcast, swing.verify(broadcast).messages
-    (<broadcast star on 3: 1 steps, 1 blocks, 1 parts>, 2)
+    (<broadcast star on 3: 1 step, 1 block, 1 part>, 2)
     """
 
     name: str
@@ -253,10 +253,9 @@ class Schedule(Sequence[Step]):
         return float(shares[0]) if np.ptp(shares) == 0 else None
 
     def __repr__(self) -> str:
-        return (
-            f"<{self.collective} {self.name} on {self.torus}: "
-            f"{self.nsteps} steps, {self.nblocks} blocks, {len(self.parts)} parts>"
-        )
+        numbers = {"step": self.nsteps, "block": self.nblocks, "part": len(self.parts)}
+        size = ", ".join(counted(n, noun) for noun, n in numbers.items())
+        return f"<{self.collective} {self.name} on {self.torus}: {size}>"
 
     def table(self) -> str:
         """Write all messages, one step per line; ``str`` and ``print`` abridge a long table."""

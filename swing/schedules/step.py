@@ -193,6 +193,8 @@ def _all(items: Sequence[T] | Array, text: Callable[[T], str]) -> list[str]:
 def _format(blocks: slice | Array, several: Callable[..., list[str]]) -> str:
     if isinstance(blocks, slice):
         last = blocks.stop - 1
+        if last < blocks.start:
+            return "-"  # a message without bytes, in traffic
         return str(last) if blocks.start == last else f"{blocks.start}-{last}"
     return ",".join(several(blocks, str))
 

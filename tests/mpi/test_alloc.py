@@ -98,7 +98,7 @@ def test_what_is_known_of_memory_ends_where_a_window_begins(comm):
     assert len(context.windows._programs)
     swing.alloc(comm, 300)
     assert not len(context.windows._programs)
-    assert known_calls.find(comm, send, None, None, ("auto", None, True, ())) is None
+    assert known_calls.find(context, send, None, None, ("auto", None, True, ())) is None
 
 
 def test_memory_that_is_still_in_use_outlives_its_communicator(comm):

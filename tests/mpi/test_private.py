@@ -27,7 +27,8 @@ def test_communicators_of_the_same_ranks_share_one_private_communicator(comm):
     contexts = [Context.of(each) for each in (comm, *others)]
     assert len({MPI._handleof(context.comm) for context in contexts}) == 1
     tags = [
-        {context.tag(), context.tag(persistent=True), context.check_tag} for context in contexts
+        {context.tag(), context.tag(persistent=True), context.lane.check_tag}
+        for context in contexts
     ]
     assert len(set.union(*tags)) == 3 * len(tags)
     for each in others:
@@ -73,7 +74,7 @@ def test_threads_make_first_calls_on_several_communicators(comm):
     for thread in threads:
         thread.join()
     assert all((vector == SIZE * (SIZE - 1) / 2).all() for vector in found)
-    lanes = {(MPI._handleof(Context.of(c).comm), Context.of(c).check_tag) for c in comms}
+    lanes = {(MPI._handleof(Context.of(c).comm), Context.of(c).lane.check_tag) for c in comms}
     assert len(lanes) == len(comms)
     for each in comms:
         each.Free()

@@ -132,7 +132,7 @@ def _agree(comm: MPI.Intracomm, facts: Facts, deadline: Deadline | None = None) 
 def _exchange(context: Context, facts: Facts, deadline: Deadline) -> list[Facts]:
     """Send this rank's facts to all ranks, and return every rank's, in rank order."""
     comm = context.comm
-    tag = context.check_tag
+    tag = context.lane.check_tag
     mine = np.zeros(_NBYTES, np.uint8)
     text = json.dumps(facts).encode()
     if len(text) > _NBYTES:  # long options or a long error: shorten every value alike

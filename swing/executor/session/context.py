@@ -1,7 +1,8 @@
 """Context of a communicator: its tags, planner, cached programs and scratch memory.
 
 Messages travel on a private communicator, see `swing.executor.session.private`. The context is an
-MPI attribute of the user's communicator and is closed when that is freed.
+MPI attribute of the user's communicator. When that is freed, the context becomes *idle*, and the
+next communicator of the same ranks and torus takes it over: only the tags are new.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from swing.byte_cache import ByteCache
 from swing.executor.buffers.memory import borrow, is_same
 from swing.executor.buffers.reductions import Reduction
 from swing.executor.buffers.transport import HOST, Kind, Transport
@@ -24,87 +26,114 @@ from swing.executor.engines.progress import Operation, Rounds
 from swing.executor.engines.wait import Deadline, policy
 from swing.executor.gpu.nccl import Nccl
 from swing.executor.plan.shared import compile_shared
-from swing.executor.session.byte_cache import ByteCache
 from swing.executor.session.call import AlgorithmSpec
-from swing.executor.session.call_cache import Entry, known_calls
+from swing.executor.session.call_cache import CallKey, Entry, known_calls
 from swing.executor.session.duplicate import Duplicate
+from swing.executor.session.infer_torus import shape_of
 from swing.executor.session.layouts import BlockLayouts
 from swing.executor.session.planner import Planner
-from swing.executor.session.private import finish, forget
+from swing.executor.session.private import Lane, Private, finish, forget, latest
 from swing.executor.session.windows import Windows
+from swing.settings import ENGINE, MACHINE
 
 
 class Context:
-    """The state that is kept for one communicator.
-
-    Construction is collective; `of` constructs at most one per communicator.
+    """The state that is kept for one communicator at a time; `of` finds it or makes it.
 
     Args:
         comm: the user's communicator.
-        deadline: when to give up waiting for the other ranks; None waits without a limit.
+        private: the private communicator of its ranks.
+        key: what all communicators that can take the context over have in common, see `_key`.
 
     Attributes:
         comm: the private communicator, which communicators of the same ranks share.
+        lane: the tags of the user's communicator on it.
+        was_called: whether the user's communicator has run a blocking allreduce before.
         planner: chooses and compiles plans for it.
         blocks: layouts of reduce-scatter and allgather.
         windows: the memory that `alloc` has allocated.
         noted: rows of the call cache's table that belong to this context.
         keys: keys of the call cache's dictionary that belong to it.
-        check_tag: the tag of the argument check, which no operation uses.
     """
 
-    def __init__(self, comm: MPI.Intracomm, deadline: Deadline | None = None) -> None:
-        lane = finish(comm, deadline)
-        self.comm, self._first_tag = lane.private.comm, lane.first_tag
-        self.planner = Planner(comm, lane.private.is_one_node)
+    lane: Lane
+    was_called: bool
+
+    def __init__(self, comm: MPI.Intracomm, private: Private, key: Hashable) -> None:
+        self.comm, self._key = private.comm, key
+        self.planner = Planner(comm, private.is_one_node)
         self.blocks = BlockLayouts(self.planner)
-        self._duplicate = Duplicate(comm)
+        self._first_tag = np.zeros(1, np.int64)  # in memory that compiled code reads
+        self._duplicate = Duplicate()
         self._scratch = np.empty(0, np.uint8)
         self._compiled = ByteCache[Compiled](2**22, lambda compiled: compiled.nbytes)
         # Compiled code runs without the GIL, and meanwhile another thread's call may take its row
         # in the call cache. So the entries are kept alive here too.
         self.noted: dict[int, Entry] = {}
-        self.keys: set[Hashable] = set()
+        self.keys: set[CallKey] = set()
         self._active: set[Operation] = set()
         self.windows = Windows(self.comm, self._first_tag, self._duplicate)
         self._nccl: Nccl | None = None
         self._failure: tuple[str, Any] | None = None
-        # Half of the tags are for persistent operations, half for the others, see `tag`; the
-        # argument check uses the last one.
-        self._operations = [0, 0]
-        self._ntags = (lane.private.tags - 2) // 2
-        self.check_tag = self._first_tag + lane.private.tags - 1
         # MPI ignores overflow. If the user's ``np.errstate`` made it raise on one rank, the others
         # would wait for that rank.
         self._quiet = copy_context()
         self._quiet.run(np.seterr, all="ignore")
 
     @classmethod
-    def of(cls, comm: MPI.Intracomm, deadline: Deadline | None = None) -> Context:
+    def of(
+        cls,
+        comm: MPI.Intracomm,
+        deadline: Deadline | None = None,
+        likely: Context | None = None,
+    ) -> Context:
         """Return the context of a communicator; the first call for it is collective.
+
+        Args:
+            comm: the user's communicator.
+            deadline: when to give up waiting for the other ranks; None waits without a limit.
+            likely: the context that it will probably take over, if that is known, see `likely`.
 
         Raises:
             TimeoutError: not all ranks made the first call by the deadline.
             RuntimeError: an earlier call on the communicator failed after it had sent messages.
         """
-        context = contexts.get(MPI._handleof(comm))
-        if context is None:
-            try:
-                context = cls(comm, deadline)
-            except TimeoutError:
-                # An attribute without a context: its delete function removes what is kept for a
-                # freed communicator, whose handle MPI may use again. Setting it a second time would
-                # call that function as well.
-                if comm.Get_attr(_keyval()) is None:
-                    comm.Set_attr(_keyval(), _UNFINISHED)
-                raise
-            comm.Set_attr(_keyval(), context)
-            contexts[MPI._handleof(comm)] = context
+        context = contexts.get(MPI._handleof(comm)) or cls._open(comm, deadline, likely)
         if context._failure is not None:
             raise RuntimeError(
                 f"an earlier call failed on this communicator ({context._failure[0]}) and "
                 "its messages may still arrive: go on with a new communicator, comm.Dup()"
             )
+        return context
+
+    @classmethod
+    def likely(cls, comm: MPI.Intracomm) -> Context | None:
+        """Return the idle context that a communicator will take over, unless another one does."""
+        private = latest(comm) if comm else None
+        return None if private is None else _idle.peek(_key(comm, private))
+
+    @classmethod
+    def _open(
+        cls, comm: MPI.Intracomm, deadline: Deadline | None, likely: Context | None
+    ) -> Context:
+        """Make the first call on a communicator; collective."""
+        try:
+            lane = finish(comm, deadline)
+        except TimeoutError:
+            # An attribute without a context: its delete function removes what is kept for a freed
+            # communicator, whose handle MPI may use again. Setting it a second time would call that
+            # function as well.
+            if comm.Get_attr(_keyval()) is None:
+                comm.Set_attr(_keyval(), _UNFINISHED)
+            raise
+        usual = likely is not None and likely.lane.private is lane.private
+        key = likely._key if likely and usual else _key(comm, lane.private)
+        context = _idle.pop(key) or cls(comm, lane.private, key)
+        context.lane, context._first_tag[0] = lane, lane.first_tag
+        context.was_called = False
+        context._duplicate.user = MPI._handleof(comm)
+        comm.Set_attr(_keyval(), context)
+        contexts[MPI._handleof(comm)] = context
         return context
 
     def program(
@@ -154,7 +183,7 @@ class Context:
         source, target = (borrow(MPI.Get_address(v), count, dtype) for v in (send, recv))
         memory = source, target, scratch
         staged = transport.stage(plan, dtype, is_same(send, recv))
-        return bind(staged, memory, reduce, self.comm, self._first_tag, deadline, transport)
+        return bind(staged, memory, reduce, self.comm, self.lane.first_tag, deadline, transport)
 
     def _on_gpu(
         self,
@@ -180,10 +209,10 @@ class Context:
             memory = [send, recv]
         memory.append(direct.scratch(plan.scratch, dtype))
         if direct.kind is not Kind.NCCL or ranks == 1:
-            return bind(plan, memory, reduce, self.comm, self._first_tag, deadline, direct)
+            return bind(plan, memory, reduce, self.comm, self.lane.first_tag, deadline, direct)
         if self._nccl is None:  # collective: every rank is in its first call with NCCL
             self._nccl = Nccl(self._duplicate.get())
-        tag = self._first_tag
+        tag = self.lane.first_tag
         return bind(plan, memory, reduce, self.comm, tag, deadline, direct, self._nccl)
 
     def alloc(self, shape: Any, dtype: np.dtype[Any], gpu: bool) -> Any:
@@ -204,6 +233,7 @@ class Context:
         """
         try:
             self._quiet.run(run, program)
+            self.was_called = True
         except BaseException as error:  # even KeyboardInterrupt: messages are under way then, too
             self.fail(error, *buffers)
             raise
@@ -226,21 +256,11 @@ class Context:
         known_calls.forget(self)
 
     def tag(self, persistent: bool = False) -> int:
-        """Return the tag of the next operation's messages, the same on all ranks.
-
-        Blocking allreduces use the communicator's first tag, persistent operations every second
-        one from the third on, and all others those between. The tags are reused after `_ntags`
-        operations. A persistent operation may last longer than that, so it must not share its tag
-        with short-lived ones.
-        """
-        # MPI requires all ranks to call collectives in the same order, so they count alike.
-        self._operations[persistent] += 1
-        nth = self._operations[persistent] % self._ntags
-        return self._first_tag + 1 + persistent + 2 * nth
+        """Return the tag of the next operation's messages, the same on all ranks."""
+        return self.lane.tag(persistent)
 
     def close(self) -> None:
-        """Free all memory after all operations have ended; collective after `alloc` or NCCL."""
-        known_calls.forget(self)
+        """End all operations and become idle, if possible; collective after `alloc` or NCCL."""
         for operation in [*self._active]:
             with suppress(Exception):  # the ``Wait`` of its request raises it
                 operation.wait()
@@ -249,7 +269,27 @@ class Context:
                 self._nccl.close(self._failure is not None)
         self.windows.free()
         self._duplicate.free()
+        private = self.lane.private
+        if (
+            private.is_shared
+            and self._failure is None
+            and self._nccl is None
+            and not self.windows
+            and not self.lane.has_persistent  # they can be started even now
+            and self.nbytes <= _idle.limit
+        ):
+            known_calls.retire(self)
+            _idle.put(self._key, self)
+            return
+        known_calls.forget(self)
         self._scratch = np.empty(0, np.uint8)
+        if not private.is_shared:
+            private.comm.Free()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of scratch memory and of compiled programs."""
+        return len(self._scratch) + self._compiled.nbytes
 
     def _scratch_bytes(self, nbytes: int) -> np.ndarray:
         """Return (nbytes,) scratch memory, which all programs share."""
@@ -257,6 +297,15 @@ class Context:
             known_calls.forget(self)  # their programs refer to the old scratch memory
             self._scratch = np.empty(nbytes, np.uint8)
         return self._scratch[:nbytes]
+
+
+_idle = ByteCache[Context](2**24, lambda context: context.nbytes, known_calls.forget)
+"""Contexts of freed communicators, which other communicators can take over."""
+
+
+def _key(comm: MPI.Intracomm, private: Private) -> Hashable:
+    """What communicators have in common that can take over each other's context."""
+    return private, *shape_of(comm), MACHINE.get(), ENGINE.get(), policy()
 
 
 contexts: dict[int, Context] = {}

@@ -8,24 +8,24 @@ from mpi4py import MPI
 
 
 class Duplicate:
-    """A duplicate of one communicator, for calls of MPI's collectives.
+    """A duplicate of a user's communicator, for calls of MPI's collectives.
 
     On a private communicator those of several of the user's communicators could meet, and on the
     user's own they could meet the user's.
 
-    Args:
-        comm: the user's communicator.
+    Attributes:
+        user: the handle of the user's communicator, which does not keep the user's object alive.
     """
 
-    def __init__(self, comm: MPI.Intracomm) -> None:
-        # Made from the handle, so that it does not keep the user's object alive.
-        self._user: Any = MPI.Intracomm.fromhandle(MPI._handleof(comm))
+    def __init__(self) -> None:
+        self.user = 0
         self._comm: MPI.Intracomm | None = None
 
     def get(self) -> MPI.Intracomm:
         """Return the duplicate; the first call is collective."""
         if self._comm is None:
-            self._comm = self._user.Dup()
+            user: Any = MPI.Intracomm.fromhandle(self.user)
+            self._comm = user.Dup()
             self._comm.Set_errhandler(MPI.ERRORS_RETURN)
         return self._comm
 
@@ -33,3 +33,4 @@ class Duplicate:
         """Free the duplicate if there is one; collective."""
         if self._comm is not None:
             self._comm.Free()
+            self._comm = None

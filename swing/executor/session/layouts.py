@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from swing.byte_cache import ByteCache
 from swing.executor.plan.order import RankOrder, rank_order
 from swing.executor.plan.plan import Plan, compile_plan
-from swing.executor.session.byte_cache import ByteCache
 from swing.executor.session.call import AlgorithmSpec
 from swing.executor.session.planner import PIECE, Planner, ResolvedSpec
 from swing.schedules.collectives import ALL

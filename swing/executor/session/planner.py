@@ -8,10 +8,10 @@ from typing import NamedTuple
 from mpi4py import MPI
 
 from swing.algorithms import SHIPPED
+from swing.byte_cache import ByteCache
 from swing.executor.mpi_abi import EAGER
 from swing.executor.plan.order import RankOrder, rank_order
 from swing.executor.plan.plan import Plan, compile_plan
-from swing.executor.session.byte_cache import ByteCache
 from swing.executor.session.call import AlgorithmSpec, Options
 from swing.executor.session.infer_torus import check_size, shape_of
 from swing.schedules.body import Function

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from swing.byte_cache import ByteCache
 from swing.executor.buffers.memory import borrow
 from swing.executor.buffers.reductions import Reduction
 from swing.executor.engines.compiled import Bound, Compiled, why_plain
@@ -15,7 +16,6 @@ from swing.executor.engines.plain import Program, bind
 from swing.executor.gpu.device import empty
 from swing.executor.gpu.ipc import open_window
 from swing.executor.plan.shared import MIN_PIECE, PIECE, Open, Window, compile_shared, find
-from swing.executor.session.byte_cache import ByteCache
 from swing.executor.session.call import AlgorithmSpec
 from swing.executor.session.duplicate import Duplicate
 
@@ -33,11 +33,11 @@ class Windows:
 
     Args:
         comm: the private communicator.
-        tag: the tag of the messages by which ranks synchronize.
+        tag: (1,) the tag of the messages by which ranks synchronize.
         duplicate: a communicator for MPI's own collectives.
     """
 
-    def __init__(self, comm: MPI.Intracomm, tag: int, duplicate: Duplicate) -> None:
+    def __init__(self, comm: MPI.Intracomm, tag: np.ndarray, duplicate: Duplicate) -> None:
         self._comm, self._tag, self._duplicate = comm, tag, duplicate
         self._windows: list[Open] = []
         self._programs = ByteCache[Program | None](2**22, _nbytes)
@@ -90,7 +90,7 @@ class Windows:
         plan = compile_shared(rank, ranks, count, max(1, PIECE // dtype.itemsize))
         memory.append(np.empty(plan.scratch, dtype))
         if why_plain(dtype, reduce):
-            return bind(plan, memory, reduce, self._comm, self._tag)
+            return bind(plan, memory, reduce, self._comm, int(self._tag[0]))
         compiled = Compiled(plan, dtype, reduce, self._comm, self._tag)
         compiled.place(memory)
         return [Bound(compiled, 0, 0, 0)]

@@ -16,7 +16,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from swing.build.combine import reverse
-from swing.integrations.jax.interpreter import AxisNames, run
+from swing.integrations.jax.interpreter import AxisNames, as_rounded, run
 from swing.integrations.jax.layout import pack, unpack
 from swing.integrations.jax.lowering import lower
 from swing.integrations.jax.program import Program
@@ -69,7 +69,7 @@ def _run(x: Any, *, program: Program, axes: AxisNames, op: str) -> Any:
 
     for _ in x.shape[:-1]:
         one = jax.vmap(one)
-    return one(x)
+    return one(as_rounded(x, rank, program.schedule.torus.size))
 
 
 def _batch(args: Any, dims: Any, *, program: Program, axes: AxisNames, op: str) -> Any:

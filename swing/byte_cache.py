@@ -1,7 +1,6 @@
 """Cache of values that can be made again, bounded by their size in bytes.
 
-It is shared by all communicators of the process. Every process evicts on its own, which is safe
-because making a value again sends no messages.
+Every process evicts on its own, which is safe because making a value again sends no messages.
 """
 
 from __future__ import annotations
@@ -23,11 +22,17 @@ class ByteCache(Generic[T]):
     Args:
         limit: bytes of all values together. One value alone may be larger.
         size: returns the bytes of a value.
+        drop: called with each value that is evicted or replaced.
     """
 
-    def __init__(self, limit: int, size: Callable[[T], int]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        size: Callable[[T], int],
+        drop: Callable[[T], object] = lambda value: None,
+    ) -> None:
         self.limit, self.nbytes = limit, 0
-        self._size = size
+        self._size, self._drop = size, drop
         self._entries: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
         self._lock = Lock()
 
@@ -38,20 +43,42 @@ class ByteCache(Generic[T]):
                 self._entries.move_to_end(key)
                 return self._entries[key][0]
         value = make()  # not under the lock: it may take long, or ask the cache for other values
-        nbytes = OVERHEAD + self._size(value)
-        with self._lock:
-            if key not in self._entries:
-                self._entries[key] = value, nbytes
-                self.nbytes += nbytes
-            while self.nbytes > self.limit and len(self._entries) > 1:
-                self.nbytes -= self._entries.popitem(last=False)[1][1]
+        self.put(key, value)
         return value
+
+    def put(self, key: Hashable, value: T) -> None:
+        """Add a value, or replace the one of this key."""
+        nbytes, dropped = OVERHEAD + self._size(value), []
+        with self._lock:
+            if key in self._entries:
+                dropped.append(self._remove(key))
+            self._entries[key] = value, nbytes
+            self.nbytes += nbytes
+            while self.nbytes > self.limit and len(self._entries) > 1:
+                dropped.append(self._remove(next(iter(self._entries))))
+        for old in dropped:
+            self._drop(old)
+
+    def peek(self, key: Hashable) -> T | None:
+        """Return the value of a key, or None; this does not count as a use."""
+        entry = self._entries.get(key)
+        return None if entry is None else entry[0]
+
+    def pop(self, key: Hashable) -> T | None:
+        """Remove and return the value of a key; None if there is none."""
+        with self._lock:
+            return self._remove(key) if key in self._entries else None
 
     def clear(self) -> None:
         """Remove all values."""
         with self._lock:
             self._entries.clear()
             self.nbytes = 0
+
+    def _remove(self, key: Hashable) -> T:
+        value, nbytes = self._entries.pop(key)
+        self.nbytes -= nbytes
+        return value
 
     def __len__(self) -> int:
         return len(self._entries)
