@@ -433,7 +433,7 @@ def test_a_wrong_program_is_read_and_found_wrong():
 CHOICES = [rules.Rule(0, "swing latency"), rules.Rule(4096, "swing hybrid"),
            rules.Rule(2**24, "bucket")]  # fmt: skip
 GENERIC = json.dumps(
-    {f"collective={name}": {f"algorithm=MPIR_{name}": {}} for name in mpich._COLLECTIVES}
+    {f"collective={name}": {f"algorithm=MPIR_{name}_linear": {}} for name in mpich._COLLECTIVES}
     | {
         "collective=bcast": {"comm_type=intra": {"algorithm=MPIR_Bcast_intra_binomial": {}}},
         "collective=allreduce": {
@@ -452,7 +452,20 @@ GENERIC = json.dumps(
     [
         ("collective=barrier", "collective=other", "no collective=barrier"),
         ("algorithm=MPIR_Bcast_intra_binomial", "algorithm=MPIDI_POSIX_mpi_bcast", "another layer"),
-        ("algorithm=MPIR_scan", "composition=MPIDI_Scan_intra_alpha", "another layer"),
+        ("algorithm=MPIR_scan_linear", "composition=MPIDI_Scan_intra_alpha", "another layer"),
+        ("algorithm=MPIR_scan_linear", "algorithm=MPIR_Exscan_linear", "another collective"),
+        ("collective=barrier", "collective=barrier2", "no collective=barrier"),
+        ("avg_msg_size<=8", "weather=fine", "unknown key 'weather=fine'"),
+        ("avg_msg_size<=8", "avg_msg_size<=2147483648", "the bound in"),
+        ("avg_msg_size=any", "avg_msg_size<=99", "another key"),
+        ("avg_msg_size<=8", "total_msg_size=any", "no further key"),
+        ('{"algorithm=MPIR_scan_linear": {}}', '{"comm_type=intra": {}}', "no key"),
+        ('{"algorithm=MPIR_scan_linear": {}}', "[]", "no key"),
+        (
+            '{"algorithm=MPIR_scan_linear": {}}',
+            '{"algorithm=MPIR_scan_linear": {}}, "collective=dance": {}',
+            "unknown",
+        ),
     ],
 )
 def test_a_base_that_would_abort_mpich_is_refused(old, new, words):
@@ -582,7 +595,7 @@ BAD_TABLES = {
     (openmpi, b"0 7"): "after its last rule",
     (nccl, b"allreduce,0,5,tree,simple,-1,-1"): "8 to 10 fields",
     (nccl, b"allreduce,0,5,TREE,simple,-1,-1,-1"): "'TREE' is not in",
-    (nccl, b"allreduce,1,5,tree,simple,-1,-1,-1"): "without gap",
+    (nccl, b"allreduce,5,1,tree,simple,-1,-1,-1"): "max_bytes is a whole number from 5",
     (mpich, b"{}"): "not a table",
     (mpich, GENERIC.replace(b"avg_msg_size<=8", b"weather=fine")): "unknown key",
     (mpich, b"\x7fELF nothing"): "no selection table",

@@ -248,6 +248,11 @@ def test_a_trace_may_have_one_file_per_rank(tmp_path, monkeypatch):
     assert sent(read(listed)) == [[(0, 1, 5)]]
 
 
+EXCHANGES = trace(
+    "0 init 1", "1 init 1", "2 init", "0 sendRecv 5 1 5e0 1 6 6", "1 sendRecv 5.0 0 5 0 6 6",
+    "2 irecv 0 7 -1", "0 isend 2 7 3 11", "1 test 1 0 0", "2 wait 0 2 7", "0 waitall",
+    ranks=3,
+)  # fmt: skip
 EMPTY = {
     "goal": b"num_ranks 2\nrank 0 {\na: send 0b to 1\nb: recv 0b from 1\nb requires a\n}\n"
             b"rank 1 {\na: recv 0b from 0\nb: send 0b to 0\nb requires a\n}\n",

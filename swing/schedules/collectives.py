@@ -197,7 +197,7 @@ def checked_root(collective: str, root: object, p: int) -> int:
         return 0
     if not has_root(collective):
         raise ValueError(f"{collective} has no root: leave out root=")
-    if isinstance(root, bool) or not isinstance(root, int | np.integer) or not 0 <= root < p:
+    if not isinstance(root, int | np.integer) or not 0 <= root < p:
         raise ValueError(f"root must be a rank from 0 to {p - 1}, not {shown(root)}")
     return int(root)
 
