@@ -12,6 +12,7 @@ import netsim
 import swing
 from swing.formats import msccl, msccl_reader
 from swing.schedules.step import Op, Step
+from tests.test_formats import run_msccl
 
 BUFFERS = ("i", "o", "s")
 
@@ -273,6 +274,21 @@ def test_our_steps_are_read_from_the_file_and_checked():
     late = text.replace('schedule_step="3"', 'schedule_step="0"')
     with pytest.raises(ValueError, match=r"line \d+: gpu \d sends in schedule_step 0, but"):
         msccl_reader.read(late.encode())
+
+
+@pytest.mark.parametrize("dims", [(3,), (8,), (2, 5)])
+@pytest.mark.parametrize("name", ["swing", "ring", "recursive_multiplying"])
+def test_what_we_write_puts_the_chunks_of_each_rank_side_by_side(name, dims):
+    torus = swing.Torus(dims)
+    each = 4.0 ** np.arange(torus.size)  # no two sums of some of them are equal
+    for collective in ("reduce_scatter", "allgather"):
+        schedule = swing.schedule(name, torus, ports=1, collective=collective)
+        share = schedule.nblocks // torus.size
+        for rank, buffer in enumerate(run_msccl("".join(msccl.write(schedule)), seed=1)):
+            if collective == "allgather":
+                assert (buffer == np.repeat(each, share)).all()
+            else:
+                assert (buffer[rank * share : (rank + 1) * share] == each.sum()).all()
 
 
 TWO = [[(1, 1, 0, ["s i0 i0", "r i0 i0"])], [(0, 0, 0, ["rrcs i0 i0"])]]

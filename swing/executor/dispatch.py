@@ -17,9 +17,13 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.executor import collectives, explanation
-from swing.executor.buffers.memory import is_same
-from swing.executor.buffers.reductions import Reduction, operation, reduction
-from swing.executor.buffers.specs import vectors
+from swing.executor.buffers.reductions import (
+    Reduction,
+    UndefinedOperation,
+    operation,
+    reduction,
+)
+from swing.executor.buffers.specs import element_type, vectors
 from swing.executor.buffers.transport import HOST, Kind, Transport
 from swing.executor.engines.progress import wait_for
 from swing.executor.engines.wait import Deadline
@@ -95,8 +99,9 @@ def transport_of(call: CollectiveCall, timeout: float | None = None) -> Transpor
         direct = Direct(source, target)
         sent = MPI.IN_PLACE if direct.source is direct.target else direct.source
         with suppress(TypeError, ValueError):  # `_allreduce` raises them again, see `refuse`
-            send, recv, datatype = vectors(sent, direct.target)
-            if Direct.can(reduction(operation(comm, call.op), recv.dtype, datatype), recv.dtype):
+            vector, result = vectors(sent, direct.target, comm)
+            send, recv = vector.elements, result.elements
+            if Direct.can(reduction(operation(comm, call.op), result), recv.dtype):
                 if windows and windows.find(call.spec, send, recv) is not None:
                     direct.kind = Kind.IPC
                 elif by_nccl:
@@ -119,28 +124,30 @@ def _allreduce(given: CollectiveCall, timeout: float | None, transport: Transpor
             if in_place and call.comm.is_inter:
                 raise ValueError("an intercommunicator cannot reduce in place: pass recvbuf too")
         else:
-            send, recv, datatype = vectors(call.sendbuf, call.recvbuf)
-            reduce = reduction(op, recv.dtype, datatype)
-            in_place = is_same(send, recv)
+            source, target = vectors(call.sendbuf, call.recvbuf, call.comm)
+            reduce = reduction(op, target)
+            in_place = source is target
     except (TypeError, ValueError) as error:
         refuse(call.comm, error)
         raise
     if reason:
         return _by_mpi(call, in_place, transport)
+    send, recv = source.elements, target.elements
     shared = deadline is None and transport is HOST and _are_shared(call)
     memory = _memory(call, send, recv, reduce, shared, transport) if ON else ""
     try:
-        context = agree(call, len(recv), recv.dtype, datatype, memory)
+        context = agree(call, len(recv), recv.dtype, target.datatype, memory)
     except NoCommunicatorError:
         check_spec(call)
         return _by_mpi(call, in_place, transport)
     transport.start()
     program = context.program(call.spec, send, recv, reduce, deadline, shared, transport)
+    program = [*source.before(), *program, *target.after()]
     # Not cached: a user's operation, which the user may free; a call under SWING_CHECK=1, which
     # compares every call; a program with a deadline or with copies of this call's buffers.
     if deadline is None and op.is_predefined and not ON and transport is HOST:
         known_calls.note(given, program, context)
-    context.run(program, call.sendbuf, call.result, transport)
+    context.run(program, call.sendbuf, call.result, transport, source, target)
     return call.result
 
 
@@ -150,10 +157,19 @@ def _by_mpi(call: CollectiveCall, in_place: bool, transport: Transport) -> Any:
     sent, op = MPI.IN_PLACE if in_place else call.sendbuf, call.op or MPI.SUM
     arguments = call.comm, sent, call.result, op
     # Call the methods of mpi4py's class: `swing.Comm` overrides them and would come back here.
-    if call.deadline is None:
-        MPI.Comm.Allreduce(*arguments)
-    else:
-        wait_for(MPI.Comm.Iallreduce(*arguments), call.deadline, "MPI_Iallreduce")
+    try:
+        if call.deadline is None:
+            MPI.Comm.Allreduce(*arguments)
+        else:
+            wait_for(MPI.Comm.Iallreduce(*arguments), call.deadline, "MPI_Iallreduce")
+    except MPI.Exception as error:
+        if error.Get_error_class() != MPI.ERR_OP:
+            raise
+        undefined = UndefinedOperation(error.Get_error_code())
+        datatype = element_type(call.result, "the buffer")
+        if datatype is not None:
+            undefined.type_name = datatype.name
+        raise undefined from error
     transport.after_mpi()
     return call.result
 
@@ -179,23 +195,33 @@ def _memory(
 
 
 def explain(
-    comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, spec: AlgorithmSpec
+    comm: MPI.Comm,
+    sendbuf: Any,
+    recvbuf: Any,
+    op: MPI.Op | None,
+    spec: AlgorithmSpec,
+    timeout: float | None = None,
 ) -> Explanation:
     """Explain an allreduce; see `swing.executor.explain`."""
     op = operation(comm, op)
     call = CollectiveCall("Allreduce", comm, sendbuf, recvbuf, op, spec)
     answer = explanation.explain(collectives.allreduce, call)
-    transport = transport_of(call) if answer.engine else HOST
+    transport = transport_of(call, timeout) if answer.engine else HOST
     if transport is not HOST:
         engine = "with CuPy's kernels" if transport.on_gpu else "because the vectors are staged"
-        answer = replace(answer, staging=transport.staging, engine=f"plain, {engine}")
+        engine = explanation.engine_of(f"plain, {engine}")
+        answer = replace(answer, staging=transport.staging, engine=engine)
         if transport.kind is Kind.IPC:
             # The scratch memory is one rank's block, rounded up.
-            block = -(-vectors(MPI.IN_PLACE, transport.target)[1].nbytes // comm.size)
+            target, _ = vectors(MPI.IN_PLACE, transport.target, comm)
+            block = -(-target.elements.nbytes // comm.size)
             return replace(answer, **_in_window(block))
-    elif answer.engine and _are_shared(call):
-        send, recv, datatype = vectors(sendbuf, recvbuf)
-        reduce = reduction(op, recv.dtype, datatype)
+    elif timeout is not None and answer.engine == "compiled":
+        engine = explanation.engine_of("plain, because the call has a timeout")
+        return replace(answer, engine=engine)
+    elif timeout is None and answer.engine and _are_shared(call):
+        source, target = vectors(sendbuf, recvbuf, comm)
+        send, recv, reduce = source.elements, target.elements, reduction(op, target)
         if Context.of(call.intracomm).windows.program(spec, send, recv, reduce) is not None:
             return replace(answer, **_in_window(PIECE))
     return answer
@@ -221,7 +247,9 @@ def set_up(comm: MPI.Intracomm, deadline: Deadline | None) -> None:
 
 def alloc(comm: MPI.Intracomm, shape: Any, dtype: Any, gpu: bool) -> Any:
     """Allocate an array in shared memory; see `swing.executor.alloc`."""
-    return Context.of(comm).alloc(shape, np.dtype(dtype), gpu)
+    context = Context.of(comm)
+    known_calls.forget(context)  # their memory may have become part of a window
+    return context.windows.alloc(shape, np.dtype(dtype), gpu)
 
 
 def run_cached(

@@ -14,7 +14,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
 
 from swing.formats.msccl_collectives import OUTPUT, Cell, Layout
-from swing.formats.msccl_xml import MAX_CELLS, Node, Program
+from swing.formats.msccl_xml import Node, Program
 
 MAX_TERMS = 2**24
 """Limit on the terms of all sums that a program computes."""
@@ -185,6 +185,3 @@ def _ends(memory: dict[Cell, Value], layout: Layout) -> dict[tuple[int, int], Va
                 )
             ends[rank, block] = value
     return ends
-
-
-__all__ = ["MAX_CELLS", "MAX_TERMS", "Piece", "Trace", "Value", "run"]

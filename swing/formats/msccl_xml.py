@@ -18,7 +18,7 @@ from swing.formats.msccl_collectives import Layout, layout
 MAX_CHUNKS = 2**15 - 1
 MAX_TAGS = 2**20
 MAX_CELLS = 2**21  # chunks in all operations together, and in the output buffers together
-MAX_SCHEDULE_STEP = 2**16
+MAX_SCHEDULE_STEP = 2**13
 SCHEDULE_STEP, SCHEDULE_PHASE = "schedule_step", "schedule_phase"
 """Attributes of our own: the step of the schedule that a send belongs to, and its phase."""
 _KNOWN = {

@@ -175,7 +175,7 @@ def test_gaps_in_a_datatype_stay_as_they_are(comm):
     vector = np.arange(12)
     allreduce(comm, [vector, 2, every_other], op=op)
     assert (vector == np.arange(12) * np.tile([SIZE, 1], 6)).all()
-    assert "gaps" in explain(comm, [vector, 2, every_other], op=op).why
+    assert explain(comm, [vector, 2, every_other], op=op).torus is not None  # a schedule runs
     every_other.Free()
     op.Free()
 

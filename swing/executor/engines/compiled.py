@@ -81,6 +81,8 @@ def _why_not_compiled(dtype: np.dtype[Any], reduce: Reduction) -> str:
     if isinstance(reduce, Local):
         if not reduce.op.is_predefined:
             return "the operation is the user's own"
+        if reduce.comm is not None:
+            return "the elements do not lie densely in memory"
     elif not isinstance(reduce, np.ufunc) or loop_of(reduce, dtype) is None:
         return f"numpy has no loop of {dtype} that can be called by address"
     if library() is None:
@@ -174,12 +176,16 @@ class Compiled:
         """Release all pending requests and raise an exception for an MPI error code.
 
         Raises:
-            RuntimeError: always.
+            MPI.Exception: the error of a reduction.
+            RuntimeError: MPI could not deliver a message.
         """
         row = int(self._state[word.FAILED]) // self._code.strides[0]
         do, step, slot, length = (
             int(self._code[row][name]) for name in ("do", "step", "slot", "length")
         )
+        if do == Opcode.REDUCE:
+            self._abandon(row)
+            raise MPI.Exception(error)
         if do == Opcode.WAIT:
             # Slots are used again by later pieces, so take the last receives before the WAIT.
             before = self._code[:row]

@@ -86,8 +86,8 @@ class CollectiveCall:
 
     @property
     def in_place(self) -> bool:
-        """Whether the vector and the result share one buffer."""
-        return self.recvbuf is None or self.sendbuf is MPI.IN_PLACE or self.sendbuf is self.recvbuf
+        """Whether the result replaces the vector."""
+        return self.recvbuf is None or self.sendbuf is MPI.IN_PLACE
 
     @property
     def result(self) -> Any:
