@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from netsim.checks import check_choice, check_number
+from netsim.checks import check_choice, check_number, link_name
 from netsim.topologies.names import named
 from netsim.topologies.ties import TIES
 from netsim.topologies.topology import Topology, most_at_a_node
@@ -109,10 +109,13 @@ class Network:
                 f"virtual_channels must be 1 or 2, not {shown(self.virtual_channels)}: a packet "
                 "changes its channel once per ring"
             )
+        expect(self.slow, Mapping, "slow as {(tail, head): fraction of the bandwidth left}")
+        links = set(map(tuple, self.topology.ends.tolist())) if self.slow else set()
         for pair, fraction in self.slow.items():
-            check_number(f"the fraction left of slow link {pair}", fraction, positive=True)
-            if not (self.topology.ends == pair).all(axis=1).any():
-                raise ValueError(f"there is no link {pair[0]}→{pair[1]} in {self.topology.name}")
+            link = link_name(pair)
+            check_number(f"the fraction left of slow link {link}", fraction, positive=True)
+            if pair not in links:
+                raise ValueError(f"there is no link {link} in {self.topology.name}")
 
     @property
     def uniform(self) -> bool:
@@ -182,12 +185,18 @@ class Network:
             wire: their total length, in units of the link latency; ``hops`` if None.
             routers: total delay of the routers behind them, in units of the router latency;
                 ``hops`` if None.
+
+        Raises:
+            ValueError: one of these is negative or not a finite number.
         """
+        wire, routers = (hops if x is None else x for x in (wire, routers))
+        for name, value in (("hops", hops), ("wire", wire), ("routers", routers)):
+            check_number(name, value)
         return (
             self.end_latency
-            + (hops if wire is None else wire) * self.link_latency
-            + (hops if routers is None else routers) * self.router_latency
-            + hops * self.flit_bytes / self.bandwidth
+            + float(wire) * self.link_latency
+            + float(routers) * self.router_latency
+            + float(hops) * self.flit_bytes / self.bandwidth
         )
 
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from swing.checks import shown
 from swing.torus import Torus
 
 
@@ -59,17 +60,43 @@ def gathered(
         ValueError: ranks with different numbers of coordinates, or coordinates that do not name
             each position of a grid exactly once.
     """
-    table = np.array(comm.allgather(tuple(int(x) for x in coords)), dtype=np.int64)
-    if table.ndim != 2:
-        raise ValueError("all ranks must give the same number of coordinates")
+    return from_coords(comm.allgather(tuple(int(x) for x in coords)), dims, wrap)
+
+
+def from_coords(
+    coords: Sequence[Sequence[int]] | np.ndarray,
+    dims: Sequence[int] | None = None,
+    wrap: bool | Sequence[bool] = True,
+) -> Torus:
+    """Make a torus from a table of the coordinates of all ranks.
+
+    Args:
+        coords: (p, D) coordinates, in the order of the ranks; see `gathered`.
+        dims: size of each dimension; None to find it from the coordinates.
+        wrap: whether each dimension closes to a ring.
+
+    Raises:
+        ValueError: as `gathered`.
+
+    >>> from_coords([(4, 0), (4, 2), (6, 0), (6, 2)])
+    Torus(dims=(2, 2), wrap=(True, True))
+    """
+    try:
+        if len({len(row) for row in coords}) != 1:
+            raise ValueError("all ranks must give the same number of coordinates")
+        table = np.array(coords)
+    except TypeError:
+        table = np.empty(0)
+    if table.ndim != 2 or table.dtype.kind not in "iu":
+        raise ValueError(f"coords must be a table of whole numbers, not {shown(coords)}")
     if dims is None:
         columns = [np.unique(column, return_inverse=True) for column in table.T]
         table = np.stack([index.ravel() for _, index in columns], axis=1)
         dims = [len(values) for values, _ in columns]
-    if int(np.prod(dims)) != len(table):
-        shape = "x".join(map(str, dims))
+    torus = Torus(dims, wrap)
+    if torus.size != len(table):
         raise ValueError(
-            f"{len(table)} ranks do not fill a grid of {shape}: use a slice of the machine "
+            f"{len(table)} ranks do not fill a grid of {torus}: use a slice of the machine "
             "that is a box, or one more coordinate for ranks that share a node"
         )
     return Torus(dims, wrap, coords=table)

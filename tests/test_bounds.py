@@ -1,4 +1,4 @@
-"""What no schedule beats, under any model, on any topology."""
+"""What no schedule of a collective beats, under any model, on any topology."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from dataclasses import replace
 import networkx as nx
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import netsim
 import swing
+from netsim.bounds import schedule_bound
 from netsim.models import MODELS
 from netsim.topologies.graph import graph
-from tests.cases import schedules
+from tests.cases import digraphs, every_schedule, schedules
 
 PLACES = ["torus:3x3", "torus:5", "torus:2x3", "mesh:6", "hx2mesh:2x4", "hyperx:3x3"]
 
@@ -31,6 +34,84 @@ def test_no_schedule_beats_the_lower_bound(place, model):
         for nbytes in (1, 2**20):
             bound = netsim.lower_bound(network, nbytes)
             assert netsim.simulate(schedule, network, nbytes, model).seconds >= bound * (1 - 1e-9)
+
+
+@pytest.mark.theorem
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("collective", ["reduce_scatter", "allgather"])
+def test_no_schedule_of_another_collective_beats_its_own(place, collective):
+    network = netsim.paper_network(place)
+    less = netsim.lower_bound(network, 2**20, collective)
+    assert less < netsim.lower_bound(network, 2**20)
+    for schedule in every_schedule(network.topology.torus):
+        if schedule.collective != collective:
+            continue
+        for nbytes in (1, 2**20):
+            bound = schedule_bound(network, nbytes, schedule)
+            assert bound == pytest.approx(netsim.lower_bound(network, nbytes, collective))
+            for model in MODELS:
+                run = netsim.simulate(schedule, network, nbytes, model)
+                assert run.seconds >= bound * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("place", "collective", "root", "microseconds"),
+    [
+        # n = 8 MB at 1 GB/s: what a rank sends or receives, over its links.
+        ("torus:4", "allreduce", 0, 2 * 3 / 8 * 8000),  # all links busy with 2n(p - 1) bytes
+        ("torus:4", "reduce_scatter", 0, 3 / 8 * 8000),
+        ("torus:4", "allgather", 0, 3 / 8 * 8000),
+        ("torus:8x8", "allgather", 0, 63 / 64 * 8000 / 4),
+        ("mesh:5", "reduce_scatter", 0, 4 / 5 * 8000),
+        ("mesh:5", "broadcast", 2, 8000),
+        ("mesh:5", "gather", 2, 4 / 5 / 2 * 8000),
+        ("torus:8x8", "broadcast", 5, 8000 / 4),
+        ("torus:8x8", "reduce", 5, 8000 / 4),
+        ("torus:8x8", "alltoall", 0, 8000),  # n·d / 8 through the cut in the middle
+        ("torus:7", "alltoall", 0, 48 / 56 * 8000),
+        ("torus:4x16", "alltoall", 0, 2 * 8000),
+    ],
+)
+def test_closed_forms_without_latency(place, collective, root, microseconds):
+    network = netsim.Network(netsim.topology(place), 1e9)
+    bound = netsim.lower_bound(network, 8 * 10**6, collective, root)
+    assert bound * 1e6 == pytest.approx(microseconds)
+
+
+def test_a_root_pays_the_latency_of_the_rank_that_is_farthest_from_it():
+    mesh = netsim.Network(netsim.topology("mesh:7x3"), 1e9, link_latency=1e-6)
+    for root, hops in ((0, 8), (10, 4), (19, 7)):
+        for collective in ("broadcast", "reduce", "gather", "scatter"):
+            assert netsim.lower_bound(mesh, 0, collective, root) == pytest.approx(hops * 1e-6)
+    chain = nx.DiGraph([(0, 1), (1, 2), (2, 0)])  # 1 → 0 takes two links, 0 → 1 takes one
+    network = netsim.Network(netsim.graph(chain), 1e9, link_latency=1e-6)
+    chain.add_edge(1, 0)
+    shorter = replace(network, topology=netsim.graph(chain))
+    for collective, before, after in (("broadcast", 2, 2), ("reduce", 2, 1)):
+        assert netsim.lower_bound(network, 0, collective) == pytest.approx(before * 1e-6)
+        assert netsim.lower_bound(shorter, 0, collective) == pytest.approx(after * 1e-6)
+
+
+def test_blocks_that_are_not_equal_count_as_they_are():
+    copy = swing.Step(swing.Op.COPY, src=[0, 0, 0], dst=[1, 1, 2], blocks=[[0], [1], [2]])
+    uneven = swing.Schedule(
+        "uneven", swing.Torus(4), 4, 1, lambda s: copy, origin=0, home=np.array([1, 1, 2, 0])
+    )
+    network = netsim.Network(netsim.topology("torus:4"), 1e9)
+    assert schedule_bound(network, 8 * 10**6, uneven) == pytest.approx(3e-3)
+    assert netsim.lower_bound(network, 8 * 10**6, "scatter") == pytest.approx(3e-3)
+    weighted = replace(uneven, shares=np.array([0.7, 0.1, 0.1, 0.1]))
+    assert schedule_bound(network, 8 * 10**6, weighted) == pytest.approx(0.9 * 4e-3)
+    trace = swing.Schedule("trace", swing.Torus(4), 4, 1, lambda s: copy, collective="traffic")
+    assert schedule_bound(network, 8 * 10**6, trace) is None
+
+
+@pytest.mark.parametrize(
+    ("collective", "root"), [("allsum", 0), ("traffic", 0), ("broadcast", 8), ("reduce", "x")]
+)
+def test_what_is_no_collective_or_no_root_is_refused(collective, root):
+    with pytest.raises(ValueError, match="must be"):
+        netsim.lower_bound(netsim.paper_network("torus:8"), 1, collective, root)
 
 
 @pytest.mark.theorem
@@ -94,6 +175,53 @@ def test_the_bound_never_falls_when_a_link_slows_or_a_latency_grows(place):
         for name in ("link_latency", "router_latency", "injection_latency"):
             later = replace(network, **{name: 2 * getattr(network, name)})
             assert netsim.lower_bound(later, nbytes) >= netsim.lower_bound(network, nbytes)
+
+
+@pytest.mark.theorem
+@given(digraphs(), st.data())
+def test_the_bound_of_any_network_is_monotone_in_every_rate_and_latency(case, data):
+    links, p = case
+    topology = netsim.graph(links)
+    kinds = ["allreduce", "reduce_scatter", "allgather", "broadcast", "gather", "alltoall"]
+    asked = (
+        data.draw(st.sampled_from([0, 100, 10**5, 10**8])),
+        data.draw(st.sampled_from(kinds)),
+        data.draw(st.integers(0, p - 1)),
+    )
+    rate, seconds = st.floats(1e8, 1e11), st.floats(0, 1e-5)
+    size = topology.nlinks
+    rates, latencies = (
+        np.array(data.draw(st.lists(each, min_size=size, max_size=size)))
+        for each in (rate, seconds)
+    )
+    changed = np.array(data.draw(st.lists(st.booleans(), min_size=size, max_size=size)), dtype=bool)
+    slower, later = data.draw(st.floats(1e-3, 1)), data.draw(seconds)
+    head = data.draw(st.booleans())
+    plain = netsim.Network(
+        topology, data.draw(rate), link_latency=data.draw(seconds), flit_bytes=64,
+        arrival="head" if head else "tail", router_latency=data.draw(seconds), packet_bytes=1024,
+    )  # fmt: skip
+    own = replace(plain, topology=replace(topology, own_bandwidth=rates, own_latency=latencies))
+    slow = {
+        tuple(pair): slower
+        for pair, each in zip(topology.ends.tolist(), changed, strict=True)
+        if each
+    }
+    worse_rates, worse_latencies = rates.copy(), latencies.copy()
+    worse_rates[changed] *= slower
+    worse_latencies[changed] += later
+    pairs = [
+        (plain, replace(plain, slow=slow)),
+        (own, replace(own, slow=slow)),
+        (own, replace(own, topology=replace(own.topology, own_bandwidth=worse_rates))),
+        (own, replace(own, topology=replace(own.topology, own_latency=worse_latencies))),
+    ]
+    for name in ("link_latency", "router_latency", "injection_latency", "ejection_latency"):
+        pairs.append((plain, replace(plain, **{name: getattr(plain, name) + later})))
+    pairs.append((plain, replace(plain, bandwidth=plain.bandwidth * slower)))
+    for better, worse in pairs:
+        least = netsim.lower_bound(better, *asked)
+        assert netsim.lower_bound(worse, *asked) >= least * (1 - 1e-12)
 
 
 def test_the_bound_of_a_slow_link_pair():

@@ -93,7 +93,7 @@ def test_scatter_gather_and_all_to_all():
     ):
         assert schedule.collective == name
         assert verify(schedule).same_bits
-        assert str(reverse(reverse(schedule))) == str(schedule)
+        assert reverse(reverse(schedule)).table() == schedule.table()
         for rank in range(6):
             assert [str(turn) for turn in schedule.rank(rank)] == [
                 str(turn) for turn in reverse(reverse(schedule)).rank(rank)
@@ -116,7 +116,7 @@ def test_columns_are_arrays_that_may_be_computed():
     ring = swing.schedule("ring", Torus(4))
     assert ring.home.tolist() == ring.origin.tolist() == [ALL] * 4
     assert repr(ring.home) == "<4 blocks: ALL>"
-    assert repr(binomial_broadcast(Torus(4), 3).origin) == "<1 blocks: 3>"
+    assert repr(binomial_broadcast(Torus(4), 3).origin) == "<1 block: 3>"
 
 
 @pytest.mark.parametrize("name", ["swing", "bucket", "recursive_doubling", "windows"])
@@ -254,7 +254,7 @@ def test_json_keeps_origin_and_home():
         assert back.collective == schedule.collective
         assert (back.origin == schedule.origin).all()
         assert (back.home == schedule.home).all()
-        assert str(back) == str(schedule)
+        assert back.table() == schedule.table()
 
 
 def test_steps_are_not_replaced():

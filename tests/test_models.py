@@ -15,6 +15,7 @@ import swing
 from netsim.models import MODELS
 from netsim.topologies.failures import without
 from netsim.topologies.graph import graph
+from netsim.topologies.lines import diameter
 from netsim.traffic.message_graph import PARTS, SYNC, messages_of
 from netsim.traffic.symmetry import fold
 
@@ -269,7 +270,7 @@ def test_a_ring_goes_round_at_its_mean_pace(model):
 def test_hyperx_reaches_everyone_in_a_row_at_once():
     place = netsim.topology("hyperx:4x5")
     assert place.nlinks == 4 * 5 * (3 + 4)
-    assert place.diameter.hops == 2
+    assert diameter(place.rows).hops == 2
 
 
 def test_hamming_mesh_has_boards_and_trees():

@@ -59,8 +59,8 @@ def options(name: str, torus: Torus) -> Iterator[dict[str, object]]:
         some = {1, (most + 1) // 2}
     every = [{"ports": n} for n in sorted(some)] if "ports" in takes else [{}]
     yield from every
-    if "collective" in takes:
-        for collective in ("reduce_scatter", "allgather"):
+    for collective in ("reduce_scatter", "allgather"):
+        if collective in swing.ALGORITHMS[name].collectives:
             yield {"collective": collective, **every[-1]}
     if "variant" in takes:
         yield {"variant": "latency", **every[-1]}

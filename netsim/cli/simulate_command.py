@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from netsim.bounds import lower_bound
+from netsim.bounds import schedule_bound
 from netsim.cli.options import BANDWIDTH, PLACE, RUN_OPTIONS, network_of
 from netsim.rows import ResultRow, write_csv
 from netsim.run import Run, row, simulate
@@ -32,7 +32,8 @@ from swing.sizes import format_size, parse_size
 @JSON
 def simulate_command(
     topology: Topology | None, size: int | None, bandwidth: float, model: str, ties: str,
-    sync: str | None, parts: str, seed: int, links: str | None, step: int | None, as_json: bool, **options: Any,
+    sync: str | None, parts: str, seed: int, links: str | None, step: int | None, as_json: bool,
+    **options: Any,
 ) -> None:  # fmt: skip
     """Simulate one schedule; print its time, goodput, congestion and bottleneck."""
     known = None
@@ -54,7 +55,7 @@ def simulate_command(
     run = simulate(schedule, network, size, model, seed=seed, sync=sync, parts=parts)
     if links:
         write_csv(links, _link_rows(run, step))
-    bound = lower_bound(network, size) if run.schedule.is_allreduce else None
+    bound = schedule_bound(network, size, run.schedule)
     if as_json:
         click.echo(json.dumps(row(run) | {"lower_bound_s": bound}))
         return
@@ -63,7 +64,7 @@ def simulate_command(
         f"{format_size(size)}, {model} model, {topology.name}, {bandwidth:g} Gb/s, ties {ties}, "
         f"seed {seed}"
     )
-    least = "" if bound is None else f" (no allreduce under {bound * 1e6:.3f} us)"
+    least = "" if bound is None else f" (no {run.schedule.collective} under {bound * 1e6:.3f} us)"
     click.echo(f"time        {run.seconds * 1e6:.3f} us{least}")
     click.echo(f"goodput     {run.goodput * 8 / 1e9:.2f} Gb/s")
     click.echo(f"congestion  {run.congestion:.4f}")

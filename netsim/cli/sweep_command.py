@@ -30,7 +30,7 @@ from netsim.search.sweep import prune as pruned
 from netsim.topologies.topology import Topology
 from swing.algorithms import ALGORITHMS
 from swing.algorithms.spelling import parse, spell
-from swing.cli import JSON, Parsed, algorithm_cases
+from swing.cli import JSON, Parsed, algorithm_cases, asked_collective, collective_options
 from swing.formats.files import check_writable, is_stream
 from swing.sizes import format_size, parse_sizes
 
@@ -48,6 +48,7 @@ SAVE_SECONDS = 5.0
               show_default=True, help="Sizes of the vector.")  # fmt: skip
 @click.option("--bandwidth", "rates", type=float, multiple=True, default=[400.0],
               show_default=True, help="Bandwidth of a link, in Gb/s; may be repeated.")  # fmt: skip
+@collective_options
 @RUN_OPTIONS
 @click.option("--prune", type=Number(1), help="Leave out variants that are more than this many "
               "times slower than another variant in the analytic model.")  # fmt: skip
@@ -57,7 +58,8 @@ SAVE_SECONDS = 5.0
 @JSON
 def sweep_command(
     topologies: tuple[Topology, ...], names: tuple[str, ...], sizes: list[int],
-    rates: tuple[float, ...], model: str, ties: str, sync: str | None, parts: str, seed: int,
+    rates: tuple[float, ...], collective: str, root: int | None, model: str, ties: str,
+    sync: str | None, parts: str, seed: int,
     prune: float | None, jobs: int | None, path: str | None, resume: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Simulate many schedules and sizes; print the fastest algorithm for each size."""
@@ -68,7 +70,9 @@ def sweep_command(
         for topology in topologies
         for rate in rates
         if network_of(topology, rate, ties)
-        for name, options in algorithm_cases(names, topology.torus)
+        for name, options in algorithm_cases(
+            names, topology.torus, asked_collective(topology.torus, collective, root)
+        )
     ]
     if resume and not path:
         raise ValueError("--resume goes with --csv")
@@ -124,10 +128,16 @@ def _spelled(row: ResultRow) -> str:
     return spell(name, options)
 
 
+def _column(algorithm: str) -> str:
+    """Return the algorithm of a row without the collective, which is the same for all rows."""
+    name, options = parse(algorithm)
+    return spell(name, {k: v for k, v in options.items() if k not in ("collective", "root")})
+
+
 def _print_winners(rows: Sequence[ResultRow], title: str) -> None:
     goodput: dict[tuple[str, int], float] = defaultdict(float)  # of the best variant
     for r in rows:
-        key = r["algorithm"], int(r["nbytes"])
+        key = _column(r["algorithm"]), int(r["nbytes"])
         goodput[key] = max(goodput[key], float(r["goodput_gbps"] or 0))
     names = list(dict.fromkeys(name for name, _ in goodput))
     headers = [Column(h.replace("_", " "), justify="right") for h in ("size", *names, "winner")]

@@ -24,8 +24,9 @@ from netsim.search.tune import Search, Seconds, simulate_pairs, tune
 from netsim.topologies import names
 from netsim.topologies.topology import Topology
 from swing.algorithms.swing import SWING
-from swing.cli import JSON, Parsed, joined
+from swing.cli import JSON, Parsed, asked_collective, collective_options, joined
 from swing.formats.files import check_writable, store
+from swing.schedules.collectives import ALLREDUCE
 from swing.select.candidates import Named, family, published
 from swing.select.table import Entry, SelectionTable, shipped
 from swing.sizes import format_size, parse_size, parse_sizes
@@ -38,6 +39,7 @@ SEARCH_OPTIONS = joined(
                  help="A topology, such as torus:8x8; may be repeated."),
     click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:2GiB:x4",
                  show_default=True, help="Sizes of the vector."),
+    collective_options,
     BANDWIDTH,
     click.option("--packets", type=Parsed("size", parse_size), default="8MiB", show_default=True,
                  help="Largest size for the packet model; above it, the flow model is used."),
@@ -61,9 +63,9 @@ SEARCH_OPTIONS = joined(
               help="The selection table; existing times are kept without --retime.")  # fmt: skip
 @JSON
 def tune_command(
-    topologies: tuple[Topology, ...], sizes: list[int], bandwidth: float, packets: int, most: int,
-    keep: float, jobs: int | None, measured: tuple[str, ...], retime: bool, out: str,
-    as_json: bool,
+    topologies: tuple[Topology, ...], sizes: list[int], collective: str, root: int | None,
+    bandwidth: float, packets: int, most: int, keep: float, jobs: int | None,
+    measured: tuple[str, ...], retime: bool, out: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Search for the fastest schedule for every size; write a selection table."""
     if bool(topologies) == bool(measured) and not (retime and not measured):
@@ -87,6 +89,8 @@ def tune_command(
         + ", ".join(f"{k} {v}" for k, v in RUN_OPTIONS),
         "command": "python -m netsim tune",
     }
+    if collective != ALLREDUCE:
+        made["collective"] = collective
     if entries and dict(table.made) != made:
         raise ValueError(f"{out} was made otherwise: {json.dumps(dict(table.made))}")
     if retime:
@@ -98,16 +102,17 @@ def tune_command(
         if topology.torus.name != topology.name:
             raise ValueError(f"tables are for tori and meshes, not {topology.name}")
         network_of(topology, bandwidth, "adaptive")
+        asked = asked_collective(topology.torus, collective, root)
         old = entries.get(topology.name)
         if retime and old:
             found: Seconds = {}
             wanted = list(old.sizes)
-            _time_again(old, topology, bandwidth, search, found)
+            _time_again(old, topology, bandwidth, asked, search, found)
         else:
-            found = _known(old, topology, bandwidth)
+            found = _known(old, topology, bandwidth, asked)
             wanted = sorted({*sizes, *(old.sizes if old else ())})
             try:
-                _search(topology, wanted, bandwidth, search, found)
+                _search(topology, wanted, bandwidth, asked, search, found)
             except KeyboardInterrupt:
                 if not found:
                     raise
@@ -139,8 +144,8 @@ def _tell(name: str, entry: Entry, sizes: Iterable[int], as_json: bool) -> None:
 @SEARCH_OPTIONS
 @JSON
 def compare_command(
-    topologies: tuple[Topology, ...], sizes: list[int], bandwidth: float, packets: int, most: int,
-    keep: float, jobs: int | None, as_json: bool,
+    topologies: tuple[Topology, ...], sizes: list[int], collective: str, root: int | None,
+    bandwidth: float, packets: int, most: int, keep: float, jobs: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Compare the fastest schedule with Swing, the best published one and the lower bound.
 
@@ -152,24 +157,28 @@ def compare_command(
     search = Search(keep, most, packets=packets, jobs=processes(jobs))
     for topology in topologies:
         network = network_of(topology, bandwidth, "adaptive")
-        entry = shipped().entries.get(topology.name) if bandwidth == 400 else None
+        asked = asked_collective(topology.torus, collective, root)
+        known = bandwidth == 400 and not root
+        entry = shipped(collective).entries.get(topology.name) if known else None
         if entry is None or not set(sizes) <= set(entry.sizes):
             found: Seconds = {}
-            _search(topology, sizes, bandwidth, search, found)
+            _search(topology, sizes, bandwidth, asked, search, found)
             entry = _entry(sizes, found)
-        rows = [_row(entry, network, n) for n in sizes]
+        rows = [_row(entry, network, n, collective, root or 0) for n in sizes]
         if as_json:
             for r in rows:
-                click.echo(json.dumps({"topology": topology.name} | r))
+                click.echo(json.dumps({"topology": topology.name, "collective": collective} | r))
         else:
-            _print(rows, f"{topology.name}, {bandwidth:g} Gb/s: microseconds")
+            _print(rows, f"{collective} on {topology.name}, {bandwidth:g} Gb/s: microseconds")
 
 
-def _known(entry: Entry | None, topology: Topology, bandwidth: float) -> Seconds:
+def _known(
+    entry: Entry | None, topology: Topology, bandwidth: float, asked: dict[str, Any]
+) -> Seconds:
     """Return the times in an entry, by case and size."""
     sizes, candidates = (entry.sizes, entry.candidates) if entry else ((), ())
     return {
-        _case(topology, bandwidth, (c.algorithm, c.options)): {
+        _case(topology, bandwidth, (c.algorithm, c.options), asked): {
             n: t for n, t in zip(sizes, c.seconds, strict=True) if t is not None
         }
         for c in candidates
@@ -177,29 +186,43 @@ def _known(entry: Entry | None, topology: Topology, bandwidth: float) -> Seconds
 
 
 def _search(
-    topology: Topology, sizes: list[int], bandwidth: float, search: Search, found: Seconds
+    topology: Topology,
+    sizes: list[int],
+    bandwidth: float,
+    asked: dict[str, Any],
+    search: Search,
+    found: Seconds,
 ) -> None:
     """Add the times that a search finds on a topology, and those of all published rivals."""
     rivals = replace(search, enough=0.0)  # simulate every rival, for the comparison
+    collective = asked.get("collective", ALLREDUCE)
     for candidates, how in (
-        (published(topology.torus, later=True), rivals),
-        (family(topology.torus), search),
+        (published(topology.torus, collective, later=True), rivals),
+        (family(topology.torus, collective), search),
     ):
-        cases = [_case(topology, bandwidth, named) for named in candidates]
+        cases = [_case(topology, bandwidth, named, asked) for named in candidates]
         tune(cases, sizes, how, found, partial(_progress, topology))
 
 
 def _time_again(
-    entry: Entry, topology: Topology, bandwidth: float, search: Search, found: Seconds
+    entry: Entry,
+    topology: Topology,
+    bandwidth: float,
+    asked: dict[str, Any],
+    search: Search,
+    found: Seconds,
 ) -> None:
     """Simulate the times of an entry again, but none that the entry lacks."""
-    todo = [(case, n) for case, times in _known(entry, topology, bandwidth).items() for n in times]
+    known = _known(entry, topology, bandwidth, asked)
+    todo = [(case, n) for case, times in known.items() for n in times]
     with search.workers() as pool:
         simulate_pairs(pool, todo, search, found, partial(_progress, topology))
 
 
-def _case(topology: Topology, bandwidth: float, named: Named) -> Case:
-    return Case(topology.name, *named, bandwidth, run_options=RUN_OPTIONS)
+def _case(topology: Topology, bandwidth: float, named: Named, asked: dict[str, Any]) -> Case:
+    name, options = named
+    full = (*options, *asked.items())
+    return Case(topology.name, name, full, bandwidth, run_options=RUN_OPTIONS)
 
 
 def _progress(topology: Topology, line: str) -> None:
@@ -212,7 +235,9 @@ def _entry(sizes: Iterable[int], found: Seconds) -> Entry:
     """Return the table entry for the times found on one topology."""
     cases = sorted(found, key=lambda c: (c.algorithm, str(c.options)))
     times = ({n: ended(t) for n, t in found[c].items()} for c in cases)
-    rows = ((c.algorithm, c.options, t) for c, t in zip(cases, times, strict=True))
+    # The table as a whole is for one collective, and for any root.
+    plain = (tuple(o for o in c.options if o[0] not in ("collective", "root")) for c in cases)
+    rows = ((c.algorithm, o, t) for c, o, t in zip(cases, plain, times, strict=True))
     return Entry.of(sizes, rows)
 
 
@@ -221,9 +246,9 @@ def ended(seconds: float | None) -> float | None:
     return None if seconds == math.inf else seconds
 
 
-def _row(entry: Entry, network: Network, n: int) -> dict[str, Any]:
+def _row(entry: Entry, network: Network, n: int, collective: str, root: int) -> dict[str, Any]:
     ranked = entry.ranked(n)
-    rivals = {*published(network.topology.torus, later=True)}
+    rivals = {*published(network.topology.torus, collective, later=True)}
     old = [(t, c) for t, c in ranked if (c.algorithm, c.options) in rivals]
     seconds, best = ranked[0]
     return {
@@ -233,7 +258,7 @@ def _row(entry: Entry, network: Network, n: int) -> dict[str, Any]:
         "swing_s": next((t for t, c in old if c.algorithm == SWING.name), None),
         "published": old[0][1].name if old else None,
         "published_s": old[0][0] if old else None,
-        "lower_bound_s": lower_bound(network, n),
+        "lower_bound_s": lower_bound(network, n, collective, root),
     }
 
 

@@ -32,15 +32,13 @@ class TimeAxis {
     const height = head + shown.length * rowHeight + foot;
     this.left = 16;
     this.wide = width - this.left - 24;
-    this.top = Math.max(...shown.map((run) => run.seconds), DATA.lower_bound) || 1;
+    this.top = Math.max(...shown.map((run) => run.seconds), DATA.lower_bound ?? 0) || 1;
     const x = (t) => this.left + (t / this.top) * this.wide;
     const bottom = height - foot;
     const children = [];
     for (const t of ticks(this.top, width > 700 ? 8 : 4))
       children.push(line(x(t), head, x(t), bottom + 4, "grid"),
         text(x(t), bottom + 17, secondsText(t), "tick", "middle"));
-    const bound = x(DATA.lower_bound);
-    children.push(line(bound, head - 4, bound, bottom, "bound"));
     this.bars = shown.map((run, row) => {
       const y = head + row * rowHeight + 18;
       children.push(text(this.left, y - 5, `${run.label}: ${secondsText(run.seconds)}`, "name"));
@@ -56,12 +54,16 @@ class TimeAxis {
       return bars;
     });
     this.cursor = line(0, head - 4, 0, bottom, "cursor");
-    const least = secondsText(DATA.lower_bound);
-    children.push(this.cursor, text(
-      bound, height - 4, `nothing ends before ${least}`, "note", bound > width / 2 ? "end" : "start"));
+    children.push(this.cursor);
+    let words = shown.map((run) => `${run.label} takes ${secondsText(run.seconds)}`).join(", ");
+    if (DATA.lower_bound !== null) {
+      const [bound, least] = [x(DATA.lower_bound), secondsText(DATA.lower_bound)];
+      children.push(line(bound, head - 4, bound, bottom, "bound"), text(
+        bound, height - 4, `nothing ends before ${least}`, "note", bound > width / 2 ? "end" : "start"));
+      words += `; nothing takes less than ${least}`;
+    }
     this.picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    const words = shown.map((run) => `${run.label} takes ${secondsText(run.seconds)}`).join(", ");
-    this.picture.setAttribute("aria-label", `${words}; nothing takes less than ${least}.`);
+    this.picture.setAttribute("aria-label", `${words}.`);
     this.picture.replaceChildren(...children);
   }
 
@@ -105,7 +107,7 @@ class Curves {
     const aside = width > 620;
     const right = aside ? room : 20;
     const [left, top, bottom] = [64, 10, height - 38];
-    const all = [...seconds.flat(), ...bound, ...RUNS.map((run) => run.seconds)].filter((t) => t > 0);
+    const all = [...seconds.flat(), ...(bound ?? []), ...RUNS.map((run) => run.seconds)].filter((t) => t > 0);
     if (!all.length) all.push(1e-6); // one rank: nothing takes any time
     const [lo, hi] = [Math.floor(Math.log10(Math.min(...all))), Math.ceil(Math.log10(Math.max(...all)))];
     const [first, last] = [sizes[0], sizes.at(-1)].map((n) => Math.log2(Math.max(n, 1)));
@@ -124,8 +126,11 @@ class Curves {
     children.push(text((left + width - right) / 2, height - 4, "vector on each rank", "note", "middle"));
     const path = (values) =>
       `M${values.map((t, i) => `${round(this.x(sizes[i]))} ${round(y(t))}`).join("L")}`;
-    children.push(make("svg:path", { d: path(bound), class: "curve bound" }));
-    const labels = [{ words: "lower bound", y: y(bound.at(-1)), name: "bound" }];
+    const labels = [];
+    if (bound) {
+      children.push(make("svg:path", { d: path(bound), class: "curve bound" }));
+      labels.push({ words: "lower bound", y: y(bound.at(-1)), name: "bound" });
+    }
     RUNS.forEach((run, i) => {
       children.push(make("svg:path", { d: path(seconds[i]), class: `curve key${i}` }));
       sizes.forEach((n, k) => children.push(marker(i, this.x(n), y(seconds[i][k]), 3.2, `mark key${i}`)));
@@ -164,7 +169,7 @@ class Curves {
     }
     this.cursor.setAttribute("transform", `translate(${round(this.x(sizes[i]))} 0)`);
     const times = RUNS.map((run, k) => `${run.label} ${secondsText(seconds[k][i])}`);
-    times.push(`lower bound ${secondsText(bound[i])}`);
+    if (bound) times.push(`lower bound ${secondsText(bound[i])}`);
     this.reading.textContent = `${bytesText(sizes[i])}: ${times.join("; ")}`;
   }
 }

@@ -11,8 +11,8 @@ const at = (values, i) => (Array.isArray(values) ? values[i] : values);
 
 /** Links and ways. A grid has a row for each dimension; a graph is one row of all its nodes. */
 class Place {
-  constructor({ name, dims, rows }) {
-    Object.assign(this, { name, dims, rows });
+  constructor({ name, dims, rows, gbps, rates }) {
+    Object.assign(this, { name, dims, rows, gbps, rates: new Map(rates) });
     this.size = product(dims);
     this.graph = rows.length !== dims.length || rows.some((row, j) => row.d !== dims[j]);
     this.axes = this.graph ? [this.size] : dims;
@@ -42,6 +42,24 @@ class Place {
       this.vertices += switches;
     }
     return first;
+  }
+
+  rate(link) {
+    return this.rates.get(link) ?? this.gbps;
+  }
+
+  /** The link that takes longest to carry its bytes, and how many others take as long. */
+  busiest(bytes) {
+    const busy = bytes.map((b, link) => b / this.rate(link));
+    const top = busy.reduce((a, b) => Math.max(a, b), 0);
+    const others = busy.reduce((n, b) => n + (b >= top * (1 - 1e-9)), -1);
+    return { link: top > 0 ? busy.indexOf(top) : -1, others };
+  }
+
+  linkName(link, rank) {
+    const name = (v) => (v < this.size ? String(rank(v)) : `switch ${v - this.size}`);
+    const { tail, head } = this.links[link];
+    return `${name(tail)} → ${name(head)}`;
   }
 
   coords(node, dims = this.dims) {
@@ -274,6 +292,16 @@ function secondsText(t) {
   const [scale, unit] = t >= 1 ? [1, "s"] : t >= 1e-3 ? [1e3, "ms"]
     : t > 0 && t < 1e-6 ? [1e9, "ns"] : [1e6, "µs"];
   return `${figures(t * scale)} ${unit}`;
+}
+
+/** "An all-to-all", "A reduce-scatter"; without a name if the schedules have different ones. */
+function collectiveText(runs) {
+  const names = new Set(runs.map((run) => run.collective));
+  const [first] = names;
+  if (names.size > 1) return "A vector";
+  if (first === "traffic") return "Traffic";
+  const name = first === "alltoall" ? "all-to-all" : first.replaceAll("_", "-");
+  return `${/^[aeiou]/.test(name) ? "An" : "A"} ${name}`;
 }
 
 function figures(x) {

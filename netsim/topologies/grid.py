@@ -12,9 +12,9 @@ from functools import cached_property
 
 import numpy as np
 
-from netsim.topologies.lines import first_links
+from netsim.topologies.lines import farthest_node, first_links
 from netsim.topologies.routes import Routes, Seed
-from netsim.topologies.row import Path, Row, Traffic
+from netsim.topologies.row import Row, Traffic
 from netsim.topologies.topology import Topology, most_at_a_node
 from swing.torus import Array
 
@@ -82,21 +82,9 @@ class Grid(Topology):
         return np.concatenate(ends)
 
     @cached_property
-    def diameter(self) -> Path:
-        """The `Path` between the two nodes that are farthest apart: the sum over dimensions."""
-        total = Path(0, 0.0, 0.0)
-        for row, d in zip(self.rows, self.dims, strict=True):
-            if d <= 1024:
-                src, dst = np.divmod(np.arange(d * d), d)
-            else:
-                # All d² pairs would take too much memory. In rings, meshes and HyperX node 0 has
-                # a farthest peer; in hx4mesh this may come out one board trace too short.
-                src, dst = np.zeros(d, dtype=np.int64), np.arange(d)
-            worst = row.path(src, dst).max(axis=0)
-            total = Path(
-                total.hops + int(worst[0]), total.wire + worst[1], total.routers + worst[2]
-            )
-        return total
+    def remote(self) -> int:
+        """A node from which some other node is as far away as any."""
+        return int(np.ravel_multi_index(farthest_node(self.rows), self.dims))
 
     @cached_property
     def most_ports(self) -> tuple[int, int]:

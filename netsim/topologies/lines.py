@@ -1,4 +1,4 @@
-"""Loads of lines: the load on the links of a grid if all lines of a dimension have one pattern.
+"""Lines of a grid: its diameter, and the load of a step that has one pattern on all its lines.
 
 A line consists of the nodes of a row. The load of a step that repeats one pattern on all lines of a
 dimension follows from the load of a single row, so its cost grows with Σ d_i instead of p.
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from netsim.topologies.routes import Seed
-from netsim.topologies.row import Row, Traffic
+from netsim.topologies.row import Path, Row, Traffic
 from swing.schedules.step import LineRows
 
 
@@ -21,6 +21,32 @@ def first_links(rows: Sequence[Row]) -> list[int]:
     size = math.prod(row.d for row in rows)
     first: list[int] = np.cumsum([0, *(len(row.ends) * (size // row.d) for row in rows)]).tolist()
     return first
+
+
+def diameter(rows: Sequence[Row]) -> Path:
+    """Return the `Path` between the two nodes that are farthest apart: the sum over dimensions."""
+    total = Path(0, 0.0, 0.0)
+    for row in rows:
+        hops, wire, routers = _longest(row)[1]
+        total = Path(total.hops + int(hops), total.wire + wire, total.routers + routers)
+    return total
+
+
+def farthest_node(rows: Sequence[Row]) -> tuple[int, ...]:
+    """Return the coordinates of a node from which some other node is as far away as any."""
+    return tuple(_longest(row)[0] for row in rows)
+
+
+def _longest(row: Row) -> tuple[int, list[float]]:
+    """The first node with a farthest peer in a row, and the largest `Path` of all pairs."""
+    if row.d <= 1024:
+        src, dst = np.divmod(np.arange(row.d**2), row.d)
+    else:
+        # All d² pairs would take too much memory. In rings, meshes and HyperX node 0 has a
+        # farthest peer; in hx4mesh this may come out one board trace too short.
+        src, dst = np.zeros(row.d, dtype=np.int64), np.arange(row.d)
+    paths = row.path(src, dst)
+    return int(src[paths[:, 0].argmax()]), paths.max(axis=0).tolist()
 
 
 def line_peak(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netsim.topologies.routes import Routes, Seed
-from netsim.topologies.row import Path, Row, Traffic, ports
+from netsim.topologies.row import Row, Traffic, ports
 from swing.torus import Array, Torus
 
 if TYPE_CHECKING:
@@ -135,14 +135,6 @@ class Topology(ABC):
     def remote(self) -> int:
         """A node that is far from some other node. The lower bound on latency starts there."""
         return 0
-
-    @cached_property
-    def diameter(self) -> Path:
-        """The largest hops, wire and routers over the `Path` values of all pairs of nodes."""
-        nodes = np.arange(self.size)
-        paths = self.paths(np.repeat(nodes, self.size), np.tile(nodes, self.size))
-        hops, wire, routers = paths.max(axis=0).tolist()
-        return Path(int(hops), wire, routers)
 
     @cached_property
     def most_ports(self) -> tuple[int, int]:

@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from swing.algorithms.bruck import BRUCK
 from swing.algorithms.bucket import BUCKET
+from swing.algorithms.direct import LINEAR, PAIRWISE
+from swing.algorithms.disjoint_trees import DISJOINT_TREES
 from swing.algorithms.hamiltonian import HAMILTONIAN
 from swing.algorithms.plugins import Algorithms
 from swing.algorithms.recursive_doubling import MIRRORED_RECURSIVE_DOUBLING, RECURSIVE_DOUBLING
@@ -27,7 +30,7 @@ SHIPPED: dict[str, Callable[..., Schedule]] = {
     algorithm.name: algorithm
     for algorithm in (
         SWING, RECURSIVE_DOUBLING, MIRRORED_RECURSIVE_DOUBLING, RECURSIVE_MULTIPLYING, TRIVANCE,
-        RING, HAMILTONIAN, BUCKET, WINDOWS,
+        RING, HAMILTONIAN, BUCKET, WINDOWS, DISJOINT_TREES, BRUCK, PAIRWISE, LINEAR,
     )
 }  # fmt: skip
 """The algorithms of this library. `ALGORITHMS` makes an `Algorithm` of a plain function."""
@@ -35,6 +38,12 @@ ALGORITHMS = Algorithms(SHIPPED)
 """Algorithms by name: those of this library, then those of other packages (see `plugins`)."""
 DEFAULT = SWING.name
 """Name of the default algorithm."""
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError unless there is an algorithm of this name."""
+    if not isinstance(name, str) or name not in ALGORITHMS:
+        raise ValueError(f"no algorithm {shown(name)}: choose from {', '.join(ALGORITHMS)}")
 
 
 def make(name: str, torus: Torus, **options: Any) -> Schedule:
@@ -49,10 +58,11 @@ def make(name: str, torus: Torus, **options: Any) -> Schedule:
         TypeError: ``torus`` or an option has the wrong type.
         ValueError: an unknown algorithm or option, or a value out of range.
     """
-    if not isinstance(name, str) or name not in ALGORITHMS:
-        raise ValueError(f"no algorithm {shown(name)}: choose from {', '.join(ALGORITHMS)}")
+    check_name(name)
     schedule = ALGORITHMS[name](torus, **options)
     # A function from another package may return anything.
     if name not in SHIPPED and not (isinstance(schedule, Schedule) and schedule.torus == torus):
-        raise ValueError(f"algorithm {name!r} does not make a schedule for {torus}: {schedule!r}")
+        raise ValueError(
+            f"algorithm {name!r} does not make a schedule for {torus}: {shown(schedule)}"
+        )
     return schedule

@@ -5,11 +5,15 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, get_args, get_type_hints
 
+import numpy as np
+
+from swing.build.derive import IN_CHUNKS, check_chunks, derive
 from swing.checks import expect, shown
+from swing.schedules.collectives import BARRIER, COLLECTIVES, check_collective, checked_root
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
@@ -28,6 +32,8 @@ def always(*options: dict[str, Any]) -> OptionSets:
 
 never = always()
 """Lists no option sets."""
+plain_and_tree = always({}, {"chunks": 1})
+"""Lists no options and, which only a broadcast or a reduce takes, a tree."""
 pure_variants = always({"variant": "bandwidth"}, {"variant": "latency"})
 """Lists the two variants that need no other option."""
 
@@ -36,18 +42,26 @@ pure_variants = always({"variant": "bandwidth"}, {"variant": "latency"})
 class Algorithm:
     """An algorithm: call it with a torus and options to make a schedule.
 
-    The options, their types and their defaults are those of the function's keyword arguments.
+    The options, their types and their defaults are those of the function's keyword arguments. An
+    algorithm that makes reduce-scatters serves every collective (`swing.build.derive`); it then
+    also takes the options ``root`` and ``chunks``.
 
     Args:
         name: its name in `swing.ALGORITHMS`.
         function: makes the schedule from a `Torus` and options; for a torus or an option out of
             range it raises a ValueError that states the rule.
+        makes: the collectives that the function itself makes; None for an allreduce, and if it has
+            an option ``collective`` for a reduce-scatter and an allgather, too.
         source: the publication.
         family: the option sets that ``python -m netsim tune`` searches; if None, each variant.
         published: the option sets that have been published, which comparisons with the literature
             use.
         later: whether it was published after the Swing paper.
         shortlist: the few option sets for which `swing.choose` estimates the time.
+        others: the option sets that `swing.choose` compares for collectives other than allreduce,
+            which a search tries, too; sets that a collective does not take are left out.
+        standard: whether its schedules of other collectives are those of a publication, which
+            comparisons with the literature use.
         rings: whether blocks pass from neighbour to neighbour around rings. If so, a table for
             another library names that library's ring algorithm instead.
         rival: whether figures of Swing's gain include it among the algorithms that Swing is
@@ -58,10 +72,13 @@ class Algorithm:
     name: str
     function: Callable[..., Schedule]
     source: str = ""
+    makes: tuple[str, ...] | None = None
     family: OptionSets | None = None
     published: OptionSets = never
     later: bool = False
     shortlist: OptionSets = never
+    others: OptionSets = plain_and_tree
+    standard: bool = False
     rings: bool = False
     rival: bool = True
     style: tuple[str, str] = ("#555555", ".")
@@ -73,15 +90,25 @@ class Algorithm:
     def __call__(self, torus: Torus, **options: Any) -> Schedule:
         """Make the schedule.
 
+        Args:
+            torus: the ranks.
+            options: keyword arguments of the function, and
+
+                - ``collective``: one of `collectives`; "allreduce" by default;
+                - ``root``: the root of a broadcast, reduce, gather or scatter; 0 by default;
+                - ``chunks``: for a broadcast or a reduce, the number of chunks that follow each
+                  other along a tree; by default a broadcast is a scatter and an allgather.
+
         Raises:
             TypeError: the value of an option that takes a whole number is not one.
-            ValueError: an unknown option, or a value out of range.
+            ValueError: an unknown option, a value out of range, or a collective that the algorithm
+                does not serve.
         """
         expect(torus, Torus, "a torus, such as swing.Torus((4, 4))")
         for option, value in options.items():
             if option not in self.options:
                 takes = f"it takes {', '.join(self.options) or 'none'}"
-                raise ValueError(f"{self.name} has no option {option!r}: {takes}")
+                raise ValueError(f"{self.name} has no option {shown(option)}: {takes}")
             if self.options[option] in (int, int | None) and value is not None:
                 try:
                     options[option] = operator.index(value)
@@ -89,17 +116,64 @@ class Algorithm:
                     raise TypeError(
                         f"{option} must be a whole number, not {shown(value)}"
                     ) from None
-        return self.function(torus, **options)
+        collective = options.get("collective", "allreduce")
+        self._check_collective(collective)
+        own = {option: options[option] for option in options.keys() & self._declared.keys()}
+        root = checked_root(collective, options.get("root"), torus.size)
+        chunks = options.get("chunks")
+        if "chunks" not in self._declared:
+            check_chunks(collective, chunks)
+        if collective in self._made:
+            return self.function(torus, **own)
+        if collective == BARRIER and "latency" in self.variants and "ports" in self._declared:
+            exchange = self.function(torus, variant="latency", ports=1)
+            if exchange.nblocks == 1:
+                return replace(exchange, shares=np.zeros(1))
+        if own.get("variant", "bandwidth") != "bandwidth":
+            remedy = "chunks=1 for a tree" if collective in IN_CHUNKS else "variant='bandwidth'"
+            raise ValueError(f"{collective} has no {own['variant']} variant: use {remedy}")
+        reduce_scatter = self.function(torus, **own | {"collective": "reduce_scatter"})
+        return derive(reduce_scatter, collective, root, chunks)
+
+    def _check_collective(self, collective: Any) -> None:
+        if collective in self.collectives:
+            return
+        check_collective(collective)
+        served = ", ".join(self.collectives)
+        raise ValueError(f"{self.name} does not serve {collective}: it serves {served}")
+
+    @cached_property
+    def _made(self) -> tuple[str, ...]:
+        """The collectives that the function makes."""
+        if self.makes is not None:
+            return self.makes
+        more = ("reduce_scatter", "allgather") if "collective" in self._declared else ()
+        return ("allreduce", *more)
+
+    @cached_property
+    def collectives(self) -> tuple[str, ...]:
+        """The collectives that the algorithm serves."""
+        derives = "reduce_scatter" in self._made
+        return tuple(c for c in COLLECTIVES if derives or c in self._made)
 
     @cached_property
     def options(self) -> dict[str, Any]:
-        """The name of each option, with the type that the function declares; None if unknown."""
+        """The name of each option, with its type; None if unknown."""
+        derived = {"root": int | None, "chunks": int | None}
+        return self._declared | (derived if "reduce_scatter" in self._made else {})
+
+    @cached_property
+    def _declared(self) -> dict[str, Any]:
+        """The options of the function, with the types that it declares."""
         try:
             hints = get_type_hints(self.function)
         except (NameError, TypeError):
             # A type may be imported for type checkers only, and a callable may have no hints.
             hints = {}
-        _, *names = inspect.signature(self.function).parameters
+        try:
+            _, *names = inspect.signature(self.function).parameters or [""]
+        except ValueError:
+            return {}  # some callables written in C do not tell their signature
         return {name: hints.get(name) for name in names}
 
     @property

@@ -137,4 +137,6 @@ def _segmented(
 BUCKET = Algorithm(
     "bucket", bucket, source="Jain, Sabharwal 2010", style=("#009E73", "^"), family=family,
     published=always({}), shortlist=always({"segments": 1}, {"segments": 4}), rings=True,
+    standard=True,
+    others=always({}, {"segments": 1}, {"segments": 4}, {"chunks": 16}, {"chunks": 64}),
 )  # fmt: skip

@@ -103,5 +103,5 @@ def _published(torus: Torus) -> list[dict[str, Any]]:
 HAMILTONIAN = Algorithm(
     "hamiltonian", hamiltonian, style=("#CC79A7", "v"),
     source="De Sensi, Bonato, Saam, Hoefler, NSDI 2024; Bae, Bose 2003",
-    family=family, published=_published, rings=True,
+    family=family, others=family, published=_published, rings=True,
 )  # fmt: skip

@@ -122,11 +122,12 @@ def nested_line(d: int, wrap: bool = True, mirrored: bool = False) -> RingPatter
 RECURSIVE_DOUBLING = Algorithm(
     "recursive_doubling", recursive_doubling, style=("#0072B2", "s"),
     source="Thakur, Rabenseifner, Gropp 2005; Sack, Gropp 2012",
-    family=family, published=pure_variants,
+    family=family, published=pure_variants, standard=True,
 )  # fmt: skip
 MIRRORED_RECURSIVE_DOUBLING = Algorithm(
     "mirrored_recursive_doubling", mirrored_recursive_doubling, style=("#56B4E9", "D"),
     source="De Sensi, Bonato, Saam, Hoefler, NSDI 2024",
     family=never,  # the family of recursive doubling includes these schedules
-    published=pure_variants, rival=False,  # the paper's figures of the gain leave it out
+    others=never, published=pure_variants,
+    rival=False,  # the paper's figures of the gain leave it out
 )  # fmt: skip

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from swing.algorithms.algorithm import Algorithm
+from swing.algorithms.algorithm import Algorithm, always
 from swing.build.combine import collect, parallel, segmented
 from swing.schedules.blocks import one_block
 from swing.schedules.body import Body
@@ -133,5 +133,12 @@ def _reduce_scatter(torus: Torus, cycle: Array) -> Schedule:
 
 
 RING = Algorithm(
-    "ring", ring, source="Patarasuk, Yuan 2009", style=("#E69F00", "x"), family=family, rings=True
+    "ring",
+    ring,
+    source="Patarasuk, Yuan 2009",
+    style=("#E69F00", "x"),
+    family=family,
+    rings=True,
+    standard=True,
+    others=always({"ports": 2}, *({"chunks": count} for count in (1, 16, 64, 256))),
 )

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import index
 
 import numpy as np
 
 from swing.build.pattern import RingPattern
 from swing.build.product import Exchange, Product
-from swing.checks import shown
+from swing.checks import expect, shown
 from swing.schedules.blocks import Blocks
 from swing.schedules.body import Body
 from swing.schedules.collectives import ALL, RankColumn
@@ -58,7 +59,37 @@ def product(
     if k is None:
         return scatter
     exchange = Schedule("exchange", torus, body.nblocks, body=Exchange(body))
-    return chain(scatter, exchange, reverse(scatter))
+    return chain(scatter, exchange, _turned(scatter))
+
+
+@dataclass(frozen=True, eq=False)
+class OverRanks(Body):
+    """A schedule of ranks in order, on a torus of other dimensions.
+
+    Args:
+        row: the schedule, whose torus is a row of all ranks.
+    """
+
+    row: Schedule
+
+    @property
+    def nsteps(self) -> int:  # type: ignore[override]
+        return self.row.nsteps
+
+    def step(self, s: int) -> Step:
+        return self.row.step(s)
+
+    def rank(self, rank: int) -> RankMessages:
+        return self.row.rank(rank)
+
+    def signature(self, s: int) -> Hashable:
+        return self.row.signature(s)
+
+
+def over_ranks(torus: Torus, line: RingPattern) -> Schedule:
+    """Make the reduce-scatter of one pattern among all ranks of a torus, in order."""
+    row = product(Torus(torus.size), [line], [0] * line.nsteps)
+    return replace(row, torus=torus, body=OverRanks(row))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +137,9 @@ class Reversed(Body):
     def part(self, j: int) -> Body:
         return Reversed(replace(self.forward, body=self.forward.part(j)))
 
+    def reversed(self) -> Body:
+        return self.forward.body
+
 
 def reverse(schedule: Schedule) -> Schedule:
     """Turn every message round, and run the steps from the last to the first.
@@ -113,7 +147,14 @@ def reverse(schedule: Schedule) -> Schedule:
     Origin and home change places. If one of them is `ALL`, messages that were reduced are copied,
     and those that were copied are reduced. So the reverse of a reduce-scatter is an allgather, that
     of a broadcast is a reduce to the broadcast's root, that of a scatter is a gather, and vice
-    versa.
+    versa. Schedules that run one after the other or side by side are each reversed by their own
+    origin and home, so a scatter before an allgather becomes a gather after a reduce-scatter.
+    `swing.verify` proves the result.
+
+    Raises:
+        ValueError: an allreduce that is not a chain of such schedules: where ranks exchange partial
+            sums, reductions would have to remain reductions. Or an origin or home that is `ALL` for
+            some blocks only.
 
     >>> import swing
     >>> scatter = swing.schedule("ring", swing.Torus(3), collective="reduce_scatter")
@@ -123,9 +164,35 @@ def reverse(schedule: Schedule) -> Schedule:
     0 =  1→0:1  2→1:2  0→2:0
     1 =  1→0:2  2→1:0  0→2:1
     """
-    return replace(
-        schedule, body=Reversed(schedule), origin=schedule.home, home=schedule.origin, phases=None
-    )
+    _expect_schedule(schedule)
+    if schedule.body.reversed() is None:
+        _check_reversible(schedule)
+    return _turned(schedule)
+
+
+def _expect_schedule(schedule: object) -> None:
+    expect(schedule, Schedule, "a schedule, such as swing.schedule('ring', torus)")
+
+
+def _check_reversible(schedule: Schedule) -> None:
+    """Raise ValueError unless every reduction becomes a copy in the reverse, or none does."""
+    for name, column in (("origin", schedule.origin), ("home", schedule.home)):
+        if column.constant is None and (column[:] == ALL).any():
+            raise ValueError(
+                f"the {name} is ALL for some blocks and a rank for others: reverse a schedule of "
+                "each kind, and join them with parallel"
+            )
+    if schedule.is_allreduce:
+        raise ValueError(
+            "an allreduce in which ranks exchange partial sums cannot be reversed: reverse a "
+            "reduce-scatter, an allgather or a chain of them"
+        )
+
+
+def _turned(schedule: Schedule) -> Schedule:
+    """Reverse a schedule without a check, which would compute its origin and home."""
+    body = schedule.body.reversed() or Reversed(schedule)
+    return replace(schedule, body=body, origin=schedule.home, home=schedule.origin, phases=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +242,9 @@ class Chain(Body):
     def part(self, j: int) -> Body:
         return Chain(tuple(replace(link, body=link.part(j)) for link in self.links))
 
+    def reversed(self) -> Body:
+        return Chain(tuple(reverse(link) for link in self.links[::-1]))
+
 
 def chain(*schedules: Schedule) -> Schedule:
     """Run schedules of the same torus and blocks one after the other.
@@ -182,19 +252,22 @@ def chain(*schedules: Schedule) -> Schedule:
     The homes are those of the last schedule; everything else, such as the name, the parts and the
     origins, is that of the first.
     """
+    for schedule in schedules:
+        _expect_schedule(schedule)
     first, last = schedules[0], schedules[-1]
     return replace(first, body=Chain(schedules), home=last.home, phases=None)
 
 
 def with_allgather(reduce_scatter: Schedule) -> Schedule:
     """Make the bandwidth-optimal allreduce: a reduce-scatter, followed by its reverse."""
-    return chain(reduce_scatter, reverse(reduce_scatter))
+    _expect_schedule(reduce_scatter)
+    return chain(reduce_scatter, _turned(reduce_scatter))
 
 
 COLLECT: dict[str, Callable[[Schedule], Schedule]] = {
     "allreduce": with_allgather,
     "reduce_scatter": lambda reduce_scatter: reduce_scatter,
-    "allgather": reverse,
+    "allgather": _turned,
 }
 """How the schedule of each collective follows from a reduce-scatter."""
 
@@ -211,7 +284,8 @@ def collect(reduce_scatter: Schedule, collective: str) -> Schedule:
     """
     if collective not in COLLECT:
         *others, last = COLLECT
-        raise ValueError(f"collective must be {', '.join(others)} or {last}, not {collective!r}")
+        names = f"{', '.join(others)} or {last}"
+        raise ValueError(f"collective must be {names}, not {shown(collective)}")
     return COLLECT[collective](reduce_scatter)
 
 
@@ -302,6 +376,9 @@ class Parallel(Body):
     def part(self, j: int) -> Body:
         return self.parts[j]
 
+    def reversed(self) -> Body:
+        return Parallel(tuple(replace(p, schedule=reverse(p.schedule)) for p in self.parts))
+
 
 def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) -> Schedule:
     """Run parts side by side in lockstep, each on its own share of the vector.
@@ -309,14 +386,29 @@ def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) 
     Args:
         parts: schedules of the same torus.
         weights: relative size of each part's share; if None, all blocks have the same size.
+
+    Raises:
+        TypeError: a part is not a schedule.
+        ValueError: there are no parts, or as many weights as there are not parts.
     """
+    parts = list(parts)
+    for part in parts:
+        _expect_schedule(part)
+    if not parts:
+        raise ValueError("parallel needs at least one schedule")
     first = parts[0]
     if len(parts) == 1:
         return first
     offsets = np.cumsum([0] + [part.nblocks for part in parts]).tolist()
     shares = None
     if weights is not None:
-        fractions = np.asarray(weights, dtype=float) / np.sum(weights)
+        sizes = np.asarray(weights)
+        if sizes.shape != (len(parts),) or sizes.dtype.kind not in "iuf" or not sizes.sum() > 0:
+            raise ValueError(
+                f"weights must be {len(parts)} numbers whose sum is above 0, one for each part, "
+                f"not {shown(weights)}"
+            )
+        fractions = sizes * first.vectors / sizes.sum()
         shares = np.concatenate(
             [np.full(p.nblocks, w / p.nblocks) for p, w in zip(parts, fractions, strict=True)]
         )
@@ -356,8 +448,11 @@ def segmented(
         ValueError: segments that are not whole numbers from 1 up, or a sequence whose length does
             not divide the number of parts.
     """
-    counts = [*segments] if isinstance(segments, Sequence) else [segments]
-    if not counts or len(parts) % len(counts) or not all(type(c) is int and c > 0 for c in counts):
+    try:
+        counts = [index(count) for count in np.atleast_1d(segments)]
+    except (TypeError, ValueError):
+        counts = []
+    if not counts or len(parts) % len(counts) or min(counts) < 1:
         raise ValueError(
             f"segments must be a whole number from 1 up, or one for each dimension, "
             f"not {shown(segments)}"

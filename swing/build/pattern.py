@@ -138,6 +138,25 @@ class RingPattern:
         return RingPattern(self.d, radices, self.owner[cuts], step, pending, self.folds)
 
 
+def contributions(pattern: RingPattern) -> list[tuple[Array, Array]]:
+    """Count the contributions that the coordinates of a ring pattern send and hold.
+
+    Returns:
+        For each step, and once more for the end: the (m,) contributions in each message, and the
+        (d,) contributions that each coordinate holds before the step, over all labels.
+    """
+    held = np.ones((pattern.nblocks, pattern.d), dtype=np.int64)
+    counts = []
+    for s in range(pattern.nsteps):
+        src, dst, sent = pattern.step(s)
+        row, label = sent.flat()
+        moved = held[label, src[row]]
+        counts.append((np.bincount(row, moved, len(src)).astype(np.int64), held.sum(axis=0)))
+        held[label, src[row]] -= moved
+        np.add.at(held, (label, dst[row]), moved)
+    return [*counts, (np.zeros(0, dtype=np.int64), held.sum(axis=0))]
+
+
 def tree_order(peers: Sequence[Array]) -> Array:
     """List the coordinates in depth-first order of the tree that a sequence of pairings spans.
 

@@ -18,7 +18,7 @@ from functools import cached_property, reduce
 
 import numpy as np
 
-from swing.build.pattern import NodeMessages, PatternStep, RingPattern
+from swing.build.pattern import NodeMessages, PatternStep, RingPattern, contributions
 from swing.ring import distance
 from swing.schedules.blocks import Blocks
 from swing.schedules.body import Body
@@ -109,6 +109,22 @@ class Product(Body):
 
     def lines(self, s: int) -> tuple[LineRows, ...] | None:
         return _lines(self._moves(s), self._pending(s))
+
+    def unreduced_lines(self, s: int) -> tuple[LineRows, ...] | None:
+        lines, taken = self.lines(s), self.taken[s]
+        if lines is None:
+            return None
+        held = tuple(counts[t][1] for counts, t in zip(self._contributions, taken, strict=True))
+        return tuple(
+            line._replace(
+                sent=self._contributions[line.dim][taken[line.dim]][0], pending=held, reduces=False
+            )
+            for line in lines
+        )
+
+    @cached_property
+    def _contributions(self) -> list[list[tuple[Array, Array]]]:
+        return [contributions(pattern) for pattern in self.patterns]
 
     def signature(self, s: int) -> Hashable:
         # The traffic also depends on the labels pending along the dimensions that do not act.

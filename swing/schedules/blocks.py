@@ -94,6 +94,13 @@ class Blocks:
         lo = int(self.starts[i])
         return slice(lo, lo + int(self.counts[i]))
 
+    def rows_with(self, block: int) -> Array:
+        """Return the row numbers of the messages that carry a block."""
+        if self.starts is None:
+            found = [block in self.members(i) for i in range(len(self))]
+            return np.flatnonzero(np.array(found, dtype=bool))
+        return np.flatnonzero((self.starts <= block) & (block < self.starts + self.counts))
+
     def take(self, rows: Array) -> Blocks:
         """Select the messages with the given row numbers."""
         if self.starts is None:

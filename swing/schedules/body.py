@@ -44,6 +44,10 @@ class Body(ABC):
         """Return the traffic of a step in compact form; None if it has no such form."""
         return None
 
+    def unreduced_lines(self, s: int) -> tuple[LineRows, ...] | None:
+        """Return `lines` for messages that carry the contributions themselves, not their sums."""
+        return None
+
     def signature(self, s: int) -> Hashable:
         """Return a key that steps share if they move the same bytes between the same ranks."""
         return s
@@ -55,6 +59,13 @@ class Body(ABC):
     def part(self, j: int) -> Body:
         """Return the messages of part ``j``; they keep their blocks' numbers in the vector."""
         return OnePart(self, j)
+
+    def reversed(self) -> Body | None:
+        """Return the messages turned round, where they consist of schedules that can be reversed.
+
+        None if every message has to be turned round by itself.
+        """
+        return None
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from swing.checks import shown
+from swing.checks import counted, shown
 from swing.torus import Array
 
 ALL = -1
@@ -135,7 +135,7 @@ class RankColumn(NDArrayOperatorsMixin):
 
     def __repr__(self) -> str:
         ranks = "ALL" if self.constant == ALL else self.constant
-        return f"<{self.nblocks} blocks: {'a rank each' if ranks is None else ranks}>"
+        return f"<{counted(self.nblocks, 'block')}: {'a rank each' if ranks is None else ranks}>"
 
 
 def _kind(column: RankColumn) -> str:
@@ -160,6 +160,47 @@ NAMES = {
 KINDS = {name: kinds for kinds, name in NAMES.items()}
 """The kinds of origin and home, by the name of the collective."""
 
+ALLREDUCE = "allreduce"
+BARRIER = "barrier"
+"""The allreduce of one block of 0 bytes."""
+
+COLLECTIVES = (
+    *(name for name, kinds in KINDS.items() if {"ALL", "each"} & {*kinds}),
+    BARRIER,
+)
+"""The collectives that schedules are made for."""
+
+
+def has_root(collective: str) -> bool:
+    """Return whether one rank has, or gets, the vector of a collective."""
+    return "root" in KINDS.get(collective, ())
+
+
+def check_collective(collective: object) -> None:
+    """Check the name of a collective.
+
+    Raises:
+        ValueError: there is no such collective.
+    """
+    if collective not in COLLECTIVES:
+        names = ", ".join(COLLECTIVES)
+        raise ValueError(f"no collective {shown(collective)}: choose from {names}")
+
+
+def checked_root(collective: str, root: object, p: int) -> int:
+    """Check the root of a collective on p ranks, and return it; 0 if it is None.
+
+    Raises:
+        ValueError: there is no such rank, or the collective has no root.
+    """
+    if root is None:
+        return 0
+    if not has_root(collective):
+        raise ValueError(f"{collective} has no root: leave out root=")
+    if not isinstance(root, int | np.integer) or not 0 <= root < p:
+        raise ValueError(f"root must be a rank from 0 to {p - 1}, not {shown(root)}")
+    return int(root)
+
 
 def name_of(origin: RankColumn, home: RankColumn) -> str:
     """Return the name of the collective with these two columns."""
@@ -177,8 +218,8 @@ def constants(collective: str) -> tuple[int, int]:
     origin, home = (by_kind.get(kind) for kind in KINDS.get(collective, ("", "")))
     if origin is None or home is None:
         raise ValueError(
-            f"collective={collective!r} does not say where blocks start and end, as 'allreduce' "
-            "and 'traffic' do: pass origin= and home="
+            f"collective={shown(collective)} does not say where blocks start and end, as "
+            "'allreduce' and 'traffic' do: pass origin= and home="
         )
     return origin, home
 

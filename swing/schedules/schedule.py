@@ -9,11 +9,11 @@ from typing import Any, overload
 
 import numpy as np
 
-from swing.checks import shown
+from swing.checks import counted, expect, shown
 from swing.schedules.body import Body, Function
 from swing.schedules.collectives import ALL, UNKNOWN, RankColumn, constants, name_of
 from swing.schedules.rank import RankMessages, Turn
-from swing.schedules.step import LineRows, Step
+from swing.schedules.step import LineRows, Step, abridge
 from swing.torus import Array, Torus
 
 
@@ -41,7 +41,8 @@ class Schedule(Sequence[Step]):
         parts: number of blocks of each part. A part is a range of blocks with messages of its own,
             such as one part per port of a node; part j has the j-th range. If empty, all blocks
             are one part.
-        shares: (nblocks,) fraction of the vector in each block; equal if None.
+        shares: (nblocks,) bytes of each block, as a fraction of the vector that one rank holds;
+            equal if None. They add up to `vectors`.
         signature: maps a step index to a key. Steps with equal keys move the same number of bytes
             between the same ranks. By default every step has its own key.
         sync_phase: maps a step index to a key. The parts synchronise where the key changes. By
@@ -58,7 +59,7 @@ class Schedule(Sequence[Step]):
     >>> copy = lambda s: swing.Step(swing.Op.COPY, src=[1, 1], dst=[0, 2], blocks=[[0], [0]])
     >>> broadcast = swing.Schedule("star", swing.Torus(3), 1, 1, copy, origin=1, home=swing.ALL)
     >>> broadcast, swing.verify(broadcast).messages
-    (<broadcast star on 3: 1 steps, 1 blocks, 1 parts>, 2)
+    (<broadcast star on 3: 1 step, 1 block, 1 part>, 2)
     """
 
     name: str
@@ -91,15 +92,23 @@ class Schedule(Sequence[Step]):
         sync_phase: Callable[[int], Hashable] | None = None,
         phases: Callable[[int], Hashable] | None = None,
     ) -> None:
+        expect(torus, Torus, "a torus, such as swing.Torus((8, 8))")
+        expect(nblocks, (int, np.integer), "nblocks as a whole number")
         if body is None:
             if nsteps is None or step is None:
                 raise TypeError("a schedule needs nsteps and step, or a body")
+            expect(nsteps, (int, np.integer), "nsteps as a whole number")
+            if not callable(step):
+                raise TypeError(
+                    f"pass step as a function from an index to a swing.Step, not {shown(step)}"
+                )
             body = Function(nsteps, step, signature)
         elif nsteps is not None or step is not None or signature is not None:
             raise TypeError(
                 "the steps of a schedule cannot be replaced, because each rank's messages would "
                 "no longer be those of the steps: make a new swing.Schedule of the new steps"
             )
+        expect(body, Body, "body as a swing.schedules.body.Body")
         if collective:
             origin, home = constants(collective)
         origin, home = RankColumn.of(origin, nblocks), RankColumn.of(home, nblocks)
@@ -128,6 +137,15 @@ class Schedule(Sequence[Step]):
     def is_traffic(self) -> bool:
         """Whether only the sizes of messages are known; a block is then a byte."""
         return self.origin.constant == UNKNOWN
+
+    @property
+    def vectors(self) -> int:
+        """The number of vectors that the blocks make up: p in an all-to-all, and 1 otherwise.
+
+        In an all-to-all every rank holds a vector of its own, in blocks that no other rank has.
+        """
+        each = self.origin.constant is None and self.home.constant is None
+        return self.torus.size if each else 1
 
     def step(self, s: int) -> Step:
         """Return the step with index ``s``: the messages of all ranks in it."""
@@ -187,39 +205,63 @@ class Schedule(Sequence[Step]):
         return (self.step(s) for s in range(self.nsteps))
 
     def share(self, step: Step) -> np.ndarray:
-        """Return the (m,) fraction of the vector in each message of a step."""
+        """Return the (m,) fraction of the vector in each message of a step.
+
+        Raises:
+            TypeError: ``step`` is not a step.
+        """
+        expect(step, Step, "a step, such as schedule.step(0)")
         if self.shares is None:
-            return step.blocks.counts / self.nblocks
+            return step.blocks.counts * (self.vectors / self.nblocks)
         return step.blocks.sums(self.shares)
 
     def ends(self, count: int) -> Array:
-        """Return the (nblocks + 1,) boundaries of the blocks in a vector of ``count`` elements.
+        """Return the (nblocks + 1,) boundaries of the blocks in ``count`` elements.
 
-        Block b has the elements ``ends[b] … ends[b + 1] - 1``.
+        Block b has the elements ``ends[b] … ends[b + 1] - 1``. These are the elements of one
+        vector; in an all-to-all, those of all vectors, one after the other.
+
+        Raises:
+            ValueError: ``count`` is not a whole number from 0 to 2^62.
         """
+        if not isinstance(count, (int, np.integer)) or not 0 <= count <= 2**62:
+            raise ValueError(f"count must be a whole number from 0 to 2^62, not {shown(count)}")
         if self.shares is None:
             # This equals b * count // nblocks, but that product may not fit into 64 bits.
             quotient, remainder = divmod(count, self.nblocks)
             block = np.arange(self.nblocks + 1)
             return block * quotient + block * remainder // self.nblocks
         fractions = np.append(0.0, np.cumsum(self.shares))
-        ends: Array = np.rint(fractions / fractions[-1] * count).astype(np.int64)
+        # The blocks of a barrier have no bytes.
+        ends: Array = np.rint(fractions / (fractions[-1] or 1.0) * count).astype(np.int64)
         return ends
+
+    @property
+    def part_shares(self) -> np.ndarray:
+        """(parts,) fraction of the vectors in each part."""
+        if self.shares is None:
+            return np.array(self.parts) / self.nblocks
+        sums: np.ndarray = np.add.reduceat(self.shares, np.cumsum([0, *self.parts[:-1]]))
+        return sums / self.vectors
 
     def unit(self, part: int) -> float | None:
         """Return the fraction of the vector in a block of a part; None if blocks differ in size."""
         if self.shares is None:
-            return 1 / self.nblocks
+            return self.vectors / self.nblocks
         first = sum(self.parts[:part])
         shares = self.shares[first : first + self.parts[part]]
         return float(shares[0]) if np.ptp(shares) == 0 else None
 
     def __repr__(self) -> str:
-        return (
-            f"<{self.collective} {self.name} on {self.torus}: "
-            f"{self.nsteps} steps, {self.nblocks} blocks, {len(self.parts)} parts>"
-        )
+        numbers = {"step": self.nsteps, "block": self.nblocks, "part": len(self.parts)}
+        size = ", ".join(counted(n, noun) for noun, n in numbers.items())
+        return f"<{self.collective} {self.name} on {self.torus}: {size}>"
+
+    def table(self) -> str:
+        """Write all messages, one step per line; ``str`` and ``print`` abridge a long table."""
+        width = len(str(self.nsteps - 1))
+        return "\n".join(f"{s:{width}} {step.table()}" for s, step in enumerate(self))
 
     def __str__(self) -> str:
         width = len(str(self.nsteps - 1))
-        return "\n".join(f"{s:{width}} {step}" for s, step in enumerate(self))
+        return "\n".join(abridge(range(self.nsteps), lambda s: f"{s:{width}} {self.step(s)}"))

@@ -11,6 +11,7 @@ from typing import Any
 
 from swing.algorithms import ALGORITHMS, SHIPPED, make
 from swing.algorithms.algorithm import Algorithm
+from swing.schedules.collectives import ALLREDUCE, has_root
 from swing.select.table import Options
 from swing.torus import Torus
 
@@ -18,8 +19,8 @@ Named = tuple[str, Options]
 """An algorithm and its options."""
 
 
-def family(torus: Torus) -> list[Named]:
-    """List every candidate for a search, for the algorithms that run on the torus.
+def family(torus: Torus, collective: str = "allreduce") -> list[Named]:
+    """List every candidate for a search, for the algorithms that serve the collective on the torus.
 
     >>> len(family(Torus((2, 2)))) > 5
     True
@@ -30,42 +31,74 @@ def family(torus: Torus) -> list[Named]:
             return [{"variant": v} if v else {} for v in algorithm.variants]
         return algorithm.family(torus)
 
-    return _candidates(torus, options)
+    if collective == ALLREDUCE:
+        return _candidates(torus, options)
+
+    def full(algorithm: Algorithm) -> list[dict[str, Any]]:
+        return [o for o in options(algorithm) if o.get("variant", "bandwidth") == "bandwidth"]
+
+    return _candidates(torus, lambda a: [*a.others(torus), *full(a)], collective)
 
 
-def published(torus: Torus, *, later: bool = False) -> list[Named]:
+def published(torus: Torus, collective: str = ALLREDUCE, *, later: bool = False) -> list[Named]:
     """List the published algorithms that run on the torus, including Swing's two variants.
+
+    For a broadcast or a reduce these include the trees: Bine trees are those of Swing, binomial
+    trees those of recursive doubling, and chains those of the ring.
 
     Args:
         torus: the ranks.
+        collective: the collective.
         later: whether to include those published after the Swing paper.
     """
-    return _candidates(torus, lambda a: a.published(torus) if later or not a.later else [])
+    if collective == ALLREDUCE:
+        return _candidates(torus, lambda a: a.published(torus) if later or not a.later else [])
+    ways: list[dict[str, Any]] = [{}, {"chunks": 1}]
+    return _candidates(torus, lambda a: ways if a.standard else [], collective)
 
 
-def shortlist(torus: Torus) -> list[Named]:
+def shortlist(torus: Torus, collective: str = "allreduce") -> list[Named]:
     """List a few candidates of which one is close to the best schedule at any vector size.
 
     Of candidates with equal times, the first is chosen. So those in segments come last, because
     they send more messages.
     """
-    candidates = _candidates(torus, lambda a: a.shortlist(torus))
+    if collective == ALLREDUCE:
+        candidates = _candidates(torus, lambda a: a.shortlist(torus))
+    else:
+        candidates = _candidates(torus, lambda a: a.others(torus), collective)
     return sorted(candidates, key=lambda named: "segments" in dict(named[1]))
 
 
-def _candidates(torus: Torus, listed: Callable[[Algorithm], list[dict[str, Any]]]) -> list[Named]:
+def _candidates(
+    torus: Torus,
+    listed: Callable[[Algorithm], list[dict[str, Any]]],
+    collective: str = ALLREDUCE,
+) -> list[Named]:
     """Return what is listed of each algorithm of this library, as far as the torus allows it."""
-    return [
+    named = [
         (name, tuple(options.items()))
         for name in SHIPPED
         for options in listed(ALGORITHMS[name])
-        if _serves(name, torus, options)
+        if _serves(name, torus, options, collective)
     ]
+    return list(dict.fromkeys(named))
 
 
-def _serves(name: str, torus: Torus, options: dict[str, Any]) -> bool:
+def _serves(name: str, torus: Torus, options: dict[str, Any], collective: str) -> bool:
     try:
-        make(name, torus, **options)
+        make(name, torus, **options, **spelled(collective))
     except ValueError:
         return False
     return True
+
+
+def spelled(collective: str, root: int = 0) -> dict[str, Any]:
+    """Return the options that make the schedule of a collective; none for an allreduce.
+
+    >>> spelled("gather", 3), spelled("allreduce")
+    ({'collective': 'gather', 'root': 3}, {})
+    """
+    if collective == ALLREDUCE:
+        return {}
+    return {"collective": collective} | ({"root": root} if has_root(collective) else {})

@@ -12,7 +12,7 @@ latency-optimal variant up to `NODE_LATENCY_BYTES`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ import numpy as np
 from swing.algorithms import ALGORITHMS, DEFAULT, make
 from swing.algorithms.spelling import spell
 from swing.checks import expect, shown
+from swing.schedules.collectives import ALLREDUCE, check_collective, checked_root
 from swing.schedules.schedule import Schedule
-from swing.select.candidates import shortlist
+from swing.select.candidates import shortlist, spelled
 from swing.select.estimate import CostModel, Phase, figures, seconds
 from swing.select.table import Candidate, Entry, Options, SelectionTable, shipped
 from swing.torus import Torus
@@ -54,6 +55,9 @@ class MachineModel:
 PAPER = MachineModel(0.5102e-6, 0.4051e-6, 50e9)
 """The network of the Swing paper, §5, for which the shipped table was made."""
 
+NODE = MachineModel(1e-6, 0.0, 10e9)
+"""Rule of thumb for ranks that share memory: messages cross no links."""
+
 MACHINES: dict[str, CostModel] = {
     "paper": PAPER,
     "cluster": MachineModel(2e-6, 0.1e-6, 10e9),  # rule of thumb for MPI on a current torus
@@ -70,6 +74,8 @@ class Choice:
         why: the reason, in words.
         seconds: predicted time; None on one node, where a size limit decides.
         others: predicted seconds of the other candidates, fastest first, by name and options.
+        collective: the collective that it was chosen for.
+        root: the root of that collective, if it has one.
     """
 
     algorithm: str
@@ -77,17 +83,24 @@ class Choice:
     why: str
     seconds: float | None = None
     others: dict[str, float] = field(default_factory=dict)
+    collective: str = ALLREDUCE
+    root: int = 0
 
     def schedule(self, torus: Torus) -> Schedule:
         """Build the chosen schedule."""
-        return make(self.algorithm, torus, **self.options)
+        return make(self.algorithm, torus, **self.options, **spelled(self.collective, self.root))
 
     def __str__(self) -> str:
         return f"{spell(self.algorithm, self.options)}: {self.why}"
 
 
 def choose(
-    torus: Torus, nbytes: int, machine: str | CostModel | SelectionTable = "paper"
+    torus: Torus,
+    nbytes: int,
+    machine: str | CostModel | SelectionTable = "paper",
+    *,
+    collective: str = ALLREDUCE,
+    root: int | None = None,
 ) -> Choice:
     """Choose the algorithm with the shortest predicted time.
 
@@ -96,10 +109,12 @@ def choose(
         nbytes: size of the vector on each rank, in bytes.
         machine: "node" (ranks that share memory), a key of `MACHINES`, a network, a table, or the
             path of a table (``….json``, written by ``python -m netsim tune``).
+        collective: a name in `swing.schedules.collectives.COLLECTIVES`.
+        root: the root of a broadcast, reduce, gather or scatter; 0 if None.
 
     Raises:
         ValueError: the machine is unknown, the file is not a table, or the table has no time for
-            this torus and size.
+            this torus, size and collective; an unknown collective, or a root that is not a rank.
         OSError: the table cannot be read.
         TypeError: ``torus`` is no torus, or ``machine`` is none of the above.
 
@@ -109,25 +124,35 @@ def choose(
     expect(torus, Torus, "a torus, such as swing.Torus((4, 4))")
     if not isinstance(nbytes, (int, np.integer)) or nbytes < 0:
         raise ValueError(f"nbytes must be a whole number from 0 up, not {shown(nbytes)}")
-    if isinstance(machine, str) and machine == "node":
+    check_collective(collective)
+    at = checked_root(collective, root, torus.size)
+    if isinstance(machine, str) and machine == "node" and collective == ALLREDUCE:
         small = nbytes <= NODE_LATENCY_BYTES
         variant = "latency" if small else "bandwidth"
         why = f"one node, {'up to' if small else 'above'} {NODE_LATENCY_BYTES} bytes"
         return Choice(DEFAULT, {"variant": variant, "ports": 1}, why)
-    source = _entry_or_model(torus, machine)
+    how, ranked = _ranked(torus, nbytes, machine, collective)
+    return replace(_choice(ranked, how), collective=collective, root=at)
+
+
+def _ranked(
+    torus: Torus, nbytes: int, machine: str | CostModel | SelectionTable, collective: str
+) -> tuple[str, list[tuple[float, Candidate]]]:
+    """Return where the times of the candidates are from, and the candidates, fastest first."""
+    source = _entry_or_model(torus, machine, collective)
     if isinstance(source, Entry):
-        return _choice(source.ranked(nbytes), "by a table")
+        return "by a table", source.ranked(nbytes)
     if source is PAPER or _like_paper(source):
-        entry = shipped().entries.get(torus.name)
+        entry = shipped(collective).entries.get(torus.name)
         if entry:
             # Latencies agree, so scaling the size by the bandwidths gives the same time.
             equivalent = round(nbytes * PAPER.bandwidth / source.bandwidth)
-            return _choice(entry.ranked(equivalent), "by a table")
+            return "by a table", entry.ranked(equivalent)
     times = [
         (seconds(phases, source, nbytes), Candidate(name, options, ()))
-        for (name, options), phases in _figures(torus).items()
+        for (name, options), phases in _figures(torus, collective).items()
     ]
-    return _choice(sorted(times, key=lambda pair: pair[0]), "estimated")
+    return "estimated", sorted(times, key=lambda pair: pair[0])
 
 
 def schedule(
@@ -157,21 +182,30 @@ def schedule(
         return make(name, torus, **options)
     if nbytes is None:
         raise ValueError("algorithm 'auto' depends on the size: pass nbytes=")
+    asked = {key: options.pop(key) for key in ("collective", "root") if key in options}
     if options:
         raise ValueError(f"algorithm 'auto' chooses {', '.join(options)} itself: name an algorithm")
-    return choose(torus, nbytes, machine).schedule(torus)
+    return choose(torus, nbytes, machine, **asked).schedule(torus)
 
 
-def _entry_or_model(torus: Torus, machine: str | CostModel | SelectionTable) -> Entry | CostModel:
+def _entry_or_model(
+    torus: Torus, machine: str | CostModel | SelectionTable, collective: str
+) -> Entry | CostModel:
     """Return the entry of a table for the torus, or the network to estimate for."""
     if isinstance(machine, str) and machine.endswith(".json"):
         machine = _read(machine)
     if isinstance(machine, SelectionTable):
+        if machine.collective != collective:
+            raise ValueError(
+                f"the table is for {machine.collective}, not for {collective}: tune one for that"
+            )
         if torus.name not in machine.entries:
             tori = ", ".join(machine.entries)
             raise ValueError(f"the table has no {torus.name}, only {tori}: tune it for this torus")
         return machine.entries[torus.name]
     if isinstance(machine, str):
+        if machine == "node":
+            return NODE
         if machine not in MACHINES:
             raise ValueError(
                 f"no machine {shown(machine)}: choose from {_names()}, or pass a network or a "
@@ -208,11 +242,12 @@ def _choice(ranked: list[tuple[float, Candidate]], how: str) -> Choice:
 
 
 @lru_cache(maxsize=64)
-def _figures(torus: Torus) -> dict[tuple[str, Options], tuple[Phase, ...]]:
+def _figures(torus: Torus, collective: str) -> dict[tuple[str, Options], tuple[Phase, ...]]:
     """Return the phases of each candidate on the short list."""
+    asked = spelled(collective)
     return {
-        (name, options): figures(make(name, torus, **dict(options)))
-        for name, options in shortlist(torus)
+        (name, options): figures(make(name, torus, **dict(options), **asked))
+        for name, options in shortlist(torus, collective)
     }
 
 

@@ -24,7 +24,7 @@ from swing.ring import distance, ring_load
 from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import LineRows, Step
-from swing.torus import Torus
+from swing.torus import Array, Torus
 
 
 class CostModel(Protocol):
@@ -56,7 +56,8 @@ class Phase(NamedTuple):
 
 class _Cost(NamedTuple):
     hops: int
-    # Per dimension (2, d) fractions of the vector on the links of a line, upwards and downwards.
+    # Per dimension (lines, 2, d) fractions of the vector on the links of its lines, upwards and
+    # downwards; one line stands for all if they are alike.
     loads: tuple[np.ndarray, ...]
 
     @property
@@ -88,15 +89,36 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
         table = [costs(s, len(steps) == 1) for s in steps]
         # Per part its costs in the steps in which it sends; a part that is idle pays nothing.
         runs = [[c for c in run if c.hops] for run in zip(*table, strict=True)]
-        slowest = max(runs, key=lambda run: sum(1 + c.hops for c in run))
-        total = [np.zeros((2, d)) for d in schedule.torus.dims]
-        for c in (c for run in runs for c in run):
-            for load, part_load in zip(total, c.loads, strict=True):
-                load += part_load
-        hops, own = sum(c.hops for c in slowest), sum(c.peak for c in slowest)
-        busiest = max(float(load.max(initial=0)) for load in total)
-        phases.append(Phase(len(slowest), hops, own, busiest))
+        slowest = max(range(len(runs)), key=lambda j: sum(1 + c.hops for c in runs[j]))
+        run = runs[slowest]
+        length, hops = len(run), sum(c.hops for c in run)
+        if len(steps) > 1 and schedule.lines(steps[0]) is None:
+            length, hops = _longest_chain(schedule, schedule.part(slowest), steps)
+        busiest = max(
+            float(sum(c.loads[j] for run in runs for c in run).max(initial=0)) if any(runs) else 0.0
+            for j in range(len(schedule.torus.dims))
+        )
+        phases.append(Phase(length, hops, sum(c.peak for c in run), busiest))
     return tuple(phases)
+
+
+def _longest_chain(schedule: Schedule, body: Body, steps: Sequence[int]) -> tuple[int, int]:
+    """Return the number of messages, and the hops, of the longest chain of messages in some steps.
+
+    Each message of a chain waits for the one before it. In a pipeline such chains are shorter than
+    the number of steps: the chunks that follow each other wait for links, not for latencies.
+    """
+    torus = schedule.torus
+    chain = np.zeros((2, torus.size), dtype=np.int64)  # messages and hops that end at each rank
+    for s in steps:
+        step = body.step(s)
+        longer = chain[:, step.src] + np.stack([np.ones(len(step), int), _hops(torus, step)])
+        order = np.argsort(longer.sum(axis=0), kind="stable")
+        before = chain.copy()
+        chain[:, step.dst[order]] = longer[:, order]  # the longest comes last and stays
+        chain = np.where(chain.sum(axis=0) > before.sum(axis=0), chain, before)
+    length, hops = chain[:, chain.sum(axis=0).argmax()].tolist()
+    return length, hops
 
 
 def seconds(phases: Sequence[Phase], machine: CostModel, nbytes: int) -> float:
@@ -111,7 +133,7 @@ def _cost(schedule: Schedule, body: Body, s: int) -> _Cost:
     lines = body.lines(s)
     if lines is None:
         return _rows_cost(schedule, body.step(s))
-    loads, hops = [np.zeros((2, d)) for d in torus.dims], 0
+    loads, hops = [np.zeros((1, 2, d)) for d in torus.dims], 0
     for line in lines:
         unit = schedule.unit(line.part)
         # The busiest line runs through the coordinates with most blocks in all other dimensions.
@@ -139,14 +161,31 @@ def _ring(torus: Torus, dim: int, line: LineRows, weight: np.ndarray) -> tuple[i
 
 
 def _rows_cost(schedule: Schedule, step: Step) -> _Cost:
-    """Return the cost of a step without lines, as if its load were even over all links."""
-    torus = schedule.torus
-    share = schedule.share(step)
-    src, dst = (torus.node_of[ranks] for ranks in (step.src, step.dst))
-    hops, loads = np.zeros(len(step), dtype=np.int64), []
-    for j, d in enumerate(torus.dims):
-        a, b = (np.unravel_index(nodes, torus.dims)[j] for nodes in (src, dst))
-        along = distance(d, torus.wrap[j], a, b)
-        hops += along
-        loads.append(np.full((2, d), float(along @ share) / (2 * torus.size)))
-    return _Cost(int(hops.max(initial=0)), tuple(loads))
+    """Return the cost of a step without lines: messages take one dimension after the other."""
+    torus, share = schedule.torus, schedule.share(step)
+    at, loads = torus.coords[step.src], []
+    for j, (d, wrap) in enumerate(torus.sides):
+        src, dst = at[:, j].copy(), torus.coords[step.dst, j]
+        hops = distance(d, wrap, src, dst)
+        up = (dst - src) % d == hops if wrap else dst > src
+        at[:, j] = 0  # the line is named by its first node
+        line = np.ravel_multi_index(tuple(at.T), torus.dims)
+        # Link i joins coordinates i and i + 1, so a message downwards begins with its destination.
+        first = 4 * d * line + np.where(up, src, 2 * d + dst)
+        ends, sent = np.concatenate([first, first + hops]), np.concatenate([share, -share])
+        lines, index = np.unique(line, return_inverse=True)
+        ends += np.tile(4 * d * (index - line), 2)
+        changes = np.bincount(ends, sent, 4 * d * len(lines)).reshape(-1, 2 * d)
+        load = np.zeros((torus.size, 2, d)) if len(lines) else np.zeros((1, 2, d))
+        load[lines] = ring_load(changes).reshape(-1, 2, d)
+        loads.append(load)
+        at[:, j] = dst
+    return _Cost(int(_hops(torus, step).max(initial=0)), tuple(loads))
+
+
+def _hops(torus: Torus, step: Step) -> Array:
+    """(m,) hops of the messages of a step."""
+    src, dst = torus.coords[step.src].T, torus.coords[step.dst].T
+    ways = (distance(*side, *ends) for side, *ends in zip(torus.sides, src, dst, strict=True))
+    hops: Array = sum(ways, np.zeros(len(step), dtype=np.int64))
+    return hops

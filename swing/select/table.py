@@ -18,6 +18,7 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 from swing.algorithms.spelling import spell
+from swing.schedules.collectives import ALLREDUCE
 
 VERSION = 1
 MAX_BYTES = 2**24  # of a file
@@ -96,6 +97,11 @@ class SelectionTable:
     made: Mapping[str, str]
     entries: Mapping[str, Entry]
 
+    @property
+    def collective(self) -> str:
+        """The collective that the times are of."""
+        return self.made.get("collective", ALLREDUCE)
+
     @classmethod
     def read(cls, text: str) -> SelectionTable:
         """Parse a table from JSON.
@@ -143,11 +149,14 @@ class SelectionTable:
 
 
 @cache
-def shipped() -> SelectionTable:
-    """Load the table that comes with the library, for the network of the Swing paper."""
-    return SelectionTable.read(
-        (resources.files("swing.select") / "tables" / f"{SHIPPED}.json").read_text()
-    )
+def shipped(collective: str = ALLREDUCE) -> SelectionTable:
+    """Load the table that comes with the library, for the network of the Swing paper.
+
+    It is empty for collectives that no times are shipped for.
+    """
+    name = SHIPPED if collective == ALLREDUCE else f"{SHIPPED}-{collective}"
+    file = resources.files("swing.select") / "tables" / f"{name}.json"
+    return SelectionTable.read(file.read_text()) if file.is_file() else SelectionTable({}, {})
 
 
 def _entry(name: str, data: Any) -> Entry:

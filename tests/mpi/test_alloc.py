@@ -21,7 +21,7 @@ COUNTS = [1, SIZE - 1, 1000, 70_001]
 
 @pytest.fixture(autouse=True)
 def always(monkeypatch):
-    monkeypatch.setattr("swing.executor.session.context.MIN_PIECE", 0)
+    monkeypatch.setattr("swing.executor.session.windows.MIN_PIECE", 0)
 
 
 @pytest.mark.parametrize("engine", ["plain", "compiled"])
@@ -73,7 +73,7 @@ def test_what_can_not_be_reduced_there_goes_as_usual(comm):
 
 def test_small_vectors_go_by_message(comm, monkeypatch):
     assert (swing.explain(comm, swing.alloc(comm, 5)).algorithm == "shared memory") == (SIZE > 1)
-    monkeypatch.setattr("swing.executor.session.context.MIN_PIECE", shared.MIN_PIECE)
+    monkeypatch.setattr("swing.executor.session.windows.MIN_PIECE", shared.MIN_PIECE)
     send = swing.alloc(comm, 5)
     assert swing.explain(comm, send).algorithm != "shared memory"
     for _ in range(3):
@@ -95,10 +95,39 @@ def test_what_is_known_of_memory_ends_where_a_window_begins(comm):
     for _ in range(2):
         copy[:] = 1
         assert (swing.allreduce(comm, send) == SIZE).all()
-    assert context.shared.cache_info().currsize
+    assert len(context.windows._programs)
     swing.alloc(comm, 300)
-    assert not context.shared.cache_info().currsize
-    assert known_calls.find(comm, send, None, None, ("auto", None, True, ())) is None
+    assert not len(context.windows._programs)
+    assert known_calls.find(context, send, None, None, ("auto", None, True, ())) is None
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["dropped", "kept"])
+def test_communicators_are_freed_in_any_order(comm, kept):
+    """As in MPI, no rank waits for the others."""
+    several = [comm.Dup() for _ in range(3)]
+    arrays = []
+    for each in several:
+        arrays.append(swing.alloc(each, 1000))
+        arrays[-1][:] = 1
+        assert (swing.allreduce(each, arrays[-1]) == SIZE).all()
+    if not kept:
+        arrays.clear()
+    for i in np.roll(np.arange(3), RANK).tolist():
+        several[i].Free()
+        comm.Barrier()
+    assert all((array == SIZE).all() for array in arrays)
+
+
+def test_memory_that_can_not_be_had_is_ordinary_on_every_rank(comm, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    if RANK == SIZE - 1:
+        monkeypatch.setattr(shared.os, "posix_fallocate", full)
+    vector = swing.alloc(comm, 1000)
+    assert type(vector) is np.ndarray
+    vector[:] = 1
+    assert (swing.allreduce(comm, vector) == SIZE).all()
 
 
 def test_memory_that_is_still_in_use_outlives_its_communicator(comm):

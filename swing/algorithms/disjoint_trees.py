@@ -1,0 +1,140 @@
+"""Edge-disjoint trees: 2D spanning trees of a torus that use every link once, in chunks.
+
+Each of the 2D trees of a broadcast leaves the root through a link of its own, and carries its own
+share of the vector in chunks that follow each other. No two trees share a link, so every rank
+receives over all its links all the time. A reduce is the reverse.
+
+The tree of dimension j and direction + takes the dimensions in the order j, j + 1, …, and each of
+them only in direction +, all the way round. A node whose offset from the root has the coordinates x
+is thus reached along the last dimension in this order in which x is not 0. Where x_j is 0, that
+would be the link of another tree, so the node is reached over the last link round dimension j. A
+local search (`swing.build.shorten_trees`) then exchanges links between trees until their depth is
+about the distance of the farthest node.
+
+Restrictions: none; where a dimension does not wrap, messages go back through all of it.
+
+Cost: depth h = Σ⌊d_i/2⌋ + 1 on large squares and cubes, Σ(d_i - 1) + 1 at most. With c chunks of a
+tree's share, T = h·(α + β·n/(2D·c)) + (c - 1)·β·n/(2D·c), where β is the time per byte of one link.
+
+>>> import swing
+>>> print(swing.schedule("disjoint_trees", swing.Torus((2, 2)), collective="broadcast"))
+0 =  0→2:0  0→1:1  0→2:2  0→1:3
+1 =  2→3:0  1→3:1  2→3:2  1→3:3
+2 =  3→1:0  3→2:1  3→1:2  3→2:3
+
+Source: the decomposition is our own; that one exists: Edmonds 1973.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from swing.algorithms.algorithm import Algorithm, always, never
+from swing.build.combine import chain, parallel, reverse
+from swing.build.tree import reduce_to_root
+from swing.schedules.schedule import Schedule
+from swing.torus import Array, Torus
+
+
+def disjoint_trees(
+    torus: Torus, *, chunks: int = 1, collective: str = "allreduce", root: int = 0
+) -> Schedule:
+    """Pipelines on edge-disjoint trees.
+
+    Args:
+        torus: the ranks.
+        chunks: number of chunks that follow each other along each tree.
+        collective: "broadcast", "reduce", or "allreduce" for both.
+        root: the root of all trees.
+
+    Raises:
+        ValueError: chunks below 1.
+    """
+    if chunks < 1:
+        raise ValueError(f"chunks must be a whole number from 1 up, not {chunks}")
+    parts = []
+    for toward in parents(torus, root):
+        depth = depths(toward, root)
+        src = np.flatnonzero(toward != torus.ranks)
+        when = depth.max() - depth[src]
+        part = reduce_to_root("disjoint_trees", torus, root, src, toward[src], when, chunks)
+        parts.append(
+            part if collective == "reduce" else reverse(part) if collective == "broadcast"
+            else chain(part, reverse(part))
+        )  # fmt: skip
+    return replace(parallel(parts), phases=lambda s: 0)
+
+
+MAX_SEARCHED = 4096
+"""Most ranks for which the trees are made shallower; the search takes a minute for so many."""
+
+
+def parents(torus: Torus, root: int) -> list[Array]:
+    """List the (p,) parents of all ranks in each tree; the root is its own parent."""
+    offsets = (torus.coords - torus.coords[root]) % torus.dims
+    node = np.ravel_multi_index(tuple(offsets.T), torus.dims)
+    trees = []
+    for toward in shallow(torus.dims):
+        up = np.stack(np.unravel_index(toward[node], torus.dims), axis=1)
+        trees.append(torus.rank_at(up + torus.coords[root]))
+    return trees
+
+
+@lru_cache(maxsize=16)
+def shallow(dims: tuple[int, ...]) -> Array:
+    """Make the trees as shallow as a local search can: (trees, p) parents, with the root at node 0.
+
+    >>> int(depths(shallow((8, 8))[0], 0).max()), int(depths(one_way((8, 8))[0], 0).max())
+    (9, 15)
+    """
+    trees = one_way(dims)
+    if math.prod(dims) > MAX_SEARCHED:
+        return trees
+    # Imported here because numba takes half a second.
+    from swing.build.shorten_trees import shorten
+
+    return shorten(trees, 0, sum(d // 2 for d in dims) + 1)
+
+
+def one_way(dims: tuple[int, ...]) -> Array:
+    """Make the trees that take each dimension in one direction: (trees, p) parents of the nodes.
+
+    The root is node 0. The trees are those of direction + of every dimension longer than 1, then
+    those of direction -.
+    """
+    active = [j for j, d in enumerate(dims) if d > 1]
+    nodes = np.arange(math.prod(dims))
+    coords = np.stack(np.unravel_index(nodes, dims), axis=1)
+    trees = [nodes] if not active else []
+    for direction in (1, -1):
+        for j in range(len(active)):
+            order = active[j:] + active[:j]
+            visited = coords[:, order] != 0
+            last = len(order) - 1 - visited[:, ::-1].argmax(axis=1)
+            along = np.array(order)[np.where(visited[:, 0], last, 0)]
+            up = coords.copy()
+            up[nodes, along] -= direction
+            toward = np.ravel_multi_index(tuple(up.T), dims, mode="wrap")
+            toward[0] = 0
+            trees.append(toward)
+    return np.array(trees)
+
+
+def depths(toward: Array, root: int) -> Array:
+    """(p,) number of messages between the root and every rank in a tree."""
+    depth, at = np.zeros_like(toward), np.arange(len(toward))
+    while (away := at != root).any():
+        depth += away
+        at = toward[at]
+    return depth
+
+
+DISJOINT_TREES = Algorithm(
+    "disjoint_trees", disjoint_trees, source="Edmonds 1973; the decomposition is our own",
+    makes=("allreduce", "broadcast", "reduce"), style=("#17BECF", "4"), family=never, rival=False,
+    others=always(*({"chunks": count} for count in (1, 4, 16, 64, 256, 1024))),
+)  # fmt: skip

@@ -1,0 +1,221 @@
+"""Every collective from a reduce-scatter: its messages reversed, restricted or not reduced.
+
+A reduce-scatter takes the contribution of each rank s to a block along a path to the block's home.
+The paths to one home form an in-tree. Each other collective uses the same messages:
+
+    allgather   the reduce-scatter, reversed
+    allreduce   the reduce-scatter, then the allgather
+    alltoall    each message carries the contributions themselves, not their sum
+    scatter     each message carries only what comes from the root
+    gather      the scatter, reversed
+    broadcast   the scatter, then the allgather; or whole chunks along the tree of the root's block
+    reduce      the broadcast, reversed
+    barrier     a reduce and a broadcast of no bytes along the tree of one block
+
+So the trees of a root are known by the names of the algorithms: a binomial tree is recursive
+doubling's, a Bine tree is Swing's, and a chain is the ring's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from swing.build.combine import Parallel, chain, collect, parallel, reverse
+from swing.build.paths import Paths
+from swing.build.tree import reduce_along
+from swing.schedules.blocks import Blocks
+from swing.schedules.body import Body
+from swing.schedules.collectives import BARRIER, RankColumn
+from swing.schedules.schedule import Schedule
+from swing.schedules.step import LineRows, Step
+from swing.torus import Array
+
+IN_CHUNKS = ("broadcast", "reduce")
+"""The collectives whose vector may be cut into chunks that follow each other along a tree."""
+
+
+@dataclass(frozen=True, eq=False)
+class Unreduced(Body):
+    """The all-to-all in which contributions take the paths of a reduce-scatter, but are not summed.
+
+    Block s·B + b of the all-to-all is the contribution of rank s to the block b of the
+    reduce-scatter, which has B blocks.
+
+    Args:
+        forward: the reduce-scatter.
+    """
+
+    forward: Schedule
+
+    @property
+    def nsteps(self) -> int:  # type: ignore[override]
+        return self.forward.nsteps
+
+    @cached_property
+    def paths(self) -> Paths:
+        """The paths of all contributions."""
+        return Paths.of(self.forward)
+
+    def step(self, s: int) -> Step:
+        step, nblocks = self.forward.step(s), self.forward.nblocks
+        row, block = step.blocks.flat()
+        held = self.paths.size[block, step.src[row]]
+        count = np.bincount(row, held, len(step)).astype(np.int64)
+
+        def find(i: int) -> Array:
+            blocks = step.blocks.members(i)
+            origins = [self.paths.behind(int(b), int(step.src[i])) for b in blocks]
+            shifts = np.repeat(blocks, [len(each) for each in origins])
+            return np.sort(np.concatenate(origins) * nblocks + shifts)
+
+        return Step(False, step.src, step.dst, Blocks.sets(count, find), step.part)
+
+    def lines(self, s: int) -> tuple[LineRows, ...] | None:
+        return self.forward.body.unreduced_lines(s)
+
+    def signature(self, s: int) -> tuple[str, object]:
+        # Equal messages of the reduce-scatter may carry different numbers of contributions.
+        return "unreduced", s
+
+    def sync_phase(self, s: int) -> object:
+        return self.forward.sync_phase(s)
+
+
+@dataclass(frozen=True, eq=False)
+class FromRoot(Body):
+    """The scatter in which blocks take the root's paths of a reduce-scatter.
+
+    Args:
+        forward: the reduce-scatter.
+        root: the rank whose contributions are kept.
+    """
+
+    forward: Schedule
+    root: int
+
+    @property
+    def nsteps(self) -> int:  # type: ignore[override]
+        return self.forward.nsteps
+
+    @cached_property
+    def passes(self) -> np.ndarray:
+        """(nblocks, p) whether the root's contribution to each block passes through each rank."""
+        return Paths.of(self.forward).through(self.root)
+
+    def step(self, s: int) -> Step:
+        step = self.forward.step(s)
+        row, block = step.blocks.flat()
+        kept = np.flatnonzero(self.passes[block, step.src[row]])
+        row, block = row[kept], block[kept]
+        rows, first, count = np.unique(row, return_index=True, return_counts=True)
+        blocks = Blocks.sets(count, lambda i: block[first[i] : first[i] + count[i]])
+        return Step(False, step.src[rows], step.dst[rows], blocks, step.part[rows])
+
+    def sync_phase(self, s: int) -> object:
+        return self.forward.sync_phase(s)
+
+
+def alltoall(reduce_scatter: Schedule) -> Schedule:
+    """Make the all-to-all along the paths of a reduce-scatter."""
+    torus, nblocks, home = reduce_scatter.torus, reduce_scatter.nblocks, reduce_scatter.home
+    return replace(
+        reduce_scatter,
+        nblocks=torus.size * nblocks,
+        parts=(torus.size * nblocks,),
+        body=Unreduced(reduce_scatter),
+        origin=RankColumn.of(lambda blocks: blocks // nblocks, torus.size * nblocks),
+        home=RankColumn.of(lambda blocks: home.find(blocks % nblocks), torus.size * nblocks),
+    )
+
+
+def scatter(reduce_scatter: Schedule, root: int) -> Schedule:
+    """Make the scatter along the root's paths of a reduce-scatter."""
+    origin = RankColumn.of(root, reduce_scatter.nblocks)
+    return replace(reduce_scatter, body=FromRoot(reduce_scatter, root), origin=origin)
+
+
+def broadcast(reduce_scatter: Schedule, root: int, chunks: int | None) -> Schedule:
+    """Make a broadcast: a scatter and an allgather, or a tree along which chunks follow each other.
+
+    Args:
+        reduce_scatter: the messages.
+        root: the rank that has the vector.
+        chunks: number of chunks; None for the scatter and the allgather.
+    """
+    if chunks is None:
+        return chain(scatter(reduce_scatter, root), reverse(reduce_scatter))
+    block = int(np.flatnonzero(np.asarray(reduce_scatter.home) == root)[0])
+    return reverse(reduce_along(reduce_scatter, block, chunks))
+
+
+def barrier(reduce_scatter: Schedule, root: int) -> Schedule:
+    """Make a barrier: the allreduce of one block of 0 bytes, to the root and back."""
+    out = broadcast(reduce_scatter, root, 1)
+    return replace(chain(reverse(out), out), shares=np.zeros(1))
+
+
+def check_chunks(collective: str, chunks: int | None) -> None:
+    """Check a number of chunks.
+
+    Raises:
+        ValueError: it is below 1, or the collective does not go along a tree.
+    """
+    if chunks is None:
+        return
+    if collective not in IN_CHUNKS:
+        raise ValueError(f"{collective} is not made in chunks: leave out chunks=")
+    if chunks < 1:
+        raise ValueError(f"chunks must be a whole number from 1 up, not {chunks}")
+
+
+def _one_phase(s: int) -> int:
+    return 0
+
+
+def derive(
+    reduce_scatter: Schedule, collective: str, root: int = 0, chunks: int | None = None
+) -> Schedule:
+    """Make the schedule of a collective from a reduce-scatter, each part by itself.
+
+    Args:
+        reduce_scatter: the messages.
+        collective: one of the names in this module's docstring.
+        root: the rank that has the vector, or gets it.
+        chunks: for a broadcast or reduce, the number of chunks that follow each other along a tree;
+            None to combine it with an allgather or a reduce-scatter.
+
+    >>> import swing
+    >>> ring = swing.schedule("ring", swing.Torus(3), collective="reduce_scatter")
+    >>> print(derive(ring, "scatter", root=1), derive(ring, "broadcast", 1, chunks=2), sep=chr(10))
+    0 =  1→2:0
+    1 =  1→2:2  2→0:0
+    0 =  1→0:0
+    1 =  1→0:1  0→2:0
+    2 =  0→2:1
+    """
+    makers: dict[str, Callable[[Schedule], Schedule]] = {
+        "alltoall": alltoall,
+        "scatter": lambda part: scatter(part, root),
+        "gather": lambda part: reverse(scatter(part, root)),
+        "broadcast": lambda part: broadcast(part, root, chunks),
+        "reduce": lambda part: reverse(broadcast(part, root, chunks)),
+        "barrier": lambda part: barrier(part, root),
+    }
+    body = reduce_scatter.body
+    parts = [p.schedule for p in body.parts] if isinstance(body, Parallel) else [reduce_scatter]
+    if collective == BARRIER:
+        parts = parts[:1]
+    weights = None if reduce_scatter.shares is None else reduce_scatter.part_shares.tolist()
+    if collective in makers:
+        parts = [makers[collective](part) for part in parts]
+    else:
+        parts = [collect(part, collective) for part in parts]
+    whole = parallel(parts, weights)
+    phases = reduce_scatter.phases if len(parts) > 1 else whole.phases
+    if chunks is not None:
+        phases = _one_phase  # chunks of different parts do not wait for each other
+    return replace(whole, name=reduce_scatter.name, variant=reduce_scatter.variant, phases=phases)
