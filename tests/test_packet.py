@@ -591,3 +591,22 @@ def test_what_cannot_be_simulated_says_why():
     with pytest.raises(ValueError, match="wait for each other"):
         times(table(one | {"waits_for": 0, "signals": [0]}))
     assert times(table(one), bandwidth=np.array([1.0])) == [5]
+
+
+@pytest.mark.parametrize("kind", ["torus", "hyperx", "hx2mesh"])
+@pytest.mark.parametrize("dims", [(4, 4), (6, 6), (8, 8), (8, 4, 2)], ids=str)
+def test_folded_runs_equal_unfolded_ones_to_the_last_bit(dims, kind):
+    network = netsim.paper_network(f"{kind}:{'x'.join(map(str, dims))}")
+    for name in ("swing", "bucket", "mirrored_recursive_doubling", "recursive_multiplying"):
+        schedule = swing.schedule(name, swing.Torus(dims))
+        folded, whole = (
+            netsim.simulate(schedule, network, 2**17, "packet", fold=fold) for fold in (True, False)
+        )
+        assert folded.step_seconds.tobytes() == whole.step_seconds.tobytes(), name
+
+
+def test_a_million_ranks_are_folded_without_channels():
+    torus = swing.Torus((64, 128, 128))
+    network = netsim.paper_network("torus:64x128x128")
+    run = netsim.simulate(swing.schedule("swing", torus), network, 2**13, "packet")
+    assert 0 < run.seconds < 1e-3

@@ -48,11 +48,12 @@ def run(net: Net) -> bool:
             for k in range(router.first_slot + 1, router.last_slot):
                 if wake[k] < time:
                     slot, time = k, wake[k]
-            _schedule(tree, v, time)
             # The first condition makes progress where the lookahead is 0.
             if time != now and not time < now + router.lookahead:
+                _schedule(tree, v, time)
                 break
             if net.unused[1] < 2:  # a packet and a credit
+                _schedule(tree, v, time)
                 return False
             if slot < router.post_slot:
                 _transmit(net, slot, time)
