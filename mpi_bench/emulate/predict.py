@@ -53,6 +53,8 @@ def predict(schedule: Schedule, network: Network, nbytes: int) -> float:
         PacketRules(
             packet_bytes=network.packet_bytes,
             message_overhead=network.message_overhead,
+            # The kernel queues the packets of a node's sockets in turn.
+            packet_gap=network.packet_bytes / network.bandwidth,
             bucket=saved(network.topology.nlinks),
         ),
     )
