@@ -178,12 +178,16 @@ def axis_sizes(axis_name: Any) -> dict[Any, int]:
     if not axes or len(set(axes)) < len(axes):
         raise ValueError(f"name one or more different mesh axes, not {shown(axis_name)}")
     try:
-        return {axis: lax.axis_size(axis) for axis in axes}
+        sizes = {axis: lax.axis_size(axis) for axis in axes}
     except NameError:
+        sizes = {}
+    # An axis that jax.vmap names has a size, too, but is in no mesh.
+    if not sizes.keys() & set(jax.sharding.get_abstract_mesh().axis_names) == set(axes):
         raise ValueError(
             f"there is no mesh axis {shown(axis_name)} here: call this inside jax.shard_map over "
             "a mesh that has it"
-        ) from None
+        )
+    return sizes
 
 
 def check_type(x: Any, collective: str, op: str) -> Any:
