@@ -372,6 +372,18 @@ def test_every_schedule_comes_back_with_its_steps_and_its_time(dims, models):
         compare(schedule, models)
 
 
+@pytest.mark.parametrize("wrap", [True, (True, False), (False, True), False])
+def test_ranks_come_back_where_they_were(wrap):
+    """On a torus that wraps in some dimensions, with ranks in any order: it comes back equal."""
+    places = np.random.default_rng(3).permutation(6)
+    coords = np.stack(np.unravel_index(places, (2, 3)), axis=1)
+    for torus in (swing.Torus((2, 3), wrap), swing.Torus((2, 3), wrap, coords)):
+        schedule = swing.schedule("swing", torus)
+        for format in (*BYTES, "chakra"):
+            assert there_and_back(format, schedule, 960).torus == torus
+        compare(schedule, ["analytic"])
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("dims", [(2,), (5,), (4, 4), (2, 5), (3, 4), (20,)])
 def test_every_collective_comes_back_with_its_time_in_every_model(dims):
@@ -415,7 +427,10 @@ HEADER = "torus-swing dims=2 wrap=1 nbytes=8 algorithm=swing:bandwidth"
         ("parts=8 rows=2 phases=9999999999*1 runs=2*1", "phases: a number"),
         ("parts=8 rows=2 phases=2*9007199254740992 runs=2*9007199254740992", "too many"),
         ("parts=8 rows=2 phases=1*1 runs=1*1", "tag 3 is beyond the 1 steps"),
-        ("parts=2*4 rows=2 phases=2*1 runs=2*1", None),
+        ("nodes=0,0 parts=8 rows=2 phases=2*1 runs=2*1", "each of 2 nodes once"),
+        ("nodes=2*1 parts=8 rows=2 phases=2*1 runs=2*1", "each of 2 nodes once"),
+        ("nodes=0 parts=8 rows=2 phases=2*1 runs=2*1", "each of 2 nodes once"),
+        ("nodes=1,0 parts=2*4 rows=2 phases=2*1 runs=2*1", None),
         ("parts=2*4 rows=1 phases=9*1 runs=9*1", "does not fit into part 1"),
     ],
 )

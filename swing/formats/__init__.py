@@ -11,7 +11,7 @@ from itertools import count
 from numbers import Integral
 from pathlib import Path
 
-from swing.checks import expect, shown
+from swing.checks import expect, shown, shown_path
 from swing.formats import (
     chakra,
     goal,
@@ -188,7 +188,9 @@ def read(
             return chakra.read(_chakra_files(path), torus, eager_limit)
     # The nesting of JSON is bounded, but a caller may already be deep in the stack.
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{shown_path(path)}: {error}") from None
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, shown_path(path)) from None
     raise ValueError(
         f"format {shown(kind)} cannot be read: choose from {', '.join(SUFFIXES.values())}"
     )
@@ -210,7 +212,7 @@ def format_of(path: str | Path) -> str:
     suffix = Path(path).suffix
     if suffix not in SUFFIXES:
         suffixes = ", ".join(SUFFIXES)
-        raise ValueError(f"{path}: the suffix names no format: use one of {suffixes}")
+        raise ValueError(f"{shown_path(path)}: the suffix names no format: use one of {suffixes}")
     return SUFFIXES[suffix]
 
 

@@ -12,7 +12,7 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
-from swing.algorithms import ALGORITHMS, DEFAULT, SHIPPED
+from swing.algorithms import SHIPPED
 from swing.algorithms.spelling import spell
 from swing.checks import expect, shown
 from swing.schedules.collectives import KINDS
@@ -121,21 +121,18 @@ def _resolve(request: Request, nbytes: int, machine: str) -> Resolved:
     options = dict(request.options)
     if isinstance(request.algorithm, Schedule):
         return _proven(request, request.algorithm, "it was passed as a schedule")
+    if request.algorithm == "auto":
+        root = options.pop("root", None)
+        if options:
+            names = ", ".join(options)
+            raise ValueError(f"algorithm 'auto' chooses {names} itself: name an algorithm")
+        choice = choose(
+            request.torus, nbytes, machine, collective=request.collective, root=root
+        )  # fmt: skip
+        spelled = spell(choice.algorithm, choice.options)
+        return Resolved(choice.schedule(request.torus), spelled, choice.why)
     if request.collective != "allreduce":
         options["collective"] = request.collective
-    if request.algorithm == "auto":
-        names = ", ".join(name for name in options if name not in ("collective", "root"))
-        if names:
-            raise ValueError(f"algorithm 'auto' chooses {names} itself: name an algorithm")
-        choice = choose(request.torus, nbytes, machine)
-        name, chosen, why = choice.algorithm, dict(choice.options), choice.why
-        if request.collective != "allreduce":
-            # As `swing.Comm` does: the algorithm of an allreduce, in its bandwidth variant.
-            chosen = {key: chosen[key] for key in chosen if key not in ("variant", "k")}
-            if request.collective not in ALGORITHMS[name].collectives:
-                name, chosen, why = DEFAULT, {}, f"{name} does not serve {request.collective}"
-        named = schedule(name, request.torus, **options, **chosen)
-        return Resolved(named, spell(name, chosen), why)
     named = schedule(request.algorithm, request.torus, **options)
     if request.algorithm not in SHIPPED:
         return _proven(request, named, "it was asked for by name")
@@ -181,12 +178,16 @@ def axis_sizes(axis_name: Any) -> dict[Any, int]:
     if not axes or len(set(axes)) < len(axes):
         raise ValueError(f"name one or more different mesh axes, not {shown(axis_name)}")
     try:
-        return {axis: lax.axis_size(axis) for axis in axes}
+        sizes = {axis: lax.axis_size(axis) for axis in axes}
     except NameError:
+        sizes = {}
+    # An axis that jax.vmap names has a size, too, but is in no mesh.
+    if not sizes.keys() & set(jax.sharding.get_abstract_mesh().axis_names) == set(axes):
         raise ValueError(
             f"there is no mesh axis {shown(axis_name)} here: call this inside jax.shard_map over "
             "a mesh that has it"
-        ) from None
+        )
+    return sizes
 
 
 def check_type(x: Any, collective: str, op: str) -> Any:
