@@ -1,4 +1,4 @@
-"""Every collective on every torus: proven, counted independently, and what their schedules promise."""
+"""Every collective on every torus: proven, counted independently, and simulated."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_wrong_options_are_refused_in_one_line(options, rule):
 
 @pytest.mark.parametrize("p", [2, 4, 8, 16, 32, 64])
 def test_the_tree_of_swing_is_a_bine_tree_and_that_of_recursive_doubling_binomial(p):
-    """Bine: in step i of s, ranks differ in the s - i lowest digits of base -2; binomial: in one."""
+    """In step i of s, Bine's ranks differ in the last s - i digits of base -2, binomial in one."""
     steps = p.bit_length() - 1
     mask = 0xAAAA
 

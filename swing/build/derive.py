@@ -32,7 +32,6 @@ from swing.schedules.body import Body
 from swing.schedules.collectives import BARRIER, RankColumn
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import LineRows, Step
-from swing.torus import Array
 
 IN_CHUNKS = ("broadcast", "reduce")
 """The collectives whose vector may be cut into chunks that follow each other along a tree."""
@@ -63,16 +62,13 @@ class Unreduced(Body):
     def step(self, s: int) -> Step:
         step, nblocks = self.forward.step(s), self.forward.nblocks
         row, block = step.blocks.flat()
-        held = self.paths.size[block, step.src[row]]
-        count = np.bincount(row, held, len(step)).astype(np.int64)
-
-        def find(i: int) -> Array:
-            blocks = step.blocks.members(i)
-            origins = [self.paths.behind(int(b), int(step.src[i])) for b in blocks]
-            shifts = np.repeat(blocks, [len(each) for each in origins])
-            return np.sort(np.concatenate(origins) * nblocks + shifts)
-
-        return Step(False, step.src, step.dst, Blocks.sets(count, find), step.part)
+        each, origin = self.paths.behind(block, step.src[row])
+        row, carried = row[each], origin * nblocks + block[each]
+        carried = carried[np.lexsort((carried, row))]
+        ends = np.cumsum(np.bincount(row, minlength=len(step)))
+        counts = np.diff(ends, prepend=0)
+        blocks = Blocks.sets(counts, lambda i: carried[ends[i] - counts[i] : ends[i]])
+        return Step(False, step.src, step.dst, blocks, step.part)
 
     def lines(self, s: int) -> tuple[LineRows, ...] | None:
         return self.forward.body.unreduced_lines(s)
