@@ -285,3 +285,26 @@ def test_auto_serves_every_collective_and_no_time_is_below_the_bound(collective)
         bound = netsim.lower_bound(network, nbytes, collective, root or 0)
         for model in netsim.MODELS:
             assert netsim.simulate(schedule, network, nbytes, model).seconds >= bound * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("name", ["swing", "pairwise", "bucket", "recursive_multiplying"])
+def test_an_alltoallv_sends_its_counts(name):
+    torus, rng = Torus((2, 3)), np.random.default_rng(1)
+    counts = rng.integers(0, 1000, (6, 6))
+    schedule = swing.schedule(name, torus, collective="alltoall", counts=counts)
+    pair = schedule.origin[:] * 6 + schedule.home[:]
+    total = np.bincount(pair, schedule.shares, 36).reshape(6, 6) * counts.sum() / 6
+    assert total == pytest.approx(counts)
+    assert count(schedule) == ""
+    # A message's bytes are those of its blocks, in every model.
+    step = schedule[0]
+    bytes_of = [schedule.shares[np.r_[step.blocks[i]]].sum() for i in range(len(step))]
+    assert schedule.share(step) == pytest.approx(bytes_of)
+    network = netsim.paper_network("torus:2x3")
+    for model in netsim.MODELS:
+        assert netsim.simulate(schedule, network, int(counts.sum()) // 6, model).seconds > 0
+    for wrong in (counts[:5], -counts, counts * np.nan, counts * 0, "many", [[1], [2, 3]]):
+        with pytest.raises(ValueError, match="counts must"):
+            swing.schedule(name, torus, collective="alltoall", counts=wrong)
+    with pytest.raises(ValueError, match="allgather has no counts"):
+        swing.schedule(name, torus, collective="allgather", counts=counts)
