@@ -10,4 +10,5 @@ except (ImportError, RuntimeError):
 
 from mpi_bench.cli import run
 
-sys.exit(run())
+if __name__ == "__main__":
+    sys.exit(run("python -m mpi_bench"))

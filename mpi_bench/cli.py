@@ -25,12 +25,13 @@ from mpi_bench.problem import DTYPES, REDUCTIONS, Problem
 from mpi_bench.report import HEAD, MeasuredRow, line
 from netsim.rows import CsvFile
 from swing import Torus
-from swing.cli import JSON, Parsed, spelt
+from swing.cli import HELP, JSON, Parsed, spelt
 from swing.formats.files import check_writable
 from swing.sizes import parse_sizes
 
 
-@click.command()
+@click.command(context_settings=HELP)
+@click.version_option(package_name="torus-swing", message="torus-swing %(version)s")
 @click.option("--topology", "torus", type=Parsed("torus", Torus.parse),
               help="The torus, such as torus:2x4; by default, nearly square.")  # fmt: skip
 @click.option("--algorithm", "names", multiple=True, default=["all"], show_default=True,
@@ -129,12 +130,12 @@ def _progress(comm: MPI.Intracomm) -> Progress:
     return Progress(console=console, redirect_stdout=False, transient=True, disable=not shown)
 
 
-def run() -> int:
+def run(name: str = "mpi-bench") -> int:
     """Run the command on this rank and return its exit status."""
     comm = MPI.COMM_WORLD
     with redirect_stdout(sys.stdout if comm.rank == 0 else io.StringIO()):
         try:
-            return int(main.main(prog_name="python -m mpi_bench", standalone_mode=False))
+            return int(main.main(prog_name=name, standalone_mode=False))
         except click.ClickException as error:
             if comm.rank == 0:
                 print("error:", *error.format_message().split(), file=sys.stderr)

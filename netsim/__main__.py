@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import sys
 
-import click
-
 from netsim.cli.plot_command import plot_command
 from netsim.cli.report_command import report_command
 from netsim.cli.simulate_command import simulate_command
 from netsim.cli.sweep_command import sweep_command
 from netsim.cli.tune_command import compare_command, tune_command
-from swing.cli import invoke
+from swing.cli import group, invoke
 
 
-@click.group()
+@group
 def main() -> None:
     """Simulate collectives on torus networks."""
 
@@ -28,6 +26,12 @@ for command in (
     report_command,
 ):
     main.add_command(command)
+
+
+def run() -> int:
+    """Run the program ``netsim`` that the package installs; return its exit status."""
+    return invoke(main, "netsim")
+
 
 if __name__ == "__main__":
     sys.exit(invoke(main, "python -m netsim"))

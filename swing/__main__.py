@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import click
 import numpy as np
 
 from swing import formats
-from swing.cli import JSON, Parsed, invoke, named_schedule, schedule_options
+from swing.cli import JSON, Parsed, group, invoke, named_schedule, schedule_options
 from swing.formats.files import store
 from swing.formats.rules import chosen
 from swing.schedules.schedule import Schedule
@@ -27,8 +28,8 @@ from swing.verification.proof import verify as prove
 TORUS = click.option("--topology", "torus", type=Parsed("torus", Torus.parse),
                      help="The torus, such as torus:4x4.")  # fmt: skip
 SETTING_COLUMNS = ("name", "values", "default", "read", "purpose")
-
-
+DEFAULT_NBYTES = 2**20
+"""Size of the vector of an exported schedule."""
 MAX_RANKS = 2**22
 """Ranks of a schedule whose messages a command lists one by one."""
 
@@ -47,7 +48,7 @@ def _listed(torus: Torus | None, **options: Any) -> Schedule:
     return named_schedule(torus, **options)
 
 
-@click.group()
+@group
 def main() -> None:
     """Allreduce schedules for torus networks."""
 
@@ -135,8 +136,8 @@ def verify(torus: Torus | None, as_json: bool, **options: Any) -> int:
 @schedule_options
 @click.option("--format", "format", type=click.Choice([*formats.FORMATS, *formats.TABLES]),
               help="By default, the format that the suffix of --out stands for.")  # fmt: skip
-@click.option("--nbytes", type=Parsed("size", parse_size), default="1MiB", show_default=True,
-              help="Size of the vector, for formats that contain bytes.")  # fmt: skip
+@click.option("--nbytes", type=Parsed("size", parse_size), help="Size of the vector, for formats "
+              "that contain bytes.  [default: 1MiB; a trace's own]")  # fmt: skip
 @click.option("--machine", default="paper", show_default=True,
               help="For selection tables: a machine of swing.choose, or a table.json.")  # fmt: skip
 @click.option("--base", type=click.Path(dir_okay=False),
@@ -145,7 +146,7 @@ def verify(torus: Torus | None, as_json: bool, **options: Any) -> int:
               help="Output file, or prefix for chakra; by default standard output.")  # fmt: skip
 @JSON
 def export_command(
-    torus: Torus | None, format: str | None, nbytes: int, machine: str, base: str | None,
+    torus: Torus | None, format: str | None, nbytes: int | None, machine: str, base: str | None,
     out: str | None, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Write a schedule in a file format, or a selection table for another library.
@@ -156,33 +157,37 @@ def export_command(
     if not format and not out:
         raise ValueError(f"say which --format: {', '.join(formats.FORMATS | formats.TABLES)}")
     kind = format or formats.format_of(out or "")
+    if kind == "chakra" and out is None:
+        raise ValueError("chakra writes one file per rank: give --out PREFIX")
     if options["algorithm"] == "auto":
-        options["nbytes"] = nbytes
+        options["nbytes"] = nbytes or DEFAULT_NBYTES
+    text: Iterator[str] | None = None
     if kind in formats.TABLES:
         if torus is None or any(value is not None for value in options.values()):
             raise ValueError("a selection table is for a topology: name that, and no schedule")
         library = Path(base).read_bytes() if base else None
         text = formats.table(chosen(torus, machine), kind, torus.size, library)
-    elif kind == "chakra":
-        if out is None:
-            raise ValueError("chakra writes one file per rank: give --out PREFIX")
-        text = None
     else:
-        text = formats.text(_listed(torus, **options), kind, nbytes)
+        schedule = _listed(torus, **options)
+        nbytes = nbytes or (schedule.nblocks if schedule.is_traffic else DEFAULT_NBYTES)
+        if kind != "chakra":
+            text = formats.text(schedule, kind, nbytes)
     row = {"format": kind, "what": (formats.FORMATS | formats.TABLES)[kind]}
     if out is None:
         whole = "".join(text or ())
         click.echo(json.dumps(row | {"text": whole}) if as_json else whole, nl=as_json)
         return
-    if text is None:
-        files = formats.write(_listed(torus, **options), out, kind, nbytes)
-    else:
-        files = store([(out, text)])
+    files = store([(out, text)]) if text else formats.write(schedule, out, kind, nbytes)
     if as_json:
         click.echo(json.dumps(row | {"files": [str(file) for file in files]}))
     else:
         some = str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
         click.echo(f"wrote {some}: {row['what']}")
+
+
+def run() -> int:
+    """Run the program ``swing`` that the package installs; return its exit status."""
+    return invoke(main, "swing")
 
 
 if __name__ == "__main__":

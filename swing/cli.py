@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from swing.schedules.collectives import ALLREDUCE, COLLECTIVES, check_collective
 from swing.schedules.schedule import Schedule
 from swing.select.candidates import spelled
 from swing.select.choose import schedule
+from swing.sizes import parse_size
 from swing.torus import Torus
 
 
@@ -31,6 +33,16 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only from cl
             return self.read(value) if isinstance(value, str) else value
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+def group(command: Callable[..., Any]) -> click.Group:
+    """Make a function the group of a program's commands, with ``-h`` and ``--version``."""
+    version = click.version_option(package_name="torus-swing", message="torus-swing %(version)s")
+    return click.group(context_settings=HELP)(version(command))
+
+
+HELP = {"help_option_names": ["-h", "--help"]}
+"""Settings of every command: ``-h`` prints the help, too."""
 
 
 def invoke(command: click.Command, name: str, args: Sequence[str] | None = None) -> int:
@@ -90,6 +102,11 @@ def joined(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
+EAGER_LIMIT = click.option(
+    "--eager-limit", type=Parsed("size", partial(parse_size, least=0)), help="In a trace (GOAL, "
+    "SMPI, Chakra), a send of more bytes is done when its receive is.  [default: no limit; a send "
+    "is done when it is handed over]"
+)  # fmt: skip
 schedule_options = joined(
     click.option("--algorithm", help="The algorithm, with options as in swing,variant=hybrid,k=2.  "
                  f"[default: {DEFAULT}]"),
@@ -103,6 +120,7 @@ schedule_options = joined(
                  "along a tree."),
     click.option("--from", "source", type=click.Path(dir_okay=False), help="Read the schedule from "
                  "this file; replaces --algorithm and its options."),
+    EAGER_LIMIT,
 )  # fmt: skip
 """The options that name one schedule, for `named_schedule`."""
 
@@ -131,7 +149,11 @@ def asked_collective(torus: Torus, collective: str, root: int | None) -> dict[st
 
 
 def named_schedule(
-    torus: Torus | None, algorithm: str | None = None, source: str | None = None, **options: Any
+    torus: Torus | None,
+    algorithm: str | None = None,
+    source: str | None = None,
+    eager_limit: int | None = None,
+    **options: Any,
 ) -> Schedule:
     """The schedule that a command line names.
 
@@ -139,6 +161,7 @@ def named_schedule(
         torus: the ranks; may be None if a file gives them.
         algorithm: as `swing.algorithms.spelling` writes it; `DEFAULT` if None.
         source: a file with a schedule, instead of an algorithm and its options.
+        eager_limit: as for `swing.formats.read`; None if not given.
         options: options of the algorithm from their own flags, None if not given; ``nbytes`` for
             "auto".
 
@@ -149,7 +172,8 @@ def named_schedule(
     if source is not None:
         for name in ["algorithm"] * (algorithm is not None) + list(flags):
             raise ValueError(f"--from brings a schedule: leave out --{name}")
-        return formats.read(source, torus=torus)
+        return formats.read(source, torus=torus, eager_limit=eager_limit)
+    check_eager_limit(eager_limit, False)
     if torus is None:
         raise click.UsageError("Missing option '--topology', or '--from'.")
     name, spelled = parse(algorithm or DEFAULT)
@@ -158,6 +182,16 @@ def named_schedule(
     for key in spelled.keys() & flags.keys():
         raise ValueError(f"{key} is given twice: in --algorithm and by --{key}")
     return schedule(name, torus, **spelled, **flags)
+
+
+def check_eager_limit(eager_limit: int | None, reads: bool) -> None:
+    """Refuse an eager limit for a command that reads no file.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if eager_limit is not None and not reads:
+        raise ValueError("--eager-limit says how a trace is read: name the trace by --from")
 
 
 def algorithm_cases(

@@ -59,9 +59,30 @@ def gathered(
         ValueError: ranks with different numbers of coordinates, or coordinates that do not name
             each position of a grid exactly once.
     """
-    table = np.array(comm.allgather(tuple(int(x) for x in coords)), dtype=np.int64)
-    if table.ndim != 2:
+    return from_coords(comm.allgather(tuple(int(x) for x in coords)), dims, wrap)
+
+
+def from_coords(
+    coords: Sequence[Sequence[int]] | np.ndarray,
+    dims: Sequence[int] | None = None,
+    wrap: bool | Sequence[bool] = True,
+) -> Torus:
+    """Make a torus from a table of the coordinates of all ranks.
+
+    Args:
+        coords: (p, D) coordinates, in the order of the ranks; see `gathered`.
+        dims: size of each dimension; None to find it from the coordinates.
+        wrap: whether each dimension closes to a ring.
+
+    Raises:
+        ValueError: as `gathered`.
+
+    >>> from_coords([(4, 0), (4, 2), (6, 0), (6, 2)])
+    Torus(dims=(2, 2), wrap=(True, True))
+    """
+    if len({len(row) for row in coords}) != 1:
         raise ValueError("all ranks must give the same number of coordinates")
+    table = np.array(coords, dtype=np.int64)
     if dims is None:
         columns = [np.unique(column, return_inverse=True) for column in table.T]
         table = np.stack([index.ravel() for _, index in columns], axis=1)

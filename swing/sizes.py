@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 
+from swing.checks import shown
+
 UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 MAX_BYTES = 2**50
 _SIZE = re.compile(r"([0-9]{1,18})\s*(?:([KMGT])i)?B?", re.IGNORECASE)
 _FACTOR = re.compile(r"x([0-9]{1,18})", re.IGNORECASE)
 
 
-def parse_size(text: str) -> int:
+def parse_size(text: str, least: int = 1) -> int:
     """Return the bytes in a size such as ``32B``, ``2 KiB``, ``2Ki`` or ``512``.
 
     Upper and lower case are the same.
 
     Raises:
-        ValueError: not a size, zero, or above 1024 TiB.
+        ValueError: not a size, below ``least``, or above 1024 TiB.
 
     >>> parse_size("2KiB"), parse_size("2Ki"), parse_size("512")
     (2048, 2048, 512)
@@ -24,11 +26,14 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if not match:
         raise ValueError(
-            f"{text!r} is not a size: write a whole number and B, KiB, MiB, GiB or TiB, as in 2MiB"
+            f"{shown(text)} is not a size: write a whole number and B, KiB, MiB, GiB or TiB, "
+            "as in 2MiB"
         )
     nbytes = int(match[1]) << 10 * " KMGT".index((match[2] or " ").upper())
-    if not 1 <= nbytes <= MAX_BYTES:
-        raise ValueError(f"{text!r} is out of range: sizes go from 1B to {MAX_BYTES >> 40}TiB")
+    if not least <= nbytes <= MAX_BYTES:
+        raise ValueError(
+            f"{shown(text)} is out of range: sizes go from {least}B to {MAX_BYTES >> 40}TiB"
+        )
     return nbytes
 
 
@@ -53,12 +58,12 @@ def _expand(item: str) -> list[int]:
         return [parse_size(item)]
     factor = _FACTOR.fullmatch(ends[2].strip() if len(ends) == 3 else "x2")
     if len(ends) > 3 or not factor:
-        raise ValueError(f"{item!r} is not a range of sizes: write one as in 32B:128MiB:x4")
+        raise ValueError(f"{shown(item)} is not a range of sizes: write one as in 32B:128MiB:x4")
     first, last, times = parse_size(ends[0]), parse_size(ends[1]), int(factor[1])
     if first > last:
-        raise ValueError(f"the range {item!r} falls: put the smaller size first")
+        raise ValueError(f"the range {shown(item)} falls: put the smaller size first")
     if times < 2:
-        raise ValueError(f"the range {item!r} does not grow: multiply by x2 or more")
+        raise ValueError(f"the range {shown(item)} does not grow: multiply by x2 or more")
     sizes = [first]
     while sizes[-1] * times <= last:
         sizes.append(sizes[-1] * times)

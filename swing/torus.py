@@ -63,6 +63,11 @@ class Torus:
             raise ValueError(f"torus dimensions must be whole numbers from 1 up, not {shown(dims)}")
         if isinstance(wrap, (bool, np.bool_)):
             wrap = (bool(wrap),) * len(sizes)
+        if not isinstance(wrap, (Sequence, np.ndarray)):
+            raise TypeError(
+                f"wrap is a bool, or one for each dimension, not {shown(wrap)}: write several "
+                "dimensions as one argument, such as Torus((8, 8))"
+            )
         if len(wrap) != len(sizes):
             raise ValueError(
                 f"wrap needs {len(sizes)} values, one per dimension, not {shown(wrap)}"

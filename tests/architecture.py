@@ -33,7 +33,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "netsim/run": ("netsim/run",),
     "netsim/models": ("netsim/models",),
     "netsim/traffic": ("netsim/traffic",),
-    "netsim/network": ("netsim/bounds", "netsim/demand", "netsim/network"),
+    "netsim/network": ("netsim/bounds", "netsim/demand", "netsim/network", "netsim/presets"),
     "netsim/topologies": ("netsim/topologies",),
     "netsim/rows": ("netsim/rows", "netsim/checks"),
     "swing": (
@@ -41,7 +41,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "swing/machines", "swing/deprecated",
     ),
     "swing/cli": ("swing/cli", "swing/display", "swing/integrations"),
-    "swing/executor": ("swing/executor/__init__", "swing/executor/comm", "swing/executor/requests"),
+    "swing/executor": (
+        "swing/executor/__init__", "swing/executor/comm", "swing/executor/communicator",
+        "swing/executor/requests",
+    ),
     "swing/executor/dispatch": (
         "swing/executor/dispatch", "swing/executor/collectives", "swing/executor/tasks",
         "swing/executor/explanation",
@@ -60,7 +63,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "swing/schedules": ("swing/schedules",),
     "swing/torus": (
         "swing/torus", "swing/ring", "swing/placement", "swing/sizes", "swing/settings",
-        "swing/svg", "swing/checks", "swing/waiting", "swing/compilation",
+        "swing/svg", "swing/byte_cache", "swing/checks", "swing/waiting", "swing/compilation",
     ),
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+import numpy as np
 import pytest
 from matplotlib.colors import is_color_like
 from matplotlib.lines import Line2D
@@ -70,3 +71,17 @@ def test_a_plain_function_is_wrapped(monkeypatch):
     assert "plain" not in {name for name, _ in [*published(torus, later=True), *shortlist(torus)]}
     with pytest.raises(TypeError, match="k must be a whole number, not 'x'"):
         algorithm(torus, k="x")
+
+
+@pytest.mark.parametrize("segments", [np.int64(2), np.array(2), np.array([2, 2], np.int32)])
+def test_numbers_of_segments_may_be_numpys(segments):
+    torus = swing.Torus((2, 3))
+    found = swing.schedule("bucket", torus, segments=segments)
+    assert str(found) == str(swing.schedule("bucket", torus, segments=2))
+
+
+def test_a_callable_without_a_signature_has_no_options():
+    for function in (dict, lambda: None):
+        assert Algorithm("opaque", function).options == {}
+        with pytest.raises(ValueError, match="opaque has no option 'k': it takes none"):
+            Algorithm("opaque", function)(swing.Torus(2), k=1)

@@ -74,7 +74,7 @@ def test_no_function_hides_a_module(module):
 def test_netsim_knows_schedules_but_no_algorithm(module):
     if not inside(module, "netsim.cli", "netsim.search", "netsim.__main__"):
         # Each algorithm states the style of its curve in figures.
-        known = (*KNOWN_TO_NETSIM, *["swing.algorithms"] * (module == "netsim.plot"))
+        known = (*KNOWN_TO_NETSIM, *["swing.algorithms"] * inside(module, "netsim.plot"))
         assert all(inside(name, "netsim", *known) for name in imports(module))
 
 

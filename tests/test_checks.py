@@ -7,7 +7,8 @@ import pytest
 
 import netsim
 import swing
-from swing import formats
+from swing import formats, sizes
+from swing.algorithms import spelling
 
 TORUS = swing.Torus((2, 2))
 
@@ -57,6 +58,20 @@ RING = swing.schedule("ring", TORUS)
         lambda: formats.read(RING),
         lambda: netsim.topology("mesh:4x4:wrap=1,1"),
         lambda: swing.schedule("bucket", TORUS, segments="x" * 5000),
+        lambda: swing.schedule("bucket", TORUS, segments=np.zeros(1000, int)),
+        lambda: swing.schedule("bucket", TORUS, segments=True),
+        lambda: swing.schedule("swing", TORUS, variant="x" * 5000),
+        lambda: swing.schedule("swing", TORUS, k="x" * 5000),
+        lambda: swing.schedule("swing", TORUS, blocks="x" * 5000),
+        lambda: swing.schedule("swing", TORUS, collective="x" * 5000),
+        lambda: swing.schedule("recursive_multiplying", TORUS, radices=((3, 1),) * 5000),
+        lambda: swing.schedule("recursive_multiplying", TORUS, radices="x" * 5000),
+        lambda: swing.ALGORITHMS["ring"](TORUS, **{"x" * 5000: 1}),
+        lambda: swing.Schedule("x", TORUS, 1, 0, RING.step, collective="x" * 5000),
+        lambda: list(formats.table([formats.Rule(0, "x" * 5000)], "nccl", 16)),
+        lambda: spelling.parse("swing," + "x" * 5000),
+        lambda: spelling.parse("swing,ports=" + "x" * 5000),
+        lambda: sizes.parse_size("x" * 5000),
         lambda: swing.Schedule(
             "x", TORUS, 2, 0, None, origin=np.zeros((2, 1), int), home=swing.ALL
         ),
@@ -73,3 +88,9 @@ def test_a_wrong_argument_is_one_short_line(call):
     text = str(caught.value)
     assert "\n" not in text
     assert 10 < len(text) <= 300
+
+
+@pytest.mark.parametrize("wrong", [8, 8.5, None])
+def test_dimensions_as_several_arguments_are_explained(wrong):
+    with pytest.raises(TypeError, match=r"such as Torus\(\(8, 8\)\)"):
+        swing.Torus(8, wrong)

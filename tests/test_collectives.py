@@ -93,7 +93,7 @@ def test_scatter_gather_and_all_to_all():
     ):
         assert schedule.collective == name
         assert verify(schedule).same_bits
-        assert str(reverse(reverse(schedule))) == str(schedule)
+        assert reverse(reverse(schedule)).table() == schedule.table()
         for rank in range(6):
             assert [str(turn) for turn in schedule.rank(rank)] == [
                 str(turn) for turn in reverse(reverse(schedule)).rank(rank)
@@ -254,7 +254,7 @@ def test_json_keeps_origin_and_home():
         assert back.collective == schedule.collective
         assert (back.origin == schedule.origin).all()
         assert (back.home == schedule.home).all()
-        assert str(back) == str(schedule)
+        assert back.table() == schedule.table()
 
 
 def test_steps_are_not_replaced():

@@ -6,6 +6,8 @@ import csv
 import json
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -251,6 +253,33 @@ def test_a_trace_has_its_own_bytes_unless_a_size_is_given(rows, run, tmp_path):
     assert "give --size" in done.err
 
 
+def test_every_command_that_reads_a_trace_takes_an_eager_limit(rows, run, tmp_path):
+    """Three ranks send 100 B to the right and then receive: 1 step, or 2 if sends wait."""
+    trace = tmp_path / "shift.ti"
+    moves = "0 send 1 0 100", "1 send 2 0 100", "1 recv 0 0 100", "2 recv 1 0 100"
+    lines = [f"{r} {word}" for word in ("init", "", "finalize") for r in range(3) if word]
+    trace.write_text("\n".join([*lines[:3], *moves, *lines[3:]]))
+    source = "--from", trace
+    place = "--topology", "torus:3"
+    out = *place, "--model", "analytic", "--out", tmp_path / "report.html"
+    for limit, nsteps in (((), 1), (("--eager-limit", "100"), 1), (("--eager-limit", "64B"), 2)):
+        (row,) = rows("netsim", "simulate", *source, *limit)
+        assert row["seconds"] == pytest.approx(nsteps * 917.36e-9)
+        (same,) = rows("netsim", "report", *source, *limit, *out)
+        assert same["seconds"] == row["seconds"]
+        assert len(run("swing", "show", *source, *limit).out.splitlines()) == 1 + nsteps
+        (text,) = rows("swing", "export", *source, *limit, "--format", "steps")
+        assert text["text"].splitlines()[-1] == ("0 1 2 100" if nsteps == 1 else "1 0 1 100")
+    for words in (
+        ("swing", "show", *place),
+        ("netsim", "simulate", *place),
+        ("netsim", "report", *out),
+    ):
+        done = run(*words, "--eager-limit", "64")
+        assert (done.returncode, len(done.err.splitlines())) == (2, 1)
+        assert "name the trace by --from" in done.err
+
+
 BAD = [
     ("too many to list", "swing", "show", "--topology", "torus:100000000"),
     ("too many to list", "swing", "verify", "--topology", "torus:10000x10000"),
@@ -270,7 +299,7 @@ BAD = [
     ("swing,ports=1", "netsim", "report", "--topology", "torus:4", "--algorithm", "swing,ports"),
     ("whole number", "netsim", "report", "--topology", "torus:4", "--algorithm", "swing,k=x"),
     ("no option", "netsim", "report", "--topology", "torus:4", "--algorithm", "ring,variant=x"),
-    ("k twice", "netsim", "simulate", "--topology", "torus:4", "--algorithm", "swing,k=1,k=2"),
+    ("'k' twice", "netsim", "simulate", "--topology", "torus:4", "--algorithm", "swing,k=1,k=2"),
     (
         "given twice",
         "swing",
@@ -357,3 +386,12 @@ def test_a_torus_that_wraps_in_some_dimensions_is_simulated_from_its_name_and_it
     ):
         done = run("netsim", "simulate", "--topology", wrong)
         assert (done.returncode, len(done.err.splitlines())) == (2, 1)
+
+
+@pytest.mark.parametrize("program", ["swing", "netsim", "mpi-bench"])
+def test_programs_are_installed_and_tell_their_version(program):
+    path = Path(sysconfig.get_path("scripts")) / program
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"torus-swing {swing.__version__}"
+    done = subprocess.run([path, "-h"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"Usage: {program} ")

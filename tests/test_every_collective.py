@@ -84,7 +84,7 @@ def check(torus, name, options, schedule):
     assert count(schedule) == "", (torus, name, options)
     if options["collective"] not in (BARRIER, "allreduce") and torus.size > 1:
         assert schedule.collective == options["collective"]
-        assert str(reverse(reverse(schedule))) == str(schedule)
+        assert reverse(reverse(schedule)).table() == schedule.table()
         assert count(reverse(schedule)) == "", (torus, name, options)
     held = Counter()
     unit = np.ones(schedule.nblocks) / schedule.nblocks * schedule.vectors
@@ -279,7 +279,7 @@ def test_auto_serves_every_collective_and_no_time_is_below_the_bound(collective)
         choice = swing.choose(torus, nbytes, collective=collective, root=root)
         schedule = choice.schedule(torus)
         auto = swing.schedule("auto", torus, nbytes=nbytes, collective=collective, root=root)
-        assert str(schedule) == str(auto)
+        assert schedule.table() == auto.table()
         if root is not None:
             assert root in (schedule.origin.constant, schedule.home.constant)
         bound = netsim.lower_bound(network, nbytes, collective, root or 0)

@@ -27,7 +27,7 @@ def test_mutated_files_are_read_or_refused(format):
 def test_a_hundred_thousand_mutated_files_fit_into_memory(format):
     code = f"""
 import resource
-resource.setrlimit(resource.RLIMIT_DATA, (2 * {GIGABYTE}, 2 * {GIGABYTE}))
+resource.setrlimit(resource.RLIMIT_DATA, ({GIGABYTE}, {GIGABYTE}))
 from tests.fuzz import fuzz
 print(fuzz({format!r}, 10**5))
 """

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 pytest.importorskip("matplotlib")
+import netsim
 from netsim import plot
+from netsim.rows import write_csv
+from swing.algorithms import ALGORITHMS
 
 FIRST = {
     "topology": "torus:4x4", "algorithm": "swing", "variant": "latency", "collective": "allreduce",
@@ -62,3 +65,55 @@ def test_gains_are_taken_between_rows_of_the_same_conditions():
         "torus:4x4, 400 Gb/s, packet": pytest.approx({32: 100.0}),
         "torus:4x4, 400 Gb/s, flow": pytest.approx({32: -100.0}),
     }
+
+
+def test_no_two_curves_look_alike():
+    names = [*ALGORITHMS, "auto", "mpi", "of_a_plug_in", "of_another", "bucket,segments=4"]
+    assert len({color for color, _ in plot.styles(names).values()}) == len(names)
+
+
+def test_ratios_are_to_the_fastest_of_the_same_conditions():
+    both = rows({32: 1.0, 64: 6.0}) + rows({32: 2.0, 64: 3.0}, algorithm="ring")
+    slower = rows({32: 9.0, 64: 9.0}, seed="1")
+    found = curves(plot.ratio(both + slower))
+    assert found["swing, seed 0"] == pytest.approx({32: 1.0, 64: 2.0})
+    assert found["ring, seed 0"] == pytest.approx({32: 2.0, 64: 1.0})
+    assert found["swing, seed 1"] == pytest.approx({32: 1.0, 64: 1.0})
+
+
+def test_times_are_divided_by_the_bound_of_their_collective():
+    network = netsim.paper_network("torus:4x4")
+    for collective in ("allreduce", "allgather"):
+        least = {n: netsim.lower_bound(network, n, collective=collective) for n in (32, 2**20)}
+        found = curves(
+            plot.bound(rows({n: 3e6 * s for n, s in least.items()}, collective=collective))
+        )
+        assert found == {"swing": pytest.approx(dict.fromkeys(least, 3.0))}
+    with pytest.raises(ValueError, match="only for simulated rows"):
+        plot.bound(rows({32: 1.0}, model="measured"))
+
+
+def test_formats_and_the_width_of_a_column(tmp_path):
+    write_csv(tmp_path / "some.csv", rows({32: 1.0, 64: 2.0}))
+    files = plot.plot([tmp_path / "some.csv"], tmp_path, formats=["svg", "pdf"], width=3.35)
+    assert [file.suffix for file in files] == [".svg", ".pdf"]
+    assert 'width="241.2pt"' in files[0].read_text()  # 3.35 inches of 72 points
+    before = files[1].read_bytes()
+    plot.plot([tmp_path / "some.csv"], tmp_path, formats=["svg", "pdf"], width=3.35)
+    assert files[1].read_bytes() == before
+
+
+def test_link_maps_have_units_and_hold_all_stubs():
+    torus = netsim.topology("torus:3x3x3")
+    ends = torus.ends.tolist()
+    table = [
+        FIRST | {"topology": torus.name, "nbytes": "32", "step": "all", "bytes": str(2**21 + i)}
+        | {"src": str(src), "dst": str(dst), "direction": "+", "dim": "0"}
+        for i, (src, dst) in enumerate(ends)
+    ]  # fmt: skip
+    axes, bar = plot.links(table).axes
+    assert bar.get_ylabel() == "MiB on the link"
+    x, y = axes.get_xlim(), sorted(axes.get_ylim())
+    for path in axes.collections[0].get_paths():
+        assert (path.vertices >= (x[0], y[0])).all()
+        assert (path.vertices <= (x[1], y[1])).all()

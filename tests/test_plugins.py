@@ -22,7 +22,6 @@ from netsim.report.data import describe
 from netsim.report.page import page
 from swing import formats
 from swing.algorithms import SHIPPED
-from swing.algorithms.algorithm import Algorithm
 from swing.algorithms.plugins import GROUP
 from swing.cli import invoke
 from swing.formats.rules import RING, Rule, built_in
@@ -154,7 +153,7 @@ def test_a_package_may_state_the_facts_of_its_algorithm(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     algorithm = swing.ALGORITHMS["g"]
     assert (algorithm.name, algorithm.source, list(algorithm.options)) == ("g", "2030", ["k"])
-    assert plot.style("g") == ("#000000", "*")
+    assert plot.styles(["g"]) == {"g": ("#000000", "*")}
     assert built_in([Rule(0, "g")], {RING: "theirs"}, ["theirs"]) == [Rule(0, "theirs")]
     with pytest.raises(ValueError, match="g has no option 'm': it takes k"):
         swing.schedule("g", swing.Torus(4), m=1)
@@ -162,7 +161,7 @@ def test_a_package_may_state_the_facts_of_its_algorithm(tmp_path, monkeypatch):
 
 
 def test_figures_draw_what_cannot_be_imported(broken):
-    assert plot.style("absent") == plot.style("mpi") == Algorithm.style
+    assert len(set(plot.styles(["absent", "missing", "mpi", "auto"]).values())) == 4
 
 
 def test_names_that_ship_stay_ours(broken):

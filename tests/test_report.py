@@ -21,6 +21,7 @@ from netsim.report.data import describe
 from netsim.report.page import page
 from netsim.traffic.load import link_load
 from swing.ring import distance
+from swing.schedules.collectives import UNKNOWN
 from tests import browser
 
 SIZES = (32, 2**15, 2**21)
@@ -285,6 +286,90 @@ def test_routes_that_tie_share_a_message_where_a_link_has_failed(ties, opened):
     schedule = swing.schedule("recursive_doubling", broken.torus)
     run = netsim.simulate(schedule, network, 2**20)
     loads_agree(opened(describe([run], SIZES)), [run])
+
+
+def slow_run(name, slow):
+    """A run on a torus in which some links are slow."""
+    network = replace(netsim.paper_network(name), slow=slow)
+    return netsim.simulate(swing.schedule("ring", network.topology.torus, ports=1), network, 2**20)
+
+
+def test_slow_links_are_listed_with_their_rates():
+    run = slow_run("torus:4x4", {(0, 1): 0.25, (5, 4): 0.5})
+    place = describe([run], SIZES)["place"]
+    ends = run.network.topology.ends
+    assert place["gbps"] == 400
+    assert [(ends[i].tolist(), gbps) for i, gbps in place["rates"]] == [
+        ([0, 1], 100),
+        ([5, 4], 200),
+    ]
+    assert describe([slow_run("torus:4x4", {})], SIZES)["place"]["rates"] == []
+    edges = nx.cycle_graph(4)
+    nx.set_edge_attributes(edges, 450e9 / 8, "bandwidth")
+    network = netsim.Network(netsim.graph(edges), 1e9)  # most links have a rate of their own
+    run = netsim.simulate(swing.schedule("ring", swing.Torus(4)), network, 2**20)
+    place = describe([run], SIZES)["place"]
+    assert (place["gbps"], place["rates"]) == (450, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "slow", "words"),
+    [
+        ("torus:4x4", {(0, 1): 0.25}, "0 → 1, 100 Gb/s: 64 KiB in 1 message."),
+        ("torus:8", {(0, 1): 0.5, (1, 2): 0.5}, "0 → 1, 200 Gb/s: 128 KiB in 1 message, 1 other"),
+        ("torus:8", {(0, 1): 2.0}, "1 → 2: 128 KiB in 1 message, 6 others as busy."),
+    ],
+)
+def test_a_slow_link_is_the_busiest_and_has_its_rate(name, slow, words, opened):
+    run = slow_run(name, slow)
+    page = opened(describe([run], SIZES))
+    assert page.run("APP.panels[0].busiest.textContent").startswith(f"Busiest link {words}")
+    told = page.run("document.getElementById('network').textContent")
+    for (tail, head), fraction in slow.items():
+        assert f"{tail} → {head} has {400 * fraction:.0f}" in told
+    dashed = page.run("document.querySelectorAll('.link.slow').length")
+    assert dashed == len([fraction for fraction in slow.values() if fraction < 1])
+    loads_agree(page, [run])
+
+
+@pytest.mark.parametrize(
+    ("collectives", "words"),
+    [
+        (["reduce_scatter"], "A reduce-scatter of 1 MiB takes"),
+        (["allgather", "allgather"], "An allgather of 1 MiB takes"),
+        (["allreduce", "allgather"], "A vector of 1 MiB takes"),
+        (["traffic"], "Traffic of 1 MiB takes"),
+    ],
+)
+def test_the_bound_is_that_of_the_collective(collectives, words, opened):
+    network = netsim.paper_network("torus:4x4")
+    runs = []
+    for name, collective in zip(("swing", "ring"), collectives, strict=False):
+        schedule = swing.schedule(name, network.topology.torus)
+        if collective == "traffic":
+            schedule = replace(schedule, origin=UNKNOWN, home=UNKNOWN)
+        else:
+            schedule = swing.schedule(name, network.topology.torus, collective=collective)
+        runs.append(netsim.simulate(schedule, network, 2**20))
+    data = describe(runs, SIZES)
+    page = opened(data)
+    lead, axis = (
+        page.run(f"document.querySelector('{at}').textContent") for at in ("#lead", "#time")
+    )
+    assert lead.startswith(words)
+    header = page.run("document.querySelector('#sizes').textContent")
+    if len(set(collectives)) > 1 or collectives == ["traffic"]:
+        assert data["lower_bound"] is None
+        assert data["curves"]["lower_bound"] is None
+        assert "none can take less" not in lead
+        assert "nothing ends before" not in axis
+        assert "lower bound" not in header
+        return
+    bound = netsim.lower_bound(network, 2**20, collectives[0])
+    assert data["lower_bound"] == pytest.approx(bound)
+    assert f"none can take less than {bound * 1e6:.3g} µs." in lead
+    assert "nothing ends before" in axis
+    assert "lower bound" in header
 
 
 def test_hops_are_the_ring_distance(opened):

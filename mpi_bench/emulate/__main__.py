@@ -20,7 +20,7 @@ from netsim.rows import CsvFile, ResultRow, read_csv
 from netsim.topologies.names import topology
 from swing import ALGORITHMS, Torus
 from swing.algorithms.spelling import parse
-from swing.cli import Parsed, invoke
+from swing.cli import HELP, Parsed, invoke
 from swing.formats.files import check_writable
 from swing.sizes import format_size, parse_sizes
 
@@ -29,7 +29,7 @@ MAX_BYTES = 2**26
 OURS = ("swing", "recursive_doubling", "ring", "bucket", "hamiltonian")
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, context_settings=HELP)
 @click.option("--topology", "torus", type=Parsed("torus", Torus.parse), default="torus:4x4",
               show_default=True, help="A torus or mesh of 2 to 64 nodes.")  # fmt: skip
 @click.option("--rate", type=float, default=25.0, show_default=True,

@@ -12,8 +12,7 @@ from matplotlib.ticker import FuncFormatter
 
 from mpi_bench.emulate.compare import BANDS, LINKS, shares
 from mpi_bench.emulate.compare import point as point_of
-from netsim.plot import save_svg, size_axis
-from netsim.plot import style as style_of
+from netsim.plot import save, size_axis, styles
 from netsim.rows import ResultRow
 
 
@@ -25,7 +24,7 @@ def plot(rows: Sequence[ResultRow], out: Path) -> list[Path]:
         topology_rows = [r for r in rows if r["topology"] == name]
         for kind, draw in (("times", _times), ("agreement", _agreement)):
             path = out / f"{name.replace(':', '-')}-{kind}.svg"
-            save_svg(_panels(topology_rows, draw), path)
+            save(_panels(topology_rows, draw), path)
             written.append(path)
     return written
 
@@ -52,10 +51,11 @@ def _times(axes: Axes, rows: Sequence[ResultRow], _: Sequence[ResultRow]) -> Non
     """
     ours = [r for r in rows if r["predicted"] not in (None, "")]
     handles = []
+    looks = styles(dict.fromkeys(r["algorithm"] for r in ours))
     for curve in dict.fromkeys((r["algorithm"], int(r["ports"]) == 1) for r in ours):
         algorithm, single = curve
         curve_rows = [r for r in ours if (r["algorithm"], int(r["ports"]) == 1) == curve]
-        color, marker = style_of(algorithm)
+        color, marker = looks[algorithm]
         style = {"color": color, "linestyle": "--" if single else "-",
                  "markerfacecolor": "none" if single else color}  # fmt: skip
         for column, extra in (
@@ -95,10 +95,11 @@ def _agreement(axes: Axes, rows: Sequence[ResultRow], all_rows: Sequence[ResultR
     axes.axhspan(*BANDS["several ports"], color="#009E73", alpha=0.12)
     axes.axhline(1, color="#333333", linewidth=0.8)
     handles = {}
+    looks = styles(dict.fromkeys(r["algorithm"] for r in rows))
     for r in rows:
         if r["predicted"] in (None, ""):
             continue
-        color, marker = style_of(r["algorithm"])
+        color, marker = looks[r["algorithm"]]
         links = share.get((point_of(r), float(r["rate_mbps"])), 0.0) >= LINKS
         style = {"color": color, "marker": marker, "linestyle": ""}
         fill = color if links else "none"

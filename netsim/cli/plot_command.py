@@ -7,7 +7,11 @@ from pathlib import Path
 
 import click
 
+from netsim.cli.options import Number
 from swing.cli import JSON
+
+# Not the keys of `netsim.plot.KINDS`: help must not need matplotlib.
+KINDS = ("goodput", "runtime", "ratio", "bound", "gain", "links")
 
 
 @click.command("plot")
@@ -15,19 +19,25 @@ from swing.cli import JSON
 @click.option(
     "--out", type=click.Path(file_okay=False), default=".", help="Folder for the figures."
 )
-@click.option("--kind", type=click.Choice(["goodput", "runtime", "gain", "links"]), default=None,
-              help="By default, the kind that suits the files.")  # fmt: skip
+@click.option("--kind", type=click.Choice(KINDS), help="ratio is time ÷ best, bound time ÷ "
+              "lower bound, gain Swing's over the best other; by default, as suits the "
+              "files.")  # fmt: skip
 @click.option(
     "--name", default="", help="File name of the figures; by default, the first file's name."
 )
+@click.option("--format", "formats", type=click.Choice(["svg", "png", "pdf"]), multiple=True,
+              default=["svg", "png"], show_default=True, help="May be repeated.")  # fmt: skip
+@click.option("--width", type=Number(1, 100), help="Width of the figure in inches, as 3.35 "
+              "for a column of a paper; its text then has 8 points.")  # fmt: skip
 @JSON
 def plot_command(
-    paths: tuple[str, ...], out: str, kind: str | None, name: str, as_json: bool
-) -> None:
-    """Plot CSV files of sweep or mpi_bench, or one of simulate --links, as SVG and PNG."""
+    paths: tuple[str, ...], out: str, kind: str | None, name: str, formats: tuple[str, ...],
+    width: float | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Plot CSV files of sweep or mpi_bench, or one of simulate --links, in one figure."""
     try:
         from netsim.plot import plot
     except ImportError:
         raise ValueError("plots need matplotlib: pip install 'torus-swing[plot]'") from None
-    for figure in plot([Path(path) for path in paths], Path(out), kind or "", name):
+    for figure in plot([Path(path) for path in paths], Path(out), kind or "", name, formats, width):
         click.echo(json.dumps({"figure": str(figure)}) if as_json else f"wrote {figure}")

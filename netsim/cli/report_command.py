@@ -13,7 +13,15 @@ from netsim.report.data import check_ranks, describe
 from netsim.report.page import page
 from netsim.run import row, simulate
 from netsim.topologies.topology import Topology
-from swing.cli import JSON, Parsed, asked_collective, collective_options, named_schedule
+from swing.cli import (
+    EAGER_LIMIT,
+    JSON,
+    Parsed,
+    asked_collective,
+    check_eager_limit,
+    collective_options,
+    named_schedule,
+)
 from swing.formats.files import check_writable, store
 from swing.sizes import parse_size, parse_sizes
 
@@ -29,6 +37,7 @@ DEFAULTS = ("swing", "recursive_doubling")
               f"[default: {', '.join(DEFAULTS)}]")  # fmt: skip
 @click.option("--from", "sources", multiple=True, type=click.Path(dir_okay=False),
               help="Read a schedule from this file; may be repeated.")  # fmt: skip
+@EAGER_LIMIT
 @click.option("--size", type=Parsed("size", parse_size),
               help="Size of the vector.  [default: 2MiB; a trace's own]")  # fmt: skip
 @click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:128MiB:x4",
@@ -42,14 +51,15 @@ DEFAULTS = ("swing", "recursive_doubling")
               help="Output file.")  # fmt: skip
 @JSON
 def report_command(
-    topology: Topology, names: tuple[str, ...], sources: tuple[str, ...], size: int | None,
-    sizes: list[int], collective: str, root: int | None,
+    topology: Topology, names: tuple[str, ...], sources: tuple[str, ...],
+    eager_limit: int | None, size: int | None, sizes: list[int], collective: str, root: int | None,
     bandwidth: float, model: str, ties: str, out: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Write a web page that shows schedules side by side, step by step."""
     check_ranks(topology)
     network = network_of(topology, bandwidth, ties)
     check_writable(out)
+    check_eager_limit(eager_limit, bool(sources))
     if not names and not sources:
         names = DEFAULTS
     more: dict[str, Any] = {"auto": {"nbytes": size or 2**21, "machine": network}}
@@ -57,7 +67,9 @@ def report_command(
     schedules = [
         named_schedule(topology.torus, name, **asked, **more.get(name, {})) for name in names
     ]
-    schedules += [named_schedule(topology.torus, source=source) for source in sources]
+    schedules += [
+        named_schedule(topology.torus, source=source, eager_limit=eager_limit) for source in sources
+    ]
     if size is None:
         # A trace has a size of its own, and all runs of a report have the same size.
         own = {s.nblocks for s in schedules if s.is_traffic}

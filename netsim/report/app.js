@@ -4,6 +4,15 @@
 const same = (a, b) => a?.kind === b?.kind && a?.id === b?.id;
 const byId = (id) => document.getElementById(id);
 
+/** The links that have another rate than most, the first few by name. */
+function othersText() {
+  const links = [...PLACE.rates.keys()];
+  if (!links.length) return "";
+  const named = links.slice(0, 6).map((link) =>
+    `${PLACE.linkName(link, (v) => RUNS[0].rank(v))} has ${figures(PLACE.rate(link))}`);
+  return `, but ${named.join(", ")}${links.length > 6 ? ` and ${links.length - 6} more differ` : ""}`;
+}
+
 class App {
   constructor() {
     this.state = { steps: [0, 0], part: -1, whole: false, selected: null };
@@ -242,16 +251,17 @@ class App {
       ["schedule", "parts", "steps", "time", "goodput", "congestion", "busiest link, all steps"],
       RUNS.map((run) => [run.label, String(run.parts), String(run.steps.length), secondsText(run.seconds),
         run.goodput_gbps === null ? "" : `${figures(run.goodput_gbps)} Gb/s`, run.congestion.toFixed(4),
-        bytesText(run.whole(-1).reduce((a, b) => Math.max(a, b), 0))])));
+        bytesText(run.whole(-1)[PLACE.busiest(run.whole(-1)).link] ?? 0)])));
     const { sizes, seconds, lower_bound: bound } = DATA.curves;
     const columns = [...seconds, ...(bound ? [bound] : [])];
     byId("sizes").append(...table(
       ["size", ...RUNS.map((run) => run.label), ...(bound ? ["lower bound"] : [])],
       sizes.map((n, i) => [bytesText(n), ...columns.map((column) => secondsText(column[i]))])));
-    byId("network").textContent = `${PLACE.name}, ${figures(DATA.bandwidth_gbps)} Gb/s a link and ` +
-      `direction; times of steps: ${DATA.model} model; ` +
+    byId("network").textContent = `${PLACE.name}, ${figures(PLACE.gbps)} Gb/s a link and ` +
+      `direction${othersText()}; times of steps: ${DATA.model} model; ` +
       `messages half a ring away: ${DATA.ties}${DATA.ties === "adaptive" ? ", drawn as split" : ""}.`;
     const left = [];
+    if ([...PLACE.rates.values()].some((gbps) => gbps < PLACE.gbps)) left.push("Dashed links are slow.");
     const shown = Lattice.shown(PLACE.dims);
     if (!(viewOf(PLACE, this.from) instanceof Circle) && PLACE.dims.some((d, j) => shown[j] < d))
       left.push(`Drawn are ${shown.join(" x ")} of ${PLACE.dims.join(" x ")} ranks; the sliders choose ` +

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from netsim.bounds import schedule_bound
-from netsim.report.network import Pairs, describe_network
+from netsim.report.network import Pairs, axes, describe_network
 from netsim.run import Run, simulate
 from netsim.topologies.topology import Topology
 from netsim.traffic.load import link_load
@@ -58,7 +58,7 @@ def describe(runs: Sequence[Run], sizes: Sequence[int]) -> Data:
     check_ranks(network.topology)
     if network.ties == "random":
         raise ValueError("a report cannot show random ties: choose adaptive or split")
-    pairs: Pairs = [set() for _ in network.topology.dims]
+    pairs: Pairs = [set() for _ in axes(network.topology)]
     # This also fills `pairs` for `describe_network`.
     described = [_run(run, pairs) for run in runs]
     least = [_least(runs, n) for n in sizes]
@@ -66,7 +66,6 @@ def describe(runs: Sequence[Run], sizes: Sequence[int]) -> Data:
         "place": describe_network(network, pairs),
         "nbytes": nbytes,
         "model": model,
-        "bandwidth_gbps": network.bandwidth * 8 / 1e9,
         "ties": network.ties,
         "lower_bound": _least(runs, nbytes),
         "runs": described,
@@ -103,7 +102,8 @@ def _run(run: Run, pairs: Pairs) -> Data:
         key = schedule.signature(s)
         if key not in number:
             number[key] = len(patterns)
-            patterns.append(_pattern(schedule, s, pairs))
+            patterns.append(_pattern(schedule, s))
+            _add_pairs(pairs, run, s)
             listed += len(patterns[-1].get("src", ()))
             if listed > MAX_MESSAGES:
                 raise ValueError(
@@ -137,28 +137,32 @@ def _run(run: Run, pairs: Pairs) -> Data:
     }
 
 
-def _pattern(schedule: Schedule, s: int, pairs: Pairs) -> Data:
-    """Describe the messages of a step: by lines if all lines are alike, else one by one.
-
-    Adds the pairs of coordinates between which messages go, by dimension, to ``pairs``.
-    """
+def _pattern(schedule: Schedule, s: int) -> Data:
+    """Describe the messages of a step: by lines if all lines are alike, else one by one."""
     lines = schedule.lines(s)
     units = [schedule.unit(line.part) for line in lines or ()]
     if lines and None not in units:
-        for line in lines:
-            pairs[line.dim].update(zip(line.src.tolist(), line.dst.tolist(), strict=True))
         return {"lines": [_line(a, u) for a, u in zip(lines, units, strict=True) if u]}
-    step, torus = schedule.step(s), schedule.torus
-    src, dst = torus.node_of[step.src], torus.node_of[step.dst]
-    ends = np.stack([np.unravel_index(nodes, torus.dims) for nodes in (src, dst)])
-    for j, dim_pairs in enumerate(pairs):
-        dim_pairs.update(map(tuple, np.unique(ends[:, j].T, axis=0).tolist()))
+    step, node_of = schedule.step(s), schedule.torus.node_of
     return {
-        "src": src.tolist(),
-        "dst": dst.tolist(),
+        "src": node_of[step.src].tolist(),
+        "dst": node_of[step.dst].tolist(),
         "part": _short(step.part),
         "share": _short(schedule.share(step)),
     }
+
+
+def _add_pairs(pairs: Pairs, run: Run, s: int) -> None:
+    """Add the pairs of nodes between which the messages of a step go, along each of the `axes`."""
+    shape, lines = axes(run.network.topology), run.schedule.lines(s)
+    if lines and len(shape) == len(run.schedule.torus.dims):
+        for line in lines:
+            pairs[line.dim].update(zip(line.src.tolist(), line.dst.tolist(), strict=True))
+        return
+    step, node_of = run.schedule.step(s), run.schedule.torus.node_of
+    src, dst = (np.unravel_index(node_of[ranks], shape) for ranks in (step.src, step.dst))
+    for along, *ends in zip(pairs, src, dst, strict=True):
+        along.update(map(tuple, np.unique(np.stack(ends, axis=1), axis=0).tolist()))
 
 
 def _line(line: LineRows, unit: float) -> Data:

@@ -11,8 +11,8 @@ const at = (values, i) => (Array.isArray(values) ? values[i] : values);
 
 /** Links and ways. A grid has a row for each dimension; a graph is one row of all its nodes. */
 class Place {
-  constructor({ name, dims, rows }) {
-    Object.assign(this, { name, dims, rows });
+  constructor({ name, dims, rows, gbps, rates }) {
+    Object.assign(this, { name, dims, rows, gbps, rates: new Map(rates) });
     this.size = product(dims);
     this.graph = rows.length !== dims.length || rows.some((row, j) => row.d !== dims[j]);
     this.axes = this.graph ? [this.size] : dims;
@@ -42,6 +42,24 @@ class Place {
       this.vertices += switches;
     }
     return first;
+  }
+
+  rate(link) {
+    return this.rates.get(link) ?? this.gbps;
+  }
+
+  /** The link that takes longest to carry its bytes, and how many others take as long. */
+  busiest(bytes) {
+    const busy = bytes.map((b, link) => b / this.rate(link));
+    const top = busy.reduce((a, b) => Math.max(a, b), 0);
+    const others = busy.reduce((n, b) => n + (b >= top * (1 - 1e-9)), -1);
+    return { link: top > 0 ? busy.indexOf(top) : -1, others };
+  }
+
+  linkName(link, rank) {
+    const name = (v) => (v < this.size ? String(rank(v)) : `switch ${v - this.size}`);
+    const { tail, head } = this.links[link];
+    return `${name(tail)} → ${name(head)}`;
   }
 
   coords(node, dims = this.dims) {

@@ -13,26 +13,51 @@ from netsim.topologies.topology import Topology
 
 Data = dict[str, Any]
 Pairs = list[set[tuple[int, ...]]]
-"""For each dimension the (source, destination) coordinates that occur in messages."""
+"""For each row of the report the (source, destination) nodes in it that occur in messages."""
+
+
+MAX_LINKS = 5 * 10**6
+"""The most links on all listed routes together."""
+
+
+def axes(topology: Topology) -> tuple[int, ...]:
+    """The number of nodes in a row of each kind that a report lists.
+
+    A topology without rows is a single row of all its nodes, whatever its dimensions.
+    """
+    return topology.dims if topology.rows else (topology.size,)
 
 
 def describe_network(network: Network, pairs: Pairs) -> Data:
-    """Describe the dimensions, the rows, and the routes from one coordinate of a row to another.
+    """Describe the dimensions, the rows, the rates of links, and the routes between nodes of a row.
 
-    A topology without rows is a single row of all its nodes, whatever its dimensions.
+    ``gbps`` is the rate of most links, and ``rates`` lists the others with theirs.
 
     Args:
         network: the network, with its topology and its rule for ties.
-        pairs: the pairs of coordinates whose routes are listed, in rows without a routing rule.
+        pairs: for each of the `axes` the pairs of nodes whose routes are listed, in rows without a
+            routing rule.
+
+    Raises:
+        ValueError: the routes have more than `MAX_LINKS` links.
     """
     topology = network.topology
     if topology.rows:
         columns = zip(topology.rows, topology.torus.wrap, pairs, strict=True)
         rows = [_row(row, wrap, network.ties, set(p)) for row, wrap, p in columns]
     else:
-        every = {(a, b) for a in range(topology.size) for b in range(topology.size)}
-        rows = [_links(topology, topology.size) | _ways(topology, network.ties, every)]
-    return {"name": topology.name, "dims": list(topology.dims), "rows": rows}
+        rows = [_links(topology, topology.size) | _ways(topology, network.ties, pairs[0])]
+    gbps = network.bandwidths * 8 / 1e9
+    rates, count = np.unique(gbps, return_counts=True)
+    usual = float(rates[count.argmax()]) if len(rates) else network.bandwidth * 8 / 1e9
+    others = np.flatnonzero(gbps != usual)
+    return {
+        "name": topology.name,
+        "dims": list(topology.dims),
+        "rows": rows,
+        "gbps": usual,
+        "rates": list(zip(others.tolist(), gbps[others].tolist(), strict=True)),
+    }
 
 
 def _row(row: Row, wrap: bool, ties: str, pairs: Set[tuple[int, ...]]) -> Data:
@@ -51,6 +76,11 @@ def _ways(row: Row | Topology, ties: str, pairs: Set[tuple[int, ...]]) -> Data:
     """The routes of each pair of nodes: for each its share of a message, and its links in order."""
     ordered = np.array(sorted((a, b) for a, b in pairs if a != b), dtype=np.int64).reshape(-1, 2)
     routes = row.routes(ordered[:, 0], ordered[:, 1], ties, (0,))
+    if len(routes.links) > MAX_LINKS:
+        raise ValueError(
+            f"the messages cross {len(routes.links)} links on their routes, too many for a page: "
+            "choose a smaller topology"
+        )
     links = np.split(routes.links, routes.ptr[1:-1]) if len(ordered) else []
     ways: dict[str, list[Any]] = {f"{a}-{b}": [] for a, b in ordered.tolist()}
     for (a, b), share, route in zip(

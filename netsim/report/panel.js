@@ -13,6 +13,7 @@ function make(tag, attributes = {}, ...children) {
 }
 
 const plural = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
+const rateText = (link) => (PLACE.rates.has(link) ? `, ${figures(PLACE.rate(link))} Gb/s` : "");
 const signed = (way) => ({ 1: "+", "-1": "−", 0: "" })[way];
 
 class Panel {
@@ -97,7 +98,8 @@ class Panel {
       const bin = bytes > 0 ? Math.max(1, Math.ceil((BINS * bytes) / top - 1e-9)) : 0;
       if (this.bins[i] === bin) return;
       this.bins[i] = bin;
-      line.setAttribute("class", `link q${bin}`);
+      const slow = PLACE.rate(view.links[i].link) < PLACE.gbps ? " slow" : "";
+      line.setAttribute("class", `link q${bin}${slow}`);
       line.setAttribute("stroke-width", round(thick * (bin ? 0.5 + (0.9 * bin) / BINS : 0.35)));
     });
     this.drawArcs();
@@ -125,10 +127,8 @@ class Panel {
   /** The step in two lines. */
   tell() {
     const { schedule: run, state, load } = this;
-    const top = load.reduce((a, b) => Math.max(a, b), 0);
-    const first = load.indexOf(top);
-    const equal = load.reduce((n, b) => n + (b >= top * (1 - 1e-9)), 0);
-    const rest = equal > 1 ? `, ${plural(equal - 1, "other")} as busy` : "";
+    const { link: first, others } = PLACE.busiest(load);
+    const rest = others > 0 ? `, ${plural(others, "other")} as busy` : "";
     if (state.whole) {
       this.facts.textContent = `All ${plural(run.steps.length, "step")} together.`;
     } else if (this.done) {
@@ -149,8 +149,9 @@ class Panel {
       this.facts.textContent = `Step ${this.step + 1} of ${run.steps.length}: ${ops || "rest"}, ${each}.`;
     }
     const by = () => ` in ${plural(run.users(this.step, state.part, first).length, "message")}`;
-    this.busiest.textContent = top <= 0 ? "No link is busy."
-      : `Busiest link ${this.linkName(first)}: ${bytesText(top)}${state.whole ? "" : by()}${rest}.`;
+    this.busiest.textContent = first < 0 ? "No link is busy."
+      : `Busiest link ${this.linkName(first)}${rateText(first)}: ` +
+        `${bytesText(load[first])}${state.whole ? "" : by()}${rest}.`;
     this.picture.setAttribute("aria-label",
       `${run.label} on ${PLACE.name}. ${this.facts.textContent} ${this.busiest.textContent}`);
   }
@@ -214,7 +215,7 @@ class Panel {
     const along = PLACE.graph ? "" : `, dimension ${axis}${way ? ` ${signed(way)}` : ""}`;
     const by = this.state.whole ? "all steps" : plural(users.length, "message");
     const title = make("p", {}, make("b", {}, `Link ${this.linkName(link)}`),
-      `${along}: ${bytesText(this.load[link])} in ${by}`);
+      `${along}${rateText(link)}: ${bytesText(this.load[link])} in ${by}`);
     if (!users.length) return [title];
     const { src, dst, part } = run.messages(this.step);
     const row = ({ i, bytes }) => make("li", { class: "out" },
@@ -224,9 +225,7 @@ class Panel {
   }
 
   linkName(link) {
-    const name = (v) => (v < PLACE.size ? String(this.schedule.rank(v)) : `switch ${v - PLACE.size}`);
-    const { tail, head } = PLACE.links[link];
-    return `${name(tail)} → ${name(head)}`;
+    return PLACE.linkName(link, (v) => this.schedule.rank(v));
   }
 
   listen() {

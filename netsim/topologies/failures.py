@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netsim.topologies.routes import Routes, Seed
+from netsim.topologies.shortest import ShortestRoutes, check_connected
 from netsim.topologies.topology import Topology
 from swing.checks import expect
 from swing.torus import Array
-
-if TYPE_CHECKING:
-    from netsim.topologies.shortest import ShortestRoutes
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +21,7 @@ class WithoutLinks(Topology):
 
     A message whose routes avoid the failed links keeps them. If only some of the routes that tie
     for a message avoid them, these carry all of it, whatever the rule for ties. A message that has
-    no such route takes one with the fewest links.
+    no such route takes those with the fewest links, see `netsim.topologies.shortest`.
 
     Args:
         before: the topology before these failures.
@@ -81,16 +78,14 @@ class WithoutLinks(Topology):
         # Whatever the rule for ties, all routes that tie and survive share the message.
         others = self._surviving(self.before.routes(src[lost], dst[lost], "split", seed), number)
         share = np.bincount(others.message, others.share, len(lost))
-        cut = np.flatnonzero(share == 0)
-        links = [self._shortest.links_from(int(src[i]))[int(dst[i])] for i in lost[cut]]
-        hops = np.array([len(detour) for detour in links], dtype=np.int64)
-        detours = Routes.single(hops, np.array([n for d in links for n in d], dtype=np.int64))
+        cut = lost[share == 0]
+        detours = self._shortest.routes(src[cut], dst[cut], ties, seed)
         parts = [
             found.select(np.flatnonzero(~np.isin(found.message, lost))),
             others._replace(
                 message=lost[others.message], share=others.share / share[others.message]
             ),
-            detours._replace(message=lost[cut]),
+            detours._replace(message=cut[detours.message]),
         ]
         routes = Routes.concatenate(parts)
         return routes.select(np.argsort(routes.message, kind="stable"))
@@ -103,9 +98,7 @@ class WithoutLinks(Topology):
 
     @cached_property
     def _shortest(self) -> ShortestRoutes:
-        from netsim.topologies.shortest import ShortestRoutes
-
-        return ShortestRoutes(self.ends.tolist(), self.size)
+        return ShortestRoutes(self.ends, self.torus)
 
 
 def without(topology: Topology, failed: Iterable[tuple[int, int]]) -> Topology:
@@ -122,8 +115,6 @@ def without(topology: Topology, failed: Iterable[tuple[int, int]]) -> Topology:
         ValueError: a link that does not exist, or nodes that cannot reach each other any more.
         TypeError: ``topology`` is not a topology.
     """
-    import networkx as nx
-
     expect(topology, Topology, "a topology, such as netsim.topology('torus:8x8')")
     removed = {tuple(np.ravel(pair).tolist()) for pair in failed}
     if not removed:
@@ -132,14 +123,7 @@ def without(topology: Topology, failed: Iterable[tuple[int, int]]) -> Topology:
     for pair in removed - set(pairs):
         raise ValueError(f"there is no link {'→'.join(map(str, pair))} in {topology.name}")
     kept = np.array([i for i, pair in enumerate(pairs) if pair not in removed], dtype=np.int64)
-    graph: nx.DiGraph[int] = nx.DiGraph([pairs[i] for i in kept])
-    graph.add_nodes_from(range(topology.size))
-    onward, back = nx.descendants(graph, 0), nx.ancestors(graph, 0)
-    for node in range(1, topology.size):
-        if node not in onward:
-            raise ValueError(f"node {node} cannot be reached from node 0")
-        if node not in back:
-            raise ValueError(f"node 0 cannot be reached from node {node}")
+    check_connected(topology.ends[kept], range(topology.size))
     bandwidth, latency = (
         np.full(len(kept), np.nan) if own is None else own[kept]
         for own in (topology.own_bandwidth, topology.own_latency)

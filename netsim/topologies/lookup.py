@@ -1,4 +1,4 @@
-"""Lookup table: a row, or a whole topology, whose routes are listed for every pair of nodes.
+"""Lookup table: a row whose routes are listed for every pair of nodes.
 
 It needs memory for d² routes; where routes follow a rule, as on a ring, they are computed instead.
 """

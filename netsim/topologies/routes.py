@@ -80,7 +80,7 @@ class Routes(NamedTuple):
         """The routes of the messages ``index``, renumbered 0, 1, …; repeats are allowed."""
         choices = np.bincount(self.message, minlength=1 + int(index.max(initial=-1)))
         times = choices[index]
-        route = np.repeat((np.cumsum(choices) - choices)[index], times) + _count_up(times)
+        route = np.repeat((np.cumsum(choices) - choices)[index], times) + count_up(times)
         return self.select(route)._replace(message=np.repeat(np.arange(len(index)), times))
 
     def then(self, continuation: Routes) -> Routes:
@@ -92,22 +92,22 @@ class Routes(NamedTuple):
         first = np.cumsum(choices) - choices
         times = choices[self.message]
         head = np.repeat(np.arange(len(self.share)), times)
-        tail = first[self.message[head]] + _count_up(times)
+        tail = first[self.message[head]] + count_up(times)
         a, b = np.diff(self.ptr)[head], np.diff(continuation.ptr)[tail]
         ptr = np.append(0, np.cumsum(a + b))
         links = np.empty(ptr[-1], dtype=np.int64)
-        links[np.repeat(ptr[:-1], a) + _count_up(a)] = _links_of(self, head, a)
-        links[np.repeat(ptr[:-1] + a, b) + _count_up(b)] = _links_of(continuation, tail, b)
+        links[np.repeat(ptr[:-1], a) + count_up(a)] = _links_of(self, head, a)
+        links[np.repeat(ptr[:-1] + a, b) + count_up(b)] = _links_of(continuation, tail, b)
         return Routes(self.message[head], self.share[head] * continuation.share[tail], ptr, links)
 
 
 def _links_of(routes: Routes, index: Array, hops: Array) -> Array:
     """The links of the routes ``index``, which have ``hops`` links each, concatenated."""
-    links: Array = routes.links[np.repeat(routes.ptr[index], hops) + _count_up(hops)]
+    links: Array = routes.links[np.repeat(routes.ptr[index], hops) + count_up(hops)]
     return links
 
 
-def _count_up(lengths: Array) -> Array:
-    """For each length 0, 1, …, length - 1; all concatenated."""
+def count_up(lengths: Array) -> Array:
+    """For each length the numbers 0, 1, …, length - 1; all concatenated."""
     ends = np.cumsum(lengths)
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)

@@ -40,6 +40,12 @@ DEFAULT = SWING.name
 """Name of the default algorithm."""
 
 
+def check_name(name: str) -> None:
+    """Raise ValueError unless there is an algorithm of this name."""
+    if not isinstance(name, str) or name not in ALGORITHMS:
+        raise ValueError(f"no algorithm {shown(name)}: choose from {', '.join(ALGORITHMS)}")
+
+
 def make(name: str, torus: Torus, **options: Any) -> Schedule:
     """Make the schedule of an algorithm on a torus; see `swing.schedule`.
 
@@ -52,10 +58,11 @@ def make(name: str, torus: Torus, **options: Any) -> Schedule:
         TypeError: ``torus`` or an option has the wrong type.
         ValueError: an unknown algorithm or option, or a value out of range.
     """
-    if not isinstance(name, str) or name not in ALGORITHMS:
-        raise ValueError(f"no algorithm {shown(name)}: choose from {', '.join(ALGORITHMS)}")
+    check_name(name)
     schedule = ALGORITHMS[name](torus, **options)
     # A function from another package may return anything.
     if name not in SHIPPED and not (isinstance(schedule, Schedule) and schedule.torus == torus):
-        raise ValueError(f"algorithm {name!r} does not make a schedule for {torus}: {schedule!r}")
+        raise ValueError(
+            f"algorithm {name!r} does not make a schedule for {torus}: {shown(schedule)}"
+        )
     return schedule

@@ -117,7 +117,7 @@ class Algorithm:
         for option, value in options.items():
             if option not in self.options:
                 takes = f"it takes {', '.join(self.options) or 'none'}"
-                raise ValueError(f"{self.name} has no option {option!r}: {takes}")
+                raise ValueError(f"{self.name} has no option {shown(option)}: {takes}")
             if self.options[option] in (int, int | None) and value is not None:
                 try:
                     options[option] = operator.index(value)
@@ -182,7 +182,10 @@ class Algorithm:
         except (NameError, TypeError):
             # A type may be imported for type checkers only, and a callable may have no hints.
             hints = {}
-        _, *names = inspect.signature(self.function).parameters
+        try:
+            _, *names = inspect.signature(self.function).parameters or [""]
+        except ValueError:
+            return {}  # some callables written in C do not tell their signature
         return {name: hints.get(name) for name in names}
 
     @property

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from swing.algorithms.algorithm import Algorithm
+from swing.checks import shown
 from swing.schedules.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -70,6 +71,6 @@ def _load(point: EntryPoint) -> Function:
         problem = f"algorithm {point.name!r} of {package} cannot be loaded from {point.value}"
         raise ValueError(f"{problem}: {type(error).__name__}: {error}") from error
     if not callable(value):
-        raise ValueError(f"algorithm {point.name!r} of {package} is {value!r}, not a function")
+        raise ValueError(f"algorithm {point.name!r} of {package} is {shown(value)}, not a function")
     function: Function = value
     return function

@@ -37,6 +37,7 @@ from typing import Any
 from swing.algorithms.algorithm import Algorithm, never, pure_variants
 from swing.build.partition import digits_of, partition_pattern
 from swing.build.variants import Variant, by_ports, make_variant
+from swing.checks import shown
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
@@ -162,19 +163,20 @@ def _steps(d: int, widest: int) -> int:
 
 def _checked(torus: Torus, radices: Sequence[Sequence[int]]) -> Radices:
     ndim = len(torus.dims)
-    rule = f"radices needs {ndim} whole numbers from 1 up for every step, such as {default(torus)}"
+    example = shown(default(torus))
+    rule = f"radices needs {ndim} whole numbers from 1 up for every step, such as {example}"
     try:
         steps = tuple(tuple(operator.index(m) for m in step) for step in radices)
     except TypeError:
-        raise ValueError(f"{rule}, not {radices!r}") from None
+        raise ValueError(f"{rule}, not {shown(radices)}") from None
     if any(len(step) != ndim or min(step) < 1 or max(step) < 2 for step in steps):
-        raise ValueError(f"{rule}, one of them above 1, not {radices!r}")
+        raise ValueError(f"{rule}, one of them above 1, not {shown(radices)}")
     for j, d in enumerate(torus.dims):
         along = [step[j] for step in steps if step[j] > 1]
         if math.prod(along) < d or (along and math.prod(along[:-1]) >= d):
             raise ValueError(
                 f"the product of the radices along dimension {j} must reach its size {d}, "
-                f"and must not reach it without the last one; they are {along}"
+                f"and must not reach it without the last one; they are {shown(along)}"
             )
     return steps
 
@@ -246,10 +248,10 @@ def _others(torus: Torus) -> list[dict[str, Any]]:
 
 RECURSIVE_MULTIPLYING = Algorithm(
     "recursive_multiplying", recursive_multiplying, source="Ruefenacht, Bull, Booth 2017",
-    family=family, shortlist=_shortlist, others=_others,
+    style=("#332288", "X"), family=family, shortlist=_shortlist, others=_others,
 )  # fmt: skip
 TRIVANCE = Algorithm(
-    "trivance", trivance, source="arXiv 2602.17254",
+    "trivance", trivance, source="arXiv 2602.17254", style=("#117733", "H"),
     family=never,  # the family of recursive multiplying includes radices up to 3
     others=never,
     published=pure_variants, later=True,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from swing.algorithms import ALGORITHMS
+from swing.checks import shown
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
@@ -46,9 +47,10 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     for item in items:
         key, equals, value = item.partition("=")
         if not equals or not key or not value:
-            raise ValueError(f"options of an algorithm are written swing,ports=1, not {text!r}")
+            rule = "options of an algorithm are written swing,ports=1"
+            raise ValueError(f"{rule}, not {shown(text)}")
         if key in options:
-            raise ValueError(f"{text!r} gives {key} twice")
+            raise ValueError(f"{shown(text)} gives {shown(key)} twice")
         options[key] = _value(key, value, str(hints.get(key) or "int | str"))
     return name, options
 
@@ -66,5 +68,5 @@ def _value(key: str, text: str, hint: str) -> Any:
 
 def _whole(key: str, text: str) -> int:
     if not _WHOLE.fullmatch(text):
-        raise ValueError(f"{key} takes whole numbers, not {text!r}")
+        raise ValueError(f"{shown(key)} takes whole numbers, not {shown(text)}")
     return int(text)

@@ -36,6 +36,7 @@ from swing.algorithms.algorithm import Algorithm, pure_variants
 from swing.build.partition import bits_of, partition_pattern
 from swing.build.pattern import PatternStep, RingPattern, circulant_pattern, halving, tree_order
 from swing.build.variants import Variant, by_ports, halving_options, in_turn, make_variant
+from swing.checks import shown
 from swing.schedules.blocks import Blocks
 from swing.schedules.schedule import Schedule
 from swing.torus import Array, Torus
@@ -69,7 +70,8 @@ def swing(
         ValueError: an option out of range, with the range.
     """
     if blocks not in get_args(BlockRule):
-        raise ValueError(f"blocks must be one of {', '.join(get_args(BlockRule))}, not {blocks!r}")
+        names = ", ".join(get_args(BlockRule))
+        raise ValueError(f"blocks must be one of {names}, not {shown(blocks)}")
 
     def part(start: int, mirrored: bool) -> Schedule:
         if variant == "bandwidth":

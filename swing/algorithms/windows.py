@@ -163,5 +163,6 @@ def _others(torus: Torus) -> list[dict[str, Any]]:
 
 
 WINDOWS = Algorithm(
-    "windows", windows, source="our own", family=family, shortlist=always({}), others=_others
-)
+    "windows", windows, source="our own", style=("#882255", "d"), family=family,
+    shortlist=always({}), others=_others,
+)  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import index
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def product(
     if k is None:
         return scatter
     exchange = Schedule("exchange", torus, body.nblocks, body=Exchange(body))
-    return chain(scatter, exchange, reverse(scatter))
+    return chain(scatter, exchange, _turned(scatter))
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +149,12 @@ def reverse(schedule: Schedule) -> Schedule:
     of a broadcast is a reduce to the broadcast's root, that of a scatter is a gather, and vice
     versa. Schedules that run one after the other or side by side are each reversed by their own
     origin and home, so a scatter before an allgather becomes a gather after a reduce-scatter.
+    `swing.verify` proves the result.
+
+    Raises:
+        ValueError: an allreduce that is not a chain of such schedules: where ranks exchange partial
+            sums, reductions would have to remain reductions. Or an origin or home that is `ALL` for
+            some blocks only.
 
     >>> import swing
     >>> scatter = swing.schedule("ring", swing.Torus(3), collective="reduce_scatter")
@@ -157,6 +164,28 @@ def reverse(schedule: Schedule) -> Schedule:
     0 =  1→0:1  2→1:2  0→2:0
     1 =  1→0:2  2→1:0  0→2:1
     """
+    if schedule.body.reversed() is None:
+        _check_reversible(schedule)
+    return _turned(schedule)
+
+
+def _check_reversible(schedule: Schedule) -> None:
+    """Raise ValueError unless every reduction becomes a copy in the reverse, or none does."""
+    for name, column in (("origin", schedule.origin), ("home", schedule.home)):
+        if column.constant is None and (column[:] == ALL).any():
+            raise ValueError(
+                f"the {name} is ALL for some blocks and a rank for others: reverse a schedule of "
+                "each kind, and join them with parallel"
+            )
+    if schedule.is_allreduce:
+        raise ValueError(
+            "an allreduce in which ranks exchange partial sums cannot be reversed: reverse a "
+            "reduce-scatter, an allgather or a chain of them"
+        )
+
+
+def _turned(schedule: Schedule) -> Schedule:
+    """Reverse a schedule without a check, which would compute its origin and home."""
     body = schedule.body.reversed() or Reversed(schedule)
     return replace(schedule, body=body, origin=schedule.home, home=schedule.origin, phases=None)
 
@@ -224,13 +253,13 @@ def chain(*schedules: Schedule) -> Schedule:
 
 def with_allgather(reduce_scatter: Schedule) -> Schedule:
     """Make the bandwidth-optimal allreduce: a reduce-scatter, followed by its reverse."""
-    return chain(reduce_scatter, reverse(reduce_scatter))
+    return chain(reduce_scatter, _turned(reduce_scatter))
 
 
 COLLECT: dict[str, Callable[[Schedule], Schedule]] = {
     "allreduce": with_allgather,
     "reduce_scatter": lambda reduce_scatter: reduce_scatter,
-    "allgather": reverse,
+    "allgather": _turned,
 }
 """How the schedule of each collective follows from a reduce-scatter."""
 
@@ -247,7 +276,8 @@ def collect(reduce_scatter: Schedule, collective: str) -> Schedule:
     """
     if collective not in COLLECT:
         *others, last = COLLECT
-        raise ValueError(f"collective must be {', '.join(others)} or {last}, not {collective!r}")
+        names = f"{', '.join(others)} or {last}"
+        raise ValueError(f"collective must be {names}, not {shown(collective)}")
     return COLLECT[collective](reduce_scatter)
 
 
@@ -395,8 +425,11 @@ def segmented(
         ValueError: segments that are not whole numbers from 1 up, or a sequence whose length does
             not divide the number of parts.
     """
-    counts = [*segments] if isinstance(segments, Sequence) else [segments]
-    if not counts or len(parts) % len(counts) or not all(type(c) is int and c > 0 for c in counts):
+    try:
+        counts = [index(count) for count in np.atleast_1d(segments)]
+    except (TypeError, ValueError):
+        counts = []
+    if not counts or len(parts) % len(counts) or min(counts) < 1:
         raise ValueError(
             f"segments must be a whole number from 1 up, or one for each dimension, "
             f"not {shown(segments)}"

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from swing.build.combine import Order, collect, parallel, product
 from swing.build.pattern import RingPattern
+from swing.checks import shown
 from swing.schedules.collectives import is_scattered
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
@@ -63,17 +64,18 @@ def make_variant(
     folds = sum(line.folds for line in lines)
     max_k = len(order) - folds
     if k is not None and variant != "hybrid":
-        raise ValueError(f"k needs variant='hybrid', not {variant!r}")
+        raise ValueError(f"k needs variant='hybrid', not {shown(variant)}")
     if variant == "bandwidth":
         return collect(product(torus, lines, order), collective)
     if variant not in get_args(Variant):
-        raise ValueError(f"variant must be one of {', '.join(get_args(Variant))}, not {variant!r}")
+        names = ", ".join(get_args(Variant))
+        raise ValueError(f"variant must be one of {names}, not {shown(variant)}")
     if is_scattered(collective):
         raise ValueError(f"{collective} has no {variant} variant: use variant='bandwidth'")
     if variant == "latency":
         k = 0
     if k is None or not 0 <= k <= max_k:
-        raise ValueError(f"variant='hybrid' needs k from 0 to {max_k} on {torus}, not {k}")
+        raise ValueError(f"variant='hybrid' needs k from 0 to {max_k} on {torus}, not {shown(k)}")
     return product(torus, lines, order, folds + k)
 
 
@@ -111,7 +113,7 @@ def by_ports(
     max_ports = max(1, len(starts))
     ports = max_ports if ports is None else ports
     if not 1 <= ports <= max_ports:
-        raise ValueError(f"{name} on {torus} uses 1 to {max_ports} ports, not {ports}")
+        raise ValueError(f"{name} on {torus} uses 1 to {max_ports} ports, not {shown(ports)}")
     # A single rank has no active dimension, but still needs a part, of no steps.
     parts = [part(dim, mirrored) for dim, mirrored in starts[:ports] or [(0, False)]]
     return replace(parallel(parts), name=name, variant=variant)

@@ -12,18 +12,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from mpi4py import MPI
 
-from swing.executor.buffers.memory import check_apart, check_writable, is_same
 from swing.executor.buffers.reductions import reduction
-from swing.executor.buffers.specs import (
-    check_types,
-    pieces,
-    vector,
-    vectors,
-)
+from swing.executor.buffers.specs import pieces, vector, vectors
+from swing.executor.buffers.vector import Vector, check_apart, check_types
 from swing.executor.engines.compiled import why_plain
 from swing.executor.engines.plain import play
 from swing.executor.engines.progress import Rounds, wait_for
@@ -39,6 +35,7 @@ from swing.executor.tasks import (
     check_delegated,
     delegate,
     or_delegate,
+    surrounded,
     why_delegated,
 )
 
@@ -56,23 +53,26 @@ def allreduce(call: CollectiveCall) -> Prepared:
         check_delegated(call, why_not)
         return Delegated(why_not)
     assert call.op is not None
-    send, recv, datatype = vectors(call.sendbuf, call.recvbuf)
-    reduce = reduction(call.op, recv.dtype, datatype)
-    in_place = is_same(send, recv)
+    source, target = vectors(call.sendbuf, call.recvbuf, call.comm)
+    send, recv, reduce = source.elements, target.elements, reduction(call.op, target)
     # This can wait for other ranks, so it comes after all checks that may refuse the arguments.
-    context = argument_check.context(call, len(recv), recv.dtype, datatype)
+    context = argument_check.context(call, len(recv), recv.dtype, target.datatype)
     planner = context.planner
     resolved, why = planner.choose(call.spec, recv.nbytes)
-    plan = planner.plan(resolved, len(recv), recv.itemsize, in_place)
+    plan = planner.plan(resolved, len(recv), recv.itemsize, in_place=source is target)
     scratch = np.empty(plan.scratch, recv.dtype)
     why_not_compiled = why_plain(recv.dtype, reduce)
     return Task(
         context,
-        lambda tag: play(plan, (send, recv, scratch), reduce, context.comm, tag),
+        surrounded(
+            source.before(),
+            lambda tag: play(plan, (send, recv, scratch), reduce, context.comm, tag),
+            target.after(),
+        ),
         planner.order(resolved).schedule,
         why,
         scratch.nbytes,
-        (send, recv, scratch),
+        (source, target, scratch),
         f"plain, because {why_not_compiled}" if why_not_compiled else "compiled",
     )
 
@@ -91,23 +91,23 @@ def reduce_scatter_block(call: CollectiveCall) -> Prepared:
         return delegate(call, why_not)
     p = call.comm.size
     if call.sendbuf is MPI.IN_PLACE:
-        recv, datatype = vector(call.recvbuf, "the buffer", p)
-        n, remainder = divmod(len(recv), p)
+        send = vector(call.recvbuf, "the buffer", call.comm, p, writable=True)
+        n, remainder = divmod(len(send), p)
         if remainder:
             raise ValueError(
-                f"{len(recv)} elements do not make {p} equal pieces: use Reduce_scatter"
+                f"{len(send)} elements do not make {p} equal pieces: use Reduce_scatter"
             )
-        return _reduce_scatter(call, recv, recv[:n], datatype, [n] * p)
-    recv, datatype = vector(call.recvbuf, "recvbuf")
-    send, expected = vector(call.sendbuf, "sendbuf", p)
-    check_types((send, expected), (recv, datatype))
+        return _reduce_scatter(call, send, send.head(n), [n] * p)
+    recv = vector(call.recvbuf, "recvbuf", call.comm, writable=True)
+    send = vector(call.sendbuf, "sendbuf", call.comm, p)
+    check_types(send, recv)
     check_apart(send, recv)
     if len(send) != p * len(recv):
         raise ValueError(
             f"sendbuf has {len(send)} elements, not {p} times the {len(recv)} of recvbuf: "
             "pass one piece for every rank"
         )
-    return _reduce_scatter(call, send, recv, datatype, [len(recv)] * p)
+    return _reduce_scatter(call, send, recv, [len(recv)] * p)
 
 
 @or_delegate
@@ -124,7 +124,7 @@ def reduce_scatter(call: CollectiveCall) -> Prepared:
     if why_not:
         return delegate(call, why_not)
     comm, recvcounts, in_place = call.comm, call.recvcounts, call.sendbuf is MPI.IN_PLACE
-    recv, datatype = vector(call.recvbuf, "the buffer" if in_place else "recvbuf")
+    recv = vector(call.recvbuf, "the buffer" if in_place else "recvbuf", comm, writable=True)
     if recvcounts is not None:
         counts = [operator.index(n) for n in recvcounts]
     elif not in_place:
@@ -134,10 +134,10 @@ def reduce_scatter(call: CollectiveCall) -> Prepared:
     if len(counts) != comm.size or min(counts) < 0:
         raise ValueError(f"recvcounts needs {comm.size} lengths, one per rank, not {recvcounts!r}")
     if in_place:
-        send, recv = recv, recv[: counts[comm.rank]]
+        send, recv = recv, recv.head(counts[comm.rank])
     else:
-        send, expected = vector(call.sendbuf, "sendbuf")
-        check_types((send, expected), (recv, datatype))
+        send = vector(call.sendbuf, "sendbuf", comm)
+        check_types(send, recv)
         check_apart(send, recv)
         if len(recv) != counts[comm.rank]:
             raise ValueError(
@@ -147,7 +147,7 @@ def reduce_scatter(call: CollectiveCall) -> Prepared:
     if len(send) != sum(counts):
         name = "the buffer" if in_place else "sendbuf"
         raise ValueError(f"{name} has {len(send)} elements, not the {sum(counts)} of recvcounts")
-    return _reduce_scatter(call, send, recv, datatype, counts)
+    return _reduce_scatter(call, send, recv, counts)
 
 
 @or_delegate
@@ -163,17 +163,15 @@ def allgather(call: CollectiveCall) -> Prepared:
     if why_not:
         return delegate(call, why_not)
     comm = call.comm
-    elements, _ = vector(call.recvbuf, "recvbuf", comm.size)
-    n, remainder = divmod(len(elements), comm.size)
+    recv = vector(call.recvbuf, "recvbuf", comm, comm.size, writable=True)
+    n, remainder = divmod(len(recv), comm.size)
     if remainder:
         raise ValueError(
-            f"recvbuf has {len(elements)} elements, which do not make {comm.size} equal pieces: "
+            f"recvbuf has {len(recv)} elements, which do not make {comm.size} equal pieces: "
             "use Allgatherv"
         )
-    n *= elements.itemsize  # an allgather only moves data, so it works on bytes
-    starts = [r * n for r in range(comm.size)]
-    recv = elements.view(np.uint8)
-    return _allgather(call, recv, [n] * comm.size, starts)
+    n *= recv.elements.itemsize
+    return _allgather(call, recv, [n] * comm.size, [r * n for r in range(comm.size)])
 
 
 @or_delegate
@@ -188,7 +186,7 @@ def allgatherv(call: CollectiveCall) -> Prepared:
     why_not = why_delegated(call)
     if why_not:
         return delegate(call, why_not)
-    return _allgather(call, *pieces(call.recvbuf, "recvbuf", call.comm.size))
+    return _allgather(call, *pieces(call.recvbuf, "recvbuf", call.comm))
 
 
 def _lengths(comm: MPI.Comm, mine: int, deadline: Deadline | None) -> list[int]:
@@ -210,16 +208,11 @@ _abandoned: list[object] = []
 
 
 def _reduce_scatter(
-    call: CollectiveCall,
-    send: np.ndarray,
-    recv: np.ndarray,
-    datatype: MPI.Datatype | None,
-    counts: Sequence[int],
+    call: CollectiveCall, source: Vector, target: Vector, counts: Sequence[int]
 ) -> Prepared:
-    check_writable(recv)
     assert call.op is not None
-    reduce = reduction(call.op, recv.dtype, datatype)
-    context = argument_check.context(call, counts, recv.dtype, datatype)
+    send, recv, reduce = source.elements, target.elements, reduction(call.op, target)
+    context = argument_check.context(call, counts, recv.dtype, target.datatype)
     why, layout = _layout(context, "reduce_scatter", call.spec, counts, None, send.itemsize)
     rank = call.comm.rank
     work = np.empty(len(send), send.dtype)
@@ -237,20 +230,25 @@ def _reduce_scatter(
             recv[user.start - first : user.stop - first] = work[ours]
 
     nbytes = work.nbytes + scratch.nbytes
-    return Task(context, rounds, layout.schedule, why, nbytes, (send, recv, work, scratch))
+    all_rounds = surrounded(source.before(), rounds, target.after())
+    keep = source, target, work, scratch
+    return Task(context, all_rounds, layout.schedule, why, nbytes, keep)
 
 
 def _allgather(
-    call: CollectiveCall, recv: np.ndarray, counts: Sequence[int], starts: Sequence[int]
+    call: CollectiveCall, target: Vector, counts: Sequence[int], starts: Sequence[int]
 ) -> Prepared:
-    check_writable(recv)
     rank = call.comm.rank
     first, last = starts[rank], starts[rank] + counts[rank]
+    # An allgather only moves data, so it works on bytes.
+    target = replace(target, elements=target.elements.view(np.uint8))
+    recv = target.elements
     if call.sendbuf is MPI.IN_PLACE:
-        mine = recv[first:last]
+        source, mine = target, recv[first:last]
     else:
-        mine = vector(call.sendbuf, "sendbuf")[0].view(np.uint8)
-        check_apart(mine, recv)
+        source = vector(call.sendbuf, "sendbuf", call.comm)
+        mine = source.elements.view(np.uint8)
+        check_apart(source, target)
     if len(mine) != last - first:
         raise ValueError(
             f"sendbuf has {len(mine)} bytes and this rank's piece of recvbuf {last - first}: "
@@ -274,7 +272,9 @@ def _allgather(
                 recv[user] = work[ours]
 
     nbytes = scratch.nbytes + (0 if same_order else work.nbytes)
-    return Task(context, rounds, layout.schedule, why, nbytes, (mine, recv, work, scratch))
+    all_rounds = surrounded(source.before(), rounds, target.after())
+    keep = source, target, work, scratch
+    return Task(context, all_rounds, layout.schedule, why, nbytes, keep)
 
 
 def _layout(

@@ -8,33 +8,25 @@ passed wherever mpi4py expects a communicator, and all its other methods are mpi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from mpi4py import MPI
 
 from swing.executor import collectives, dispatch
 from swing.executor.buffers.reductions import operation
+from swing.executor.communicator import Communicator
 from swing.executor.engines.progress import wait_for
 from swing.executor.engines.wait import Deadline
 from swing.executor.explanation import Explanation, explain
 from swing.executor.requests import Prequest, Request
 from swing.executor.session import argument_check
-from swing.executor.session.call import AlgorithmSpec, CollectiveCall
+from swing.executor.session.call import CollectiveCall
 from swing.executor.tasks import Prepare, Prepared, Task, staged
-from swing.schedules.schedule import Schedule
-from swing.torus import Torus
-
-if TYPE_CHECKING:
-    Base = MPI.Intracomm
-else:
-    Base = object  # `_kind` adds mpi4py's class, which depends on the communicator wrapped
-
-AUTO = AlgorithmSpec()
 
 
-class Comm(Base):
+class Comm(Communicator):
     """An mpi4py communicator whose collectives run schedules.
 
     ``Allreduce``, ``Reduce_scatter``, ``Reduce_scatter_block``, ``Allgather`` and ``Allgatherv``,
@@ -70,36 +62,6 @@ class Comm(Base):
         ValueError: a negative ``timeout``.
         TimeoutError: not all ranks constructed their `Comm` within ``timeout``.
     """
-
-    _spec: AlgorithmSpec = AUTO
-    _timeout: float | None = None
-
-    def __new__(
-        cls,
-        comm: MPI.Comm | None = None,
-        *,
-        algorithm: str | Schedule = "auto",
-        torus: Torus | None = None,
-        consistent: bool = True,
-        timeout: float | None = None,
-        **options: Hashable,
-    ) -> Comm:
-        """Create the communicator; see the class."""
-        if comm is not None and not isinstance(comm, MPI.Comm):
-            raise TypeError(f"comm is a {type(comm).__name__}: pass a communicator of mpi4py")
-        # mpi4py calls this without ``comm``, on a class that `_kind` has made, for the result of a
-        # method such as ``Dup``. That class is complete already.
-        if comm is not None or not issubclass(cls, MPI.Comm):
-            base: Any = _base(comm)
-            requested: Any = cls
-            cls = requested if issubclass(requested, base) else _kind(requested, base)
-        self = super().__new__(cls, comm)
-        self._spec = AlgorithmSpec(algorithm, torus, consistent, tuple(options.items()))
-        self._spec.check()
-        if timeout is not None:
-            Deadline(timeout)  # raises unless it is a number of seconds
-        self._timeout = timeout
-        return self
 
     def __init__(self, comm: MPI.Comm | None = None, **options: Any) -> None:
         """Set up the communicator, together with the other ranks."""
@@ -234,7 +196,7 @@ class Comm(Base):
         if name not in _PREPARE:
             raise ValueError(f"{name} is mpi4py's own: explain takes {', '.join(_PREPARE)}")
         if name == "Allreduce":
-            return dispatch.explain(self, *_pair(sendbuf, recvbuf), op, self._spec)
+            return dispatch.explain(self, *_pair(sendbuf, recvbuf), op, self._spec, self._timeout)
         call = self._call(name, sendbuf, recvbuf, op, recvcounts)
         return explain(_PREPARE[name], call)
 
@@ -264,9 +226,6 @@ class Comm(Base):
         request: MPI.Prequest = getattr(super(), name)(*args, info)
         return request
 
-    def _deadline(self) -> Deadline | None:
-        return None if self._timeout is None else Deadline(self._timeout)
-
     def _prepare(self, name: str, deadline: Deadline | None, *args: Any) -> Prepared:
         """Prepare a call of a method with mpi4py's arguments: buffers, counts, operation."""
         sendbuf, recvbuf, *others = args
@@ -293,23 +252,6 @@ class Comm(Base):
         buffers = _pair(sendbuf, recvbuf)
         return CollectiveCall(name, self, *buffers, op, self._spec, deadline, recvcounts)
 
-    def _derived(self, new: Any, same_ranks: bool) -> Any:
-        """Give a communicator that mpi4py has made from this one the same algorithm and timeout."""
-        if isinstance(new, tuple):  # ``Idup`` returns the communicator and a request
-            return self._derived(new[0], same_ranks), *new[1:]
-        # Depending on the method, mpi4py returns this communicator's class or its own. ``__init__``
-        # is collective, so it is not called: ``Create_group`` is not collective over all ranks, and
-        # ``Idup`` must not wait.
-        derived = new if isinstance(new, Comm) else Comm.__new__(Comm, new)
-        algorithm, torus, consistent, options = self._spec
-        if not same_ranks:  # the torus and a schedule are for a fixed number of ranks in order
-            torus = None
-            if isinstance(algorithm, Schedule):
-                algorithm = "auto"
-        derived._spec = AlgorithmSpec(algorithm, torus, consistent, options)
-        derived._timeout = self._timeout
-        return derived
-
 
 _PREPARE: dict[str, Prepare] = {
     "Allreduce": collectives.allreduce,
@@ -325,36 +267,3 @@ def _pair(sendbuf: Any, recvbuf: Any) -> tuple[Any, Any]:
     if recvbuf is None:
         raise TypeError("recvbuf is None: pass a buffer for the result, also to reduce in place")
     return MPI.IN_PLACE if sendbuf is None else sendbuf, recvbuf
-
-
-@cache
-def _kind(cls: type[Comm], base: type[MPI.Comm]) -> type[Comm]:
-    """Make the subclass of `Comm` and of one of mpi4py's classes, such as ``Cartcomm``."""
-    return type(cls.__name__, (cls, base), {"__doc__": cls.__doc__, "__module__": cls.__module__})
-
-
-def _base(comm: MPI.Comm | None) -> type[MPI.Comm]:
-    """Find the mpi4py class of a communicator, which may itself be a `Comm`."""
-    classes = type(comm).__mro__ if comm is not None else (MPI.Intracomm,)
-    base: type[MPI.Comm] = next(cls for cls in classes if cls.__module__ == MPI.__name__)
-    return base
-
-
-def _deriving(name: str, same_ranks: bool) -> Callable[..., Any]:
-    """Wrap an mpi4py method that makes a communicator, so that the result is a `Comm`."""
-
-    def method(self: Comm, *args: Any, **kwargs: Any) -> Any:
-        return self._derived(getattr(super(Comm, self), name)(*args, **kwargs), same_ranks)
-
-    method.__name__ = name
-    method.__doc__ = "Call mpi4py's method; the new communicator is a `Comm` too."
-    return method
-
-
-for _name in ("Clone", "Dup", "Dup_with_info", "Idup", "Idup_with_info"):
-    setattr(Comm, _name, _deriving(_name, same_ranks=True))
-for _name in (
-    "Split", "Split_type", "Create", "Create_group", "Create_cart", "Create_graph",
-    "Create_dist_graph", "Create_dist_graph_adjacent", "Create_intercomm", "Merge", "Sub",
-):  # fmt: skip
-    setattr(Comm, _name, _deriving(_name, same_ranks=False))

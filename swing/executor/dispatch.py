@@ -17,9 +17,13 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.executor import collectives, explanation
-from swing.executor.buffers.memory import is_same
-from swing.executor.buffers.reductions import Reduction, operation, reduction
-from swing.executor.buffers.specs import vectors
+from swing.executor.buffers.reductions import (
+    Reduction,
+    UndefinedOperation,
+    operation,
+    reduction,
+)
+from swing.executor.buffers.specs import element_type, vectors
 from swing.executor.buffers.transport import HOST, Kind, Transport
 from swing.executor.engines.progress import wait_for
 from swing.executor.engines.wait import Deadline
@@ -35,7 +39,7 @@ from swing.executor.session.call import AlgorithmSpec, CollectiveCall
 from swing.executor.session.call_cache import known_calls, row_of
 from swing.executor.session.context import Context, contexts
 from swing.executor.session.private import NoCommunicatorError
-from swing.executor.tasks import check_delegated, why_delegated
+from swing.executor.tasks import check_delegated, check_spec, why_delegated
 
 
 def allreduce(
@@ -88,16 +92,17 @@ def transport_of(call: CollectiveCall, timeout: float | None = None) -> Transpor
     # CUDA's handles and NCCL involve all ranks' GPUs and have no deadline.
     joint = timeout is None and isinstance(comm, MPI.Intracomm)
     context = contexts.get(MPI._handleof(comm)) if joint else None
-    with_windows = context if context is not None and context.has_windows else None
+    windows = context.windows if context is not None else ()
     by_nccl = both and joint and is_wanted()
     aware = both and is_gpu_aware()
-    if both and (with_windows or by_nccl or aware):
+    if both and (windows or by_nccl or aware):
         direct = Direct(source, target)
         sent = MPI.IN_PLACE if direct.source is direct.target else direct.source
         with suppress(TypeError, ValueError):  # `_allreduce` raises them again, see `refuse`
-            send, recv, datatype = vectors(sent, direct.target)
-            if Direct.can(reduction(operation(comm, call.op), recv.dtype, datatype), recv.dtype):
-                if with_windows and with_windows.holds(call.spec, send, recv):
+            vector, result = vectors(sent, direct.target, comm)
+            send, recv = vector.elements, result.elements
+            if Direct.can(reduction(operation(comm, call.op), result), recv.dtype):
+                if windows and windows.find(call.spec, send, recv) is not None:
                     direct.kind = Kind.IPC
                 elif by_nccl:
                     direct.kind = Kind.NCCL
@@ -119,27 +124,30 @@ def _allreduce(given: CollectiveCall, timeout: float | None, transport: Transpor
             if in_place and call.comm.is_inter:
                 raise ValueError("an intercommunicator cannot reduce in place: pass recvbuf too")
         else:
-            send, recv, datatype = vectors(call.sendbuf, call.recvbuf)
-            reduce = reduction(op, recv.dtype, datatype)
-            in_place = is_same(send, recv)
+            source, target = vectors(call.sendbuf, call.recvbuf, call.comm)
+            reduce = reduction(op, target)
+            in_place = source is target
     except (TypeError, ValueError) as error:
         refuse(call.comm, error)
         raise
     if reason:
         return _by_mpi(call, in_place, transport)
+    send, recv = source.elements, target.elements
     shared = deadline is None and transport is HOST and _are_shared(call)
     memory = _memory(call, send, recv, reduce, shared, transport) if ON else ""
     try:
-        context = agree(call, len(recv), recv.dtype, datatype, memory)
+        context = agree(call, len(recv), recv.dtype, target.datatype, memory)
     except NoCommunicatorError:
+        check_spec(call)
         return _by_mpi(call, in_place, transport)
     transport.start()
     program = context.program(call.spec, send, recv, reduce, deadline, shared, transport)
+    program = [*source.before(), *program, *target.after()]
     # Not cached: a user's operation, which the user may free; a call under SWING_CHECK=1, which
     # compares every call; a program with a deadline or with copies of this call's buffers.
     if deadline is None and op.is_predefined and not ON and transport is HOST:
         known_calls.note(given, program, context)
-    context.run(program, call.sendbuf, call.result, transport)
+    context.run(program, call.sendbuf, call.result, transport, source, target)
     return call.result
 
 
@@ -149,10 +157,19 @@ def _by_mpi(call: CollectiveCall, in_place: bool, transport: Transport) -> Any:
     sent, op = MPI.IN_PLACE if in_place else call.sendbuf, call.op or MPI.SUM
     arguments = call.comm, sent, call.result, op
     # Call the methods of mpi4py's class: `swing.Comm` overrides them and would come back here.
-    if call.deadline is None:
-        MPI.Comm.Allreduce(*arguments)
-    else:
-        wait_for(MPI.Comm.Iallreduce(*arguments), call.deadline, "MPI_Iallreduce")
+    try:
+        if call.deadline is None:
+            MPI.Comm.Allreduce(*arguments)
+        else:
+            wait_for(MPI.Comm.Iallreduce(*arguments), call.deadline, "MPI_Iallreduce")
+    except MPI.Exception as error:
+        if error.Get_error_class() != MPI.ERR_OP:
+            raise
+        undefined = UndefinedOperation(error.Get_error_code())
+        datatype = element_type(call.result, "the buffer")
+        if datatype is not None:
+            undefined.type_name = datatype.name
+        raise undefined from error
     transport.after_mpi()
     return call.result
 
@@ -171,31 +188,41 @@ def _memory(
         return "a GPU's, by NCCL"
     if context is not None and (
         transport.kind is Kind.IPC
-        or (shared and context.in_window(call.spec, send, recv, reduce) is not None)
+        or (shared and context.windows.program(call.spec, send, recv, reduce) is not None)
     ):
-        return context.places(send, recv)
+        return context.windows.places(send, recv)
     return "its own"
 
 
 def explain(
-    comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, spec: AlgorithmSpec
+    comm: MPI.Comm,
+    sendbuf: Any,
+    recvbuf: Any,
+    op: MPI.Op | None,
+    spec: AlgorithmSpec,
+    timeout: float | None = None,
 ) -> Explanation:
     """Explain an allreduce; see `swing.executor.explain`."""
     op = operation(comm, op)
     call = CollectiveCall("Allreduce", comm, sendbuf, recvbuf, op, spec)
     answer = explanation.explain(collectives.allreduce, call)
-    transport = transport_of(call) if answer.engine else HOST
+    transport = transport_of(call, timeout) if answer.engine else HOST
     if transport is not HOST:
         engine = "with CuPy's kernels" if transport.on_gpu else "because the vectors are staged"
-        answer = replace(answer, staging=transport.staging, engine=f"plain, {engine}")
+        engine = explanation.engine_of(f"plain, {engine}")
+        answer = replace(answer, staging=transport.staging, engine=engine)
         if transport.kind is Kind.IPC:
             # The scratch memory is one rank's block, rounded up.
-            block = -(-vectors(MPI.IN_PLACE, transport.target)[1].nbytes // comm.size)
+            target, _ = vectors(MPI.IN_PLACE, transport.target, comm)
+            block = -(-target.elements.nbytes // comm.size)
             return replace(answer, **_in_window(block))
-    elif answer.engine and _are_shared(call):
-        send, recv, datatype = vectors(sendbuf, recvbuf)
-        reduce = reduction(op, recv.dtype, datatype)
-        if Context.of(call.intracomm).in_window(spec, send, recv, reduce) is not None:
+    elif timeout is not None and answer.engine == "compiled":
+        engine = explanation.engine_of("plain, because the call has a timeout")
+        return replace(answer, engine=engine)
+    elif timeout is None and answer.engine and _are_shared(call):
+        source, target = vectors(sendbuf, recvbuf, comm)
+        send, recv, reduce = source.elements, target.elements, reduction(op, target)
+        if Context.of(call.intracomm).windows.program(spec, send, recv, reduce) is not None:
             return replace(answer, **_in_window(PIECE))
     return answer
 
@@ -238,9 +265,17 @@ def run_cached(
             context = contexts[MPI._handleof(comm)]
             call = CollectiveCall("Allreduce", comm, sendbuf, recvbuf, op, AlgorithmSpec(*spec))
             entry = context.noted[row_of(call)]
-            context.run([partial(entry.program.fail, error)], sendbuf, recvbuf)
-    earlier = known_calls.find(comm, sendbuf, recvbuf, op, spec)
-    if earlier is None:
+            fail = entry.program[0].compiled.fail
+            context.run([partial(fail, error)], sendbuf, recvbuf)
+    if not isinstance(comm, MPI.Intracomm):
         return False
-    earlier.context.run(earlier.program, sendbuf, recvbuf)
+    earlier = contexts.get(MPI._handleof(comm))
+    likely = earlier or Context.likely(comm)
+    known = known_calls.find(likely, sendbuf, recvbuf, op, spec)
+    if known is None or (earlier is None and Context.of(comm, likely=likely) is not likely):
+        return False
+    if known.may_be_row and known.context.was_called:
+        call = CollectiveCall("Allreduce", comm, sendbuf, recvbuf, op, AlgorithmSpec(*spec))
+        known_calls.add_row(call, known)
+    known.context.run(known.program, sendbuf, recvbuf)
     return True

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from mpi4py import MPI
 
-from swing.executor.buffers.memory import is_same
-from swing.executor.buffers.reductions import reduction
-from swing.executor.buffers.specs import check_gapped, is_gapped, vectors
+from swing.algorithms import check_name
+from swing.executor.buffers.reductions import is_defined, reduction
+from swing.executor.buffers.specs import element_type, vectors
 from swing.executor.engines.progress import Operation, Rounds
 from swing.executor.gpu import device
 from swing.executor.session import argument_check
 from swing.executor.session.call import CollectiveCall
 from swing.executor.session.context import Context
+from swing.executor.session.layouts import BlockLayouts
 from swing.executor.session.planner import Planner
 from swing.executor.session.private import NoCommunicatorError
 from swing.schedules.schedule import Schedule
@@ -69,6 +71,7 @@ def or_delegate(prepare: Prepare) -> Prepare:
         try:
             return prepare(call)
         except NoCommunicatorError as error:
+            check_spec(call)
             return Delegated(str(error))
 
     return prepared
@@ -95,16 +98,27 @@ def staged(prepare: Prepare, call: CollectiveCall) -> Prepared:
             f"the MPI library has to run this collective ({task.why}), which takes no GPU memory "
             "here: copy the buffers to the host"
         )
-    host_rounds = task.rounds
-
-    def rounds(tag: int) -> Rounds:
-        device.fetch(sendbuf, send)
-        # The receive buffer holds data too: the vector in place, and the gaps between pieces.
-        device.fetch(recvbuf, recv)
-        yield from host_rounds(tag)
-        device.put(recv, recvbuf)
-
+    # The receive buffer holds data too: the vector in place, and the gaps between pieces.
+    fetch = [partial(device.fetch, sendbuf, send), partial(device.fetch, recvbuf, recv)]
+    rounds = surrounded(fetch, task.rounds, [partial(device.put, recv, recvbuf)])
     return Task(task.context, rounds, task.schedule, task.why, task.scratch, task.keep)
+
+
+def surrounded(
+    before: Iterable[Callable[[], object]],
+    rounds: Callable[[int], Rounds],
+    after: Iterable[Callable[[], object]],
+) -> Callable[[int], Rounds]:
+    """Make rounds that begin and end with calls, such as copies between buffers."""
+
+    def all_rounds(tag: int) -> Rounds:
+        for call in before:
+            call()
+        yield from rounds(tag)
+        for call in after:
+            call()
+
+    return all_rounds
 
 
 def why_delegated(call: CollectiveCall) -> str:
@@ -113,10 +127,8 @@ def why_delegated(call: CollectiveCall) -> str:
         return "an intercommunicator joins two groups, not one torus"
     if call.op is not None and not call.op.Is_commutative():
         return "the operation does not commute: MPI reduces in rank order"
-    # With an operation, the buffers' types are equal, or the call is refused.
-    both = (call.result,) if call.op is not None else (call.result, call.sendbuf)
-    if any(map(is_gapped, both)):
-        return "the datatype has gaps, which must stay as they are"
+    if call.op is not None and not is_defined(call.op, element_type(call.result, "the buffer")):
+        return "the MPI standard does not define the operation for this type"
     return ""
 
 
@@ -129,24 +141,42 @@ def check_delegated(call: CollectiveCall, why: str) -> bool:
     Raises:
         TypeError, ValueError: as `swing.allreduce`. Nothing has been sent.
     """
-    if is_gapped(call.result):
-        in_place = check_gapped(call.sendbuf, call.recvbuf)
-    else:
-        assert call.op is not None
-        send, recv, datatype = vectors(call.sendbuf, call.recvbuf)
-        reduction(call.op, recv.dtype, datatype)
-        in_place = is_same(send, recv)
+    assert call.op is not None
+    send, recv = vectors(call.sendbuf, call.recvbuf, call.comm)
+    reduction(call.op, recv)
+    delegate(call, why)
     if isinstance(call.comm, MPI.Intracomm):
-        try:
-            argument_check.leave(call, why)
-            planner = Context.of(call.comm, call.deadline).planner
-        except NoCommunicatorError:
-            planner = Planner(call.comm, is_one_node=False)
-        planner.check(call.spec)
-    return in_place
+        # MPI's call cannot be made again after a timeout, but the wait for the other ranks' first
+        # call on the communicator can.
+        with suppress(NoCommunicatorError):
+            Context.of(call.comm, call.deadline)
+    return send is recv
 
 
 def delegate(call: CollectiveCall, why: str) -> Delegated:
-    """Leave a call to the MPI library, on all ranks."""
-    argument_check.leave(call, why)
+    """Leave a call to the MPI library, on all ranks.
+
+    Raises:
+        ValueError: see `check_spec`.
+    """
+    check_spec(call)
+    with suppress(NoCommunicatorError):  # then ranks cannot compare their arguments
+        argument_check.leave(call, why)
     return Delegated(why)
+
+
+def check_spec(call: CollectiveCall) -> None:
+    """Check what was asked for in a call that the MPI library runs, as if a schedule ran it.
+
+    Raises:
+        ValueError: an algorithm, a torus or an option that does not fit.
+    """
+    if not isinstance(call.comm, MPI.Intracomm):  # the ranks of two groups have no torus
+        if isinstance(call.spec.algorithm, str) and call.spec.algorithm != "auto":
+            check_name(call.spec.algorithm)
+        return
+    planner = Planner(call.comm, is_one_node=False)
+    if call.kind == "Allreduce":
+        planner.check(call.spec)
+    else:
+        BlockLayouts(planner).check(call.kind.lower(), call.spec)

@@ -6,7 +6,8 @@ schedule: the docstring of every other module lists what its format loses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from numbers import Integral
 from pathlib import Path
 
@@ -134,15 +135,23 @@ def write(
     return store([(name, [data]) for name, data in zip(names, files, strict=False)])
 
 
-def read(path: str | Path, format: str = "", torus: Torus | None = None) -> Schedule:
+def read(
+    path: str | Path,
+    format: str = "",
+    torus: Torus | None = None,
+    eager_limit: int | None = None,
+) -> Schedule:
     """Read a schedule from a file.
 
     Args:
-        path: the file; for "chakra" the prefix of its files, or one of them.
+        path: the file; for "chakra" the prefix of its files, or one of them; for "smpi" also a list
+            of the files of all ranks.
         format: json, msccl, steps, goal, smpi or chakra; by default the one that the suffix
             stands for.
         torus: the torus of the ranks; it replaces the one in the file, except for json, where the
             two must have the same dimensions.
+        eager_limit: for goal, smpi and chakra: a send of more bytes is done when its receive is.
+            By default, and up to this limit, it is done when it is handed over.
 
     Returns:
         From json and msccl, a schedule to verify, simulate and run. From the other formats, which
@@ -150,33 +159,39 @@ def read(path: str | Path, format: str = "", torus: Torus | None = None) -> Sche
 
     Raises:
         ValueError: the file is not of this format; the message is one line and begins with the
-            path.
+            path. Or ``eager_limit`` is negative.
         OSError: the file does not exist or cannot be read.
-        TypeError: ``path`` is no path, or ``torus`` no torus.
+        TypeError: ``path`` is no path, ``torus`` no torus, or ``eager_limit`` no whole number.
     """
     expect(path, (str, Path), "a path")
     if torus is not None:
         expect(torus, Torus, "a torus, such as swing.Torus((4, 4))")
+    expect(eager_limit, (Integral, type(None)), "a whole number of bytes")
+    if eager_limit is not None and eager_limit < 0:
+        raise ValueError(f"the eager limit is 0 bytes or more, not {shown(eager_limit)}")
     kind = format or format_of(path)
-    readers = {
-        "msccl": msccl_reader.read, "steps": steps.read, "goal": goal.read, "smpi": smpi.read,
-    }  # fmt: skip
     try:
         if kind == "json":
             schedule = native_json.read(limits.contents(path))
             if torus is not None and torus.dims != schedule.torus.dims:
                 raise ValueError(f"the schedule is for the torus {schedule.torus}, not {torus}")
             return schedule
+        if kind == "msccl":
+            return msccl_reader.read(limits.contents(path), torus)
+        if kind == "steps":
+            return steps.read(limits.contents(path), torus)
+        if kind == "goal":
+            return goal.read(limits.contents(path), torus, eager_limit)
+        if kind == "smpi":
+            return smpi.read(_smpi_files(path), torus, eager_limit)
         if kind == "chakra":
-            return chakra.read(_rank_files(path), torus)
-        if kind not in readers:
-            raise ValueError(
-                f"format {shown(kind)} cannot be read: choose from {', '.join(SUFFIXES.values())}"
-            )
-        return readers[kind](limits.contents(path), torus)
+            return chakra.read(_chakra_files(path), torus, eager_limit)
     # The nesting of JSON is bounded, but a caller may already be deep in the stack.
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
+    raise ValueError(
+        f"format {shown(kind)} cannot be read: choose from {', '.join(SUFFIXES.values())}"
+    )
 
 
 def _size(nbytes: int | None) -> int:
@@ -206,12 +221,34 @@ def _prefix(path: str | Path) -> str:
     return stem if stem and rank.isdecimal() else prefix
 
 
-def _rank_files(path: str | Path) -> list[bytes]:
+def _chakra_files(path: str | Path) -> list[bytes]:
+    def names() -> Iterator[str]:
+        # File 0 is opened even if it is missing, so that the user sees an OSError with its name.
+        for rank in count():
+            name = f"{_prefix(path)}.{rank}.et"
+            if rank and not Path(name).exists():
+                return
+            yield name
+
+    return _contents(names())
+
+
+def _smpi_files(path: str | Path) -> list[bytes]:
+    data = limits.contents(path)
+    names = [Path(name) for name in smpi.listed(data)]
+    # As smpirun does, look in the current folder; and beside the list, where it was written.
+    files = [name if name.exists() else Path(path).parent / name for name in names]
+    for file in files:
+        if file.exists() and not file.is_file():
+            raise ValueError(f"its line {shown(str(file))} does not name a file")
+    return _contents(files) or [data]
+
+
+def _contents(paths: Iterable[str | Path]) -> list[bytes]:
     files: list[bytes] = []
     total = 0
-    # File 0 is opened even if it is missing, so that the user sees an OSError with its name.
-    while Path(name := f"{_prefix(path)}.{len(files)}.et").exists() or not files:
-        files.append(limits.contents(name))
+    for path in paths:
+        files.append(limits.contents(path))
         total += len(files[-1])
         if total > limits.MAX_BYTES:
             raise ValueError(f"all its files exceed {limits.MAX_BYTES >> 20} MiB: too large")

@@ -1,44 +1,44 @@
 """GOAL, the input language of LogGOPSim: sends and receives of each rank, and their dependencies.
 
 A rank's messages of a step require its join (``calc 0``) of the previous step; messages of part j
-use ``nic j``. Messages of one step between the same two ranks have different tags.
+use ``nic j``. The tag of a message is its number.
 
-Loses: blocks and their reductions (which take no time), parts, phases, origins, homes and the
-placement of ranks. Torus and size are in a comment.
+Loses: blocks and their reductions (which take no time), origins, homes and the placement of ranks.
+A comment at the head has everything else, see `swing.formats.trace_header`.
 
 >>> import swing
 >>> print("".join(write(swing.schedule("swing", swing.Torus(2), ports=1), 8)), end="")
-// torus-swing dims=2 wrap=1 nbytes=8 algorithm=swing:bandwidth
+// torus-swing dims=2 wrap=1 nbytes=8 algorithm=swing:bandwidth parts=8 rows=2 phases=2*1 runs=2*1
 num_ranks 2
 rank 0 {
 s0: send 4b to 1 tag 0
-r1: recv 4b from 1 tag 0
+r1: recv 4b from 1 tag 1
 c2: calc 0
 c2 requires s0
 c2 requires r1
-s3: send 4b to 1 tag 1
-s3 requires c2
-r4: recv 4b from 1 tag 1
-r4 requires c2
-c5: calc 0
-c5 requires c2
-c5 requires s3
-c5 requires r4
-}
-rank 1 {
-r0: recv 4b from 0 tag 0
-s1: send 4b to 0 tag 0
-c2: calc 0
-c2 requires r0
-c2 requires s1
-r3: recv 4b from 0 tag 1
+r3: recv 4b from 1 tag 2
 r3 requires c2
-s4: send 4b to 0 tag 1
+s4: send 4b to 1 tag 3
 s4 requires c2
 c5: calc 0
 c5 requires c2
 c5 requires r3
 c5 requires s4
+}
+rank 1 {
+r0: recv 4b from 0 tag 0
+s1: send 4b to 0 tag 1
+c2: calc 0
+c2 requires r0
+c2 requires s1
+s3: send 4b to 0 tag 2
+s3 requires c2
+r4: recv 4b from 0 tag 3
+r4 requires c2
+c5: calc 0
+c5 requires c2
+c5 requires s3
+c5 requires r4
 }
 
 Source: LogGOPSim, src/LogGOPSim/txt2bin.re.
@@ -50,7 +50,9 @@ import re
 from collections.abc import Iterator
 
 from swing.formats import limits
-from swing.formats.event_trace import JOIN, RECV, SEND, About, Event, recover, tagged
+from swing.formats.event_order import JOIN, RECV, SEND, Event
+from swing.formats.event_trace import numbered, recover
+from swing.formats.trace_header import Header
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
@@ -77,7 +79,7 @@ def write(schedule: Schedule, nbytes: int) -> Iterator[str]:
     p, nparts = schedule.torus.size, len(schedule.parts)
     if nparts > MAX_NICS:
         raise ValueError(f"GOAL numbers up to {MAX_NICS} network cards, not one for {nparts} parts")
-    steps = tagged(schedule, nbytes)
+    header, steps = numbered(schedule, nbytes)
     ranks: list[list[str]] = [[] for _ in range(p)]
     number, join = [0] * p, [""] * p
 
@@ -97,25 +99,28 @@ def write(schedule: Schedule, nbytes: int) -> Iterator[str]:
                 (m.dst, "r", f"recv {m.nbytes}b from {m.src} {how}"),
             ):
                 new[rank].append(add(rank, letter, what, join[rank]))
-        # Idle ranks get a join as well: without it a reader would count one step fewer.
         for rank in range(p):
             join[rank] = add(rank, "c", "calc 0", join[rank], *new[rank])
-    yield f"// {About.of(schedule, nbytes)}\nnum_ranks {p}\n"
+    yield f"// {header}\nnum_ranks {p}\n"
     for rank, lines in enumerate(ranks):
         yield f"rank {rank} {{\n" + "".join(lines) + "}\n"
 
 
-def read(data: bytes, torus: Torus | None = None) -> Schedule:
+def read(data: bytes, torus: Torus | None = None, eager_limit: int | None = None) -> Schedule:
     """Read a "traffic" schedule from GOAL programs.
 
     Receives from any source or with any tag are refused: the message that they match depends on
     timing.
 
+    Args:
+        data: the programs.
+        torus: the torus of the ranks; by default the one in the header, else a ring.
+        eager_limit: a send of more bytes is done when its receive is; None for no limit.
+
     Raises:
         ValueError: the text is not GOAL, or its sends and receives do not match.
     """
-    programs = parse(data)
-    return recover(programs, About.parse(limits.text(data)), torus)
+    return recover(parse(data), Header.parse(limits.text(data)), torus, eager_limit)
 
 
 def parse(data: bytes) -> list[list[Event]]:
@@ -175,7 +180,7 @@ def _item(line: str, where: str, events: list[Event], labels: dict[str, int]) ->
             raise ValueError(
                 f"{where}: a wildcard rank or tag (-1) matches by timing: name the rank and the tag"
             )
-        nbytes = limits.whole(size, f"{where}: bytes", 1)
+        nbytes = limits.whole(size, f"{where}: bytes")
         partner = limits.whole(peer, f"{where}: rank")
         tag_number = limits.whole(tag or "0", f"{where}: tag")
         events.append(Event(SEND if kind == "send" else RECV, partner, nbytes, tag_number))

@@ -73,7 +73,7 @@ def write(schedule: Schedule) -> Iterator[str]:
         head["shares"] = schedule.shares.tolist()
     # The closing brace is cut off, so that the steps can follow one at a time.
     yield json.dumps(head)[:-1] + ',\n"steps": ['
-    phase, pattern = _Numbers(schedule.sync_phase), _Numbers(schedule.signature)
+    phase, pattern = Numbers(schedule.sync_phase), Numbers(schedule.signature)
     rows = 0
     for s, step in enumerate(schedule):
         rows += len(step)
@@ -122,7 +122,8 @@ def read(data: bytes) -> Schedule:
     steps, phases, patterns = [], [], []
     rows = 0
     for s, row in enumerate(limits.array(head["steps"], "steps")):
-        step, phase, pattern = _step(row, f"step {s}", torus.size, nblocks, len(parts))
+        sizes = torus.size, nblocks, len(parts)
+        step, phase, pattern = _step(row, f"step {s}", *sizes, least=int(real_blocks))
         rows += len(step)
         if rows > limits.MAX_ROWS:
             raise ValueError(f"the file has more than {limits.MAX_ROWS} messages: too many")
@@ -150,14 +151,15 @@ def read(data: bytes) -> Schedule:
     )
 
 
-class _Numbers:
-    """Number hashable values from 0 on, in the order in which they first occur."""
+class Numbers:
+    """Number the values of a function from 0 on, in the order in which they first occur."""
 
     def __init__(self, value: Callable[[int], Hashable]) -> None:
         self.value = value
         self.known: dict[Hashable, int] = {}
 
     def __call__(self, s: int) -> int:
+        """Return the number of the function's value at ``s``."""
         return self.known.setdefault(self.value(s), len(self.known))
 
 
@@ -255,7 +257,9 @@ def _column(value: Any, what: str, length: int | None, end: int, least: int = 0)
     return np.array(values, dtype=np.int64)
 
 
-def _step(row: Any, where: str, p: int, nblocks: int, nparts: int) -> tuple[Step, int, int]:
+def _step(
+    row: Any, where: str, p: int, nblocks: int, nparts: int, least: int
+) -> tuple[Step, int, int]:
     fields = limits.fields(row, where, _STEP)
     src = _column(fields["src"], f"{where}: src", None, p)
     m = len(src)
@@ -272,15 +276,15 @@ def _step(row: Any, where: str, p: int, nblocks: int, nparts: int) -> tuple[Step
     else:
         raise ValueError(f'{where}: op must be "+" or "="')
     phase, pattern = (limits.number(fields[k], f"{where}: {k}") for k in ("phase", "pattern"))
-    return Step(reduces, src, dst, _blocks(fields, where, m, nblocks), part), phase, pattern
+    return Step(reduces, src, dst, _blocks(fields, where, m, nblocks, least), part), phase, pattern
 
 
-def _blocks(fields: dict[str, Any], where: str, m: int, nblocks: int) -> Blocks:
+def _blocks(fields: dict[str, Any], where: str, m: int, nblocks: int, least: int) -> Blocks:
     if "blocks" not in fields:
         if "start" not in fields or "count" not in fields:
             raise ValueError(f"{where} needs either start and count, or blocks")
-        start = _column(fields["start"], f"{where}: start", m, nblocks)
-        count = _column(fields["count"], f"{where}: count", m, nblocks + 1, 1)
+        start = _column(fields["start"], f"{where}: start", m, nblocks + 1)
+        count = _column(fields["count"], f"{where}: count", m, nblocks + 1, least)
         if (start + count > nblocks).any():
             raise ValueError(f"{where}: a range of blocks ends above {nblocks - 1}")
         return Blocks(count, start)

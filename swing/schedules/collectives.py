@@ -219,8 +219,8 @@ def constants(collective: str) -> tuple[int, int]:
     origin, home = (by_kind.get(kind) for kind in KINDS.get(collective, ("", "")))
     if origin is None or home is None:
         raise ValueError(
-            f"collective={collective!r} does not say where blocks start and end, as 'allreduce' "
-            "and 'traffic' do: pass origin= and home="
+            f"collective={shown(collective)} does not say where blocks start and end, as "
+            "'allreduce' and 'traffic' do: pass origin= and home="
         )
     return origin, home
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swing.schedules.blocks import Blocks
-from swing.schedules.step import Message, Op, Step, spell
+from swing.schedules.step import Message, Op, Step, abridge, spell
 from swing.torus import Array
 
 
@@ -93,7 +93,7 @@ class Turn(NamedTuple):
     recvs: tuple[Message, ...]
 
     def __str__(self) -> str:
-        return spell(self.sends + self.recvs)
+        return spell(self.sends + self.recvs, str)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +174,7 @@ class RankMessages(Sequence[Turn]):
 
     def __str__(self) -> str:
         width = max((len(str(turn.step)) for turn in self), default=0)
-        return "\n".join(f"{turn.step:{width}} {turn}" for turn in self)
+        return "\n".join(abridge(self, lambda turn: f"{turn.step:{width}} {turn}"))
 
     def __repr__(self) -> str:
         return f"<rank {self.rank}: {len(self.sends.step)} messages out, {len(self.recvs.step)} in>"

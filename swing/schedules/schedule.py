@@ -13,7 +13,7 @@ from swing.checks import shown
 from swing.schedules.body import Body, Function
 from swing.schedules.collectives import ALL, UNKNOWN, RankColumn, constants, name_of
 from swing.schedules.rank import RankMessages, Turn
-from swing.schedules.step import LineRows, Step
+from swing.schedules.step import LineRows, Step, abridge
 from swing.torus import Array, Torus
 
 
@@ -240,6 +240,11 @@ class Schedule(Sequence[Step]):
             f"{self.nsteps} steps, {self.nblocks} blocks, {len(self.parts)} parts>"
         )
 
+    def table(self) -> str:
+        """Write all messages, one step per line; ``str`` and ``print`` abridge a long table."""
+        width = len(str(self.nsteps - 1))
+        return "\n".join(f"{s:{width}} {step.table()}" for s, step in enumerate(self))
+
     def __str__(self) -> str:
         width = len(str(self.nsteps - 1))
-        return "\n".join(f"{s:{width}} {step}" for s, step in enumerate(self))
+        return "\n".join(abridge(range(self.nsteps), lambda s: f"{s:{width}} {self.step(s)}"))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from swing.checks import shown
 from swing.schedules.blocks import Blocks
 from swing.torus import Array
+
+T = TypeVar("T")
+MAX_SHOWN, EDGE = 24, 3
+"""Most items that ``str`` writes in full, and those that it keeps at each end of a longer list."""
 
 
 class Op(Enum):
@@ -130,8 +134,17 @@ class Step:
         op = Op.REDUCE if self.reduces[i] else Op.COPY
         return Message(int(self.src[i]), int(self.dst[i]), self.blocks[i], op, int(self.part[i]))
 
-    def __str__(self) -> str:
+    def table(self) -> str:
+        """Write all messages on one line; ``str`` and ``print`` abridge a long one."""
         return spell(self.message(i) for i in range(len(self)))
+
+    def __str__(self) -> str:
+        groups = {Op.REDUCE: np.flatnonzero(self.reduces), Op.COPY: np.flatnonzero(~self.reduces)}
+        first = sorted((int(rows[0]), op) for op, rows in groups.items() if rows.size)
+        return "  ".join(
+            "  ".join([op.value, *abridge(groups[op], lambda i: str(self.message(i)))])
+            for _, op in first
+        )
 
     def __repr__(self) -> str:
         return f"<step of {len(self)} messages>"
@@ -147,22 +160,43 @@ class Message(NamedTuple):
     part: int
 
     def __str__(self) -> str:
-        return f"{self.src}→{self.dst}:{_format(self.blocks)}"
+        return f"{self.src}→{self.dst}:{_format(self.blocks, abridge)}"
+
+    def table(self) -> str:
+        """Write the message with all its blocks; ``str`` abridges a long list."""
+        return f"{self.src}→{self.dst}:{_format(self.blocks, _all)}"
 
 
-def spell(messages: Iterable[Message]) -> str:
+def spell(messages: Iterable[Message], text: Callable[[Message], str] = Message.table) -> str:
     """Write messages on one line: those to reduce after ``+``, those to copy after ``=``."""
     by_op: dict[Op, list[str]] = {}
     for message in messages:
-        by_op.setdefault(message.op, []).append(str(message))
+        by_op.setdefault(message.op, []).append(text(message))
     return "  ".join("  ".join([op.value, *texts]) for op, texts in by_op.items())
 
 
-def _format(blocks: slice | Array) -> str:
+def abridge(items: Sequence[T] | Array, text: Callable[[T], str]) -> list[str]:
+    """Write items: all of them, or the first and last few of many with "…" between them.
+
+    >>> abridge(range(1000), str)
+    ['0', '1', '2', '…', '997', '998', '999']
+    """
+    if len(items) <= MAX_SHOWN:
+        return _all(items, text)
+    return [*_all(items[:EDGE], text), "…", *_all(items[-EDGE:], text)]
+
+
+def _all(items: Sequence[T] | Array, text: Callable[[T], str]) -> list[str]:
+    return [text(item) for item in items]
+
+
+def _format(blocks: slice | Array, several: Callable[..., list[str]]) -> str:
     if isinstance(blocks, slice):
         last = blocks.stop - 1
+        if last < blocks.start:
+            return "-"  # a message without bytes, in traffic
         return str(last) if blocks.start == last else f"{blocks.start}-{last}"
-    return ",".join(map(str, blocks))
+    return ",".join(several(blocks, str))
 
 
 def _whole(column: ArrayLike) -> Array:

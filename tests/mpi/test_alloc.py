@@ -21,7 +21,7 @@ COUNTS = [1, SIZE - 1, 1000, 70_001]
 
 @pytest.fixture(autouse=True)
 def always(monkeypatch):
-    monkeypatch.setattr("swing.executor.session.context.MIN_PIECE", 0)
+    monkeypatch.setattr("swing.executor.session.windows.MIN_PIECE", 0)
 
 
 @pytest.mark.parametrize("engine", ["plain", "compiled"])
@@ -73,7 +73,7 @@ def test_what_can_not_be_reduced_there_goes_as_usual(comm):
 
 def test_small_vectors_go_by_message(comm, monkeypatch):
     assert (swing.explain(comm, swing.alloc(comm, 5)).algorithm == "shared memory") == (SIZE > 1)
-    monkeypatch.setattr("swing.executor.session.context.MIN_PIECE", shared.MIN_PIECE)
+    monkeypatch.setattr("swing.executor.session.windows.MIN_PIECE", shared.MIN_PIECE)
     send = swing.alloc(comm, 5)
     assert swing.explain(comm, send).algorithm != "shared memory"
     for _ in range(3):
@@ -95,10 +95,10 @@ def test_what_is_known_of_memory_ends_where_a_window_begins(comm):
     for _ in range(2):
         copy[:] = 1
         assert (swing.allreduce(comm, send) == SIZE).all()
-    assert context.shared.cache_info().currsize
+    assert len(context.windows._programs)
     swing.alloc(comm, 300)
-    assert not context.shared.cache_info().currsize
-    assert known_calls.find(comm, send, None, None, ("auto", None, True, ())) is None
+    assert not len(context.windows._programs)
+    assert known_calls.find(context, send, None, None, ("auto", None, True, ())) is None
 
 
 def test_memory_that_is_still_in_use_outlives_its_communicator(comm):

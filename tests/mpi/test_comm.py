@@ -146,14 +146,9 @@ def test_what_schedules_can_not_do_is_mpis(ours):
         "MPI_Reduce_scatter_block"
     )
     assert "rank order" in ours.explain("Allreduce", send, send.copy(), op=op).why
-    every_other = MPI.DOUBLE.Create_vector(2, 1, 2).Create_resized(0, 24).Commit()
-    table = np.zeros(3 * SIZE)
-    ours.Allgather([np.ones(3), 1, every_other], [table, 1, every_other])
-    assert (table.reshape(SIZE, 3) == [1, 0, 1]).all()
-    assert "gaps" in ours.explain("Allgather", None, [table, 1, every_other]).why
+    assert "standard" in ours.explain("Allreduce", send, send.copy(), op=MPI.LAND).why
     with pytest.raises(ValueError, match="Bcast is mpi4py's own: explain takes Allreduce"):
         ours.explain("Bcast", send, recv)
-    every_other.Free()
     op.Free()
 
 

@@ -124,7 +124,8 @@ def found(comm, *args):
 def test_a_call_that_differs_from_all_earlier_ones_is_looked_at(comm):
     a, b = np.full(8, RANK + 1.0), np.empty(8)
     total = SIZE * (SIZE + 1) / 2
-    allreduce(comm, a, b)
+    for _ in range(2):  # the table knows what a communicator repeats
+        allreduce(comm, a, b)
     frozen, turned = b.copy(), np.asfortranarray(np.ones((2, 4)))
     frozen.flags.writeable = False
     apart = np.ones(16)[::2]
@@ -153,7 +154,8 @@ def test_the_table_knows_no_communicator_that_is_gone(comm):
     a, b = np.ones(5), np.empty(5)
     for _ in range(3):
         mine = comm.Dup()
-        allreduce(mine, a, b)
+        for _ in range(2):
+            allreduce(mine, a, b)
         assert found(mine, a, b)
         gone = mine.handle
         mine.Free()

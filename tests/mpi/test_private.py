@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import swing
 from swing import waiting
 from swing.executor import allreduce, explain
 from swing.executor.engines import wait
-from swing.executor.session import private
+from swing.executor.session import node, private
 from swing.executor.session.context import Context
 from tests.mpi.world import RANK, SIZE, WORLD
 
@@ -26,7 +27,8 @@ def test_communicators_of_the_same_ranks_share_one_private_communicator(comm):
     contexts = [Context.of(each) for each in (comm, *others)]
     assert len({MPI._handleof(context.comm) for context in contexts}) == 1
     tags = [
-        {context.tag(), context.tag(persistent=True), context.check_tag} for context in contexts
+        {context.tag(), context.tag(persistent=True), context.lane.check_tag}
+        for context in contexts
     ]
     assert len(set.union(*tags)) == 3 * len(tags)
     for each in others:
@@ -72,7 +74,7 @@ def test_threads_make_first_calls_on_several_communicators(comm):
     for thread in threads:
         thread.join()
     assert all((vector == SIZE * (SIZE - 1) / 2).all() for vector in found)
-    lanes = {(MPI._handleof(Context.of(c).comm), Context.of(c).check_tag) for c in comms}
+    lanes = {(MPI._handleof(Context.of(c).comm), Context.of(c).lane.check_tag) for c in comms}
     assert len(lanes) == len(comms)
     for each in comms:
         each.Free()
@@ -118,12 +120,48 @@ def test_without_a_communicator_left_mpi_runs_the_call():
     ours, gathered = swing.Comm(comm), np.empty(SIZE)
     ours.Allgather(np.ones(1), gathered)
     assert (gathered == 1).all()
+    for wrong in ({"algorithm": "swnig"}, {"torus": swing.Torus(SIZE + 1)}):
+        mistaken = swing.Comm(comm, **wrong)
+        for call in (
+            partial(allreduce, comm, np.ones(4), **wrong),
+            partial(explain, comm, np.ones(4), **wrong),
+            partial(mistaken.Iallreduce, MPI.IN_PLACE, np.ones(4)),
+            partial(mistaken.Allgather, np.ones(1), gathered),
+        ):
+            with pytest.raises(ValueError, match=r"no algorithm 'swnig'|torus .* has"):
+                call()
     for each in held:
         each.Free()
     private._known.update(known)
     assert (allreduce(comm, np.ones(4)) == SIZE).all()
     assert explain(comm, np.ones(4)).engine
     comm.Free()
+
+
+@pytest.mark.skipif(SIZE == 1, reason="one rank waits for nobody")
+@pytest.mark.parametrize("calls", [0, 1, 2, 3, 4])
+def test_no_rank_waits_longer_than_its_timeout_for_one_that_gives_up(comm, calls, monkeypatch):
+    """Wherever in its first call a rank gives up, the others time out, and all can go on later."""
+    monkeypatch.setattr(private, "_known", {})
+    for _ in range(calls if RANK == SIZE - 1 else 1):
+        with suppress(TimeoutError):
+            Context.of(comm, wait.Deadline(0 if RANK == SIZE - 1 else 0.8))
+        time.sleep(0.1 if RANK == SIZE - 1 else 0)
+    WORLD.Barrier()  # the last rank comes back only after all others have returned
+    assert (allreduce(comm, np.full(9, RANK + 1), timeout=30) == SIZE * (SIZE + 1) / 2).all()
+    assert Context.of(comm).planner.is_one_node
+
+
+def test_ranks_are_on_one_node_if_they_could_share_memory(monkeypatch):
+    here, names = node.record(), iter(("elsewhere", "elsewhere"))
+    monkeypatch.setattr(node.socket, "gethostname", lambda: next(names))
+    monkeypatch.setattr(node, "cores", lambda: {0, 5})
+    there = node.record()
+    monkeypatch.setattr(node, "cores", lambda: {5, 9})
+    also_there = node.record()
+    assert node.node_of(there, np.stack([here, there, also_there])) == (2, 3, False)
+    assert node.node_of(there, np.stack([also_there, there])) == (2, 3, True)
+    assert node.node_of(here, np.stack([here, there, also_there])).ranks == 1
 
 
 @pytest.mark.parametrize("policy", waiting.POLICIES)

@@ -69,37 +69,14 @@ def check_writable(array: np.ndarray) -> None:
 
 
 def is_same(send: np.ndarray, recv: np.ndarray) -> bool:
-    """Whether two vectors begin at the same address, so that the call is in place.
-
-    Raises:
-        ValueError: they begin at different addresses and overlap.
-    """
-    send_at, recv_at = MPI.Get_address(send), MPI.Get_address(recv)
-    if send_at != recv_at and _overlap(send_at, send.nbytes, recv_at, recv.nbytes):
-        raise ValueError("sendbuf and recvbuf overlap: pass one buffer to reduce it in place")
-    return send_at == recv_at
-
-
-def check_apart(send: np.ndarray, recv: np.ndarray) -> None:
-    """Check that two vectors share no memory.
-
-    Raises:
-        ValueError: they overlap.
-    """
-    send_at, recv_at = MPI.Get_address(send), MPI.Get_address(recv)
-    if _overlap(send_at, send.nbytes, recv_at, recv.nbytes):
-        raise ValueError("sendbuf and recvbuf overlap: pass MPI.IN_PLACE as sendbuf")
+    """Whether two vectors begin at the same address, so that the call is in place."""
+    return MPI.Get_address(send) == MPI.Get_address(recv)
 
 
 def borrow(address: int, count: int, dtype: np.dtype[Any]) -> np.ndarray:
     """(count,) elements at an address; the array does not keep the memory alive."""
     memory = MPI.buffer.fromaddress(address, count * dtype.itemsize)
     return np.asarray(memory).view(dtype)
-
-
-def _overlap(address: int, nbytes: int, other: int, other_nbytes: int) -> bool:
-    # Written so that an empty range overlaps nothing, wherever it is.
-    return max(address, other) < min(address + nbytes, other + other_nbytes)
 
 
 class _Interface:

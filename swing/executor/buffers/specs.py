@@ -7,22 +7,19 @@ sent.
 from __future__ import annotations
 
 import operator
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from mpi4py import MPI
 
-from swing.executor.buffers.memory import array_of, check_writable, flat, is_same, raw
+from swing.executor.buffers.datatypes import CODES, datatype_of, number_type
+from swing.executor.buffers.layout import Layout, is_dense
+from swing.executor.buffers.memory import check_writable, flat, raw
+from swing.executor.buffers.vector import Vector, check_apart, check_types
 
-_NUMBERS = frozenset(np.typecodes["AllInteger"] + np.typecodes["AllFloat"] + "?")
-
-Typed: TypeAlias = tuple[np.ndarray, MPI.Datatype | None]
-"""(count,) elements in the user's memory, and None. If numpy lacks their type, the array has raw
-bytes (numpy.void) as elements, and the second item is the MPI type of an element."""
-
-Vectors: TypeAlias = tuple[np.ndarray, np.ndarray, MPI.Datatype | None]
-"""Send and receive vector, (count,) elements of one type in the user's memory, and their MPI type
-as in `Typed`. In place, both are the same vector."""
+NOWHERE = bytearray()
+"""The memory of a buffer that has none, None or MPI.BOTTOM. With MPI.BOTTOM, displacements in a
+datatype are addresses."""
 
 
 class Spec(NamedTuple):
@@ -70,7 +67,9 @@ class Spec(NamedTuple):
         if fields[0] is None or fields[0] is MPI.BOTTOM:
             if fields[3] is None:
                 raise TypeError(f"{name} has no memory: pass [None, datatype] for an empty buffer")
-            fields[0] = bytearray()
+            if fields[0] is None and fields[1]:
+                raise ValueError(f"{name} has no memory but {fields[1]} elements: pass a buffer")
+            fields[0] = NOWHERE
         elif isinstance(fields[0], (bool, int, float, complex, str, list, tuple)):
             raise _no_buffer(buf, name)
         if isinstance(fields[3], str):
@@ -78,66 +77,90 @@ class Spec(NamedTuple):
         return cls(*fields)
 
 
-def vectors(sendbuf: Any, recvbuf: Any) -> Vectors:
-    """The send and receive vector of an allreduce.
+def vectors(sendbuf: Any, recvbuf: Any, comm: MPI.Comm) -> tuple[Vector, Vector]:
+    """The send and receive vector of an allreduce; in place, both are one object.
 
     Args:
         sendbuf: a contiguous numpy array or other buffer, a specification (see `Spec`), or
             ``MPI.IN_PLACE``.
         recvbuf: a buffer or specification, or None to reduce ``sendbuf`` in place.
+        comm: the communicator of the call.
 
     Raises:
         TypeError: an argument is no buffer, or its elements have a type that MPI lacks.
         ValueError: memory is not contiguous or too small, or the receive buffer is read-only;
-            or the buffers differ in count, type or memory order.
+            or the buffers differ in count or type, or overlap.
     """
     if recvbuf is None or sendbuf is MPI.IN_PLACE:
         if sendbuf is MPI.IN_PLACE and recvbuf is None:
             raise ValueError("MPI.IN_PLACE goes with a receive buffer: pass recvbuf too")
-        recv, datatype = vector(sendbuf if recvbuf is None else recvbuf, "the buffer")
-        check_writable(recv)
-        return recv, recv, datatype
-    send, datatype = vector(sendbuf, "sendbuf")
-    recv, expected = vector(recvbuf, "recvbuf")
-    check_writable(recv)
-    _check_order(sendbuf, recvbuf)
+        recv = vector(sendbuf if recvbuf is None else recvbuf, "the buffer", comm, writable=True)
+        return recv, recv
+    send = vector(sendbuf, "sendbuf", comm)
+    recv = vector(recvbuf, "recvbuf", comm, writable=True)
     if len(send) != len(recv):
         raise ValueError(
             f"sendbuf has {len(send)} elements and recvbuf {len(recv)}: make them equal"
         )
-    check_types((send, datatype), (recv, expected))
-    return send, recv, datatype
+    check_types(send, recv)
+    check_apart(send, recv)
+    return send, recv
 
 
-def vector(buf: Any, name: str, blocks: int = 1) -> Typed:
+def vector(buf: Any, name: str, comm: MPI.Comm, blocks: int = 1, writable: bool = False) -> Vector:
     """The elements of one buffer.
 
     Args:
         buf: a buffer or specification.
         name: its name in error messages.
+        comm: the communicator of the call.
         blocks: a factor for the count of a specification: the number of pieces, where the count is
             that of one piece.
+        writable: whether the call writes to it.
 
     Raises:
         TypeError, ValueError: see `vectors`.
     """
     spec = Spec.of(buf, name)
     if spec.datatype is None:
-        elements = _numbers(spec.buffer, name)
-        return _part(elements, spec, len(elements), 1, name, blocks), None
-    datatype = spec.datatype
-    if has_gaps(datatype):
-        raise ValueError(f"{name} has a datatype with gaps, the other buffer none: make them equal")
-    memory = raw(spec.buffer, name)
-    memory = _part(memory, spec, len(memory), datatype.extent, name, blocks)
-    number = number_type(datatype)
-    if number is not None:
-        return memory.view(number), None
-    return memory.view(np.dtype((np.void, datatype.extent))), datatype
+        elements = _elements(spec.buffer, name)
+        if writable:
+            check_writable(elements)
+        elements = _part(elements, spec, len(elements), 1, name, blocks)
+        return Vector(elements, datatype_of(elements.dtype))
+    datatype, memory = spec.datatype, raw(spec.buffer, name)
+    if writable:
+        check_writable(memory)
+    if is_dense(datatype, comm):
+        part = _part(memory, spec, len(memory), datatype.extent, name, blocks)
+        number = number_type(datatype) or np.dtype((np.void, datatype.extent))
+        return Vector(part.view(number), datatype)
+    return _scattered(memory, spec, datatype, name, comm, blocks)
 
 
-def pieces(buf: Any, name: str, ranks: int) -> tuple[np.ndarray, list[int], list[int]]:
-    """A buffer that holds one piece per rank.
+def _scattered(
+    memory: np.ndarray, spec: Spec, datatype: MPI.Datatype, name: str, comm: MPI.Comm, blocks: int
+) -> Vector:
+    """The elements of a datatype that do not lie densely in memory."""
+    extent, size = datatype.extent, datatype.size
+    start = _index(spec.displacement, name) * extent
+    if spec.count is not None:
+        count = _index(spec.count, name) * blocks
+    elif extent > 0 and (len(memory) - start) % extent == 0:
+        count = (len(memory) - start) // extent
+    else:
+        raise ValueError(
+            f"{name} has {len(memory)} bytes, not a number of elements with an extent of {extent} "
+            "bytes: pass [buffer, count, datatype]"
+        )
+    layout = Layout(datatype, [count], [0], comm)
+    _check_bounds(memory, spec, start, layout, name)
+    elements = np.empty(count if size else 0, np.dtype((np.void, size or 1)))
+    return Vector(elements, datatype, layout, _address(memory, spec) + start, memory)
+
+
+def pieces(buf: Any, name: str, comm: MPI.Comm) -> tuple[Vector, list[int], list[int]]:
+    """A receive buffer that holds one piece per rank.
 
     Args:
         buf: a buffer or specification. Counts and displacements are one number for all ranks or a
@@ -145,22 +168,23 @@ def pieces(buf: Any, name: str, ranks: int) -> tuple[np.ndarray, list[int], list
             pieces. Without counts the pieces have equal lengths, or the first ones have one
             element more than the others. Without displacements they are adjacent.
         name: the name of the buffer in error messages.
-        ranks: the number of pieces.
+        comm: the communicator of the call.
 
     Returns:
-        (nbytes,) the memory of the buffer as bytes, and for each piece its length and its start,
-        both in bytes.
+        The buffer as a vector of bytes, and for each piece its length and its start, both in bytes.
 
     Raises:
         TypeError: see `vectors`.
         ValueError: see `vectors`; or a piece is not within the buffer.
     """
     spec = Spec.of(buf, name, pairs=(tuple,))
-    datatype = spec.datatype
-    extent = datatype.extent if datatype else _numbers(spec.buffer, name).itemsize
-    memory = raw(spec.buffer, name)
+    datatype, ranks = spec.datatype, comm.size
+    memory = _elements(spec.buffer, name) if datatype is None else raw(spec.buffer, name)
+    check_writable(memory)
+    extent = memory.itemsize if datatype is None else datatype.extent
+    memory = memory.view(np.uint8)
     if spec.count is None:
-        quotient, remainder = divmod(len(memory) // extent, ranks)
+        quotient, remainder = divmod(len(memory) // max(extent, 1), ranks)
         counts = [quotient + (r < remainder) for r in range(ranks)]
     else:
         counts = _each(spec.count, name, ranks)
@@ -171,86 +195,64 @@ def pieces(buf: Any, name: str, ranks: int) -> tuple[np.ndarray, list[int], list
     else:
         starts = _each(spec.displacement, name, ranks)
     # As in MPI, an empty piece may start anywhere.
-    ends = [(s + n) * extent for s, n in zip(starts, counts, strict=True) if n]
-    if min(counts) < 0 or min(starts) < 0 or max(ends, default=0) > len(memory):
+    starts = [start if n else 0 for start, n in zip(starts, counts, strict=True)]
+    if min(counts) < 0:
+        raise ValueError(f"{name} has pieces of {counts} elements: a count must not be negative")
+    if datatype is not None and not is_dense(datatype, comm):
+        layout = Layout(datatype, counts, starts, comm)
+        _check_bounds(memory, spec, 0, layout, name)
+        lengths = [n * datatype.size for n in counts]
+        dense = np.empty(sum(lengths), np.uint8)
+        whole = Vector(dense, datatype, layout, _address(memory, spec), memory)
+        return whole, lengths, [sum(lengths[:r]) for r in range(ranks)]
+    ends = [(s + n) * extent for s, n in zip(starts, counts, strict=True)]
+    if min(starts) < 0 or max(ends) > len(memory):
         raise ValueError(
             f"{name} has {len(memory)} bytes, which do not hold pieces of {counts} elements of "
             f"{extent} bytes at {starts}: pass [buffer, counts, displacements, datatype] that agree"
         )
-    return memory, [n * extent for n in counts], [s * extent for s in starts]
+    return Vector(memory, MPI.BYTE), [n * extent for n in counts], [s * extent for s in starts]
 
 
-def check_types(one: Typed, other: Typed) -> None:
-    """Check that the send vector and the receive vector have elements of the same type.
-
-    Raises:
-        ValueError: the types differ.
-    """
-    if one[0].dtype != other[0].dtype or one[1] != other[1]:
-        names = type_name(one[0].dtype, one[1]), type_name(other[0].dtype, other[1])
-        raise ValueError(f"sendbuf holds {names[0]} and recvbuf {names[1]}: make them equal")
-
-
-def check_gapped(sendbuf: Any, recvbuf: Any) -> bool:
-    """Check buffers whose datatype has gaps; the MPI library itself will read and write them.
-
-    Returns:
-        Whether the call is in place.
+def element_type(buf: Any, name: str) -> MPI.Datatype | None:
+    """The MPI type of a buffer's elements; None if MPI lacks it.
 
     Raises:
-        TypeError: an argument is no buffer.
-        ValueError: the datatypes differ, memory is not contiguous, the buffers overlap, or the
-            receive buffer is read-only.
+        TypeError, ValueError: see `vectors`.
     """
-    two_buffers = recvbuf is not None and sendbuf is not MPI.IN_PLACE
-    result = sendbuf if recvbuf is None else recvbuf
-    recv = raw(Spec.of(result, "recvbuf").buffer, "recvbuf" if two_buffers else "the buffer")
-    check_writable(recv)
-    if not two_buffers:
-        return True
-    if not isinstance(sendbuf, (list, tuple)) or [*sendbuf][-1:] != [result[-1]]:
-        raise ValueError(
-            "recvbuf has a datatype with gaps and sendbuf another datatype: make them equal"
-        )
-    return is_same(raw(Spec.of(sendbuf, "sendbuf").buffer, "sendbuf"), recv)
+    spec = Spec.of(buf, name)
+    return spec.datatype or datatype_of(_elements(spec.buffer, name).dtype)
 
 
-def type_name(dtype: np.dtype[Any], datatype: MPI.Datatype | None) -> str:
-    """The name of an element type, for error messages."""
-    return str(dtype) if datatype is None else datatype.name or "a datatype without a name"
-
-
-def number_type(datatype: MPI.Datatype) -> np.dtype[Any] | None:
-    """The numpy type that corresponds to an MPI type of numbers; None for any other type."""
-    try:
-        number = np.dtype(datatype.tocode())
-    except ValueError:
-        return None
-    return number if number.char in _NUMBERS else None
-
-
-def has_gaps(datatype: MPI.Datatype) -> bool:
-    """Whether an element has gaps, so that it must not be copied as a range of bytes."""
-    dense = datatype.is_named or datatype.size == datatype.extent
-    return datatype.lb != 0 or datatype.extent <= 0 or not dense
-
-
-def is_gapped(buf: Any) -> bool:
-    """Whether a buffer specification has a datatype with gaps."""
-    datatype = buf[-1] if isinstance(buf, (list, tuple)) and buf else None
-    return isinstance(datatype, MPI.Datatype) and has_gaps(datatype)
-
-
-def _numbers(buffer: Any, name: str) -> np.ndarray:
-    """(n,) the elements of a buffer; TypeError if they are not of a numeric type."""
+def _elements(buffer: Any, name: str) -> np.ndarray:
+    """(n,) the elements of a buffer; TypeError if neither MPI nor numpy has their type."""
     data = flat(buffer, name)
     dtype = data.dtype
-    if dtype.char not in _NUMBERS and dtype.isbuiltin != 2:  # 2: user-defined, as bfloat16 is
+    # numpy's own numbers in the other byte order are reduced by numpy, as are user-defined types
+    # (2) such as bfloat16.
+    if dtype.char not in CODES and dtype.isbuiltin != 2 and datatype_of(dtype) is None:
         raise TypeError(
             f"{name} holds {dtype}, which MPI lacks: use a numpy array of numbers, "
             "or pass [array, datatype]"
         )
     return data
+
+
+def _address(memory: np.ndarray, spec: Spec) -> int:
+    return 0 if spec.buffer is NOWHERE else MPI.Get_address(memory)
+
+
+def _check_bounds(memory: np.ndarray, spec: Spec, start: int, layout: Layout, name: str) -> None:
+    """Check that elements end within the buffer.
+
+    They may begin in front of it: a negative lower bound says that the caller knows that memory.
+    """
+    _, end = layout.bounds()
+    if spec.buffer is not NOWHERE and (start < 0 or start + end > len(memory)):
+        raise ValueError(
+            f"{name} has {len(memory)} bytes, but its elements end at byte {start + end}: "
+            "pass [buffer, count, datatype] that agree"
+        )
 
 
 def _part(
@@ -299,28 +301,3 @@ def _no_buffer(buf: Any, name: str) -> TypeError:
         f"{name} is a {type(buf).__name__} without a buffer: use a numpy array, "
         "or [array, datatype]"
     )
-
-
-def _check_order(sendbuf: Any, recvbuf: Any) -> None:
-    """Check that the elements of both arrays have the same order in memory.
-
-    Raises:
-        ValueError: one array is in C order and the other one in Fortran order.
-    """
-    arrays = [_array(sendbuf, "sendbuf"), _array(recvbuf, "recvbuf")]
-    for one, other in (arrays, arrays[::-1]):
-        if one is None or other is None:
-            return
-        # fnc: in Fortran order but not in C order. One-dimensional arrays are in both orders.
-        if one.flags.fnc and not other.flags.f_contiguous:
-            raise ValueError(
-                "one of sendbuf and recvbuf is in C order and the other in Fortran order: make "
-                "recvbuf with np.empty_like(sendbuf)"
-            )
-
-
-def _array(buf: Any, name: str) -> np.ndarray | None:
-    """The array of a buffer; None for a specification of anything but an array."""
-    if isinstance(buf, (list, tuple)):
-        return buf[0] if isinstance(buf[0], np.ndarray) else None
-    return array_of(buf, name)

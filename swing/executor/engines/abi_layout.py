@@ -4,7 +4,8 @@ All fields are 64-bit words, named by their index: those of a program's state, a
 table of known calls of `swing.executor.session.call_cache`, which has a header and rows.
 """
 
-# CODE, WORK and REQUESTS are addresses, and FAILED is written on an error. COMM to OPERATION are
+# CODE, WORK, REQUESTS and TAG are addresses, and FAILED is written on an error. The tag is in the
+# memory of a context, which changes it for all programs at once. COMM to OPERATION are
 # MPI handles. LOOP and LOOP_DATA are the addresses of numpy's loop and of its data. MOVE to
 # REDUCE_LOCAL are the addresses of C functions, and IGNORE is the value of MPI_STATUS_IGNORE. PAUSE
 # is the address of the C function to call between tests, with the argument NAP, or 0 if MPI's own

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from swing.byte_cache import ByteCache
 from swing.compilation import quiet
 from swing.executor.buffers.reductions import Local, Reduction
 from swing.executor.engines import abi_layout as word
@@ -80,6 +81,8 @@ def _why_not_compiled(dtype: np.dtype[Any], reduce: Reduction) -> str:
     if isinstance(reduce, Local):
         if not reduce.op.is_predefined:
             return "the operation is the user's own"
+        if reduce.comm is not None:
+            return "the elements do not lie densely in memory"
     elif not isinstance(reduce, np.ufunc) or loop_of(reduce, dtype) is None:
         return f"numpy has no loop of {dtype} that can be called by address"
     if library() is None:
@@ -103,7 +106,7 @@ class Compiled:
         dtype: the type of the elements.
         reduce: the reduction; `why_plain` must be empty for it and ``dtype``.
         comm: a communicator whose error handler is ``MPI.ERRORS_RETURN``.
-        tag: the tag of all messages.
+        tag: (1,) int64, the tag of all messages, which is read when the plan is run.
         waiting: how to wait; the policy of the process if None.
 
     Attributes:
@@ -117,22 +120,24 @@ class Compiled:
         dtype: np.dtype[Any],
         reduce: Reduction,
         comm: MPI.Intracomm,
-        tag: int = 0,
+        tag: np.ndarray,
         waiting: Policy | None = None,
     ) -> None:
         self._run, self._like = runner(), _like()
-        self._code, words = _prepared(plan, dtype, reduce)
+        self._code, words = _prepared.get(
+            (plan, dtype, reduce), lambda: _prepare(plan, dtype, reduce)
+        )
         # The arguments of a numpy loop: three operands, the count, and from word 4 on the strides,
         # which are set once here.
         self._work = np.full(8, dtype.itemsize)
         # Null requests, so that `_abandon` finds nothing pending in slots that were never used.
         self._requests = np.full(plan.slots, _handle(MPI.REQUEST_NULL), type(self._like))
-        self._state = words.copy()
+        self._state, self._tag = words.copy(), tag
         for at, value in (
             (word.WORK, MPI.Get_address(self._work)),
             (word.REQUESTS, MPI.Get_address(self._requests)),
             (word.COMM, _handle(comm)),
-            (word.TAG, tag),
+            (word.TAG, MPI.Get_address(tag)),
             *_pause(waiting or policy()).items(),
         ):
             self._state[at] = value
@@ -140,8 +145,9 @@ class Compiled:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its own memory."""
-        return self._state.nbytes + self._work.nbytes + self._requests.nbytes
+        """Bytes of memory that it keeps, some of which it shares with others of the same plan."""
+        own = self._state.nbytes + self._work.nbytes + self._requests.nbytes
+        return own + self._code.nbytes
 
     def place(self, memory: Memory) -> None:
         """Bind the plan to its buffers permanently; `run` then takes 0 for all three addresses.
@@ -170,12 +176,16 @@ class Compiled:
         """Release all pending requests and raise an exception for an MPI error code.
 
         Raises:
-            RuntimeError: always.
+            MPI.Exception: the error of a reduction.
+            RuntimeError: MPI could not deliver a message.
         """
         row = int(self._state[word.FAILED]) // self._code.strides[0]
         do, step, slot, length = (
             int(self._code[row][name]) for name in ("do", "step", "slot", "length")
         )
+        if do == Opcode.REDUCE:
+            self._abandon(row)
+            raise MPI.Exception(error)
         if do == Opcode.WAIT:
             # Slots are used again by later pieces, so take the last receives before the WAIT.
             before = self._code[:row]
@@ -210,8 +220,11 @@ class Compiled:
         self._requests[:] = _handle(MPI.REQUEST_NULL)
 
 
-@lru_cache(256)
-def _prepared(plan: Plan, dtype: np.dtype[Any], reduce: Reduction) -> tuple[np.ndarray, Array]:
+_prepared = ByteCache[tuple[np.ndarray, Array]](2**23, lambda value: 2 * value[0].nbytes)
+"""The results of `_prepare`, counted with the plans, which are kept alive as keys."""
+
+
+def _prepare(plan: Plan, dtype: np.dtype[Any], reduce: Reduction) -> tuple[np.ndarray, Array]:
     """The code of a plan as compiled code reads it, and the words of its state but for four.
 
     These four belong to a communicator or to memory: WORK, REQUESTS, COMM and TAG.

@@ -151,7 +151,7 @@ def run(state: int, send: int, recv: int, scratch: int, like: Any) -> Any:
     row = load(state + 8 * CODE)
     end = row + ROW_BYTES * load(state + 8 * ROWS)
     comm, byte = cast(load(state + 8 * COMM), like), cast(load(state + 8 * BYTE), like)
-    tag, requests = int32(load(state + 8 * TAG)), load(state + 8 * REQUESTS)
+    tag, requests = int32(load(load(state + 8 * TAG))), load(state + 8 * REQUESTS)
     width, error = size_of(like), int32(0)
     while row < end:
         do, nbytes = load(row + DO), load(row + LENGTH)
@@ -218,7 +218,7 @@ def look(table: int, arguments: int, like: Any) -> Any:
     comm, send = load(arguments), load(arguments + 8)
     recv, op = load(arguments + 16), load(arguments + 24)
     none, insitu = load(rows + 8 * NONE), 0
-    if recv in (none, send):
+    if recv == none:
         recv, insitu = send, 1
     elif send == load(rows + 8 * IN_PLACE):
         send, insitu = recv, 1
@@ -255,7 +255,7 @@ def look(table: int, arguments: int, like: Any) -> Any:
             or recv_count != count
             or load32(send + HEAD + 48) & 0x101 != 0x101  # C order, aligned
             or abs(source - target) < load(row + 8 * NBYTES)  # they overlap
-            or source == target  # empty arrays at one address: in place
+            or source == target  # the row's plan may be in place: empty arrays at one address
         ):
             return call64(to_python, (int64(MISS),))
     # Read the row before the GIL is released, after which another thread may replace it. The

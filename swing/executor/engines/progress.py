@@ -96,18 +96,21 @@ class Operation:
         """Proceed as far as possible; return whether it has ended. The caller holds the lock."""
         try:
             # The first test is of no requests and succeeds, so the generator's first round runs.
-            while MPI.Request.Testall(self._awaited.requests):
+            while self._delivered():
                 with np.errstate(all="ignore"):  # in MPI no overflow raises an error
                     self._awaited = next(self._rounds)
         except StopIteration:
             self._end(None)
-        except MPI.Exception as error:
-            readable = undelivered(self._awaited.step, self._awaited.recvs)
-            readable.__cause__ = error
-            self._end(readable)
         except BaseException as error:  # not raised here, which may be another operation's test
             self._end(error)
         return self.done
+
+    def _delivered(self) -> bool:
+        """Return whether the awaited messages have been delivered."""
+        try:
+            return MPI.Request.Testall(self._awaited.requests)
+        except MPI.Exception as error:
+            raise undelivered(self._awaited.step, self._awaited.recvs) from error
 
     def _give_up(self, deadline: Deadline) -> None:
         with _lock:

@@ -13,6 +13,7 @@ Nothing here depends on the length of the vector, so one order serves the plans 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,37 +44,55 @@ class RankOrder(NamedTuple):
 
 
 def rank_order(schedule: Schedule, rank: int) -> RankOrder:
-    """The messages of one rank and their reduction keys.
+    """The messages of one rank and their reduction keys: `rank_orders` for one rank."""
+    return rank_orders(schedule, [rank])[0]
+
+
+def rank_orders(schedule: Schedule, ranks: Sequence[int]) -> list[RankOrder]:
+    """The messages of several ranks and their reduction keys.
 
     It costs one pass over the whole schedule, in O(ranks · nblocks) memory, if every rank may
     compute the same sums and the schedule supplies no keys.
     """
-    messages = schedule.rank(rank)
+    each = [schedule.rank(rank) for rank in ranks]
+    without = [m.rank for m in each if m.recvs.keys is None] if schedule.is_allreduce else []
+    lowest = _lowest_contributors(schedule, without) if without else {}
+    return [RankOrder(schedule, m, lowest.get(m.rank) or _by_block(m)) for m in each]
+
+
+def _by_block(messages: RankMessages) -> ReductionKeys:
+    """The keys of the schedule, of which all blocks of a message share one."""
     recvs = messages.recvs
-    if recvs.keys is None and schedule.is_allreduce:
-        return RankOrder(schedule, messages, _lowest_contributors(schedule, rank))
     # If a block has one home, its sum is computed once, so any fixed order will do. Otherwise the
-    # schedule's keys agree between ranks. Either way all blocks of a message share a key.
-    keys = recvs.keys or (np.full_like(recvs.peer, rank), recvs.peer)
-    by_block = ReductionKeys(*(np.repeat(key, recvs.blocks.counts) for key in keys))
-    return RankOrder(schedule, messages, by_block)
+    # schedule's keys agree between ranks.
+    keys = recvs.keys or (np.full_like(recvs.peer, messages.rank), recvs.peer)
+    return ReductionKeys(*(np.repeat(key, recvs.blocks.counts) for key in keys))
 
 
-def _lowest_contributors(schedule: Schedule, rank: int) -> ReductionKeys:
-    """The lowest rank among the contributions to each partial sum that ``rank`` reduces."""
+def _lowest_contributors(schedule: Schedule, ranks: Sequence[int]) -> dict[int, ReductionKeys]:
+    """The lowest rank among the contributions to each partial sum that each of ``ranks`` reduces.
+
+    A key belongs to a block of a message, in the order in which a rank receives these.
+    """
     # lowest[r, b]: the lowest rank whose contribution to block b is in rank r's partial sum.
     lowest = np.repeat(schedule.torus.ranks[:, None], schedule.nblocks, axis=1)
     # np.concatenate needs one array at least, even if the schedule has no steps.
-    keys = [ReductionKeys(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    none = ReductionKeys(np.zeros(0, np.int64), np.zeros(0, np.int64))
+    keys = {rank: [none] for rank in ranks}
     for step in schedule:
         row, block = step.blocks.flat()
         # Indexing copies: every message of the step carries the value from before the step.
         theirs, dst = lowest[step.src[row], block], step.dst[row]
-        is_mine = dst == rank
-        keys.append(ReductionKeys(lowest[rank, block[is_mine]], theirs[is_mine]))
+        mine = lowest[dst, block]
+        for rank in ranks:
+            is_mine = dst == rank
+            keys[rank].append(ReductionKeys(mine[is_mine], theirs[is_mine]))
         reduced = step.reduces[row]
         copied = ~reduced
         lowest[dst[copied], block[copied]] = theirs[copied]
         # A rank may receive a block several times in a step; plain indexing would keep one of them.
         np.minimum.at(lowest, (dst[reduced], block[reduced]), theirs[reduced])
-    return ReductionKeys(*map(np.concatenate, zip(*keys, strict=True)))
+    return {
+        rank: ReductionKeys(*map(np.concatenate, zip(*each, strict=True)))
+        for rank, each in keys.items()
+    }

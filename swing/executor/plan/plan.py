@@ -13,7 +13,7 @@ scratch buffer. It avoids copies:
 - Long messages travel in *pieces*, of which two are in flight per message: while one piece is
   reduced, the next one arrives. A piece is reduced while it is still in the cache, and the scratch
   buffer holds at most two pieces per message. Where the messages of a step overlap in part, all
-  pieces are in flight at once (see `Lowering`).
+  pieces are in flight at once (see `swing.executor.plan.transfers`).
 
 A plan depends neither on the element type nor on the operation or any address:
 `swing.executor.engines` binds it to these.

@@ -12,12 +12,12 @@ from __future__ import annotations
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
+from swing.byte_cache import ByteCache
 from swing.executor.buffers.memory import borrow
 from swing.executor.plan.instruction import Instruction, Opcode, Place
 from swing.executor.plan.plan import Plan
@@ -106,7 +106,9 @@ class Window(Open):
         self._window.Free()
 
 
-@lru_cache(64)
+_plans = ByteCache[Plan](2**22, lambda plan: plan.code.nbytes)
+
+
 def compile_shared(rank: int, ranks: int, count: int, piece: int) -> Plan:
     """The plan of one rank for an allreduce in memory that all ranks can access.
 
@@ -121,6 +123,11 @@ def compile_shared(rank: int, ranks: int, count: int, piece: int) -> Plan:
         count: the number of elements of the vector.
         piece: the number of elements that are reduced at a time.
     """
+    key = rank, ranks, count, piece
+    return _plans.get(key, lambda: _compile(*key))
+
+
+def _compile(rank: int, ranks: int, count: int, piece: int) -> Plan:
     first, last = rank * count // ranks, (rank + 1) * count // ranks
     code = [*_meet(0, rank, ranks)]
     scratch = Place(2 * ranks, 0)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from swing.executor.buffers.specs import type_name
+from swing.executor.buffers.datatypes import type_name
 from swing.executor.engines.messages import abandon
 from swing.executor.engines.wait import Deadline, until
 from swing.executor.session.call import CollectiveCall
@@ -86,7 +86,7 @@ def context(
         return Context.of(call.intracomm, call.deadline)
     algorithm, torus, consistent, options = call.spec
     facts = {
-        "call": _kind(call),
+        "call": call.kind,
         "count": _short(counts),
         "type": type_name(dtype, datatype),
         "op": "none" if call.op is None else _name(call.op),
@@ -103,13 +103,8 @@ def leave(call: CollectiveCall, why: str) -> None:
     """With SWING_CHECK=1, check that all ranks leave a call to the MPI library."""
     if ON and isinstance(call.comm, MPI.Intracomm):
         name = "none" if call.op is None else _name(call.op)
-        facts = {"call": f"MPI's own {_kind(call)}, because {why}", "op": name}
+        facts = {"call": f"MPI's own {call.kind}, because {why}", "op": name}
         _agree(call.comm, facts, call.deadline)
-
-
-def _kind(call: CollectiveCall) -> str:
-    """The collective: ranks may pass their equal pieces in either of its two forms."""
-    return call.name.removesuffix("_block").removesuffix("v")
 
 
 def refuse(comm: MPI.Comm, error: Exception) -> None:
@@ -137,7 +132,7 @@ def _agree(comm: MPI.Intracomm, facts: Facts, deadline: Deadline | None = None) 
 def _exchange(context: Context, facts: Facts, deadline: Deadline) -> list[Facts]:
     """Send this rank's facts to all ranks, and return every rank's, in rank order."""
     comm = context.comm
-    tag = context.check_tag
+    tag = context.lane.check_tag
     mine = np.zeros(_NBYTES, np.uint8)
     text = json.dumps(facts).encode()
     if len(text) > _NBYTES:  # long options or a long error: shorten every value alike
@@ -210,7 +205,7 @@ def _describe(torus: Torus) -> str:
 
 def _digest(schedule: Schedule) -> str:
     """Return a schedule's name and a hash of all its messages."""
-    return f"{schedule!r} {_hash(str(schedule).encode())}"
+    return f"{schedule!r} {_hash(schedule.table().encode())}"
 
 
 def _hash(data: bytes) -> str:

@@ -80,9 +80,14 @@ class CollectiveCall:
     recvcounts: Sequence[int] | None = None
 
     @property
+    def kind(self) -> str:
+        """The collective, without the ending by which MPI's name tells pieces of equal length."""
+        return self.name.removesuffix("_block").removesuffix("v")
+
+    @property
     def in_place(self) -> bool:
-        """Whether the vector and the result share one buffer."""
-        return self.recvbuf is None or self.sendbuf is MPI.IN_PLACE or self.sendbuf is self.recvbuf
+        """Whether the result replaces the vector."""
+        return self.recvbuf is None or self.sendbuf is MPI.IN_PLACE
 
     @property
     def result(self) -> Any:

@@ -15,7 +15,8 @@ noted, and a call that is like an earlier one skips the checks. There are two ta
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
 from threading import RLock
 from typing import Any, NamedTuple
@@ -29,11 +30,14 @@ from swing.executor.engines.compiled import Bound
 from swing.executor.engines.plain import Program
 from swing.executor.mpi_abi import library
 from swing.executor.plan.shared import Shared
-from swing.executor.session.call import AlgorithmSpec, CollectiveCall
+from swing.executor.session.call import AlgorithmSpec, CollectiveCall, Options
 
 SIZE = 256
 """Rows of the table, a power of two, and entries of the dictionary. A new call replaces the call in
 its row, and the oldest call in a full dictionary."""
+
+CallKey = tuple[Any, tuple[int, ...], bool, Options]
+"""The key of a call: its context, the addresses of its arguments, ``consistent`` and options."""
 
 LookupFunction = Callable[..., int]
 """``look(comm, sendbuf, recvbuf, op, algorithm, torus, consistent)``: MPI's error code, or MISS."""
@@ -62,7 +66,8 @@ class ArraySignature(NamedTuple):
         return cls(head, head.tobytes(), array.size)
 
 
-class Entry(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Entry:
     """A noted call.
 
     Args:
@@ -72,6 +77,7 @@ class Entry(NamedTuple):
         source: the signature of the send buffer; None in place.
         kept: the objects that the tables identify by address. While they are alive, no other object
             can have the same address.
+        may_be_row: whether compiled code could look the call up, but has no row for it yet.
     """
 
     context: Any
@@ -79,6 +85,7 @@ class Entry(NamedTuple):
     result: ArraySignature
     source: ArraySignature | None
     kept: object
+    may_be_row: bool = False
 
 
 class _Method(ctypes.Structure):
@@ -110,22 +117,21 @@ class CallCache:
         self._words = np.zeros(HEADER + SIZE * ROW, np.int64)
         self._rows = self._words[HEADER:].reshape(SIZE, ROW)
         self._by_row: dict[int, Entry] = {}
-        self._by_arguments: dict[Hashable, Entry] = {}
+        self._by_arguments: dict[CallKey, Entry] = {}
         self.look: LookupFunction | None = None
         self._lock = RLock()  # for writers only: readers hold the GIL
 
     def find(
-        self, comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, spec: AlgorithmSpec
+        self, context: Any, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, spec: AlgorithmSpec
     ) -> Entry | None:
         """Find an earlier call with the same arguments on the same arrays.
 
         All checks of a call depend only on the facts compared here, so a call that is found needs
-        no further check.
+        no further check. It may have been made on a communicator whose context another one has
+        taken over since.
         """
-        algorithm, torus, consistent, options = spec
-        ids = id(comm), id(sendbuf), id(recvbuf), id(op), id(algorithm), id(torus), consistent
         try:
-            entry = self._by_arguments.get((ids, options))
+            entry = self._by_arguments.get(_key(context, sendbuf, recvbuf, op, spec))
         except TypeError:  # an option that cannot be hashed, which `check_types` refuses
             return None
         if entry is None:
@@ -144,8 +150,7 @@ class CallCache:
 
     def note(self, call: CollectiveCall, program: Program, context: Any) -> None:
         """Note a call that passed all checks, and the program that runs it."""
-        comm, sendbuf, recvbuf, op = call.comm, call.sendbuf, call.recvbuf, call.op
-        algorithm, torus, consistent, options = call.spec
+        sendbuf, op = call.sendbuf, call.op
         arrays = [call.result] if call.in_place else [call.result, sendbuf]
         if not (_is_array_as_expected() and all(type(array) in _ARRAYS for array in arrays)):
             return
@@ -153,45 +158,65 @@ class CallCache:
             ArraySignature.of(call.result),
             None if call.in_place else ArraySignature.of(sendbuf),
         )
-        ids = id(comm), id(sendbuf), id(recvbuf), id(op), id(algorithm), id(torus), consistent
-        dtypes = call.result.dtype, getattr(sendbuf, "dtype", None)
+        key = _key(context, sendbuf, call.recvbuf, op, call.spec)
         # The arrays are not kept alive, so that the user can free their memory.
-        kept = comm, op, call.spec, dtypes
-        bound = program[0] if program else None
+        kept = op, call.spec, call.result.dtype, getattr(sendbuf, "dtype", None)
+        # Compiled code runs one plan, and accepts arrays of the exact type ndarray.
         plain = {type(b) for b in (sendbuf, call.result)} <= {np.ndarray, type(MPI.IN_PLACE)}
+        may_be_row = _is_bound(program) and not call.spec.options and plain
+        entry = Entry(context, program, *signatures, kept, may_be_row)
         with self._lock:
             while len(self._by_arguments) >= SIZE:  # the oldest one is first
                 oldest = next(iter(self._by_arguments))
                 self._by_arguments.pop(oldest).context.keys.discard(oldest)
-            self._by_arguments[ids, options] = Entry(context, program, *signatures, kept)
-            context.keys.add((ids, options))
-            # Compiled code runs one plan, and accepts arrays of the exact type ndarray.
-            if isinstance(bound, Bound) and not options and plain:
-                self._add_row(call, Entry(context, bound.compiled, *signatures, kept), bound)
+            self._by_arguments[key] = entry
+            context.keys.add(key)
+        # Many a communicator is freed after a single call.
+        if may_be_row and context.was_called:
+            self.add_row(call, entry)
+
+    def add_row(self, call: CollectiveCall, entry: Entry) -> None:
+        """Let compiled code look a noted call up from now on."""
+        with self._lock:
+            entry.may_be_row = False
+            if self.look is None:
+                self._open()
+            bound = entry.program[0]
+            objects = call.comm, call.op, *call.spec[:3], call.result.dtype
+            memory = call.result.size, call.result.nbytes, call.in_place
+            row = row_of(call)
+            # The columns are those of `swing.executor.engines.abi_layout`, in order.
+            self._rows[row] = *map(id, objects), *memory, bound.compiled.state, bound.scratch
+            # ``objects`` are kept alive by the row: the communicator too, which the call need not.
+            self._by_row[row] = entry.context.noted[row] = replace(entry, kept=objects)
+
+    def retire(self, context: Any) -> None:
+        """Keep only those calls of a context that another communicator can repeat."""
+        with self._lock:
+            self._forget_rows(context)
+            for key in [*context.keys]:
+                *_, options = key
+                entry = self._by_arguments[key]
+                if _is_bound(entry.program):  # its tags are those of the context
+                    entry.may_be_row = not options
+                else:
+                    del self._by_arguments[key]
+                    context.keys.discard(key)
 
     def forget(self, context: Any) -> None:
         """Remove the calls of a context."""
         with self._lock:
-            for row in context.noted:
-                if row in self._by_row and self._by_row[row].context is context:
-                    self._rows[row] = 0
-                    del self._by_row[row]
+            self._forget_rows(context)
             for key in context.keys:
-                if key in self._by_arguments and self._by_arguments[key].context is context:
-                    del self._by_arguments[key]
-            context.noted.clear()
+                self._by_arguments.pop(key, None)
             context.keys.clear()
 
-    def _add_row(self, call: CollectiveCall, entry: Entry, bound: Bound) -> None:
-        if self.look is None:
-            self._open()
-        objects = call.comm, call.op, *call.spec[:3], call.result.dtype
-        memory = call.result.size, call.result.nbytes, call.in_place
-        row = row_of(call)
-        # The columns are those of `swing.executor.engines.abi_layout`, in order.
-        self._rows[row] = *map(id, objects), *memory, bound.compiled.state, bound.scratch
-        self._by_row[row] = entry
-        entry.context.noted[row] = entry
+    def _forget_rows(self, context: Any) -> None:
+        for row in context.noted:
+            if row in self._by_row and self._by_row[row].context is context:
+                self._rows[row] = 0
+                del self._by_row[row]
+        context.noted.clear()
 
     def _open(self) -> None:
         """Compile the lookup function and make it callable from Python."""
@@ -219,6 +244,19 @@ class CallCache:
 
 known_calls = CallCache()
 """The cache of this process, shared by all communicators."""
+
+
+def _key(
+    context: Any, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, spec: AlgorithmSpec
+) -> CallKey:
+    algorithm, torus, consistent, options = spec
+    ids = id(sendbuf), id(recvbuf), id(op), id(algorithm), id(torus)
+    return context, ids, consistent, options
+
+
+def _is_bound(program: Program) -> bool:
+    """Whether a program is a compiled plan, which takes its tags from the context."""
+    return len(program) == 1 and isinstance(program[0], Bound)
 
 
 def row_of(call: CollectiveCall) -> int:

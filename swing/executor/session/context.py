@@ -1,7 +1,8 @@
 """Context of a communicator: its tags, planner, cached programs and scratch memory.
 
 Messages travel on a private communicator, see `swing.executor.session.private`. The context is an
-MPI attribute of the user's communicator and is closed when that is freed.
+MPI attribute of the user's communicator. When that is freed, the context becomes *idle*, and the
+next communicator of the same ranks and torus takes it over: only the tags are new.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Hashable
 from contextlib import suppress
 from contextvars import copy_context
-from functools import cache, cached_property, lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
+from swing.byte_cache import ByteCache
 from swing.executor.buffers.memory import borrow, is_same
 from swing.executor.buffers.reductions import Reduction
 from swing.executor.buffers.transport import HOST, Kind, Transport
@@ -22,92 +24,116 @@ from swing.executor.engines.compiled import Bound, Compiled, why_plain
 from swing.executor.engines.plain import Program, bind, run
 from swing.executor.engines.progress import Operation, Rounds
 from swing.executor.engines.wait import Deadline, policy
-from swing.executor.gpu.device import empty
-from swing.executor.gpu.ipc import open_window
 from swing.executor.gpu.nccl import Nccl
-from swing.executor.plan.shared import MIN_PIECE, PIECE, Open, Window, compile_shared, find
-from swing.executor.session.byte_cache import ByteCache
+from swing.executor.plan.shared import compile_shared
 from swing.executor.session.call import AlgorithmSpec
-from swing.executor.session.call_cache import Entry, known_calls
+from swing.executor.session.call_cache import CallKey, Entry, known_calls
+from swing.executor.session.duplicate import Duplicate
+from swing.executor.session.infer_torus import shape_of
 from swing.executor.session.layouts import BlockLayouts
 from swing.executor.session.planner import Planner
-from swing.executor.session.private import finish, forget
-
-_MAX_PROGRAMS = 64  # cached; the least recently used one is dropped
+from swing.executor.session.private import Lane, Private, finish, forget, latest
+from swing.executor.session.windows import Windows
+from swing.settings import ENGINE, MACHINE
 
 
 class Context:
-    """The state that is kept for one communicator.
-
-    Construction is collective; `of` constructs at most one per communicator.
+    """The state that is kept for one communicator at a time; `of` finds it or makes it.
 
     Args:
         comm: the user's communicator.
-        deadline: when to give up waiting for the other ranks; None waits without a limit.
+        private: the private communicator of its ranks.
+        key: what all communicators that can take the context over have in common, see `_key`.
 
     Attributes:
         comm: the private communicator, which communicators of the same ranks share.
+        lane: the tags of the user's communicator on it.
+        was_called: whether the user's communicator has run a blocking allreduce before.
         planner: chooses and compiles plans for it.
         blocks: layouts of reduce-scatter and allgather.
+        windows: the memory that `alloc` has allocated.
         noted: rows of the call cache's table that belong to this context.
         keys: keys of the call cache's dictionary that belong to it.
-        check_tag: the tag of the argument check, which no operation uses.
     """
 
-    def __init__(self, comm: MPI.Intracomm, deadline: Deadline | None = None) -> None:
-        lane = finish(comm, deadline)
-        self.comm, self._first_tag = lane.private.comm, lane.first_tag
-        self.planner = Planner(comm, lane.private.is_one_node)
+    lane: Lane
+    was_called: bool
+
+    def __init__(self, comm: MPI.Intracomm, private: Private, key: Hashable) -> None:
+        self.comm, self._key = private.comm, key
+        self.planner = Planner(comm, private.is_one_node)
         self.blocks = BlockLayouts(self.planner)
-        # Calls of MPI's collectives need a communicator of their own: on the private one, those of
-        # several communicators could meet.
-        # Made from the handle, so that it does not keep the user's object alive.
-        self._user: Any = MPI.Intracomm.fromhandle(MPI._handleof(comm))
-        self._own: MPI.Intracomm | None = None
+        self._first_tag = np.zeros(1, np.int64)  # in memory that compiled code reads
+        self._duplicate = Duplicate()
         self._scratch = np.empty(0, np.uint8)
         self._compiled = ByteCache[Compiled](2**22, lambda compiled: compiled.nbytes)
         # Compiled code runs without the GIL, and meanwhile another thread's call may take its row
         # in the call cache. So the entries are kept alive here too.
         self.noted: dict[int, Entry] = {}
-        self.keys: set[Hashable] = set()
+        self.keys: set[CallKey] = set()
         self._active: set[Operation] = set()
-        self._windows: list[Open] = []
+        self.windows = Windows(self.comm, self._first_tag, self._duplicate)
         self._nccl: Nccl | None = None
         self._failure: tuple[str, Any] | None = None
-        # Half of the tags are for persistent operations, half for the others, see `tag`; the
-        # argument check uses the last one.
-        self._operations = [0, 0]
-        self._ntags = (lane.private.tags - 2) // 2
-        self.check_tag = self._first_tag + lane.private.tags - 1
         # MPI ignores overflow. If the user's ``np.errstate`` made it raise on one rank, the others
         # would wait for that rank.
         self._quiet = copy_context()
         self._quiet.run(np.seterr, all="ignore")
 
     @classmethod
-    def of(cls, comm: MPI.Intracomm, deadline: Deadline | None = None) -> Context:
+    def of(
+        cls,
+        comm: MPI.Intracomm,
+        deadline: Deadline | None = None,
+        likely: Context | None = None,
+    ) -> Context:
         """Return the context of a communicator; the first call for it is collective.
+
+        Args:
+            comm: the user's communicator.
+            deadline: when to give up waiting for the other ranks; None waits without a limit.
+            likely: the context that it will probably take over, if that is known, see `likely`.
 
         Raises:
             TimeoutError: not all ranks made the first call by the deadline.
             RuntimeError: an earlier call on the communicator failed after it had sent messages.
         """
-        context = contexts.get(MPI._handleof(comm))
-        if context is None:
-            try:
-                context = cls(comm, deadline)
-            except TimeoutError:
-                # An attribute without a context: its delete function removes what is kept for a
-                # freed communicator, whose handle MPI may use again.
-                comm.Set_attr(_keyval(), None)
-                raise
-            comm.Set_attr(_keyval(), context)
-            contexts[MPI._handleof(comm)] = context
+        context = contexts.get(MPI._handleof(comm)) or cls._open(comm, deadline, likely)
         if context._failure is not None:
             raise RuntimeError(
                 f"an earlier call failed on this communicator ({context._failure[0]}) and "
                 "its messages may still arrive: go on with a new communicator, comm.Dup()"
             )
+        return context
+
+    @classmethod
+    def likely(cls, comm: MPI.Intracomm) -> Context | None:
+        """Return the idle context that a communicator will take over, unless another one does."""
+        private = latest(comm) if comm else None
+        return None if private is None else _idle.peek(_key(comm, private))
+
+    @classmethod
+    def _open(
+        cls, comm: MPI.Intracomm, deadline: Deadline | None, likely: Context | None
+    ) -> Context:
+        """Make the first call on a communicator; collective."""
+        try:
+            lane = finish(comm, deadline)
+        except TimeoutError:
+            # An attribute without a context: its delete function removes what is kept for a freed
+            # communicator, whose handle MPI may use again. Setting it a second time would call that
+            # function as well.
+            if comm.Get_attr(_keyval()) is None:
+                comm.Set_attr(_keyval(), _UNFINISHED)
+            raise
+        usual = likely is not None and likely.lane.private is lane.private
+        key = likely._key if likely and usual else _key(comm, lane.private)
+        context = _idle.pop(key) or cls(comm, lane.private, key)
+        context.lane, context._first_tag[0] = lane, lane.first_tag
+        context.was_called = False
+        context._duplicate.user = MPI._handleof(comm)
+        comm.Set_attr(_keyval(), context)
+        contexts[MPI._handleof(comm)] = context
         return context
 
     def program(
@@ -131,7 +157,7 @@ class Context:
             recv: (count,) the result, of the same type; the same memory to reduce in place.
             reduce: the reduction of two vectors.
             deadline: when to give up waiting for messages; None waits without a limit.
-            shared: whether the vectors may be in memory of `alloc`, see `in_window`.
+            shared: whether the vectors may be in memory of `alloc`, see `Windows.program`.
             transport: how the vectors' memory reaches the other ranks.
 
         Raises:
@@ -139,7 +165,7 @@ class Context:
         """
         count, dtype = len(recv), recv.dtype
         if shared and deadline is None:
-            program = self.in_window(spec, send, recv, reduce)
+            program = self.windows.program(spec, send, recv, reduce)
             if program is not None:
                 return program
         if transport.on_gpu:
@@ -157,39 +183,7 @@ class Context:
         source, target = (borrow(MPI.Get_address(v), count, dtype) for v in (send, recv))
         memory = source, target, scratch
         staged = transport.stage(plan, dtype, is_same(send, recv))
-        return bind(staged, memory, reduce, self.comm, self._first_tag, deadline, transport)
-
-    def in_window(
-        self, spec: AlgorithmSpec, send: np.ndarray, recv: np.ndarray, reduce: Reduction
-    ) -> Program | None:
-        """Return the program for vectors in memory of `alloc`, or None if messages are to be used.
-
-        All ranks must decide alike, so the decision depends only on facts that they share.
-        """
-        if spec[0] != "auto" or not isinstance(reduce, np.ufunc) or recv.nbytes < MIN_PIECE:
-            return None
-        addresses = MPI.Get_address(send), MPI.Get_address(recv)
-        program: Program | None = self.shared(*addresses, len(recv), recv.dtype, reduce)
-        return program
-
-    @property
-    def has_windows(self) -> bool:
-        """Whether `alloc` has allocated memory that all ranks can access."""
-        return bool(self._windows)
-
-    def holds(self, spec: AlgorithmSpec, send: np.ndarray, recv: np.ndarray) -> bool:
-        """Whether all ranks are to reduce these vectors where they lie, in memory of `alloc`."""
-        return spec[0] == "auto" and find(self._windows, send, recv) is not None
-
-    def places(self, *vectors: np.ndarray) -> str:
-        """Describe the positions of vectors in memory of `alloc`."""
-        positions = (
-            f"array {i} of swing.alloc from byte {offset} on"
-            for vector in vectors
-            for i, window in enumerate(self._windows)
-            if (offset := window.offset(vector)) is not None
-        )
-        return ", ".join(positions)
+        return bind(staged, memory, reduce, self.comm, self.lane.first_tag, deadline, transport)
 
     def _on_gpu(
         self,
@@ -203,7 +197,7 @@ class Context:
         """Return the program for vectors that the GPU reduces without staging."""
         count, dtype, ranks = len(recv), recv.dtype, self.comm.size
         if direct.kind is Kind.IPC:
-            memory = find(self._windows, send, recv)
+            memory = self.windows.find(spec, send, recv)
             assert memory is not None
             # The piece is a whole block, so that one kernel reduces it.
             plan = compile_shared(self.comm.rank, ranks, count, max(1, -(-count // ranks)))
@@ -215,54 +209,16 @@ class Context:
             memory = [send, recv]
         memory.append(direct.scratch(plan.scratch, dtype))
         if direct.kind is not Kind.NCCL or ranks == 1:
-            return bind(plan, memory, reduce, self.comm, self._first_tag, deadline, direct)
+            return bind(plan, memory, reduce, self.comm, self.lane.first_tag, deadline, direct)
         if self._nccl is None:  # collective: every rank is in its first call with NCCL
-            self._nccl = Nccl(self._duplicate())
-        tag = self._first_tag
+            self._nccl = Nccl(self._duplicate.get())
+        tag = self.lane.first_tag
         return bind(plan, memory, reduce, self.comm, tag, deadline, direct, self._nccl)
-
-    def _duplicate(self) -> MPI.Intracomm:
-        """Return a duplicate for calls of MPI's collectives; the first call is collective."""
-        if self._own is None:
-            self._own = self._user.Dup()
-            self._own.Set_errhandler(MPI.ERRORS_RETURN)
-        return self._own
-
-    @cached_property
-    def shared(self) -> Any:
-        """The cached `_shared`: programs for vectors in memory of `alloc`, given by address."""
-        return lru_cache(_MAX_PROGRAMS)(self._shared)
-
-    def _shared(
-        self, send: int, recv: int, count: int, dtype: np.dtype[Any], reduce: Reduction
-    ) -> Program | None:
-        """Return the program for vectors at two addresses, or None if they are in no window."""
-        memory = find(self._windows, *(borrow(address, count, dtype) for address in (send, recv)))
-        if memory is None:
-            return None
-        rank, ranks = self.comm.rank, self.comm.size
-        plan = compile_shared(rank, ranks, count, max(1, PIECE // dtype.itemsize))
-        memory.append(np.empty(plan.scratch, dtype))
-        if why_plain(dtype, reduce):
-            return bind(plan, memory, reduce, self.comm, self._first_tag)
-        compiled = Compiled(plan, dtype, reduce, self.comm, self._first_tag)
-        compiled.place(memory)
-        return [Bound(compiled, 0, 0, 0)]
 
     def alloc(self, shape: Any, dtype: np.dtype[Any], gpu: bool) -> Any:
         """Allocate an array that other ranks of the node can read and write; collective."""
-        nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        alone = self.comm.size == 1 or not self.planner.is_one_node
-        open_memory = open_window if gpu else Window
-        window = None if alone else open_memory(self._duplicate(), nbytes)
-        if window is None:
-            return empty(shape, dtype) if gpu else np.empty(shape, dtype)
-        self._windows.append(window)
-        # Drop cached results by which these addresses are in no window: ordinary memory may have
-        # been there before.
-        self.shared.cache_clear()
-        known_calls.forget(self)
-        return window.array(shape, dtype)
+        known_calls.forget(self)  # their memory may have become part of a window
+        return self.windows.alloc(shape, dtype, gpu)
 
     def run(self, program: Program, *buffers: Any) -> None:
         """Run this rank's program; collective.
@@ -277,6 +233,7 @@ class Context:
         """
         try:
             self._quiet.run(run, program)
+            self.was_called = True
         except BaseException as error:  # even KeyboardInterrupt: messages are under way then, too
             self.fail(error, *buffers)
             raise
@@ -299,36 +256,40 @@ class Context:
         known_calls.forget(self)
 
     def tag(self, persistent: bool = False) -> int:
-        """Return the tag of the next operation's messages, the same on all ranks.
-
-        Blocking allreduces use the communicator's first tag, persistent operations every second
-        one from the third on, and all others those between. The tags are reused after `_ntags`
-        operations. A persistent operation may last longer than that, so it must not share its tag
-        with short-lived ones.
-        """
-        # MPI requires all ranks to call collectives in the same order, so they count alike.
-        self._operations[persistent] += 1
-        nth = self._operations[persistent] % self._ntags
-        return self._first_tag + 1 + persistent + 2 * nth
+        """Return the tag of the next operation's messages, the same on all ranks."""
+        return self.lane.tag(persistent)
 
     def close(self) -> None:
-        """Free all memory after all operations have ended; collective after `alloc` or NCCL."""
-        known_calls.forget(self)
+        """End all operations and become idle, if possible; collective after `alloc` or NCCL."""
         for operation in [*self._active]:
             with suppress(Exception):  # the ``Wait`` of its request raises it
                 operation.wait()
         if self._nccl is not None:
             with suppress(RuntimeError):
                 self._nccl.close(self._failure is not None)
-        for window in self._windows:
-            # A window is freed by all ranks together, so one rank's live array keeps it.
-            if self._duplicate().allreduce(window.in_use, MPI.LOR):
-                _leaked.append(window)
-            else:
-                window.free()
-        if self._own is not None:
-            self._own.Free()
+        self.windows.free()
+        self._duplicate.free()
+        private = self.lane.private
+        if (
+            private.is_shared
+            and self._failure is None
+            and self._nccl is None
+            and not self.windows
+            and not self.lane.has_persistent  # they can be started even now
+            and self.nbytes <= _idle.limit
+        ):
+            known_calls.retire(self)
+            _idle.put(self._key, self)
+            return
+        known_calls.forget(self)
         self._scratch = np.empty(0, np.uint8)
+        if not private.is_shared:
+            private.comm.Free()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of scratch memory and of compiled programs."""
+        return len(self._scratch) + self._compiled.nbytes
 
     def _scratch_bytes(self, nbytes: int) -> np.ndarray:
         """Return (nbytes,) scratch memory, which all programs share."""
@@ -338,22 +299,32 @@ class Context:
         return self._scratch[:nbytes]
 
 
-_leaked: list[Open] = []
-"""Windows of freed communicators that some rank still uses, kept until the process ends."""
+_idle = ByteCache[Context](2**24, lambda context: context.nbytes, known_calls.forget)
+"""Contexts of freed communicators, which other communicators can take over."""
+
+
+def _key(comm: MPI.Intracomm, private: Private) -> Hashable:
+    """What communicators have in common that can take over each other's context."""
+    return private, *shape_of(comm), MACHINE.get(), ENGINE.get(), policy()
+
 
 contexts: dict[int, Context] = {}
 """The contexts by communicator handle. This dictionary is five times faster to read than the MPI
 attribute, whose delete function removes the entry."""
 
 
+_UNFINISHED = object()
+"""The attribute of a communicator whose first call has timed out."""
+
+
 @cache
 def _keyval() -> int:
     """Return the key of the attribute that closes a context when its communicator is freed."""
 
-    def delete(comm: MPI.Comm, keyval: int, context: Context | None) -> None:
+    def delete(comm: MPI.Comm, keyval: int, value: Any) -> None:
         contexts.pop(MPI._handleof(comm), None)
         forget(MPI._handleof(comm))
-        if context is not None:
-            context.close()
+        if isinstance(value, Context):
+            value.close()
 
     return MPI.Comm.Create_keyval(delete_fn=delete)

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from swing.byte_cache import ByteCache
 from swing.executor.plan.order import RankOrder, rank_order
 from swing.executor.plan.plan import Plan, compile_plan
-from swing.executor.session.byte_cache import ByteCache
 from swing.executor.session.call import AlgorithmSpec
 from swing.executor.session.planner import PIECE, Planner, ResolvedSpec
 from swing.schedules.collectives import ALL
@@ -85,6 +85,10 @@ class BlockLayouts:
         # Without these two options every algorithm takes its bandwidth-optimal variant.
         options = tuple(o for o in resolved.options if o[0] not in ("variant", "k"))
         return resolved._replace(options=options), why
+
+    def check(self, collective: Collective, spec: AlgorithmSpec) -> None:
+        """Raise the errors that `choose` and `layout` would raise."""
+        self.order(collective, self.choose(collective, spec, 0)[0])
 
     def layout(
         self,

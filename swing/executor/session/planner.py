@@ -8,10 +8,10 @@ from typing import NamedTuple
 from mpi4py import MPI
 
 from swing.algorithms import SHIPPED
+from swing.byte_cache import ByteCache
 from swing.executor.mpi_abi import EAGER
 from swing.executor.plan.order import RankOrder, rank_order
 from swing.executor.plan.plan import Plan, compile_plan
-from swing.executor.session.byte_cache import ByteCache
 from swing.executor.session.call import AlgorithmSpec, Options
 from swing.executor.session.infer_torus import check_size, shape_of
 from swing.schedules.body import Function
@@ -47,13 +47,13 @@ class Planner:
 
     Args:
         comm: the communicator, of which only size, rank and topology are read.
-        is_one_node: whether all its ranks share memory.
+        is_one_node: whether all its ranks are on one node.
 
     Attributes:
         torus: the torus of the communicator.
         origin: the origin of that torus, in words.
         rank: this rank.
-        is_one_node: whether all ranks share memory.
+        is_one_node: whether all ranks are on one node.
     """
 
     def __init__(self, comm: MPI.Intracomm, is_one_node: bool) -> None:

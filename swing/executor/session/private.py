@@ -10,7 +10,8 @@ one with the same ranks in the same order. What tells the two apart on it is the
 Rank 0 of the communicator decides which private communicator and which lane to use, and an
 allreduce on the user's communicator tells the others. So threads may make first calls on several
 communicators at the same time, and a first call waits for all ranks. Private communicators are kept
-until MPI is finalized.
+until MPI is finalized. Those of sessions, whose ranks have no numbers in MPI.COMM_WORLD, are not
+shared: each is freed with the user's communicator.
 """
 
 from __future__ import annotations
@@ -24,13 +25,10 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.executor.engines.wait import Deadline, heed, until
-from swing.waiting import cores as own_cores
+from swing.executor.session.node import RECORD_BYTES, node_of, record
 
 MAX_TAGS = 2**12
 """Tags of a lane, or fewer where MPI has few tags."""
-
-MAX_CORES = 1024
-"""Cores of a node that are told apart."""
 
 Ranks = tuple[int, ...]
 """The ranks of a communicator, as ranks of MPI.COMM_WORLD."""
@@ -47,7 +45,9 @@ class Private:
     Args:
         number: its number among those of the same ranks, the same on every rank.
         comm: the communicator; it returns errors instead of aborting.
-        is_one_node: whether all its ranks share memory.
+        is_one_node: whether all its ranks are on one node.
+        is_shared: whether it is known to which ranks of MPI.COMM_WORLD it belongs, so that their
+            other communicators can share it. Otherwise it is freed with the user's communicator.
         lanes: counts the lanes on rank 0, which gives them out.
         tags: number of tags in a lane.
     """
@@ -55,6 +55,7 @@ class Private:
     number: int
     comm: MPI.Intracomm
     is_one_node: bool
+    is_shared: bool
     lanes: count[int] = field(default_factory=count)
     tags: int = 0
 
@@ -71,17 +72,41 @@ class Private:
         return lane if (lane + 1) * self.tags <= self._ntags else -1
 
 
-@dataclass(frozen=True)
 class Lane:
     """The tags of one of the user's communicators on a private communicator.
 
+    Blocking allreduces use the first tag and the argument check the last one. Those between are for
+    other operations, every second one for persistent ones: a persistent operation may last for so
+    long that the tags of others begin again.
+
     Args:
         private: the private communicator.
+        number: the number of the lane, from 0 up.
+
+    Attributes:
         first_tag: the first tag; there are ``private.tags`` of them.
     """
 
-    private: Private
-    first_tag: int
+    def __init__(self, private: Private, number: int) -> None:
+        self.private, self.first_tag = private, private.tags * number
+        self._nth = [0, 0]
+
+    @property
+    def check_tag(self) -> int:
+        """The tag of the argument check, which no operation uses."""
+        return self.first_tag + self.private.tags - 1
+
+    @property
+    def has_persistent(self) -> bool:
+        """Whether it has given a tag to a persistent operation."""
+        return self._nth[True] > 0
+
+    def tag(self, persistent: bool = False) -> int:
+        """Return the tag of the next operation's messages, the same on all ranks."""
+        # MPI requires all ranks to call collectives in the same order, so they count alike.
+        self._nth[persistent] += 1
+        nth = self._nth[persistent] % ((self.private.tags - 2) // 2)
+        return self.first_tag + 1 + persistent + 2 * nth
 
 
 _known: dict[Ranks, dict[int, Private]] = {}
@@ -91,6 +116,12 @@ _lock = threading.Lock()
 
 Opening = Generator[MPI.Request, None, Lane]
 """The first call on a communicator: it yields the requests that it waits for."""
+
+
+def latest(comm: MPI.Intracomm) -> Private | None:
+    """Return the private communicator that a communicator will probably share."""
+    known = _known.get(_world_ranks(comm))
+    return next(reversed(known.values()), None) if known else None
 
 
 def open_lane(comm: MPI.Intracomm) -> Opening:
@@ -113,38 +144,32 @@ def open_lane(comm: MPI.Intracomm) -> Opening:
     yield MPI.Comm.Iallreduce(comm, proposal, decision, MPI.MAX)
     use, number, lane = decision.tolist()
     if use < 0:
-        private = yield from _make(comm, number)
+        private = yield from _make(comm, number, bool(ranks))
         if comm.rank == 0:
             lane = private.new_lane()
         with _lock:
             known[number] = private
-        return Lane(private, private.tags * max(lane, 0))
+        return Lane(private, max(lane, 0))
     while use not in known:  # another thread of this rank is still making it
         yield MPI.REQUEST_NULL
-    return Lane(known[use], known[use].tags * lane)
+    return Lane(known[use], lane)
 
 
-def _make(comm: MPI.Intracomm, number: int) -> Generator[MPI.Request, None, Private]:
+def _make(
+    comm: MPI.Intracomm, number: int, is_shared: bool
+) -> Generator[MPI.Request, None, Private]:
     try:
         # ``MPI.Intracomm(comm)``, because ``Idup`` of a `swing.Comm` would make a `swing.Comm`.
         duplicate, request = MPI.Intracomm(comm).Idup()
         yield request
-        try:
-            node = MPI.Intracomm(comm).Split_type(MPI.COMM_TYPE_SHARED)
-        except MPI.Exception:
-            duplicate.Free()
-            raise
     except MPI.Exception as error:
         raise NoCommunicatorError("MPI cannot make another communicator") from error
-    is_one_node = node.size == comm.size
-    # A launcher may bind every rank to cores of its own: count those of all ranks.
-    mine = np.zeros(MAX_CORES, np.uint8)
-    mine[[core % MAX_CORES for core in own_cores()]] = 1
-    cores = np.empty_like(mine)
-    node.Allreduce(mine, cores, MPI.MAX)
-    heed(node.size, int(cores.sum()))
-    node.Free()
-    return Private(number, duplicate, is_one_node)
+    mine = record()
+    records = np.empty((comm.size, RECORD_BYTES), np.uint8)
+    yield duplicate.Iallgather(mine, records)
+    node = node_of(mine, records)
+    heed(node.ranks, node.cores)
+    return Private(number, duplicate, node.is_only, is_shared)
 
 
 def _world_ranks(comm: MPI.Intracomm) -> Ranks:

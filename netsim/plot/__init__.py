@@ -1,0 +1,90 @@
+"""Figures of goodput, runtime, ratios, gain and link loads, drawn from CSV files only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from netsim.plot.curves import bound, gain, goodput, ratio, runtime, source, swing_gain
+from netsim.plot.link_map import links
+from netsim.plot.style import size_axis, styles
+from netsim.rows import ResultRow, read_csv
+
+__all__ = [
+    "FORMATS", "KINDS", "bound", "gain", "goodput", "links", "plot", "ratio", "runtime",
+    "save", "size_axis", "styles", "swing_gain",
+]  # fmt: skip
+
+KINDS = {
+    "goodput": goodput, "runtime": runtime, "ratio": ratio, "bound": bound, "gain": gain,
+    "links": links,
+}  # fmt: skip
+"""The kinds of figures: a function from rows to a figure each."""
+FORMATS = ("svg", "png", "pdf")
+COLUMN_FONT = 8
+"""Size in points of the text of a figure with a width of its own, which a page does not scale."""
+
+
+def plot(
+    paths: Sequence[Path],
+    out: Path,
+    kind: str = "",
+    name: str = "",
+    formats: Sequence[str] = ("svg", "png"),
+    width: float | None = None,
+) -> list[Path]:
+    """Draw the rows of some CSV files in one figure.
+
+    Args:
+        paths: files of ``netsim sweep --csv`` or ``mpi_bench --csv``, or one of ``netsim simulate
+            --links``. Of rows with the model ``paper``, only those for the topologies of the other
+            files are drawn.
+        out: the folder for the files ``<name>.<format>``.
+        kind: a key of `KINDS`; if empty, ``links`` or ``goodput``, as suits the first file.
+        name: of the figure; the first file's if empty.
+        formats: of `FORMATS`.
+        width: of the figure in inches, such as 3.35 for a column of a paper; as large as the
+            figure needs if None.
+
+    Returns:
+        The paths of the files, one for each format.
+
+    Raises:
+        ValueError: a file is not of this kind, or has nothing to draw.
+        OSError: a file cannot be read, or the folder cannot be written.
+    """
+    tables = [read_csv(path, ["topology", "algorithm", "nbytes"]) for path in paths]
+    kind = kind or ("links" if "direction" in tables[0][0] else "goodput")
+    needs = ["src", "dst", "step", "bytes"] if kind == "links" else ["seconds"]
+    for path, table in zip(paths, tables, strict=True):
+        for column in needs:
+            if column not in table[0] and source(table[0]) != "paper":
+                raise ValueError(f"{path} has no column {column!r}: it is not made for {kind}")
+    every = [r for table in tables for r in table]
+    topologies = {r["topology"] for r in every if source(r) != "paper"}
+    rows = [r for r in every if r["topology"] in topologies and _takes_time(r)]
+    if not rows:
+        raise ValueError(f"{paths[0]} has nothing to draw: no row of ours that takes time")
+    text = COLUMN_FONT if width else matplotlib.rcParams["font.size"]
+    with matplotlib.rc_context({"font.size": text, "legend.fontsize": COLUMN_FONT - bool(width)}):
+        figure = KINDS[kind](rows, width)
+        out.mkdir(parents=True, exist_ok=True)
+        files = [out / f"{name or paths[0].stem}.{suffix}" for suffix in formats]
+        for file in files:
+            save(figure, file)
+    return files
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure in the format of the path's suffix: the same rows give the same bytes."""
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": None}
+    with matplotlib.rc_context({"svg.hashsalt": "torus-swing"}):  # a fixed salt, and no date
+        figure.savefig(path, dpi=150, metadata=undated.get(path.suffix[1:]))
+
+
+def _takes_time(r: ResultRow) -> bool:
+    """Whether a row has no time, or one above 0: logarithmic axes cannot show 0."""
+    return "seconds" not in r or not r["seconds"] or float(r["seconds"]) > 0

@@ -1,0 +1,239 @@
+"""Curves over the size of the vector: goodput, runtime, time against the best or a bound, gain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from netsim.bounds import lower_bound
+from netsim.network import paper_network
+from netsim.plot.style import COLORS, LINES, legend, panels, size_axis, styles
+from netsim.rows import ResultRow, fastest
+from netsim.topologies.names import topology
+from swing.algorithms import ALGORITHMS, SHIPPED
+from swing.algorithms.swing import SWING
+
+CONDITIONS = {
+    "bandwidth_gbps": "{} Gb/s", "model": "{}", "collective": "{}", "ties": "ties {}",
+    "sync": "sync {}", "parts": "parts {}", "seed": "seed {}", "dtype": "{}", "op": "{}",
+    "ranks": "{} ranks", "mpi": "{}", "cores": "{} cores",
+}  # fmt: skip
+"""Columns that are constant along a curve, and the format of their values in a legend."""
+TIMES = (1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100)
+"""Labels of an axis of ratios."""
+MAX_RATIO = 10.0
+"""Largest ratio that such an axis shows; far slower curves leave the picture."""
+
+Point = Callable[[int, float], float]
+"""The height of a point of a curve, from bytes and seconds."""
+
+
+def goodput(rows: list[ResultRow], width: float | None = None) -> Figure:
+    """Goodput against size, one panel per topology; of each algorithm the best variant per size."""
+    return _curves(rows, width, "goodput, Gb/s", lambda _: lambda n, seconds: n * 8 / seconds / 1e9)
+
+
+def runtime(rows: list[ResultRow], width: float | None = None) -> Figure:
+    """Runtime against size, one panel per topology; of each algorithm the best variant per size."""
+    return _curves(rows, width, "time, us", lambda _: lambda n, seconds: seconds * 1e6)
+
+
+def ratio(rows: list[ResultRow], width: float | None = None) -> Figure:
+    """Time as a multiple of the fastest algorithm's at the same size and conditions."""
+
+    def against(curves: list[ResultRow]) -> Point:
+        best: dict[int, float] = {}
+        for (_, n), seconds in fastest(curves).items():
+            best[n] = min(seconds, best.get(n, seconds))
+        return lambda n, seconds: seconds / best[n]
+
+    return _ratios(rows, width, "time ÷ best", against)
+
+
+def bound(rows: list[ResultRow], width: float | None = None) -> Figure:
+    """Time as a multiple of `netsim.lower_bound` on the paper's network.
+
+    Raises:
+        ValueError: the rows are not simulated, so that no network is known for them.
+    """
+
+    def against(curves: list[ResultRow]) -> Point:
+        first = curves[0]
+        if source(first) == "measured" or not first.get("bandwidth_gbps"):
+            raise ValueError("a bound is known only for simulated rows, which have a bandwidth")
+        network = paper_network(topology(first["topology"]), float(first["bandwidth_gbps"]) / 8e-9)
+        collective = first.get("collective") or "allreduce"
+        return lambda n, seconds: seconds / lower_bound(network, n, collective=collective)
+
+    return _ratios(rows, width, "time ÷ lower bound", against)
+
+
+def _ratios(
+    rows: list[ResultRow], width: float | None, label: str, against: Callable[..., Point]
+) -> Figure:
+    figure = _curves(rows, width, label, against)
+    for axes in figure.axes:
+        heights = [float(np.max(line.get_ydata())) for line in axes.lines]
+        top = max(1.5, min(1.1 * max(heights, default=1.0), MAX_RATIO))
+        axes.set_yticks(TIMES)
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        axes.set_ylim(0.97, top)  # ticks above it would widen the axis
+    return figure
+
+
+def gain(rows: list[ResultRow], width: float | None = None) -> Figure:
+    """Swing's gain over the best other algorithm, against size; see `swing_gain`.
+
+    The paper's points are hollow; they come from a column ``gain_percent``.
+    """
+    figure, (axes,) = panels(1, width)
+    networks = list(dict.fromkeys(_network(r) for r in rows if source(r) != "paper"))
+    sources = dict.fromkeys((_network(r), source(r)) for r in rows)
+    names = {(name, rate): name + (f", {rate:g} Gb/s" if rate else "") for name, rate in networks}
+    drawn = 0
+    for network, origin in ((n, s) for n in networks for other, s in sources if other == n):
+        matches = [r for r in rows if (_network(r), source(r)) == (network, origin)]
+        number, paper = networks.index(network), origin == "paper"
+        for nth, (conditions, curve) in enumerate(_by_conditions(matches).items()):
+            points = (
+                {int(r["nbytes"]): float(r["gain_percent"]) for r in curve}
+                if paper
+                else swing_gain(fastest(curve))
+            )
+            axes.plot(
+                sorted(points), [points[n] for n in sorted(points)], marker="os^vDx"[number % 6],
+                color=COLORS[number % 7], markersize=7 if paper else 4,
+                linestyle="" if paper else LINES[nth % 4],
+                markerfacecolor="none" if paper else None,
+                label=None if paper else ", ".join(filter(None, [names[network], conditions])),
+            )  # fmt: skip
+            drawn += len(points)
+    if not drawn:
+        raise ValueError(
+            "a gain compares Swing with another algorithm: the rows have no size with both"
+        )
+    axes.axhline(0, color="#333333", linewidth=0.8)
+    axes.set_ylabel("Swing's gain over the best other, %")
+    size_axis(axes, _sizes(rows))
+    legend(figure)
+    return figure
+
+
+def swing_gain(best: dict[tuple[str, int], float]) -> dict[int, float]:
+    """Swing's gain over the best other algorithm in percent, by bytes, as the paper reports it.
+
+    In goodputs it is swing/best - 1 where Swing is ahead, and -(best/swing - 1) otherwise. As in
+    the paper, mirrored recursive doubling is not among the others (`Algorithm.rival`).
+    """
+    apart = {SWING.name, *(name for name in SHIPPED if not ALGORITHMS[name].rival)}
+    gains = {}
+    for n in (n for name, n in best if name == SWING.name):
+        others = [t for (other, m), t in best.items() if m == n and other not in apart]
+        if others:
+            ratio = min(others) / best[SWING.name, n]
+            gains[n] = 100 * (ratio - 1 if ratio >= 1 else 1 - 1 / ratio)
+    return gains
+
+
+def _curves(
+    rows: list[ResultRow],
+    width: float | None,
+    label: str,
+    height: Callable[[list[ResultRow]], Point],
+) -> Figure:
+    """Draw one panel per topology.
+
+    Args:
+        rows: of all panels.
+        width: of the figure in inches; as for `panels`.
+        label: of the vertical axis.
+        height: gives the function that places the points of curves with the same conditions.
+    """
+    topologies = list(dict.fromkeys(r["topology"] for r in rows))
+    figure, each = panels(len(topologies), width)
+    looks = styles(dict.fromkeys(r["algorithm"] for r in rows))
+    for name, axes in zip(topologies, each, strict=True):
+        panel_rows = [r for r in rows if r["topology"] == name]
+        sources = list(dict.fromkeys(map(source, panel_rows)))
+        for origin in sources:
+            series = _by_conditions([r for r in panel_rows if source(r) == origin])
+            for nth, (conditions, curves) in enumerate(series.items()):
+                _draw(axes, curves, height(curves), looks, conditions, nth, origin == sources[0])
+        origins = sources[0] + "".join(f", {origin} hollow" for origin in sources[1:])
+        axes.set(title=f"{name} ({origins})", ylabel=label)
+        size_axis(axes, _sizes(panel_rows))
+    legend(figure)
+    return figure
+
+
+def _draw(
+    axes: Axes, rows: list[ResultRow], point: Point, looks: dict[str, tuple[str, str]],
+    conditions: str, nth: int, first: bool,
+) -> None:  # fmt: skip
+    """Draw the curves of one source and one set of conditions, the ``nth`` of its source."""
+    best = fastest(rows)
+    for name in dict.fromkeys(name for name, _ in best):
+        sizes = sorted(n for other, n in best if other == name)
+        color, marker = looks[name]
+        axes.loglog(
+            sizes, [point(n, best[name, n]) for n in sizes], color=color, marker=marker,
+            markersize=3 if first else 7, linewidth=1.4,
+            linestyle=LINES[nth % 4] if first or nth else "",
+            markerfacecolor=None if first else "none",
+            label=", ".join(filter(None, [name.replace("_", " "), conditions]))
+            if first or conditions else None,
+        )  # fmt: skip
+
+
+def _by_conditions(rows: list[ResultRow]) -> dict[str, list[ResultRow]]:
+    """Group rows of one topology and source into curves, by the `CONDITIONS` in which they differ.
+
+    Models that have no size in common form one curve, such as packets for small vectors and flows
+    for large ones.
+
+    Returns:
+        The rows of each curve, by its text for the legend.
+    """
+    differing = [c for c in CONDITIONS if len({r.get(c) or "" for r in rows}) > 1]
+    if "model" in differing:
+        others = [c for c in differing if c != "model"]
+        models: dict[tuple[str, ...], set[str]] = {}
+        for r in rows:
+            key = (r["nbytes"], *(r.get(c) or "" for c in others))
+            models.setdefault(key, set()).add(r["model"])
+        if all(len(at_size) == 1 for at_size in models.values()):
+            differing = others
+    series: dict[str, list[ResultRow]] = {}
+    for r in rows:
+        values = [CONDITIONS[c].format(_short(r[c])) for c in differing if r.get(c)]
+        series.setdefault(", ".join(values), []).append(r)
+    return series
+
+
+def _short(text: str) -> str:
+    """Drop needless digits of a number; leave other texts alone."""
+    try:
+        return f"{float(text):g}"
+    except ValueError:
+        return text
+
+
+def _network(r: ResultRow) -> tuple[str, float]:
+    """Topology, and bandwidth in Gb/s; 0 if the row has none."""
+    return r["topology"], float(r.get("bandwidth_gbps") or 0)
+
+
+def source(r: ResultRow) -> str:
+    """The source of a row: "paper", "measured", or "simulated" for all models of the simulator."""
+    return r["model"] if r.get("model") in ("paper", "measured") else "simulated"
+
+
+def _sizes(rows: list[ResultRow]) -> list[int]:
+    """The sizes to label: all, or every k-th of many."""
+    sizes = sorted({int(r["nbytes"]) for r in rows})
+    return sizes[:: max(1, len(sizes) // 6)]
