@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpi_bench.machine import MachineInfo
-from mpi_bench.measure import Sample
-from mpi_bench.methods import Method
 from swing.algorithms.spelling import spell
 from swing.sizes import format_size
+
+if TYPE_CHECKING:  # these import MPI, which rows measured without it do not need
+    from mpi_bench.machine import MachineInfo
+    from mpi_bench.measure import Sample
+    from mpi_bench.methods import Method
 
 
 @dataclass(frozen=True)
@@ -59,29 +62,46 @@ class MeasuredRow:
             nbytes: size of the vector in bytes.
             given: the columns topology, dtype and op.
         """
-        p, median = machine.ranks, float(np.median(sample.seconds))
-        algbw = nbytes / median / 1e9
-        return cls(
+        return cls.timed(
+            sample.seconds,
+            nbytes,
+            machine.ranks,
             algorithm=method.algorithm,
             variant=method.variant,
-            nbytes=nbytes,
-            seconds=median,
-            goodput_gbps=8 * algbw,
-            model="measured",
-            ranks=p,
             ports=method.ports,
-            time_us_min=float(sample.seconds.min()) * 1e6,
-            time_us_median=median * 1e6,
-            time_us_max=float(sample.seconds.max()) * 1e6,
-            algbw=algbw,
-            busbw=algbw * 2 * (p - 1) / p,  # the bytes that each rank must send, per second
             wrong=sample.wrong,
-            iterations=len(sample.seconds),
             mpi=machine.mpi,
             cores=machine.cores,
             options=json.dumps(dict(method.options)),
             software=machine.software,
             **given,
+        )
+
+    @classmethod
+    def timed(cls, seconds: np.ndarray, nbytes: int, ranks: int, **columns: Any) -> MeasuredRow:
+        """Build a row, and compute the columns that follow from times and sizes.
+
+        Args:
+            seconds: (iterations,) the time of the slowest rank in each iteration.
+            nbytes: size of the vector in bytes.
+            ranks: number of ranks.
+            columns: the other columns.
+        """
+        median = float(np.median(seconds))
+        algbw = nbytes / median / 1e9
+        return cls(
+            nbytes=nbytes,
+            seconds=median,
+            goodput_gbps=8 * algbw,
+            model="measured",
+            ranks=ranks,
+            time_us_min=float(seconds.min()) * 1e6,
+            time_us_median=median * 1e6,
+            time_us_max=float(seconds.max()) * 1e6,
+            algbw=algbw,
+            busbw=algbw * 2 * (ranks - 1) / ranks,  # the bytes that each rank must send, per second
+            iterations=len(seconds),
+            **columns,
         )
 
 

@@ -168,6 +168,7 @@ def lanes_of(topology: Topology, at: np.ndarray) -> Iterator[tuple[int, np.ndarr
             yield link, lane(p, q)
         elif direction and head - tail != direction * stride:
             outward = (p - q) / (topology.dims[dim] - 1)
+            outward /= max(1.0, float(np.hypot(*outward)))  # neighbours may be several cells apart
             yield link, lane(p, p + 0.6 * outward)
             yield link, lane(q - 0.6 * outward, q)
         else:

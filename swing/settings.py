@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from swing.waiting import POLICIES
+from swing.waiting import POLICIES, Policy
 
 
 def _choice(values: Collection[str]) -> Callable[[str], str]:
@@ -41,7 +41,7 @@ class Setting:
 
     Args:
         name: the variable.
-        allowed: the values that it may have, in words or as a table of their names.
+        allowed: the values that it may have, in words or as a table of policies.
         default: what happens if it is not set, in words.
         read: when it is read.
         purpose: what it is for.
@@ -50,7 +50,7 @@ class Setting:
     """
 
     name: str
-    allowed: str | Collection[str]
+    allowed: str | Mapping[str, Policy]
     default: str
     read: str
     purpose: str
@@ -87,7 +87,8 @@ MACHINE = Setting(
 )  # fmt: skip
 ENGINE = Setting(
     "SWING_ENGINE", "plain or compiled", "compiled where it can be, else plain", EVERY_CALL,
-    "the engine that runs plans; compiled makes it an error if compiled code cannot run a call",
+    "the engine of blocking calls on host memory without timeout=; compiled is an error where it "
+    "cannot run one",
     _choice(("plain", "compiled")),
 )  # fmt: skip
 CHECK = Setting(
@@ -119,7 +120,14 @@ SETTINGS = (MACHINE, ENGINE, WAIT, CHECK, CHECK_TIMEOUT, GPU_AWARE, NCCL)
 
 def table() -> str:
     """Return all settings as text, a few lines each."""
-    return "\n\n".join(
-        f"{s.name}\n  {s.purpose}\n  values: {s.values}\n  default: {s.default}\n  read {s.read}"
-        for s in SETTINGS
-    )
+    return "\n\n".join("\n  ".join(_lines(setting)) for setting in SETTINGS)
+
+
+def _lines(setting: Setting) -> Iterator[str]:
+    yield setting.name
+    yield setting.purpose
+    yield f"values: {setting.values}"
+    if isinstance(setting.allowed, Mapping):
+        yield from (f"  {name}: {policy.meaning}" for name, policy in setting.allowed.items())
+    yield f"default: {setting.default}"
+    yield f"read {setting.read}"

@@ -33,7 +33,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "netsim/run": ("netsim/run",),
     "netsim/models": ("netsim/models",),
     "netsim/traffic": ("netsim/traffic",),
-    "netsim/network": ("netsim/bounds", "netsim/demand", "netsim/network"),
+    "netsim/network": ("netsim/bounds", "netsim/demand", "netsim/network", "netsim/presets"),
     "netsim/topologies": ("netsim/topologies",),
     "netsim/rows": ("netsim/rows", "netsim/checks"),
     "swing": (

@@ -31,6 +31,8 @@ from swing.formats import (
 from swing.formats.rules import Rule
 from tests.test_formats import FOREIGN, GENERIC, PIPELINE, element
 from tests.test_msccl import all_to_all_by_relay, one_pass, ring_allreduce, two_steps
+from tests.test_tables import JSON, NCCL, VERSION_2
+from tests.test_traces import EMPTY, EXCHANGES
 
 LIMIT = 20  # seconds of processor time for one file, which needs milliseconds: else it hangs
 TOKENS = [
@@ -61,12 +63,12 @@ def chakra_files(schedule):
     return b"".join(b"%d\n%s" % (len(file), file) for file in files)
 
 
-def read_chakra(data):
+def read_chakra(data, eager_limit=None):
     files, at = [], 0
     while found := re.compile(rb"(\d{1,6})\n").match(data, at):
         at = found.end() + int(found[1])
         files.append(data[found.end() : at])
-    return chakra.read(files)
+    return chakra.read(files, eager_limit=eager_limit)
 
 
 def seeds(format):
@@ -78,19 +80,32 @@ def seeds(format):
         "json": lambda: [whole(native_json.write(s)) for s in made],
         "msccl": lambda: [whole(msccl.write(s)) for s in made[:3]] + foreign,
         "steps": lambda: [whole(steps.write(s, 99)) for s in made] + [FOREIGN["steps"]],
-        "goal": lambda: [whole(goal.write(s, 99)) for s in made[:2]] + [FOREIGN["goal"]] * 2,
-        "smpi": lambda: [whole(smpi.write(s, 99)) for s in made[:2]] + [FOREIGN["smpi"]] * 2,
+        "goal": lambda: [
+            *(whole(goal.write(s, 99)) for s in made[:2]),
+            *[FOREIGN["goal"], EMPTY["goal"]] * 2,
+        ],
+        "smpi": lambda: [
+            *(whole(smpi.write(s, 99)) for s in made[:2]),
+            *[FOREIGN["smpi"], EXCHANGES] * 2,
+        ],
         "chakra": lambda: [chakra_files(s) for s in made[:3]],
         "mpich": lambda: [GENERIC, whole(mpich.write(RULES, 16, GENERIC))],
-        "openmpi": lambda: [whole(openmpi.write(RULES, 16))],
-        "nccl": lambda: [whole(nccl.write(RULES, 16))],
+        "openmpi": lambda: [whole(openmpi.write(RULES, 16)), VERSION_2, JSON],
+        "nccl": lambda: [whole(nccl.write(RULES, 16)), NCCL],
     }[format]()
 
 
+def by_rendezvous(read, data):
+    """Read a trace with an eager limit, or without one if its size is even."""
+    return read(data, eager_limit=8 if len(data) % 2 else None)
+
+
 READERS = {
-    "json": native_json.read, "msccl": msccl_reader.read, "steps": steps.read, "goal": goal.read,
-    "smpi": smpi.read, "chakra": read_chakra, "mpich": partial(mpich.read, ranks=16),
-    "openmpi": partial(openmpi.read, ranks=16), "nccl": partial(nccl.read, ranks=16),
+    "json": native_json.read, "msccl": msccl_reader.read, "steps": steps.read,
+    "goal": partial(by_rendezvous, goal.read), "smpi": partial(by_rendezvous, smpi.read),
+    "chakra": partial(by_rendezvous, read_chakra), "mpich": partial(mpich.read, ranks=16),
+    "openmpi": partial(openmpi.read, ranks=16, nodes=1),
+    "nccl": partial(nccl.read, ranks=16, nodes=4),
 }  # fmt: skip
 
 
@@ -139,6 +154,8 @@ def use(found):
             swing.verify(found)
         except swing.ScheduleError:
             return
+    elif found.is_traffic:
+        assert whole(steps.write(found, found.nblocks))
 
 
 def hangs(number, frame):

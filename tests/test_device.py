@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import swing
 from swing.executor.gpu import device
 
 MPI = pytest.importorskip("mpi4py.MPI", exc_type=(ImportError, RuntimeError))
@@ -56,6 +57,24 @@ def test_explain_says_that_it_stages(cupy):
     assert "pinned host memory" in str(told)
     assert told.engine == "plain, because the vectors are staged"
     assert not cupy.log
+
+
+def test_explain_says_where_the_engine_that_was_asked_for_cannot_be(cupy, monkeypatch):
+    monkeypatch.setenv("SWING_ENGINE", "compiled")
+    assert explain(MPI.COMM_SELF, np.zeros(3)).engine == "compiled"
+    ours, x, y = swing.Comm(MPI.COMM_SELF, timeout=5), np.zeros(3), np.zeros(3)
+    for told, why in [
+        (explain(MPI.COMM_SELF, OnDevice(np.zeros(3))), "because the vectors are staged"),
+        (ours.explain("Allreduce", np.zeros(3), np.zeros(3)), "because the call has a timeout"),
+        (
+            ours.explain("Allgather", np.zeros(3), np.zeros(3)),
+            "the only engine for this collective",
+        ),
+    ]:
+        assert told.engine == f"plain, {why}; SWING_ENGINE=compiled does not apply"
+    monkeypatch.delenv("SWING_ENGINE")
+    told = ours.explain("Allreduce", x, y)
+    assert told.engine == "plain, because the call has a timeout"
 
 
 def test_mpi_that_is_aware_of_gpus_is_told_addresses(cupy, monkeypatch):

@@ -409,3 +409,26 @@ else:
     raise AssertionError
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+SESSION = """
+import mpi4py
+mpi4py.rc.initialize = False
+from mpi4py import MPI
+import numpy as np, swing
+session = MPI.Session.Init()
+group = session.Create_group("mpi://SELF")
+for i in range(2300):
+    comm = MPI.Intracomm.Create_from_group(group, f"comm {i}")
+    assert (swing.allreduce(comm, np.ones(3), algorithm="ring") == comm.size).all()
+    assert i < 2299 or swing.explain(comm, np.ones(3)).torus  # else it is left to MPI
+    comm.Free()
+group.Free()
+session.Finalize()
+"""
+
+
+@pytest.mark.skipif(MPI.get_vendor()[0] != "MPICH", reason="it has no sessions without mpiexec")
+def test_communicators_of_a_session_take_their_private_ones_with_them():
+    """MPICH has 2,048 communicators, and none is left behind by one that has been freed."""
+    subprocess.run([sys.executable, "-c", SESSION], check=True)

@@ -318,15 +318,20 @@ def blocks_moved(schedule):
 def run_msccl(text, seed, slots=1):
     """Run a document on numbers as GPUs would: thread blocks in any order, `slots` a connection.
 
-    Returns the input buffers; AssertionError if all thread blocks wait.
+    Every chunk of the input buffer of rank g is 4^g; so is rank g's share of the output buffer.
+    Returns the buffer that the program uses on each rank; AssertionError if all thread blocks wait.
     """
     from xml.etree import ElementTree
 
     random = np.random.default_rng(seed)
     memory, blocks, done = {}, [], defaultdict(int)
-    for gpu in ElementTree.fromstring(text):
+    document = ElementTree.fromstring(text)
+    for gpu in document:
         g = int(gpu.get("id"))
         memory[g, "i"] = np.full(int(gpu.get("i_chunks")), 4.0**g)
+        memory[g, "o"] = np.full(int(gpu.get("o_chunks")), np.nan)
+        share = len(memory[g, "o"]) // int(document.get("ngpus"))
+        memory[g, "o"][g * share : (g + 1) * share] = 4.0**g
         memory[g, "s"] = np.full(int(gpu.get("s_chunks")), np.nan)
         blocks += [(g, tb, list(tb)) for tb in gpu]
     wires = defaultdict(list)
@@ -362,7 +367,7 @@ def run_msccl(text, seed, slots=1):
             done[g, int(tb.get("id"))] += 1
             moved = True
         assert moved, "all thread blocks wait"
-    return [memory[g, "i"] for g in range(len(memory) // 2)]
+    return [np.append(memory[g, "i"], memory[g, "o"]) for g in range(len(memory) // 3)]
 
 
 @pytest.mark.parametrize("way", [*WAYS, "latency", "several peers"])
@@ -433,7 +438,7 @@ def test_a_wrong_program_is_read_and_found_wrong():
 CHOICES = [rules.Rule(0, "swing latency"), rules.Rule(4096, "swing hybrid"),
            rules.Rule(2**24, "bucket")]  # fmt: skip
 GENERIC = json.dumps(
-    {f"collective={name}": {f"algorithm=MPIR_{name}": {}} for name in mpich._COLLECTIVES}
+    {f"collective={name}": {f"algorithm=MPIR_{name}_linear": {}} for name in mpich._COLLECTIVES}
     | {
         "collective=bcast": {"comm_type=intra": {"algorithm=MPIR_Bcast_intra_binomial": {}}},
         "collective=allreduce": {
@@ -452,7 +457,20 @@ GENERIC = json.dumps(
     [
         ("collective=barrier", "collective=other", "no collective=barrier"),
         ("algorithm=MPIR_Bcast_intra_binomial", "algorithm=MPIDI_POSIX_mpi_bcast", "another layer"),
-        ("algorithm=MPIR_scan", "composition=MPIDI_Scan_intra_alpha", "another layer"),
+        ("algorithm=MPIR_scan_linear", "composition=MPIDI_Scan_intra_alpha", "another layer"),
+        ("algorithm=MPIR_scan_linear", "algorithm=MPIR_Exscan_linear", "another collective"),
+        ("collective=barrier", "collective=barrier2", "no collective=barrier"),
+        ("avg_msg_size<=8", "weather=fine", "unknown key 'weather=fine'"),
+        ("avg_msg_size<=8", "avg_msg_size<=2147483648", "the bound in"),
+        ("avg_msg_size=any", "avg_msg_size<=99", "another key"),
+        ("avg_msg_size<=8", "total_msg_size=any", "no further key"),
+        ('{"algorithm=MPIR_scan_linear": {}}', '{"comm_type=intra": {}}', "no key"),
+        ('{"algorithm=MPIR_scan_linear": {}}', "[]", "no key"),
+        (
+            '{"algorithm=MPIR_scan_linear": {}}',
+            '{"algorithm=MPIR_scan_linear": {}}, "collective=dance": {}',
+            "unknown",
+        ),
     ],
 )
 def test_a_base_that_would_abort_mpich_is_refused(old, new, words):
@@ -582,7 +600,7 @@ BAD_TABLES = {
     (openmpi, b"0 7"): "after its last rule",
     (nccl, b"allreduce,0,5,tree,simple,-1,-1"): "8 to 10 fields",
     (nccl, b"allreduce,0,5,TREE,simple,-1,-1,-1"): "'TREE' is not in",
-    (nccl, b"allreduce,1,5,tree,simple,-1,-1,-1"): "without gap",
+    (nccl, b"allreduce,5,1,tree,simple,-1,-1,-1"): "max_bytes is a whole number from 5",
     (mpich, b"{}"): "not a table",
     (mpich, GENERIC.replace(b"avg_msg_size<=8", b"weather=fine")): "unknown key",
     (mpich, b"\x7fELF nothing"): "no selection table",

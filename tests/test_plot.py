@@ -69,7 +69,7 @@ def test_gains_are_taken_between_rows_of_the_same_conditions():
 
 def test_no_two_curves_look_alike():
     names = [*ALGORITHMS, "auto", "mpi", "of_a_plug_in", "of_another", "bucket,segments=4"]
-    assert len(set(plot.styles(names).values())) == len(names)
+    assert len({color for color, _ in plot.styles(names).values()}) == len(names)
 
 
 def test_ratios_are_to_the_fastest_of_the_same_conditions():

@@ -49,6 +49,7 @@ def test_the_command_prints_the_table_and_what_is_set(monkeypatch):
 def test_a_new_way_of_waiting_is_one_line_of_its_table(monkeypatch):
     monkeypatch.setitem(POLICIES, "doze", Policy(1e-5, 1e-3, "tests, then sleeps"))
     assert "  values: one of spin, spin-yield, yield, event, doze\n" in table()
+    assert "    doze: tests, then sleeps\n  default: spin-yield" in table()
     monkeypatch.setenv("SWING_WAIT", "doze")
     assert WAIT.get() == "doze"
     assert "SWING_WAIT is doze now" in CliRunner().invoke(main, ["settings"]).output

@@ -69,12 +69,8 @@ def plot(
     if not rows:
         raise ValueError(f"{paths[0]} has nothing to draw: no row of ours that takes time")
     text = COLUMN_FONT if width else matplotlib.rcParams["font.size"]
-    legend = COLUMN_FONT - bool(width)
-    with matplotlib.rc_context({"font.size": text, "legend.fontsize": legend}):
-        figure = KINDS[kind](rows)
-        if width is not None:
-            inches = figure.get_size_inches()
-            figure.set_size_inches(width, inches[1] * min(1.0, width / inches[0] + 0.25))
+    with matplotlib.rc_context({"font.size": text, "legend.fontsize": COLUMN_FONT - bool(width)}):
+        figure = KINDS[kind](rows, width)
         out.mkdir(parents=True, exist_ok=True)
         files = [out / f"{name or paths[0].stem}.{suffix}" for suffix in formats]
         for file in files:

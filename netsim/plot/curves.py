@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from netsim.bounds import lower_bound
 from netsim.network import paper_network
-from netsim.plot.style import COLORS, LINES, size_axis, styles
+from netsim.plot.style import COLORS, LINES, legend, panels, size_axis, styles
 from netsim.rows import ResultRow, fastest
 from netsim.topologies.names import topology
 from swing.algorithms import ALGORITHMS, SHIPPED
@@ -32,17 +32,17 @@ Point = Callable[[int, float], float]
 """The height of a point of a curve, from bytes and seconds."""
 
 
-def goodput(rows: list[ResultRow]) -> Figure:
+def goodput(rows: list[ResultRow], width: float | None = None) -> Figure:
     """Goodput against size, one panel per topology; of each algorithm the best variant per size."""
-    return _curves(rows, "goodput, Gb/s", lambda _: lambda n, seconds: n * 8 / seconds / 1e9)
+    return _curves(rows, width, "goodput, Gb/s", lambda _: lambda n, seconds: n * 8 / seconds / 1e9)
 
 
-def runtime(rows: list[ResultRow]) -> Figure:
+def runtime(rows: list[ResultRow], width: float | None = None) -> Figure:
     """Runtime against size, one panel per topology; of each algorithm the best variant per size."""
-    return _curves(rows, "time, us", lambda _: lambda n, seconds: seconds * 1e6)
+    return _curves(rows, width, "time, us", lambda _: lambda n, seconds: seconds * 1e6)
 
 
-def ratio(rows: list[ResultRow]) -> Figure:
+def ratio(rows: list[ResultRow], width: float | None = None) -> Figure:
     """Time as a multiple of the fastest algorithm's at the same size and conditions."""
 
     def against(curves: list[ResultRow]) -> Point:
@@ -51,10 +51,10 @@ def ratio(rows: list[ResultRow]) -> Figure:
             best[n] = min(seconds, best.get(n, seconds))
         return lambda n, seconds: seconds / best[n]
 
-    return _ratios(rows, "time ÷ best", against)
+    return _ratios(rows, width, "time ÷ best", against)
 
 
-def bound(rows: list[ResultRow]) -> Figure:
+def bound(rows: list[ResultRow], width: float | None = None) -> Figure:
     """Time as a multiple of `netsim.lower_bound` on the paper's network.
 
     Raises:
@@ -69,11 +69,13 @@ def bound(rows: list[ResultRow]) -> Figure:
         collective = first.get("collective") or "allreduce"
         return lambda n, seconds: seconds / lower_bound(network, n, collective=collective)
 
-    return _ratios(rows, "time ÷ lower bound", against)
+    return _ratios(rows, width, "time ÷ lower bound", against)
 
 
-def _ratios(rows: list[ResultRow], label: str, against: Callable[..., Point]) -> Figure:
-    figure = _curves(rows, label, against)
+def _ratios(
+    rows: list[ResultRow], width: float | None, label: str, against: Callable[..., Point]
+) -> Figure:
+    figure = _curves(rows, width, label, against)
     for axes in figure.axes:
         heights = [float(np.max(line.get_ydata())) for line in axes.lines]
         top = max(1.5, min(1.1 * max(heights, default=1.0), MAX_RATIO))
@@ -84,13 +86,12 @@ def _ratios(rows: list[ResultRow], label: str, against: Callable[..., Point]) ->
     return figure
 
 
-def gain(rows: list[ResultRow]) -> Figure:
+def gain(rows: list[ResultRow], width: float | None = None) -> Figure:
     """Swing's gain over the best other algorithm, against size; see `swing_gain`.
 
     The paper's points are hollow; they come from a column ``gain_percent``.
     """
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = panels(1, width)
     networks = list(dict.fromkeys(_network(r) for r in rows if source(r) != "paper"))
     sources = dict.fromkeys((_network(r), source(r)) for r in rows)
     names = {(name, rate): name + (f", {rate:g} Gb/s" if rate else "") for name, rate in networks}
@@ -119,7 +120,7 @@ def gain(rows: list[ResultRow]) -> Figure:
     axes.axhline(0, color="#333333", linewidth=0.8)
     axes.set_ylabel("Swing's gain over the best other, %")
     size_axis(axes, _sizes(rows))
-    axes.legend(frameon=False)
+    legend(figure)
     return figure
 
 
@@ -140,21 +141,23 @@ def swing_gain(best: dict[tuple[str, int], float]) -> dict[int, float]:
 
 
 def _curves(
-    rows: list[ResultRow], label: str, height: Callable[[list[ResultRow]], Point]
+    rows: list[ResultRow],
+    width: float | None,
+    label: str,
+    height: Callable[[list[ResultRow]], Point],
 ) -> Figure:
     """Draw one panel per topology.
 
     Args:
         rows: of all panels.
+        width: of the figure in inches; as for `panels`.
         label: of the vertical axis.
         height: gives the function that places the points of curves with the same conditions.
     """
     topologies = list(dict.fromkeys(r["topology"] for r in rows))
-    npanels = len(topologies)
-    figure = Figure(figsize=(6.4 * npanels, 4.4), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(1, npanels))
+    figure, each = panels(len(topologies), width)
     looks = styles(dict.fromkeys(r["algorithm"] for r in rows))
-    for name, axes in zip(topologies, panels, strict=True):
+    for name, axes in zip(topologies, each, strict=True):
         panel_rows = [r for r in rows if r["topology"] == name]
         sources = list(dict.fromkeys(map(source, panel_rows)))
         for origin in sources:
@@ -164,7 +167,7 @@ def _curves(
         origins = sources[0] + "".join(f", {origin} hollow" for origin in sources[1:])
         axes.set(title=f"{name} ({origins})", ylabel=label)
         size_axis(axes, _sizes(panel_rows))
-        axes.legend(frameon=False)
+    legend(figure)
     return figure
 
 

@@ -19,7 +19,7 @@ MAX_VECTORS = 5000
 """Links up to which an SVG has one curve per link; more are embedded as a bitmap."""
 
 
-def links(rows: list[ResultRow]) -> Figure:
+def links(rows: list[ResultRow], width: float | None = None) -> Figure:
     """Bytes on every directed link, as a colour map; a wraparound link is drawn as two stubs."""
     first = rows[0]
     at, size, lanes = _drawing(rows)
@@ -28,8 +28,11 @@ def links(rows: list[ResultRow]) -> Figure:
     drawn = np.concatenate([at, *(points for _, points in lanes)])
     low, high = drawn.min(axis=0) - 0.5, drawn.max(axis=0) + 0.5
     inches = (high - low) * min(0.6, 9 / max(high - low))
-    width, height = inches[0] + 1.6, inches[1] + 0.6  # room for the colour bar and the title
-    figure = Figure(figsize=(max(width, 5.2), max(height, 3.6)), layout="constrained")
+    # Room for the colour bar and the title.
+    figsize = np.maximum(inches + np.array((1.6, 0.6)), (5.2, 3.6))
+    if width is not None:
+        figsize *= width / figsize[0]
+    figure = Figure(figsize=figsize, layout="constrained")
     axes = figure.subplots()
     unit, scale = _unit(max(float(r["bytes"]) for r in rows))
     collection = PathCollection(
@@ -46,7 +49,8 @@ def links(rows: list[ResultRow]) -> Figure:
     figure.colorbar(collection, ax=axes, label=f"{unit} on the link")
     algorithm = f"{first['algorithm']} {first['variant']}".strip().replace("_", " ")
     nbytes = format_size(int(first["nbytes"]))
-    axes.set_title(f"{algorithm} on {first['topology']}, {nbytes}, step {first['step']}")
+    when = "all steps" if first["step"] == "all" else f"step {first['step']}"
+    axes.set_title(f"{algorithm} on {first['topology']}, {nbytes}, {when}")
     return figure
 
 

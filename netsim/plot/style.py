@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import cycle
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from swing.algorithms import ALGORITHMS
@@ -19,6 +21,10 @@ RESERVED = {"auto": ("#000000", "*"), "mpi": ("#777777", "P")}
 """Curves that are no algorithm: the selection table's choice, and the MPI library's allreduce."""
 SPARE = (("#AA4499", "<"), ("#44AA99", ">"), ("#999933", "h"), ("#661100", "p"), ("#6699CC", "8"))
 """Styles for algorithms that state none, such as those of other packages: Paul Tol's colours."""
+
+
+MAX_INSIDE = 7
+"""Most curves whose legend has room between them."""
 
 
 def styles(names: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -44,6 +50,31 @@ def _own(name: str) -> tuple[str, str] | None:
     except (KeyError, ValueError):  # not one of ours, or of a package that cannot be imported
         return None
     return None if style == Algorithm.style else style
+
+
+def panels(count: int, width: float | None) -> tuple[Figure, list[Axes]]:
+    """Make a figure of panels side by side, or below each other if its width is given in inches."""
+    if width is None:
+        figure = Figure(figsize=(6.4 * count, 4.4), layout="constrained")
+        return figure, [*np.atleast_1d(figure.subplots(1, count))]
+    figure = Figure(figsize=(width, count * (0.8 * width + 0.4)), layout="constrained")
+    return figure, [*np.atleast_1d(figure.subplots(count, 1))]
+
+
+def legend(figure: Figure) -> None:
+    """Put short legends into the panels, or one long one below them."""
+    labelled = [axes.get_legend_handles_labels() for axes in figure.axes]
+    if max(len(labels) for _, labels in labelled) <= MAX_INSIDE:
+        for axes in figure.axes:
+            axes.legend(frameon=False)
+        return
+    pairs = [pair for handles, labels in labelled for pair in zip(labels, handles, strict=True)]
+    by_label = dict(reversed(pairs))
+    names = list(dict.fromkeys(label for label, _ in pairs))
+    figure.legend(
+        [by_label[name] for name in names], names, frameon=False, loc="outside lower center",
+        ncols=3 if figure.get_figwidth() > 5 else 2,
+    )  # fmt: skip
 
 
 def size_axis(axes: Axes, ticks: list[int]) -> None:

@@ -28,6 +28,8 @@ from swing.algorithms import SHIPPED, make
 from swing.algorithms.spelling import spell
 from swing.compilation import quiet
 from swing.schedules.schedule import Schedule
+from swing.select import estimate
+from swing.select.estimate import Phase, figures
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,16 @@ class Case:
         """The network that the schedule runs on."""
         return _build(self)[1]
 
+    def estimate(self, nbytes: int) -> float:
+        """Return the seconds that the case takes, estimated without a simulation of messages.
+
+        Args:
+            nbytes: size of the vector on each rank, in bytes.
+        """
+        if "collective" in dict(self.options):
+            return estimate.seconds(_figures(self), self.network, nbytes)
+        return float(self.run(nbytes, "analytic")["seconds"])
+
     def run(self, nbytes: int, model: str | None = None) -> ResultRow:
         """Simulate one size and return its row.
 
@@ -82,6 +94,11 @@ class Case:
         if self.label != self.algorithm:
             result |= {"algorithm": self.label, "variant": dict(self.options).get("variant", "")}
         return result
+
+
+@lru_cache(maxsize=8)
+def _figures(case: Case) -> tuple[Phase, ...]:
+    return figures(_build(case)[0])
 
 
 @lru_cache(maxsize=4)  # all algorithms on a network share its tables of routes

@@ -1,6 +1,8 @@
 """Search for the fastest schedule on a topology at each vector size: ``python -m netsim tune``.
 
-First the analytic model, which takes milliseconds, estimates all candidates. Then, for each size,
+First all candidates are estimated: by the analytic model, which takes milliseconds, or, for
+collectives other than allreduce, by `swing.select.estimate`, which knows that the steps of a
+pipeline do not wait for each other. Then, for each size,
 the candidates are simulated in ascending order of their estimates, until
 
 - the fastest time is within a factor of ``enough`` of the lower bound, so that no other candidate
@@ -23,6 +25,9 @@ from dataclasses import dataclass
 from netsim.bounds import lower_bound
 from netsim.search.sweep import Case, executor
 from swing.algorithms.spelling import spell
+
+ESTIMATE = "estimate"
+"""Stands for the model that estimates candidates before any of them is simulated."""
 
 Seconds = dict[Case, dict[int, float]]
 """Simulated seconds by case and size in bytes."""
@@ -95,7 +100,7 @@ def tune(
             simulate_pairs(pool, todo, search, times, tell)
 
         pairs = [(case, n) for case in cases for n in sizes]
-        guess = {(case, n): t for case, n, t in _times(pool, pairs, lambda n: "analytic")}
+        guess = {(case, n): t for case, n, t in _times(pool, pairs, lambda n: ESTIMATE)}
         order = {n: sorted(cases, key=lambda case: guess[case, n]) for n in sizes}
         # All sizes advance together by one candidate, which gives the processes enough to do.
         for i in range(min(search.most, len(cases))):
@@ -160,6 +165,8 @@ def _seconds(case: Case, sizes: Sequence[int], models: Sequence[str]) -> list[fl
 
     def seconds(nbytes: int, model: str) -> float:
         try:
+            if model == ESTIMATE:
+                return case.estimate(nbytes)
             return float(case.run(nbytes, model)["seconds"])
         except ValueError:  # DeadlockError is one
             return math.inf

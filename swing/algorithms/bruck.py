@@ -51,6 +51,6 @@ def bruck_line(d: int) -> RingPattern:
 
 
 BRUCK = Algorithm(
-    "bruck", bruck, source="Bruck, Ho, Kipnis, Upfal, Weathersby 1997", style=("#117733", "3"),
+    "bruck", bruck, source="Bruck, Ho, Kipnis, Upfal, Weathersby 1997", style=("#BCBD22", "3"),
     family=never, others=always({}), standard=True, rival=False,
 )  # fmt: skip

@@ -93,6 +93,6 @@ LINEAR = Algorithm(
     family=never, others=_others, standard=True, rival=False,
 )  # fmt: skip
 PAIRWISE = Algorithm(
-    "pairwise", pairwise, source="Thakur, Rabenseifner, Gropp 2005", style=("#332288", "2"),
+    "pairwise", pairwise, source="Thakur, Rabenseifner, Gropp 2005", style=("#8C564B", "2"),
     family=never, others=_others, standard=True, rival=False,
 )  # fmt: skip

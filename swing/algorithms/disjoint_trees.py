@@ -7,12 +7,14 @@ receives over all its links all the time. A reduce is the reverse.
 The tree of dimension j and direction + takes the dimensions in the order j, j + 1, …, and each of
 them only in direction +, all the way round. A node whose offset from the root has the coordinates x
 is thus reached along the last dimension in this order in which x is not 0. Where x_j is 0, that
-would be the link of another tree, so the node is reached over the last link round dimension j.
+would be the link of another tree, so the node is reached over the last link round dimension j. A
+local search (`swing.build.shorten_trees`) then exchanges links between trees until their depth is
+about the distance of the farthest node.
 
 Restrictions: none; where a dimension does not wrap, messages go back through all of it.
 
-Cost: depth h = Σ(d_i - 1) + 1 at most; with c chunks of a tree's share
-T = h·(α + β·n/(2D·c)) + (c - 1)·β·n/(2D·c), where β is the time per byte of one link.
+Cost: depth h = Σ⌊d_i/2⌋ + 1 on large squares and cubes, Σ(d_i - 1) + 1 at most. With c chunks of a
+tree's share, T = h·(α + β·n/(2D·c)) + (c - 1)·β·n/(2D·c), where β is the time per byte of one link.
 
 >>> import swing
 >>> print(swing.schedule("disjoint_trees", swing.Torus((2, 2)), collective="broadcast"))
@@ -25,7 +27,9 @@ Source: the decomposition is our own; that one exists: Edmonds 1973.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -65,30 +69,59 @@ def disjoint_trees(
     return replace(parallel(parts), phases=lambda s: 0)
 
 
-def parents(torus: Torus, root: int) -> list[Array]:
-    """List the (p,) parents of all ranks in each tree; the root is its own parent.
+MAX_SEARCHED = 4096
+"""Most ranks for which the trees are made shallower; the search takes a minute for so many."""
 
-    The trees are those of direction + of every dimension, then those of direction -.
-    """
-    dims = [torus.dims[j] for j in torus.active]
-    if not dims:
-        return [torus.ranks]
-    coords = torus.coords[:, torus.active]
-    offset = coords - coords[root]
+
+def parents(torus: Torus, root: int) -> list[Array]:
+    """List the (p,) parents of all ranks in each tree; the root is its own parent."""
+    offsets = (torus.coords - torus.coords[root]) % torus.dims
+    node = np.ravel_multi_index(tuple(offsets.T), torus.dims)
     trees = []
-    for direction in (1, -1):
-        for j in range(len(dims)):
-            turned = np.roll(offset % dims, -j, axis=1)  # dimension j comes first
-            last = len(dims) - 1 - (turned[:, ::-1] != 0).argmax(axis=1)
-            along = np.where(turned[:, 0] == 0, 0, last)
-            step = np.zeros_like(coords)
-            step[torus.ranks, (along + j) % len(dims)] = direction
-            up = np.zeros_like(torus.coords)
-            up[:, torus.active] = coords - step
-            toward = torus.rank_at(up)
-            toward[root] = root
-            trees.append(toward)
+    for toward in shallow(torus.dims):
+        up = np.stack(np.unravel_index(toward[node], torus.dims), axis=1)
+        trees.append(torus.rank_at(up + torus.coords[root]))
     return trees
+
+
+@lru_cache(maxsize=16)
+def shallow(dims: tuple[int, ...]) -> Array:
+    """Make the trees as shallow as a local search can: (trees, p) parents, with the root at node 0.
+
+    >>> int(depths(shallow((8, 8))[0], 0).max()), int(depths(one_way((8, 8))[0], 0).max())
+    (9, 15)
+    """
+    trees = one_way(dims)
+    if math.prod(dims) > MAX_SEARCHED:
+        return trees
+    # Imported here because numba takes half a second.
+    from swing.build.shorten_trees import shorten
+
+    return shorten(trees, 0, sum(d // 2 for d in dims) + 1)
+
+
+def one_way(dims: tuple[int, ...]) -> Array:
+    """Make the trees that take each dimension in one direction: (trees, p) parents of the nodes.
+
+    The root is node 0. The trees are those of direction + of every dimension longer than 1, then
+    those of direction -.
+    """
+    active = [j for j, d in enumerate(dims) if d > 1]
+    nodes = np.arange(math.prod(dims))
+    coords = np.stack(np.unravel_index(nodes, dims), axis=1)
+    trees = [nodes] if not active else []
+    for direction in (1, -1):
+        for j in range(len(active)):
+            order = active[j:] + active[:j]
+            visited = coords[:, order] != 0
+            last = len(order) - 1 - visited[:, ::-1].argmax(axis=1)
+            along = np.array(order)[np.where(visited[:, 0], last, 0)]
+            up = coords.copy()
+            up[nodes, along] -= direction
+            toward = np.ravel_multi_index(tuple(up.T), dims, mode="wrap")
+            toward[0] = 0
+            trees.append(toward)
+    return np.array(trees)
 
 
 def depths(toward: Array, root: int) -> Array:
@@ -102,6 +135,6 @@ def depths(toward: Array, root: int) -> Array:
 
 DISJOINT_TREES = Algorithm(
     "disjoint_trees", disjoint_trees, source="Edmonds 1973; the decomposition is our own",
-    makes=("allreduce", "broadcast", "reduce"), style=("#AA4499", "4"), family=never, rival=False,
-    others=always(*({"chunks": count} for count in (1, 4, 16, 64, 256))),
+    makes=("allreduce", "broadcast", "reduce"), style=("#17BECF", "4"), family=never, rival=False,
+    others=always(*({"chunks": count} for count in (1, 4, 16, 64, 256, 1024))),
 )  # fmt: skip

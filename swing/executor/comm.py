@@ -196,7 +196,7 @@ class Comm(Communicator):
         if name not in _PREPARE:
             raise ValueError(f"{name} is mpi4py's own: explain takes {', '.join(_PREPARE)}")
         if name == "Allreduce":
-            return dispatch.explain(self, *_pair(sendbuf, recvbuf), op, self._spec)
+            return dispatch.explain(self, *_pair(sendbuf, recvbuf), op, self._spec, self._timeout)
         call = self._call(name, sendbuf, recvbuf, op, recvcounts)
         return explain(_PREPARE[name], call)
 

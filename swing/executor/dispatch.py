@@ -195,22 +195,31 @@ def _memory(
 
 
 def explain(
-    comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: MPI.Op | None, spec: AlgorithmSpec
+    comm: MPI.Comm,
+    sendbuf: Any,
+    recvbuf: Any,
+    op: MPI.Op | None,
+    spec: AlgorithmSpec,
+    timeout: float | None = None,
 ) -> Explanation:
     """Explain an allreduce; see `swing.executor.explain`."""
     op = operation(comm, op)
     call = CollectiveCall("Allreduce", comm, sendbuf, recvbuf, op, spec)
     answer = explanation.explain(collectives.allreduce, call)
-    transport = transport_of(call) if answer.engine else HOST
+    transport = transport_of(call, timeout) if answer.engine else HOST
     if transport is not HOST:
         engine = "with CuPy's kernels" if transport.on_gpu else "because the vectors are staged"
-        answer = replace(answer, staging=transport.staging, engine=f"plain, {engine}")
+        engine = explanation.engine_of(f"plain, {engine}")
+        answer = replace(answer, staging=transport.staging, engine=engine)
         if transport.kind is Kind.IPC:
             # The scratch memory is one rank's block, rounded up.
             target, _ = vectors(MPI.IN_PLACE, transport.target, comm)
             block = -(-target.elements.nbytes // comm.size)
             return replace(answer, **_in_window(block))
-    elif answer.engine and _are_shared(call):
+    elif timeout is not None and answer.engine == "compiled":
+        engine = explanation.engine_of("plain, because the call has a timeout")
+        return replace(answer, engine=engine)
+    elif timeout is None and answer.engine and _are_shared(call):
         source, target = vectors(sendbuf, recvbuf, comm)
         send, recv, reduce = source.elements, target.elements, reduction(op, target)
         if Context.of(call.intracomm).windows.program(spec, send, recv, reduce) is not None:
@@ -238,7 +247,9 @@ def set_up(comm: MPI.Intracomm, deadline: Deadline | None) -> None:
 
 def alloc(comm: MPI.Intracomm, shape: Any, dtype: Any, gpu: bool) -> Any:
     """Allocate an array in shared memory; see `swing.executor.alloc`."""
-    return Context.of(comm).alloc(shape, np.dtype(dtype), gpu)
+    context = Context.of(comm)
+    known_calls.forget(context)  # their memory may have become part of a window
+    return context.windows.alloc(shape, np.dtype(dtype), gpu)
 
 
 def run_cached(

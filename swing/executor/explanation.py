@@ -10,6 +10,7 @@ from swing.executor.gpu import device
 from swing.executor.session.call import CollectiveCall
 from swing.executor.tasks import Delegated, Prepare
 from swing.schedules.schedule import Schedule
+from swing.settings import ENGINE
 from swing.torus import Torus
 
 
@@ -100,6 +101,13 @@ def explain(prepare: Prepare, call: CollectiveCall) -> Explanation:
         task.why,
         staging,
         task.scratch,
-        task.engine,
+        engine_of(task.engine),
         "{}: {}".format(*chosen()),
     )
+
+
+def engine_of(engine: str) -> str:
+    """Return a description of an engine that also says if SWING_ENGINE asks for another one."""
+    if ENGINE.get() == "compiled" and engine.startswith("plain"):
+        return f"{engine}; SWING_ENGINE=compiled does not apply"
+    return engine

@@ -33,23 +33,28 @@ KINDS = {WHOLE: "recursive_doubling", HALVES: "reduce_scatter_allgather", RING: 
 MAX_BYTES = 2**31 - 1  # MPICH parses bounds as C ints
 MAX_NODES = 100_000
 _BOUND = re.compile(
-    r"(comm_size|avg_msg_size|total_msg_size|comm_avg_ppn|count)(<=|<)([0-9]{1,10})"
+    r"(comm_size|avg_msg_size|total_msg_size|per_proc_msg_size|comm_avg_ppn|count)(<=|<)([0-9]+)"
 )
 _COLLECTIVES = (
     "bcast", "allreduce", "reduce", "reduce_scatter", "reduce_scatter_block", "allgather",
     "allgatherv", "gather", "gatherv", "scatter", "scatterv", "alltoall", "alltoallv", "alltoallw",
     "scan", "exscan", "barrier",
 )  # fmt: skip
+_NEIGHBORS = tuple(
+    f"neighbor_{name}" for name in ("allgather", "allgatherv", "alltoall", "alltoallv", "alltoallw")
+)
 _TRUE = (
     "comm_type=intra", "is_commutative=yes", "is_op_built_in=yes", "is_sendbuf_inplace=no",
-    "is_multi_threaded=no", "comm_hierarchy=flat",
+    "is_multi_threaded=no", "comm_hierarchy=flat", "is_block_regular=yes",
+    "is_node_consecutive=yes",
 )  # fmt: skip
 """The conditions that hold for the allreduce that `read` asks about: one rank per node, a large
 vector, separate send and receive buffers, a built-in operation."""
 _FALSE = (
     "comm_type=inter", "is_commutative=no", "is_op_built_in=no", "is_sendbuf_inplace=yes",
     "is_multi_threaded=yes", "comm_hierarchy=parent", "comm_hierarchy=node",
-    "comm_hierarchy=node_roots", "comm_size=node_comm_size", "count<pow2",
+    "comm_hierarchy=node_roots", "comm_size=node_comm_size", "count<pow2", "is_block_regular=no",
+    "is_node_consecutive=no",
 )  # fmt: skip
 """The conditions that do not hold for it."""
 
@@ -92,10 +97,14 @@ def read(data: bytes, ranks: int) -> list[Rule]:
         ValueError: the file is not a table of MPICH, or has a key unknown for an allreduce.
     """
     tree = _table(data)["collective=allreduce"]
-    bounds: list[tuple[str, int]] = []
-    _walk(tree, bounds)
+    found = [bound for word in _keys(tree) if (bound := _BOUND.fullmatch(word))]
+    bounds = [(bound[1], int(bound[3]) + (bound[2] == "<=")) for bound in found]
     # The choice can only change at a bound, so it is enough to look it up at those sizes.
-    each = {"avg_msg_size": 1, "total_msg_size": ranks}  # the bound is for so many ranks
+    each = {
+        "avg_msg_size": 1,
+        "per_proc_msg_size": 1,
+        "total_msg_size": ranks,
+    }  # the bound is for so many ranks
     firsts = {0, *(-(-bound // each[word]) for word, bound in bounds if word in each)}
     rules = merged(Rule(first, _search(tree, ranks, first)) for first in sorted(firsts))
     check(rules)
@@ -129,58 +138,70 @@ def _check_generic(table: dict[str, Any]) -> None:
             raise ValueError(
                 f"the base has no collective={name}: pass MPICH's generic.json or its libmpi.so"
             )
-    branches: list[Any] = [table]
-    nodes = 0
-    while branches:
-        for key, below in branches.pop().items():
-            nodes += 1
-            word = key.replace(" ", "")
-            if nodes > MAX_NODES or not isinstance(below, dict):
-                raise ValueError("the base is too large, or a key in it has no branch")
-            if word.startswith(("algorithm=", "composition=")):
-                if not word.startswith("algorithm=MPIR_"):
-                    raise ValueError(
-                        f"the base is for another layer of MPICH, with {limits.short(word)}: pass "
-                        "generic.json"
-                    )
-            else:
-                branches.append(below)
+    for key, tree in table.items():
+        name = key.replace(" ", "").removeprefix("collective=")
+        if name.removeprefix("i") not in (*_COLLECTIVES, *_NEIGHBORS):
+            raise ValueError(f"the base has an unknown collective {limits.short(key)}")
+        for word in _keys(tree):
+            if _is_leaf(word) and not word.lower().startswith(f"algorithm=mpir_{name}_"):
+                raise ValueError(
+                    f"the base has {limits.short(word)} for {name}, an algorithm of another "
+                    "collective or of another layer of MPICH: pass generic.json"
+                )
 
 
 def _leaf(algorithm: str) -> dict[str, Any]:
     return {f"algorithm={_PREFIX}{algorithm}": {}}
 
 
-def _walk(tree: Any, bounds: list[tuple[str, int]], nodes: int = 0) -> int:
-    """Collect the size bounds in a tree, and refuse unknown keys. Returns the nodes visited."""
-    if not isinstance(tree, dict) or not tree:
-        raise ValueError("a branch of the table has no key")
-    for key, below in tree.items():
-        nodes += 1
+def _keys(tree: Any) -> Iterator[str]:
+    """Yield the keys of a tree, without blanks, down to the algorithms.
+
+    Raises:
+        ValueError: a key that MPICH does not know, or a branch that does not cover all cases.
+    """
+    branches = [tree]
+    nodes = 0
+    while branches:
+        branch = branches.pop()
+        if not isinstance(branch, dict) or not branch:
+            raise ValueError("a branch of the table has no key")
+        words = [key.replace(" ", "") for key in branch]
+        nodes += len(words)
         if nodes > MAX_NODES:
             raise ValueError(f"the table has more than {MAX_NODES} keys: too many")
-        word = key.replace(" ", "")
-        if word.startswith(("algorithm=", "composition=")):
-            return nodes
-        bound = _BOUND.fullmatch(word)
-        if bound:
-            number = limits.whole(bound[3], f"the bound in {limits.short(key)}", 0, MAX_BYTES)
-            bounds.append((bound[1], number + (bound[2] == "<=")))
-        elif word not in (*_TRUE, *_FALSE, "comm_size=pow2") and not word.endswith("=any"):
-            raise ValueError(f"the table has an unknown key {limits.short(key)}")
-        nodes = _walk(below, bounds, nodes)
-    return nodes
+        if _is_leaf(words[0]):
+            yield words[0]
+            continue
+        for word in words:
+            bound = _BOUND.fullmatch(word)
+            if bound:
+                limits.whole(bound[3], f"the bound in {limits.short(word)}", 0, MAX_BYTES)
+            elif word not in (*_TRUE, *_FALSE, "comm_size=pow2") and not word.endswith("=any"):
+                raise ValueError(f"the table has an unknown key {limits.short(word)}")
+            # MPICH aborts unless a bound is followed by another key, and "any" is the last one.
+            if (word is words[-1] and bound) or (word is not words[-1] and word.endswith("=any")):
+                raise ValueError(
+                    f"after {limits.short(word)} the table needs "
+                    f"{'another key, such as' if bound else 'no further key: end with'} any"
+                )
+            yield word
+        branches += branch.values()
+
+
+def _is_leaf(word: str) -> bool:
+    return word.startswith(("algorithm=", "composition="))
 
 
 def _search(tree: dict[str, Any], ranks: int, nbytes: int) -> str:
     """Return the algorithm that MPICH selects: it descends into the first key that holds."""
     value = {"comm_size": ranks, "avg_msg_size": nbytes, "total_msg_size": nbytes * ranks}
     # A count above every possible bound, because `_FALSE` describes a large vector.
-    value |= {"comm_avg_ppn": 1, "count": MAX_BYTES + 1}
+    value |= {"per_proc_msg_size": nbytes, "comm_avg_ppn": 1, "count": MAX_BYTES + 1}
     holds: dict[str, Callable[[int, int], bool]] = {"<": int.__lt__, "<=": int.__le__}
     for key, below in tree.items():
         word = key.replace(" ", "")
-        if word.startswith(("algorithm=", "composition=")):
+        if _is_leaf(word):
             return limits.name(word.partition("=")[2].removeprefix(_PREFIX), "an algorithm")
         if bound := _BOUND.fullmatch(word):
             condition = holds[bound[2]](value[bound[1]], int(bound[3]))

@@ -1,9 +1,10 @@
-"""Writer of MSCCL XML, the GPU programs of MSCCL and RCCL: an in-place allreduce.
+"""Writer of MSCCL XML, the GPU programs of MSCCL and RCCL: collectives in place.
 
 Each part is a channel. On each channel a rank has one thread block per peer it sends to and one per
 peer it receives from, so that sending and receiving do not wait for each other. A chunk is a block.
-If the receiver of a message also sends some of the message's blocks in the same step, the message
-goes into scratch memory first and is added or copied from there.
+MSCCL puts the chunks of each rank side by side, so the blocks of a reduce-scatter or allgather are
+renumbered by rank. If the receiver of a message also sends some of the message's blocks in the same
+step, the message goes into scratch memory first and is added or copied from there.
 
 Operations wait for earlier ones of other thread blocks by the usual hazards: read after write,
 write after write, write after read. The format allows one such dependency per step, so any further
@@ -20,7 +21,8 @@ know; `swing.formats.msccl_reader` restores the steps from them.
 Loses: the torus, the variant as a field of its own, the name beyond 31 characters, and the order of
 additions. A GPU adds what it receives in a step in the order in which the file lists it, which may
 differ from rank to rank: if a rank receives the same block from several peers in one step, the same
-bits on all ranks are not guaranteed. Unequal shares are refused.
+bits on all ranks are not guaranteed. Unequal shares, other collectives, and parts of a
+reduce-scatter or allgather are refused.
 
 Source: RCCL, src/misc/msccl/msccl_parser.cc; msccl-tools, msccl/language/ir.py.
 """
@@ -29,17 +31,18 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from swing.formats.msccl_collectives import INPUT, SCRATCH
+from swing.formats.msccl_collectives import INPUT, OUTPUT, SCRATCH
 from swing.formats.msccl_xml import MAX_CHUNKS, SCHEDULE_PHASE, SCHEDULE_STEP
 from swing.formats.native_json import Numbers, ranges
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Message, Op
+from swing.torus import Array
 
 MAX_STEPS = 256
 MAX_COUNT = 71
@@ -49,7 +52,7 @@ MAX_NAME = 31
 
 
 class Cells(NamedTuple):
-    """Chunks ``first … first + length - 1`` of one of a rank's buffers, INPUT or SCRATCH."""
+    """Chunks ``first … first + length - 1`` of one of a rank's buffers."""
 
     buffer: str
     first: int
@@ -150,24 +153,26 @@ def write(schedule: Schedule, least: int = 0, most: int = 2**40) -> Iterator[str
     """Yield the XML document, piece by piece.
 
     Args:
-        schedule: an allreduce with blocks of equal size.
+        schedule: an allreduce, or a reduce-scatter or allgather of one part, with blocks of equal
+            size.
         least: the smallest vector that the program applies to, in bytes.
         most: the largest one, in bytes.
 
     Raises:
         ValueError: another collective, unequal blocks, or a limit of MSCCL's readers.
     """
-    if not schedule.is_allreduce:
-        raise ValueError(f"MSCCL XML is for allreduce schedules, not for {schedule.collective}")
     if schedule.shares is not None and np.ptp(schedule.shares) > 0:
         raise ValueError("MSCCL's chunks are of equal size: the schedule's blocks must be as well")
     _check(len(schedule.parts), MAX_CHANNELS, "channels, one per part")
     _check(schedule.nblocks, MAX_CHUNKS, "chunks")
+    collective, buffer, chunk_of = _chunks(schedule)
     ranks = [Rank() for _ in schedule.torus.ranks]
     scratch = False
     places = _places(schedule)
     for s, step in enumerate(schedule):
-        for rank, kind, m, cells in _operations(step.message(i) for i in range(len(step))):
+        messages = [step.message(i) for i in range(len(step))]
+        split = [(m, _cells(buffer, np.sort(chunk_of[m.blocks]))) for m in messages]
+        for rank, kind, m, cells in _operations(split):
             if kind == "s":
                 ranks[rank].add(Where(m.part, True, m.dst), "s", cells, place=places[s])
                 continue
@@ -185,14 +190,39 @@ def write(schedule: Schedule, least: int = 0, most: int = 2**40) -> Iterator[str
     name = re.sub(r"[^\w.+-]", "_", full, flags=re.ASCII)
     yield (
         f'<algo name="{name[:MAX_NAME]}" proto="Simple" nchannels="{len(schedule.parts)}" '
-        f'nchunksperloop="{schedule.nblocks}" ngpus="{len(ranks)}" coll="allreduce" '
+        f'nchunksperloop="{schedule.nblocks}" ngpus="{len(ranks)}" coll="{collective}" '
         f'inplace="1" outofplace="0" minBytes="{least}" maxBytes="{most}">\n'
     )
     for number, program in enumerate(ranks):
-        chunks = f'i_chunks="{schedule.nblocks}" o_chunks="0" '
-        chunks += f's_chunks="{schedule.nblocks if scratch else 0}"'
+        used = {buffer: schedule.nblocks, SCRATCH: schedule.nblocks if scratch else 0}
+        chunks = " ".join(f'{b}_chunks="{used.get(b, 0)}"' for b in (INPUT, OUTPUT, SCRATCH))
         yield f' <gpu id="{number}" {chunks}>\n' + _thread_blocks(program) + " </gpu>\n"
     yield "</algo>\n"
+
+
+def _chunks(schedule: Schedule) -> tuple[str, str, Array]:
+    """Return MSCCL's name of the collective, the buffer that it uses, and each block's chunk."""
+    if schedule.is_allreduce:
+        return "allreduce", INPUT, np.arange(schedule.nblocks)
+    collective = schedule.collective
+    if collective not in ("reduce_scatter", "allgather"):
+        raise ValueError(
+            "MSCCL XML is written for allreduce, reduce_scatter and allgather, "
+            f"not for {collective}"
+        )
+    if len(schedule.parts) > 1:
+        raise ValueError(
+            f"an MSCCL {collective} has the chunks of each rank side by side, so it cannot hold "
+            f"the {len(schedule.parts)} parts of this schedule: use one part, as with ports=1"
+        )
+    scatters = collective == "reduce_scatter"
+    rank_of = np.asarray(schedule.home if scatters else schedule.origin)
+    counts = np.bincount(np.maximum(rank_of, 0), minlength=schedule.torus.size)
+    if (rank_of < 0).any() or np.ptp(counts) > 0:
+        raise ValueError(f"an MSCCL {collective} has equally many chunks of every rank")
+    chunk_of = np.empty(schedule.nblocks, dtype=np.int64)
+    chunk_of[np.argsort(rank_of, kind="stable")] = np.arange(schedule.nblocks)
+    return ("reducescatter", INPUT, chunk_of) if scatters else ("allgather", OUTPUT, chunk_of)
 
 
 def _places(schedule: Schedule) -> list[str]:
@@ -207,13 +237,14 @@ def _places(schedule: Schedule) -> list[str]:
     ]
 
 
-def _operations(messages: Iterable[Message]) -> Iterator[tuple[int, str, Message, Cells]]:
+def _operations(
+    split: Sequence[tuple[Message, list[Cells]]],
+) -> Iterator[tuple[int, str, Message, Cells]]:
     """Yield the rank, kind, message and chunks of each operation of a step, sends first.
 
     The kind is s for a send, r for a receive, and l for a receive that has to go through scratch
     memory, because the rank also sends these chunks: the send must read their old value.
     """
-    split = [(m, _cells(m)) for m in messages]
     sent: defaultdict[int, set[tuple[str, int]]] = defaultdict(set)
     # All sends come first, so that `sent` is complete before the receives are looked at.
     for m, pieces in split:
@@ -225,11 +256,11 @@ def _operations(messages: Iterable[Message]) -> Iterator[tuple[int, str, Message
             yield m.dst, "l" if sent[m.dst].intersection(_each(cells)) else "r", m, cells
 
 
-def _cells(message: Message) -> list[Cells]:
+def _cells(buffer: str, chunks: Array) -> list[Cells]:
     """Return the chunks of a message as ranges of at most `MAX_COUNT` chunks."""
-    pairs = ranges(message.blocks)
+    pairs = ranges(chunks)
     return [
-        Cells(INPUT, at, min(MAX_COUNT, first + count - at))
+        Cells(buffer, at, min(MAX_COUNT, first + count - at))
         for first, count in zip(pairs[::2], pairs[1::2], strict=True)
         for at in range(first, first + count, MAX_COUNT)
     ]

@@ -27,6 +27,36 @@ from swing.torus import Array
 INPUT, OUTPUT, SCRATCH = "i", "o", "s"
 
 
+class Contents(NamedTuple):
+    """What the ranks' buffers hold: a way to number their chunks.
+
+    Args:
+        whole: whether a rank has n chunks; otherwise it has c.
+        block: the block in chunk k of rank r, from r, k, n and c.
+        rank: the rank that has block b, from b, n and c; `ALL` if all ranks have it.
+    """
+
+    whole: bool
+    block: Callable[[int, int, int, int], int]
+    rank: Callable[[Array, int, int], Array] | int
+
+
+VECTOR = Contents(True, lambda r, k, n, c: k, ALL)
+SHARE = Contents(False, lambda r, k, n, c: r * c + k, lambda b, n, c: b // c)
+SENT = Contents(True, lambda r, k, n, c: r * n + k, lambda b, n, c: b // n)
+RECEIVED = Contents(
+    True, lambda r, k, n, c: k // c * n + r * c + k % c, lambda b, n, c: b % n // c
+)  # fmt: skip
+COLLECTIVES = {
+    "allreduce": (VECTOR, VECTOR),
+    "reducescatter": (VECTOR, SHARE),
+    "allgather": (SHARE, VECTOR),
+    "alltoall": (SENT, RECEIVED),
+}
+"""The contents of input and output, by the names that MSCCL and RCCL have for collectives."""
+_SPELLINGS = {"reduce_scatter": "reducescatter"}  # as msccl-tools spells it
+
+
 class Cell(NamedTuple):
     """A chunk of one of a rank's buffers."""
 
@@ -35,66 +65,23 @@ class Cell(NamedTuple):
     chunk: int
 
 
-class _Rule(NamedTuple):
-    """A collective, as functions of the rank r, the chunk k, n and c.
-
-    Args:
-        name: our name of the collective.
-        spread: whether the input and the output of a rank have chunks for every rank.
-        start: the block in chunk k of rank r's input.
-        end: the block that must be in chunk k of rank r's output.
-        origin, home: those of block b, from b, n and c; or `ALL`.
-    """
-
-    name: str
-    spread: tuple[bool, bool]
-    start: Callable[[int, int, int, int], int]
-    end: Callable[[int, int, int, int], int]
-    origin: Callable[[Array, int, int], Array] | int
-    home: Callable[[Array, int, int], Array] | int
-
-
-COLLECTIVES = {
-    "allreduce": _Rule(
-        "allreduce", (True, True), lambda r, k, n, c: k, lambda r, k, n, c: k, ALL, ALL
-    ),
-    "reducescatter": _Rule(
-        "reduce_scatter", (True, False), lambda r, k, n, c: k, lambda r, k, n, c: r * c + k,
-        ALL, lambda b, n, c: b // c,
-    ),
-    "allgather": _Rule(
-        "allgather", (False, True), lambda r, k, n, c: r * c + k, lambda r, k, n, c: k,
-        lambda b, n, c: b // c, ALL,
-    ),
-    "alltoall": _Rule(
-        "alltoall", (True, True), lambda r, k, n, c: r * n + k,
-        lambda r, k, n, c: k // c * n + r * c + k % c,
-        lambda b, n, c: b // n, lambda b, n, c: b % n // c,
-    ),
-}  # fmt: skip
-"""The collectives that can be read, by their names in MSCCL and RCCL."""
-_SPELLINGS = {"reduce_scatter": "reducescatter"}  # as msccl-tools spells it
-
-
 class Layout(NamedTuple):
     """The buffers of a program: its collective on ``p`` ranks, with ``n`` chunks per loop.
 
     Args:
         collective: a key of `COLLECTIVES`.
+        input, output: the contents of the buffers, at the start and at the end.
         p: number of ranks.
         n: number of chunks per loop.
         in_place: whether input and output share their memory.
     """
 
     collective: str
+    input: Contents
+    output: Contents
     p: int
     n: int
     in_place: bool
-
-    @property
-    def rule(self) -> _Rule:
-        """The collective's entry in `COLLECTIVES`."""
-        return COLLECTIVES[self.collective]
 
     @property
     def share(self) -> int:
@@ -104,12 +91,12 @@ class Layout(NamedTuple):
     @property
     def inputs(self) -> int:
         """Number of chunks of a rank's input buffer."""
-        return self.n if self.rule.spread[0] else self.share
+        return self.n if self.input.whole else self.share
 
     @property
     def outputs(self) -> int:
         """Number of chunks of a rank's output buffer."""
-        return self.n if self.rule.spread[1] else self.share
+        return self.n if self.output.whole else self.share
 
     @property
     def nblocks(self) -> int:
@@ -119,17 +106,19 @@ class Layout(NamedTuple):
     @property
     def origin(self) -> Any:
         """The origin of all blocks, as `swing.Schedule` takes it."""
-        rule = self.rule.origin
-        return rule if isinstance(rule, int) else lambda b: rule(b, self.n, self.share)
+        return self._ranks(self.input)
 
     @property
     def home(self) -> Any:
         """The home of all blocks, as `swing.Schedule` takes it."""
-        rule = self.rule.home
+        return self._ranks(self.output)
+
+    def _ranks(self, contents: Contents) -> Callable[[Array], Array] | int:
+        rule = contents.rank
         return rule if isinstance(rule, int) else lambda b: rule(b, self.n, self.share)
 
     def sizes(self, declared: dict[str, str]) -> dict[str, int] | None:
-        """Return the number of chunks in each buffer of a rank; None if it declares others.
+        """Return the number of chunks in each buffer of a rank; None if it should have others.
 
         A program in place may leave out the buffer that is part of the other one.
         """
@@ -154,11 +143,11 @@ class Layout(NamedTuple):
             buffer, chunk = INPUT, chunk - rank * self.share
         if buffer != INPUT or not 0 <= chunk < self.inputs:
             return None
-        return self.rule.start(rank, chunk, self.n, self.share)
+        return self.input.block(rank, chunk, self.n, self.share)
 
     def end(self, rank: int, chunk: int) -> int:
         """Return the block that a chunk of the output buffer must hold at the end."""
-        return self.rule.end(rank, chunk, self.n, self.share)
+        return self.output.block(rank, chunk, self.n, self.share)
 
 
 def layout(collective: str, p: int, n: int, in_place: bool) -> Layout:
@@ -174,4 +163,4 @@ def layout(collective: str, p: int, n: int, in_place: bool) -> Layout:
         )
     if name != "allreduce" and n % p:
         raise ValueError(f"the {n} chunks of the {name} cannot be divided among {p} gpus")
-    return Layout(name, p, n, in_place)
+    return Layout(name, *COLLECTIVES[name], p, n, in_place)

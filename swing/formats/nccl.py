@@ -19,7 +19,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from swing.formats import limits
-from swing.formats.rules import HALVES, MAX_RULES, RING, WHOLE, Rule, built_in, check, spans
+from swing.formats.rules import (
+    DEFAULT,
+    HALVES,
+    MAX_RULES,
+    RING,
+    WHOLE,
+    Rule,
+    built_in,
+    first_matches,
+    spans,
+)
 
 COLLECTIVES = ("broadcast", "reduce", "allgather", "reducescatter", "allreduce")
 ALGORITHMS = ("tree", "ring", "collnet_direct", "collnet_chain", "nvls", "nvls_tree", "pat")
@@ -33,7 +43,8 @@ def write(rules: Sequence[Rule], ranks: int) -> Iterator[str]:
     """Yield the table for communicators of ``ranks`` ranks.
 
     Args:
-        rules: the algorithm from each size on, named as in `swing.ALGORITHMS` or `ALGORITHMS`.
+        rules: the algorithm from each size on, named as in `swing.ALGORITHMS` or `ALGORITHMS`;
+            `DEFAULT` leaves the choice to NCCL.
         ranks: size of the communicators that the rules apply to.
 
     Raises:
@@ -41,24 +52,47 @@ def write(rules: Sequence[Rule], ranks: int) -> Iterator[str]:
     """
     yield f"# Allreduce on {ranks} ranks, by torus-swing: the best of NCCL's own\n"
     yield "# collective_type,min_bytes,max_bytes,algorithm,protocol,channels,nNodes,nRanks\n"
-    for first, last, algorithm in spans(built_in(rules, KINDS, ALGORITHMS)):
+    for first, last, algorithm in spans(built_in(rules, KINDS, (*ALGORITHMS, DEFAULT))):
+        if algorithm == DEFAULT:  # NCCL chooses where no line applies
+            continue
         protocol = "ll" if algorithm == "tree" else "simple"
         end = LAST if last is None else last
         yield f"allreduce,{first},{end},{algorithm},{protocol},-1,-1,{ranks}\n"
 
 
-def read(data: bytes, ranks: int) -> list[Rule]:
-    """Read the rules for an allreduce on ``ranks`` ranks and any number of nodes.
+def read(
+    data: bytes,
+    ranks: int,
+    nodes: int | None = None,
+    pipe_ops: int | None = None,
+    registered: bool | None = None,
+) -> list[Rule]:
+    """Read the rules for an allreduce.
+
+    The first line that applies decides; where none does, NCCL chooses (`DEFAULT`). A line that is
+    only for some number of nodes applies if ``nodes`` is that number, and likewise for the next
+    two arguments. So without these, the rules are those that hold whatever they are.
+
+    Args:
+        data: the table.
+        ranks: number of ranks.
+        nodes: number of nodes.
+        pipe_ops: number of operations in a pipeline.
+        registered: whether the user's buffers are registered.
+
+    Returns:
+        The rules; an empty list if no line applies to any size.
 
     Raises:
         ValueError: the file is not such a table. This check is stricter than NCCL's reader.
     """
-    rules: list[Rule] = []
-    end = -1
+    actual = nodes, ranks, pipe_ops, None if registered is None else int(registered)
+    entries = []
     for count, (where, line) in enumerate(limits.lines(limits.text(data))):
-        if not line or line.startswith("#"):
-            continue
         words = [word.strip() for word in line.split(",")]
+        # A spreadsheet may have written the names of the columns into the first line.
+        if not line or line.startswith("#") or words[0] == "collective_type":
+            continue
         if not 8 <= len(words) <= 10 or len(line) > MAX_LINE or count > MAX_RULES:
             raise ValueError(
                 f"{where}: a line has 8 to 10 fields and up to {MAX_LINE} characters, "
@@ -71,15 +105,12 @@ def read(data: bytes, ranks: int) -> list[Rule]:
                 raise ValueError(f"{where}: {limits.short(word)} is not in {', '.join(names)}")
         first = limits.whole(words[1], f"{where}: min_bytes")
         last = (
-            LAST if words[2] == str(LAST) else limits.whole(words[2], f"{where}: max_bytes", first)
+            LAST
+            if words[2] == str(LAST)
+            else limits.whole(words[2], f"{where}: max_bytes", first, LAST)
         )
-        numbers = [limits.whole(w, f"{where}: a number", -1) for w in words[5:]]
-        if words[0] != "allreduce" or numbers[2] not in (-1, ranks):
-            continue
-        if first != end + 1:
-            raise ValueError(f"{where}: min_bytes must be {end + 1}, without gap or overlap")
-        rules.append(Rule(first, words[3]))
-        end = last
-    if rules:
-        check(rules)
-    return rules
+        _, *only = (limits.whole(w, f"{where}: a number", -1) for w in words[5:])
+        applies = all(n in (-1, a) for n, a in zip(only, actual, strict=False))
+        if words[0] == "allreduce" and applies:
+            entries.append((first, last, words[3]))
+    return first_matches(entries)

@@ -8,6 +8,7 @@ make the library run Swing itself.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from heapq import heappop, heappush
 from itertools import groupby
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ from swing.select.table import SelectionTable
 from swing.torus import Torus
 
 MAX_RULES = 10_000
+DEFAULT = "default"
+"""The name of a library's own choice, for sizes that a table leaves to it."""
 WHOLE, HALVES, RING = "whole", "halves", "ring"
 """Kinds of algorithms: exchange whole vectors in log p steps; exchange halves, quarters and so on
 (reduce-scatter), then gather; pass blocks around a ring of neighbours."""
@@ -98,6 +101,33 @@ def check(rules: Sequence[Rule]) -> None:
         raise ValueError(
             f"a table has at most {MAX_RULES} rules, and sizes up to {limits.MAX_INTEGER}"
         )
+
+
+def first_matches(entries: Sequence[tuple[int, int, str]]) -> list[Rule]:
+    """Return the rules of a table in which the first entry that covers a size applies.
+
+    Args:
+        entries: the smallest and the largest size, and the algorithm, of each entry.
+
+    Returns:
+        Rules for all sizes from 0 on, with `DEFAULT` for those that no entry covers. Without
+        entries there are no rules.
+
+    >>> first_matches([(8, 15, "tree"), (4, 11, "ring")])
+    [Rule(first=0, algorithm='default'), Rule(first=4, algorithm='ring'), \
+Rule(first=8, algorithm='tree'), Rule(first=16, algorithm='default')]
+    """
+    bounds = {0, *(b for first, last, _ in entries for b in (first, last + 1))}
+    waiting = sorted(range(len(entries)), key=lambda i: entries[i][0], reverse=True)
+    covering: list[int] = []  # a heap of entries, the first one in the table at its root
+    rules = []
+    for size in sorted(b for b in bounds if b <= limits.MAX_INTEGER):
+        while waiting and entries[waiting[-1]][0] <= size:
+            heappush(covering, waiting.pop())
+        while covering and entries[covering[0]][1] < size:
+            heappop(covering)
+        rules.append(Rule(size, entries[covering[0]][2] if covering else DEFAULT))
+    return merged(rules) if entries else []
 
 
 def spans(rules: Sequence[Rule]) -> Iterator[tuple[int, int | None, str]]:

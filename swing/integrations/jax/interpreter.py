@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 AxisNames = tuple[Any, ...]
 Reduction = Callable[[Any, Any], Any]
+Pairs = Sequence[tuple[int, int]]
+Permute = Callable[[Any, Pairs], Any]
 
 REDUCTIONS: dict[str, Reduction] = {"sum": lax.add, "max": lax.max, "min": lax.min}
 
@@ -30,15 +32,32 @@ def rounded(reduction: Reduction) -> Reduction:
     XLA may keep the sum of two 16-bit numbers in 32 bits until it stores it, which would make the
     result depend on what it fuses.
     """
+    return lambda a, b: _narrow(reduction(a, b))
 
-    def apply(a: Array, b: Array) -> Array:
-        result = reduction(a, b)
-        if not jnp.issubdtype(result.dtype, jnp.floating) or result.dtype.itemsize > 2:
-            return result
-        kind = jnp.finfo(result.dtype)
-        return lax.reduce_precision(result, kind.nexp, kind.nmant)
 
-    return apply
+def _narrow(x: Array) -> Array:
+    """Round a number of at most 16 bits to its type, if XLA has kept it in more."""
+    if not jnp.issubdtype(x.dtype, jnp.floating) or x.dtype.itemsize > 2:
+        return x
+    kind = jnp.finfo(x.dtype)
+    return lax.reduce_precision(x, kind.nexp, kind.nmant)
+
+
+def as_rounded(x: Array, rank: Array, p: int) -> Array:
+    """Return x so that whoever adds it adds the number that would be stored.
+
+    If x is a product, XLA may compute it again where it is added, and the processor may then do
+    both with one rounding. So a device would add another number than it sends, and devices would
+    get different bits. A factor of 1 makes the last product exact; to XLA it is an unknown number,
+    read from a table that has a 0 behind the entries of the p ranks.
+    """
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        return lax.complex(as_rounded(x.real, rank, p), as_rounded(x.imag, rank, p))
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        return x
+    if x.dtype.itemsize <= 2:
+        return _narrow(x)
+    return x * read(np.append(np.ones(p), 0), rank).astype(x.dtype)
 
 
 def run(program: Program, buffers: list[Array], axes: AxisNames, op: str) -> list[Array]:
@@ -54,10 +73,11 @@ def run(program: Program, buffers: list[Array], axes: AxisNames, op: str) -> lis
         The buffers after the last step.
     """
     rank, reduction = lax.axis_index(axes), rounded(REDUCTIONS[op])
+    permute = _permute(axes)
 
     def step(parts: Sequence[PartStep | None], buffers: list[Array], mine: Any) -> list[Array]:
         return [
-            buffer if part is None else _step(part, buffer, table, axes, rank, reduction)
+            buffer if part is None else _step(part, buffer, table, permute, rank, reduction)
             for part, buffer, table in zip(parts, buffers, mine, strict=True)
         ]
 
@@ -78,17 +98,34 @@ def run(program: Program, buffers: list[Array], axes: AxisNames, op: str) -> lis
 
 
 def _step(
-    step: PartStep, buffer: Array, tables: Sequence[Array], axes: AxisNames, rank: Array,
+    step: PartStep, buffer: Array, tables: Sequence[Array], permute: Permute, rank: Array,
     reduction: Reduction,
 ) -> Array:  # fmt: skip
     *sources, target = tables
     # All messages carry the values from before the step, so send them before any row changes.
     messages = [
-        lax.ppermute(take(buffer, rows, source), axes, pairs)
+        permute(take(buffer, rows, source), pairs)
         for rows, source, pairs in zip(step.sent, sources, step.pairs, strict=True)
     ]
     own = take(buffer, step.target, target)
     return put(buffer, step.target, target, _reduce(step.operands, own, messages, rank, reduction))
+
+
+def _permute(axes: AxisNames) -> Permute:
+    """Make ``lax.ppermute`` over mesh axes, with pairs of ranks.
+
+    A rank is numbered by ``lax.axis_index(axes)``, which follows the order of ``axes``. But
+    ``lax.ppermute`` numbers devices in the order of the mesh, whatever the order of ``axes``.
+    """
+    in_order = [axis for axis in jax.sharding.get_abstract_mesh().axis_names if axis in axes]
+    sizes = [lax.axis_size(axis) for axis in in_order]
+    grid = np.arange(np.prod(sizes)).reshape(sizes)
+    device = grid.transpose([in_order.index(axis) for axis in axes]).ravel().tolist()
+
+    def permute(x: Array, pairs: Pairs) -> Array:
+        return lax.ppermute(x, axes, [(device[src], device[dst]) for src, dst in pairs])
+
+    return permute
 
 
 def _reduce(

@@ -7,6 +7,7 @@ transpose; where JAX knows that the result is the same on all devices, nothing h
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from swing.build.combine import reverse
-from swing.integrations.jax.interpreter import AxisNames, run
+from swing.integrations.jax.interpreter import AxisNames, as_rounded, run
 from swing.integrations.jax.layout import pack, unpack
 from swing.integrations.jax.lowering import lower
 from swing.integrations.jax.program import Program
@@ -35,8 +36,8 @@ def collective(x: Any, program: Program, axes: AxisNames, op: str) -> Any:
         op: a key of `swing.integrations.jax.interpreter.REDUCTIONS`.
 
     Returns:
-        (…, pieces · m) what this device gets. It is marked as equal on all devices if every rank
-        gets the result of a reduction.
+        (…, pieces · m) what this device gets. It is marked as equal on all devices if it is the
+        result of an allreduce or a broadcast.
     """
     return collective_p.bind(varying(x, axes), program=program, axes=axes, op=op)
 
@@ -69,7 +70,7 @@ def _run(x: Any, *, program: Program, axes: AxisNames, op: str) -> Any:
 
     for _ in x.shape[:-1]:
         one = jax.vmap(one)
-    return one(x)
+    return one(as_rounded(x, rank, program.schedule.torus.size))
 
 
 def _batch(args: Any, dims: Any, *, program: Program, axes: AxisNames, op: str) -> Any:
@@ -95,10 +96,15 @@ def _transpose(ct: Any, x: Any, *, program: Program, axes: AxisNames, op: str) -
         # JAX counts a value that is equal on all devices once, so nothing has to be added up.
         mine, root = varying(ct, axes), program.entry.only
         return [mine if root is None else jnp.where(lax.axis_index(axes) == root, mine, 0)]
-    schedule = program.schedule
-    back = program if schedule.is_allreduce else lower(reverse(schedule), True)
-    result = collective_p.bind(varying(ct, axes), program=back, axes=axes, op=op)
+    result = collective_p.bind(varying(ct, axes), program=transposed(program), axes=axes, op=op)
     return [varying(result, axes)]
+
+
+@lru_cache(maxsize=128)
+def transposed(program: Program) -> Program:
+    """Return the program of the transpose of a sum."""
+    schedule = program.schedule
+    return program if schedule.is_allreduce else lower(reverse(schedule), True)
 
 
 collective_p.def_abstract_eval(_type)

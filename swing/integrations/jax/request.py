@@ -106,6 +106,11 @@ class Request:
         frozen = tuple((name, _hashable(value)) for name, value in options.items())
         return cls(collective, algorithm, torus, op, frozen)
 
+    def nbytes(self, x: Any) -> int:
+        """Return the bytes of the whole vector, of which ``x`` is what a rank passes in."""
+        nbytes: int = math.prod(x.shape) * x.dtype.itemsize
+        return nbytes * self.torus.size if KINDS[self.collective][0] == "each" else nbytes
+
     def resolve(self, nbytes: int) -> Resolved:
         """Choose the schedule for a vector of ``nbytes``.
 
@@ -121,18 +126,18 @@ def _resolve(request: Request, nbytes: int, machine: str) -> Resolved:
     options = dict(request.options)
     if isinstance(request.algorithm, Schedule):
         return _proven(request, request.algorithm, "it was passed as a schedule")
+    if request.algorithm == "auto":
+        root = options.pop("root", None)
+        if options:
+            names = ", ".join(options)
+            raise ValueError(f"algorithm 'auto' chooses {names} itself: name an algorithm")
+        choice = choose(
+            request.torus, nbytes, machine, collective=request.collective, root=root
+        )  # fmt: skip
+        spelled = spell(choice.algorithm, choice.options)
+        return Resolved(choice.schedule(request.torus), spelled, choice.why)
     if request.collective != "allreduce":
         options["collective"] = request.collective
-    if request.algorithm == "auto":
-        names = ", ".join(name for name in options if name not in ("collective", "root"))
-        if names:
-            raise ValueError(f"algorithm 'auto' chooses {names} itself: name an algorithm")
-        choice = choose(request.torus, nbytes, machine)
-        chosen = {k: v for k, v in choice.options.items() if k not in ("variant", "k")}
-        if request.collective == "allreduce":
-            chosen = choice.options
-        named = schedule(choice.algorithm, request.torus, **options, **chosen)
-        return Resolved(named, spell(choice.algorithm, chosen), choice.why)
     named = schedule(request.algorithm, request.torus, **options)
     if request.algorithm not in SHIPPED:
         return _proven(request, named, "it was asked for by name")
@@ -178,12 +183,16 @@ def axis_sizes(axis_name: Any) -> dict[Any, int]:
     if not axes or len(set(axes)) < len(axes):
         raise ValueError(f"name one or more different mesh axes, not {shown(axis_name)}")
     try:
-        return {axis: lax.axis_size(axis) for axis in axes}
+        sizes = {axis: lax.axis_size(axis) for axis in axes}
     except NameError:
+        sizes = {}
+    # An axis that jax.vmap names has a size, too, but is in no mesh.
+    if not sizes.keys() & set(jax.sharding.get_abstract_mesh().axis_names) == set(axes):
         raise ValueError(
             f"there is no mesh axis {shown(axis_name)} here: call this inside jax.shard_map over "
             "a mesh that has it"
-        ) from None
+        )
+    return sizes
 
 
 def check_type(x: Any, collective: str, op: str) -> Any:

@@ -1,0 +1,107 @@
+"""Every algorithm in every format: it comes back with its steps and times, or is refused in words.
+
+Formats with blocks bring back the messages themselves; the others bring back who sends how many
+bytes to whom in each step, which is what simulated times depend on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+import pytest
+
+import netsim
+import swing
+from swing import formats
+from tests.cases import SHAPES, every_schedule, schedules
+
+WITH_BLOCKS = ("json", "msccl")
+READABLE = [*WITH_BLOCKS, "steps", "goal", "smpi", "chakra"]
+TORI = [(1,), (3,), (2, 4), (2, 1, 3)]
+CANNOT_HOLD = {
+    "msccl": (
+        "an MSCCL reduce_scatter has the chunks",
+        "an MSCCL allgather has the chunks",
+        "MSCCL's chunks are of equal size",
+    ),
+}
+"""How a writer refuses what its format cannot hold, by format."""
+MODELS = ("analytic", "flow")
+
+
+def contents(schedule, nbytes, with_blocks):
+    """The messages of each step, in an order that does not depend on the file's."""
+    sizes = np.diff(schedule.ends(nbytes))
+    found = []
+    for step in schedule:
+        messages = [step.message(i) for i in range(len(step))]
+        carried = [np.r_[m.blocks] for m in messages]
+        ends = [(m.src, m.dst, int(sizes[b].sum())) for m, b in zip(messages, carried, strict=True)]
+        if with_blocks:
+            more = [(m.part, m.op, b.tobytes()) for m, b in zip(messages, carried, strict=True)]
+            ends = [(*end, *rest) for end, rest in zip(ends, more, strict=True)]
+        found.append(Counter(ends))
+    return found
+
+
+def check(schedule, format, folder):
+    """Write and read a schedule; return whether the format holds it."""
+    nbytes = schedule.nblocks * 2**10
+    path = folder / "schedule"
+    refused = ""
+    try:
+        formats.write(schedule, path, format, nbytes)
+    except ValueError as error:
+        refused = str(error)
+    if refused:
+        assert refused.startswith(CANNOT_HOLD.get(format, ())), (format, schedule)
+        return False
+    back = formats.read(path, format, schedule.torus)
+    # MSCCL numbers the blocks of a reduce-scatter or allgather by their ranks.
+    exact = format == "json" or (format == "msccl" and schedule.is_allreduce)
+    assert contents(back, nbytes, exact) == contents(schedule, nbytes, exact), (format, schedule)
+    if format in WITH_BLOCKS:
+        assert sorted(back.origin) == sorted(schedule.origin)
+        assert sorted(back.home) == sorted(schedule.home)
+        assert str(swing.verify(back)) == str(swing.verify(schedule))
+    if format not in WITH_BLOCKS:
+        # A trace has whole bytes, so what its messages have is compared with blocks of whole bytes.
+        schedule = replace(schedule, shares=np.diff(schedule.ends(nbytes)) / nbytes)
+    network = netsim.paper_network(schedule.torus.name)
+    for model in MODELS:
+        ours, theirs = (netsim.simulate(s, network, nbytes, model) for s in (schedule, back))
+        # Sums over the same messages in another order may differ in the last digits.
+        assert theirs.seconds == pytest.approx(ours.seconds, rel=1e-12, abs=0), (format, schedule)
+    return True
+
+
+def cases(dims):
+    torus = swing.Torus(dims)
+    yield from schedules(torus)
+    for collective in ("reduce_scatter", "allgather"):
+        yield swing.schedule("swing", torus, collective=collective)
+        yield swing.schedule("windows", torus, collective=collective, ports=1)
+    yield swing.schedule("bucket", torus, segments=2)
+
+
+@pytest.mark.parametrize("format", READABLE)
+@pytest.mark.parametrize("dims", TORI, ids=str)
+def test_what_is_written_comes_back_with_its_steps_and_times(dims, format, tmp_path):
+    held = [check(schedule, format, tmp_path) for schedule in cases(dims)]
+    assert sum(held) > len(held) / 2
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("format", READABLE)
+@pytest.mark.parametrize("dims", [d for d in SHAPES if prod(d) <= 16], ids=str)
+def test_every_schedule_comes_back_with_its_steps_and_times(dims, format, tmp_path):
+    for schedule in every_schedule(swing.Torus(dims)):
+        check(schedule, format, tmp_path)
+
+
+def test_the_formats_of_this_test_are_all_that_are_read():
+    assert set(READABLE) == set(formats.SUFFIXES.values())
+    assert set(formats.FORMATS) - set(READABLE) == {"simgrid-platform", "simgrid-hosts"}
