@@ -106,6 +106,11 @@ class Request:
         frozen = tuple((name, _hashable(value)) for name, value in options.items())
         return cls(collective, algorithm, torus, op, frozen)
 
+    def nbytes(self, x: Any) -> int:
+        """Return the bytes of the whole vector, of which ``x`` is what a rank passes in."""
+        nbytes: int = math.prod(x.shape) * x.dtype.itemsize
+        return nbytes * self.torus.size if KINDS[self.collective][0] == "each" else nbytes
+
     def resolve(self, nbytes: int) -> Resolved:
         """Choose the schedule for a vector of ``nbytes``.
 
