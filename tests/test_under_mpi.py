@@ -39,3 +39,23 @@ def test_on_ranks(ranks, pytestconfig):
         pytest.fail(f"{ranks} ranks took longer than {LIMIT} s\n{output}")
     assert job.returncode == 0, output
     assert output.count(" passed") == ranks, output
+
+
+FINALIZE = """
+import sys, numpy as np, swing
+from mpi4py import MPI
+for comm in (MPI.COMM_WORLD, swing.Comm(MPI.COMM_SELF), MPI.COMM_WORLD.Dup()):
+    swing.allreduce(comm, swing.alloc(comm, 1000))
+if len(sys.argv) > 1:
+    MPI.Finalize()
+"""
+
+
+@pytest.mark.parametrize("argument", [[], ["by hand"]], ids=["at the end", "by hand"])
+def test_two_ranks_end_in_silence_after_alloc(argument):
+    pytest.importorskip("mpi4py")
+    argv, environment = command(2, [sys.executable, "-W", "error", "-c", FINALIZE, *argument])
+    job = subprocess.run(
+        argv, env=os.environ | environment, capture_output=True, text=True, timeout=300
+    )
+    assert (job.returncode, job.stdout, job.stderr) == (0, "", "")
