@@ -468,6 +468,17 @@ def test_a_message_is_no_earlier_than_what_it_waits_for_whatever_its_number():
     assert sent(back) == [[(0, 1, 4)], [(1, 0, 4)]]
 
 
+def test_a_trace_is_written_with_the_bytes_that_it_was_read_with(tmp_path):
+    back = steps.read(b"0 0 1 10\n1 1 0 20\n")
+    for format in (*BYTES, "chakra"):
+        write(back, tmp_path / format, format)
+        assert sent(read(tmp_path / format, format)) == [[(0, 1, 10)], [(1, 0, 20)]]
+        write(back, tmp_path / format, format, 60)  # a vector twice as long
+        assert sent(read(tmp_path / format, format)) == [[(0, 1, 20)], [(1, 0, 40)]]
+    with pytest.raises(ValueError, match="nbytes=2"):
+        write(swing.schedule("swing", swing.Torus(2)), tmp_path / "trace.goal")
+
+
 def test_a_trace_without_a_header_has_the_bytes_of_all_its_messages():
     back = steps.read(b"0 0 1 10\n0 1 0 5\n1 0 1 20\n")
     assert back.nblocks == 35

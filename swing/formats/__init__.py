@@ -63,6 +63,7 @@ def text(schedule: Schedule, format: str, nbytes: int | None = None) -> Iterator
         schedule: the schedule to write.
         format: a key of `FORMATS` other than "chakra", which needs one file per rank.
         nbytes: size of the vector in bytes, for the formats with message sizes: steps, goal, smpi.
+            What was read from a trace has a size of its own.
 
     Raises:
         ValueError: the format is unknown or cannot express the schedule, or ``nbytes`` is missing.
@@ -78,7 +79,7 @@ def text(schedule: Schedule, format: str, nbytes: int | None = None) -> Iterator
     writers = {"steps": steps.write, "goal": goal.write, "smpi": smpi.write}
     if format not in writers:
         raise ValueError(f"no text format {shown(format)}: choose from {', '.join(FORMATS)}")
-    return writers[format](schedule, _size(nbytes))
+    return writers[format](schedule, _size(schedule, nbytes))
 
 
 def table(
@@ -117,7 +118,8 @@ def write(
         schedule: the schedule to write.
         path: the file, which is written whole or not at all.
         format: a key of `FORMATS`; by default the one that the path's suffix stands for.
-        nbytes: size of the vector in bytes, for formats with message sizes.
+        nbytes: size of the vector in bytes, for formats with message sizes. What was read from a
+            trace has a size of its own.
 
     Returns:
         The paths of the files written.
@@ -129,7 +131,7 @@ def write(
     """
     if (format or format_of(path)) != "chakra":
         return store([(path, text(schedule, format or format_of(path), nbytes))])
-    files = list(chakra.write(schedule, _size(nbytes)))
+    files = list(chakra.write(schedule, _size(schedule, nbytes)))
     names = [f"{_prefix(path, '.et')}.{rank}.et" for rank in range(len(files) + 1)]
     if Path(names[-1]).exists():  # `read` takes files until a number is missing
         raise ValueError(f"{names[-1]} belongs to a schedule with more ranks: remove it first")
@@ -198,8 +200,10 @@ def read(
     )
 
 
-def _size(nbytes: int | None) -> int:
+def _size(schedule: Schedule, nbytes: int | None) -> int:
     expect(nbytes, (Integral, type(None)), "a whole number of bytes")
+    if nbytes is None and schedule.is_traffic:
+        return schedule.nblocks
     if nbytes is None or not 0 < nbytes <= limits.MAX_INTEGER:
         raise ValueError("this format has message sizes: pass the vector's, as in nbytes=2**20")
     return int(nbytes)

@@ -9,7 +9,8 @@ in rank order, and `swing.formats.read` takes LIST; or ``prefix.ti`` for files t
 ``prefix.0.ti``, ``prefix.1.ti`` and so on.
 
 Loses: blocks and their reductions (which take no time), origins and homes. A comment at the head
-has everything else, see `swing.formats.trace_header`.
+has everything else, see `swing.formats.trace_header`. SimGrid does not read it: there a rank waits
+for its messages of all parts in every step, also in a phase in which the parts run on their own.
 
 >>> import swing
 >>> print("".join(write(swing.schedule("swing", swing.Torus(2), ports=1), 8)), end="")
