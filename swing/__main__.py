@@ -22,7 +22,7 @@ from swing.schedules.step import spell
 from swing.settings import SETTINGS, table
 from swing.sizes import parse_size
 from swing.torus import Torus
-from swing.verification.proof import ScheduleError
+from swing.verification.outcome import ScheduleError
 from swing.verification.proof import verify as prove
 
 TORUS = click.option("--topology", "torus", type=Parsed("torus", Torus.parse),
