@@ -53,3 +53,14 @@ def check_size(nbytes: object) -> None:
         raise ValueError(f"nbytes must be a whole number of bytes from 0 up, not {shown(nbytes)}")
     if nbytes > MAX_BYTES:
         raise ValueError(f"nbytes must be at most {MAX_BYTES} (1024 TiB), not {shown(nbytes)}")
+
+
+def link_name(pair: object) -> str:
+    """Return a link as a message shows it, such as 0→1.
+
+    >>> link_name((0, 1))
+    '0→1'
+    """
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        return shown(pair)
+    return "→".join(map(shown, pair))

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from netsim.checks import check_choice, check_number
+from netsim.checks import check_choice, check_number, link_name
 from netsim.topologies.names import named
 from netsim.topologies.ties import TIES
 from netsim.topologies.topology import Topology, most_at_a_node
@@ -88,10 +88,13 @@ class Network:
             check_number(f.name, value, f.name.endswith("bandwidth") or f.name == "packet_bytes")
         check_choice("ties", self.ties, TIES)
         check_choice("arrival", self.arrival, ARRIVALS)
+        expect(self.slow, Mapping, "slow as {(tail, head): fraction of the bandwidth left}")
+        links = set(map(tuple, self.topology.ends.tolist())) if self.slow else set()
         for pair, fraction in self.slow.items():
-            check_number(f"the fraction left of slow link {pair}", fraction, positive=True)
-            if not (self.topology.ends == pair).all(axis=1).any():
-                raise ValueError(f"there is no link {pair[0]}→{pair[1]} in {self.topology.name}")
+            link = link_name(pair)
+            check_number(f"the fraction left of slow link {link}", fraction, positive=True)
+            if pair not in links:
+                raise ValueError(f"there is no link {link} in {self.topology.name}")
 
     @property
     def uniform(self) -> bool:
@@ -164,12 +167,18 @@ class Network:
             wire: their total length, in units of the link latency; ``hops`` if None.
             routers: total delay of the routers behind them, in units of the router latency;
                 ``hops`` if None.
+
+        Raises:
+            ValueError: one of these is negative or not a finite number.
         """
+        wire, routers = (hops if x is None else x for x in (wire, routers))
+        for name, value in (("hops", hops), ("wire", wire), ("routers", routers)):
+            check_number(name, value)
         return (
             self.end_latency
-            + (hops if wire is None else wire) * self.link_latency
-            + (hops if routers is None else routers) * self.router_latency
-            + hops * self.flit_bytes / self.bandwidth
+            + float(wire) * self.link_latency
+            + float(routers) * self.router_latency
+            + float(hops) * self.flit_bytes / self.bandwidth
         )
 
 

@@ -16,6 +16,21 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number of things in words, such as "1 step" and "2 steps"."""
+    return f"{n} {noun}{'s' * (n != 1)}"
+
+
+def shown_path(path: object) -> str:
+    """Return a path as a message shows it: of a long one the end, which has the file's name.
+
+    >>> shown_path("folder/" * 100 + "ring.json")[-16:]
+    'folder/ring.json'
+    """
+    text = " ".join(str(path).split())
+    return text if len(text) <= 2 * SHOWN else "…" + text[1 - 2 * SHOWN :]
+
+
 def expect(value: object, kind: type | tuple[type, ...], example: str) -> None:
     """Check the type of an argument.
 

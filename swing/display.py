@@ -10,6 +10,7 @@ from html import escape
 
 import numpy as np
 
+from swing.checks import counted
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Op, Step
 from swing.svg import axes, circle, picture
@@ -27,8 +28,9 @@ def schedule_html(schedule: Schedule) -> str:
     """Return a line that describes the schedule, and pictures of its first steps."""
     title = f"<b>{escape(' '.join([schedule.name, schedule.variant]).strip())}</b>"
     summary = (
-        f"{title} {escape(schedule.collective)} on {schedule.torus}: {schedule.nsteps} steps, "
-        f"{schedule.nblocks} blocks, {len(schedule.parts)} parts"
+        f"{title} {escape(schedule.collective)} on {schedule.torus}: "
+        f"{counted(schedule.nsteps, 'step')}, {counted(schedule.nblocks, 'block')}, "
+        f"{counted(len(schedule.parts), 'part')}"
     )
     if schedule.torus.size > MAX_RANKS or not schedule.nsteps:
         return f"<div>{summary}</div>"

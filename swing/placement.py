@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from swing.checks import shown
 from swing.torus import Torus
 
 
@@ -80,17 +81,22 @@ def from_coords(
     >>> from_coords([(4, 0), (4, 2), (6, 0), (6, 2)])
     Torus(dims=(2, 2), wrap=(True, True))
     """
-    if len({len(row) for row in coords}) != 1:
-        raise ValueError("all ranks must give the same number of coordinates")
-    table = np.array(coords, dtype=np.int64)
+    try:
+        if len({len(row) for row in coords}) != 1:
+            raise ValueError("all ranks must give the same number of coordinates")
+        table = np.array(coords)
+    except TypeError:
+        table = np.empty(0)
+    if table.ndim != 2 or table.dtype.kind not in "iu":
+        raise ValueError(f"coords must be a table of whole numbers, not {shown(coords)}")
     if dims is None:
         columns = [np.unique(column, return_inverse=True) for column in table.T]
         table = np.stack([index.ravel() for _, index in columns], axis=1)
         dims = [len(values) for values, _ in columns]
-    if int(np.prod(dims)) != len(table):
-        shape = "x".join(map(str, dims))
+    torus = Torus(dims, wrap)
+    if torus.size != len(table):
         raise ValueError(
-            f"{len(table)} ranks do not fill a grid of {shape}: use a slice of the machine "
+            f"{len(table)} ranks do not fill a grid of {torus}: use a slice of the machine "
             "that is a box, or one more coordinate for ranks that share a node"
         )
     return Torus(dims, wrap, coords=table)

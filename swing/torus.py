@@ -169,8 +169,17 @@ class Torus:
         return _frozen(np.stack(np.unravel_index(self.node_of, self.dims), axis=1))
 
     def rank_at(self, coords: ArrayLike) -> Array:
-        """(...) ranks at the coordinates (..., len(dims)), each taken modulo its dimension."""
-        wrapped = np.moveaxis(np.asarray(coords) % np.array(self.dims), -1, 0)
+        """(...) ranks at the coordinates (..., len(dims)), each taken modulo its dimension.
+
+        Raises:
+            ValueError: coordinates that are not whole numbers, or not one per dimension.
+        """
+        table = np.asarray(coords)
+        if table.dtype.kind not in "iu" or table.shape[-1:] != (len(self.dims),):
+            raise ValueError(
+                f"coords must be {len(self.dims)} whole numbers for each rank, not {shown(coords)}"
+            )
+        wrapped = np.moveaxis(table % np.array(self.dims), -1, 0)
         ranks: Array = self.rank_of[np.ravel_multi_index(tuple(wrapped), self.dims)]
         return ranks
 

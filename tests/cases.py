@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import networkx as nx
+from hypothesis import strategies as st
+
 import swing
 from swing.schedules.body import Function
 from swing.schedules.schedule import Schedule
@@ -59,3 +62,18 @@ def every_schedule(torus: Torus) -> Iterator[Schedule]:
                     yield swing.schedule(name, torus, **options, collective=collective)
                 except ValueError:  # no such cycles on this torus, or no such option
                     continue
+
+
+@st.composite
+def digraphs(draw: st.DrawFn) -> tuple[nx.MultiDiGraph[int], int]:
+    """A strongly connected graph of some ranks and switches, with parallel links; the ranks."""
+    p, switches = draw(st.integers(1, 7)), draw(st.integers(0, 4))
+    vertices = p + switches
+    links: nx.MultiDiGraph[int] = nx.MultiDiGraph()
+    links.add_nodes_from(range(p))
+    links.add_nodes_from(range(p, vertices), switch=True)
+    around = draw(st.permutations(range(vertices)))
+    links.add_edges_from((a, around[i - 1]) for i, a in enumerate(around) if vertices > 1)
+    vertex = st.integers(0, vertices - 1)
+    links.add_edges_from(draw(st.lists(st.tuples(vertex, vertex), max_size=25)))
+    return links, p

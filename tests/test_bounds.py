@@ -7,13 +7,15 @@ from dataclasses import replace
 import networkx as nx
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import netsim
 import swing
 from netsim.bounds import schedule_bound
 from netsim.models import MODELS
 from netsim.topologies.graph import graph
-from tests.cases import every_schedule, schedules
+from tests.cases import digraphs, every_schedule, schedules
 
 PLACES = ["torus:3x3", "torus:5", "torus:2x3", "mesh:6", "hx2mesh:2x4", "hyperx:3x3"]
 
@@ -173,6 +175,53 @@ def test_the_bound_never_falls_when_a_link_slows_or_a_latency_grows(place):
         for name in ("link_latency", "router_latency", "injection_latency"):
             later = replace(network, **{name: 2 * getattr(network, name)})
             assert netsim.lower_bound(later, nbytes) >= netsim.lower_bound(network, nbytes)
+
+
+@pytest.mark.theorem
+@given(digraphs(), st.data())
+def test_the_bound_of_any_network_is_monotone_in_every_rate_and_latency(case, data):
+    links, p = case
+    topology = netsim.graph(links)
+    kinds = ["allreduce", "reduce_scatter", "allgather", "broadcast", "gather", "alltoall"]
+    asked = (
+        data.draw(st.sampled_from([0, 100, 10**5, 10**8])),
+        data.draw(st.sampled_from(kinds)),
+        data.draw(st.integers(0, p - 1)),
+    )
+    rate, seconds = st.floats(1e8, 1e11), st.floats(0, 1e-5)
+    size = topology.nlinks
+    rates, latencies = (
+        np.array(data.draw(st.lists(each, min_size=size, max_size=size)))
+        for each in (rate, seconds)
+    )
+    changed = np.array(data.draw(st.lists(st.booleans(), min_size=size, max_size=size)), dtype=bool)
+    slower, later = data.draw(st.floats(1e-3, 1)), data.draw(seconds)
+    head = data.draw(st.booleans())
+    plain = netsim.Network(
+        topology, data.draw(rate), link_latency=data.draw(seconds), flit_bytes=64,
+        arrival="head" if head else "tail", router_latency=data.draw(seconds), packet_bytes=1024,
+    )  # fmt: skip
+    own = replace(plain, topology=replace(topology, own_bandwidth=rates, own_latency=latencies))
+    slow = {
+        tuple(pair): slower
+        for pair, each in zip(topology.ends.tolist(), changed, strict=True)
+        if each
+    }
+    worse_rates, worse_latencies = rates.copy(), latencies.copy()
+    worse_rates[changed] *= slower
+    worse_latencies[changed] += later
+    pairs = [
+        (plain, replace(plain, slow=slow)),
+        (own, replace(own, slow=slow)),
+        (own, replace(own, topology=replace(own.topology, own_bandwidth=worse_rates))),
+        (own, replace(own, topology=replace(own.topology, own_latency=worse_latencies))),
+    ]
+    for name in ("link_latency", "router_latency", "injection_latency", "ejection_latency"):
+        pairs.append((plain, replace(plain, **{name: getattr(plain, name) + later})))
+    pairs.append((plain, replace(plain, bandwidth=plain.bandwidth * slower)))
+    for better, worse in pairs:
+        least = netsim.lower_bound(better, *asked)
+        assert netsim.lower_bound(worse, *asked) >= least * (1 - 1e-12)
 
 
 def test_the_bound_of_a_slow_link_pair():

@@ -17,7 +17,8 @@ from swing.schedules.collectives import ALL, RankColumn
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Op, Step
 from swing.torus import Torus
-from swing.verification.proof import ScheduleError, verify
+from swing.verification.outcome import ScheduleError
+from swing.verification.proof import verify
 
 
 def binomial_broadcast(torus: Torus, root: int = 0) -> Schedule:
@@ -116,7 +117,7 @@ def test_columns_are_arrays_that_may_be_computed():
     ring = swing.schedule("ring", Torus(4))
     assert ring.home.tolist() == ring.origin.tolist() == [ALL] * 4
     assert repr(ring.home) == "<4 blocks: ALL>"
-    assert repr(binomial_broadcast(Torus(4), 3).origin) == "<1 blocks: 3>"
+    assert repr(binomial_broadcast(Torus(4), 3).origin) == "<1 block: 3>"
 
 
 @pytest.mark.parametrize("name", ["swing", "bucket", "recursive_doubling", "windows"])

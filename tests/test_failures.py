@@ -16,7 +16,7 @@ from netsim.topologies.row import Traffic
 from swing.schedules.blocks import one_block
 
 NAMES = ["torus:8", "torus:4x4", "torus:2x2x2", "mesh:3x4", "torus:5x3", "hx2mesh:4x4",
-         "hx4mesh:8x4", "hyperx:4x3"]  # fmt: skip
+         "hx4mesh:8x4", "hyperx:4x3", "torus:4x4:wrap=1,0"]  # fmt: skip
 
 
 def chord():
@@ -26,6 +26,30 @@ def chord():
     nx.set_edge_attributes(links, 3e-7, "latency")
     links.add_edge(0, 4, bandwidth=5e9)
     return netsim.graph(links)
+
+
+def rails():
+    """Return ten ranks with links to two switches, and some of them with two links to one."""
+    links = nx.MultiGraph()
+    links.add_nodes_from(range(10))
+    links.add_nodes_from(("even", "odd"), switch=True)
+    links.add_edges_from((rank, hub) for rank in range(10) for hub in ("even", "odd"))
+    links.add_edges_from((rank, "odd") for rank in range(0, 10, 3))
+    nx.set_edge_attributes(links, 2e9, "bandwidth")
+    links.add_edge(0, 9, bandwidth=1e9, latency=1e-6)
+    return netsim.graph(links, (2, 5))
+
+
+def own_links():
+    """Return a torus whose links have rates and latencies of their own."""
+    grid = netsim.topology("torus:3x4")
+    numbers = np.arange(grid.nlinks)
+    return replace(
+        grid, own_bandwidth=1e9 * (1 + numbers % 5), own_latency=1e-7 * (1 + numbers % 3)
+    )
+
+
+GRAPHS = {"chord": chord, "rails": rails, "own links": own_links}
 
 
 def microseconds(topology, schedule, nbytes, model, **options):
@@ -48,9 +72,9 @@ def scatter(torus):
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("name", [*NAMES, "chord"])
+@pytest.mark.parametrize("name", [*NAMES, *GRAPHS])
 def test_unused_links_may_fail_without_a_change(name, model):
-    whole = chord() if name == "chord" else netsim.topology(name)
+    whole = GRAPHS[name]() if name in GRAPHS else netsim.topology(name)
     ring = swing.schedule("ring", whole.torus, ports=1)
     for schedule in (few_messages(whole.torus), scatter(whole.torus), ring):
         run = netsim.simulate(schedule, netsim.paper_network(whole), 2**16)
@@ -80,6 +104,23 @@ def test_the_links_that_stay_keep_what_they_were(model):
 def test_nothing_fails(name):
     whole = netsim.topology(name)
     assert netsim.without(whole, []) is whole
+
+
+def test_failures_of_failures_are_counted_together():
+    whole = netsim.topology("torus:4x4")
+    broken = netsim.without(netsim.without(whole, [(0, 1)]), [(1, 0), (5, 9)])
+    assert broken.name == "torus:4x4 without 3 links"
+    assert netsim.without(whole, [(0, 1)]).name == "torus:4x4 without 1 link"
+    parallel = netsim.without(netsim.topology("torus:2x2"), [(0, 1)])
+    assert parallel.name == "torus:2x2 without 2 links"
+    network = netsim.paper_network(broken)
+    again = netsim.paper_network(netsim.without(whole, [(0, 1), (1, 0), (5, 9)]))
+    schedule = swing.schedule("swing", whole.torus)
+    for model in MODELS:
+        one, two = (
+            netsim.simulate(schedule, net, 2**16, model).seconds for net in (network, again)
+        )
+        assert one == pytest.approx(two)
 
 
 def test_the_second_link_of_a_ring_of_two_stays():

@@ -318,15 +318,20 @@ def blocks_moved(schedule):
 def run_msccl(text, seed, slots=1):
     """Run a document on numbers as GPUs would: thread blocks in any order, `slots` a connection.
 
-    Returns the input buffers; AssertionError if all thread blocks wait.
+    Every chunk of the input buffer of rank g is 4^g; so is rank g's share of the output buffer.
+    Returns the buffer that the program uses on each rank; AssertionError if all thread blocks wait.
     """
     from xml.etree import ElementTree
 
     random = np.random.default_rng(seed)
     memory, blocks, done = {}, [], defaultdict(int)
-    for gpu in ElementTree.fromstring(text):
+    document = ElementTree.fromstring(text)
+    for gpu in document:
         g = int(gpu.get("id"))
         memory[g, "i"] = np.full(int(gpu.get("i_chunks")), 4.0**g)
+        memory[g, "o"] = np.full(int(gpu.get("o_chunks")), np.nan)
+        share = len(memory[g, "o"]) // int(document.get("ngpus"))
+        memory[g, "o"][g * share : (g + 1) * share] = 4.0**g
         memory[g, "s"] = np.full(int(gpu.get("s_chunks")), np.nan)
         blocks += [(g, tb, list(tb)) for tb in gpu]
     wires = defaultdict(list)
@@ -362,7 +367,7 @@ def run_msccl(text, seed, slots=1):
             done[g, int(tb.get("id"))] += 1
             moved = True
         assert moved, "all thread blocks wait"
-    return [memory[g, "i"] for g in range(len(memory) // 2)]
+    return [np.append(memory[g, "i"], memory[g, "o"]) for g in range(len(memory) // 3)]
 
 
 @pytest.mark.parametrize("way", [*WAYS, "latency", "several peers"])

@@ -10,14 +10,13 @@ import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 import netsim
 import swing
 from netsim.models import MODELS
 from netsim.topologies.shortest import MAX_ROUTES, distances
 from netsim.topologies.ties import TIES
-from tests.cases import schedules
+from tests.cases import digraphs, schedules
 
 PLACES = [
     "torus:6", "torus:2", "torus:3x5", "torus:2x4", "torus:4x4", "torus:2x2x2", "mesh:3x4",
@@ -48,7 +47,7 @@ def test_a_graph_that_is_a_torus_gives_its_times(place, ties):
     network = netsim.paper_network(topology, ties=ties)
     every = list(schedules(topology.torus))
     models = MODELS if ties in ("split", "adaptive") else ["analytic"]
-    assert_same_times(network, replace(network, topology=as_graph(topology)), every[::4], models)
+    assert_same_times(network, replace(network, topology=as_graph(topology)), every[::8], models)
 
 
 @pytest.mark.parametrize("place", ["torus:8x8", "torus:4x4x4"])
@@ -56,9 +55,8 @@ def test_larger_tori_too(place):
     topology = netsim.topology(place)
     network = netsim.paper_network(topology)
     graph = replace(network, topology=as_graph(topology))
-    assert_same_times(network, graph, schedules(topology.torus), ["analytic"])
-    few = [swing.schedule(name, topology.torus) for name in ("swing", "recursive_doubling")]
-    assert_same_times(network, graph, few, ["flow"])
+    assert_same_times(network, graph, list(schedules(topology.torus))[::3], ["analytic"])
+    assert_same_times(network, graph, [swing.schedule("swing", topology.torus)], ["flow"])
 
 
 def test_the_time_of_recursive_doubling_on_a_grid_of_networkx():
@@ -124,21 +122,6 @@ def test_parallel_links_share_messages(model):
         for g in (cycle, double)
     )
     assert two == pytest.approx(one / 2)
-
-
-@st.composite
-def digraphs(draw):
-    """A strongly connected graph of some ranks and switches, with parallel links."""
-    p, switches = draw(st.integers(1, 7)), draw(st.integers(0, 4))
-    vertices = p + switches
-    links = nx.MultiDiGraph()
-    links.add_nodes_from(range(p))
-    links.add_nodes_from(range(p, vertices), switch=True)
-    around = draw(st.permutations(range(vertices)))
-    links.add_edges_from((a, around[i - 1]) for i, a in enumerate(around) if vertices > 1)
-    vertex = st.integers(0, vertices - 1)
-    links.add_edges_from(draw(st.lists(st.tuples(vertex, vertex), max_size=25)))
-    return links, p
 
 
 @pytest.mark.theorem

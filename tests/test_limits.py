@@ -5,6 +5,8 @@ from __future__ import annotations
 import networkx as nx
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import netsim
 import swing
@@ -77,3 +79,39 @@ def test_the_papers_network_takes_the_rates_of_a_graphs_edges(model, gbytes):
     assert microseconds(swing4, network, 2**26, model) == pytest.approx(expected, rel=1e-6)
     if gbytes == 450e9:
         assert expected == pytest.approx(115.45, abs=0.01)
+
+
+def fast_and_slow_edges():
+    """Return a graph without parallel links, whose edges have rates of their own."""
+    links = nx.circulant_graph(7, [1, 2])
+    for i, edge in enumerate(links.edges):
+        links.edges[edge]["bandwidth"] = 1e9 * (1 + i % 3)
+    return netsim.graph(links)
+
+
+@pytest.mark.theorem
+@pytest.mark.parametrize("place", ["torus:5", "torus:3x4", "mesh:3x3", "hyperx:2x3", "graph"])
+@given(st.data())
+def test_one_message_a_port_takes_as_long_as_its_busiest_end(place, data):
+    """Equal messages, one on each of some links: the time is that of the busiest link or node.
+
+    Every flow has a bottleneck on which none is faster, so its rate is at least that link's rate
+    over the number of flows on it, and none takes longer than the busiest one allows.
+    """
+    topology = fast_and_slow_edges() if place == "graph" else netsim.topology(place)
+    limit = st.one_of(st.none(), st.floats(3e8, 8e9))
+    network = netsim.Network(
+        topology, 1e9, link_latency=1e-6, packet_bytes=1000,
+        injection_bandwidth=data.draw(limit), ejection_bandwidth=data.draw(limit),
+    )  # fmt: skip
+    used = sorted(data.draw(st.sets(st.integers(0, topology.nlinks - 1), min_size=1)))
+    src, dst = topology.ends[used].T
+    step = swing.Step(swing.Op.COPY, src, dst, one_block(np.zeros_like(src)))
+    one = swing.Schedule("one", topology.torus, 1, 1, lambda s: step, collective="traffic")
+    busy = [10**6 / network.bandwidths[used].min()]
+    for nodes, rate in ((src, network.injection_bandwidth), (dst, network.ejection_bandwidth)):
+        busy.append(np.bincount(nodes).max() * 10**6 / rate if rate else 0.0)
+    expected = 1 + max(busy) * 1e6
+    for model in MODELS:
+        tolerance = 0.02 if model == "packet" else 1e-9
+        assert microseconds(one, network, 10**6, model) == pytest.approx(expected, rel=tolerance)

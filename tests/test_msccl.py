@@ -11,7 +11,9 @@ import pytest
 import netsim
 import swing
 from swing.formats import msccl, msccl_reader
+from swing.formats.earliest import Constraints, ContradictionError
 from swing.schedules.step import Op, Step
+from tests.test_formats import run_msccl
 
 BUFFERS = ("i", "o", "s")
 
@@ -275,6 +277,21 @@ def test_our_steps_are_read_from_the_file_and_checked():
         msccl_reader.read(late.encode())
 
 
+@pytest.mark.parametrize("dims", [(3,), (8,), (2, 5)])
+@pytest.mark.parametrize("name", ["swing", "ring", "recursive_multiplying"])
+def test_what_we_write_puts_the_chunks_of_each_rank_side_by_side(name, dims):
+    torus = swing.Torus(dims)
+    each = 4.0 ** np.arange(torus.size)  # no two sums of some of them are equal
+    for collective in ("reduce_scatter", "allgather"):
+        schedule = swing.schedule(name, torus, ports=1, collective=collective)
+        share = schedule.nblocks // torus.size
+        for rank, buffer in enumerate(run_msccl("".join(msccl.write(schedule)), seed=1)):
+            if collective == "allgather":
+                assert (buffer == np.repeat(each, share)).all()
+            else:
+                assert (buffer[rank * share : (rank + 1) * share] == each.sum()).all()
+
+
 TWO = [[(1, 1, 0, ["s i0 i0", "r i0 i0"])], [(0, 0, 0, ["rrcs i0 i0"])]]
 
 
@@ -296,7 +313,7 @@ REFUSED = {
     "empty": (two((0, ["s s0 i0", "r i0 i0"])),
               "line 4: gpu 0 reads chunk 0 of buffer s, which is still empty"),
     "output empty": (two(sizes=(1, 1, 0), inplace=0),
-                     "gpu 0: chunk 0 of buffer o ends with nothing, but the allreduce needs block"),
+                     "line 2: gpu 0 ends with nothing in chunk 0 of buffer o, where the"),
     "dropped": (two((0, ["s i0 i0", "r i0 s0"])),
                 "line 10: gpu 1 sends block 0 to gpu 0, which neither keeps nor sends on"),
     "twice": (two((0, ["s i0 i0", "r i0 i0", "cpy i0 s0", "re s0 i0"])),
@@ -305,11 +322,11 @@ REFUSED = {
                   n=2, sizes=(2, 0, 1)), "line 7: gpu 0 adds blocks 0 and 1, which"),
     "moved": (two((0, ["s i0 i0 2", "r i0 s0", "r i0 i0", "cpy s0 i1"]),
                   (1, ["rrc i0 i0 2", "s i0 i0", "s i1 i1"]), n=2, sizes=(2, 0, 1)),
-              "chunk 0 of buffer i ends with block 1, but the allreduce needs block 0 there"),
+              "line 2: gpu 0 ends with block 1 in chunk 0 of buffer i, where the allreduce needs"),
     "unknown type": (two((0, ["x i0 i0"])), "line 4: gpu 0 has a step of the unknown type 'x'"),
     "two sums": (two((0, ["s i0 i0", "r i0 s0", "s s0 i0", "re s0 i0"]),
                      (1, ["rrcs i0 i0", "r i0 i0"])),
-                 "gpu 0 uses two values of block 0 at once"),
+                 "line 2: gpu 0 uses two values of block 0 of the allreduce at once"),
 }  # fmt: skip
 
 
@@ -342,7 +359,9 @@ def test_a_value_that_changes_in_flight_has_no_step():
         [(1, -1, 1, ["s i0 i0"]), (1, 1, 0, ["rrcs i0 i0 1 0.0", "r i0 i0"])],
         [(-1, 0, 1, ["rrc i0 i0 1 1.1"]), (0, 0, 0, ["s i0 i0", "rrcs i0 i0"])],
     ]
-    with pytest.raises(ValueError, match="changes while it is in flight"):
+    with pytest.raises(
+        ValueError, match=r"line \d+: gpu \d sends data that changes while it is in flight"
+    ):
         msccl_reader.read(program("allreduce", 1, gpus, (1, 0, 0)))
 
 
@@ -410,3 +429,36 @@ def test_a_schedule_computes_what_its_program_computes():
         taken += 1
         assert results(schedule) == expected, data
     assert taken > 200
+
+
+def test_a_contradiction_of_times_names_an_event():
+    """Events 1 and 2 may not be later than each other, but 2 must be one step later."""
+    constraints = Constraints(3)
+    for a, b, steps in ((0, 1, 1), (1, 2, 1), (2, 1, 0)):
+        constraints.add(a, b, steps)
+    with pytest.raises(ContradictionError, match="event 1 would have to be later than itself"):
+        constraints.earliest([0, 0, 0])
+
+
+def test_earliest_times_are_the_least_that_satisfy_all_constraints():
+    dice, possible = random.Random(1), 0
+    for _ in range(300):
+        count = dice.randrange(1, 8)
+        rules = [
+            (dice.randrange(count), dice.randrange(count), dice.random() < 0.3)
+            for _ in range(dice.randrange(2 * count))
+        ]
+        least = [dice.choice([0, 0, 2]) for _ in range(count)]
+        constraints, expected = Constraints(count), list(least)
+        for a, b, steps in rules:
+            constraints.add(a, b, steps)
+        for _ in range(count * count):  # relax until nothing changes, or a cycle pushes times up
+            for a, b, steps in rules:
+                expected[b] = max(expected[b], expected[a] + steps)
+        if any(expected[b] < expected[a] + steps for a, b, steps in rules):
+            with pytest.raises(ContradictionError):
+                constraints.earliest(least)
+        else:
+            possible += 1
+            assert constraints.earliest(least) == expected
+    assert 100 < possible < 300

@@ -62,7 +62,7 @@ def test_turns_are_the_rows_of_the_table(dims):
 
 
 def views(messages):
-    """The rows of both tables of one rank, in order; and the reduction keys, if they are known."""
+    """The rows of both tables of one rank, in order."""
     for table in (messages.sends, messages.recvs):
         blocks = table.blocks
         carried = [str(blocks[i]) for i in range(len(blocks))]

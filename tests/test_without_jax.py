@@ -1,4 +1,4 @@
-"""What of the JAX integration needs no JAX: importing it, and splitting steps into permutations."""
+"""What of the JAX integration needs no JAX: importing it, and what it says."""
 
 from __future__ import annotations
 
@@ -9,27 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import netsim
-from swing.integrations.jax.permutations import _alternating_paths, permutations
 
 ROOT = Path(__file__).parent.parent
 without_jax = pytest.mark.skipif(bool(find_spec("jax")), reason="JAX is installed")
-
-ENDS = st.integers(0, 7)
-MESSAGES = st.lists(st.tuples(ENDS, ENDS), min_size=1, max_size=40)
-
-
-@given(MESSAGES)
-@pytest.mark.parametrize("split", [permutations, _alternating_paths])
-def test_as_many_permutations_as_the_busiest_rank_has_messages(split, messages):
-    src, dst = np.array(messages).T
-    number = split(src, dst)
-    for ends in (src, dst):  # no rank has two messages in a permutation
-        assert len(set(zip(ends.tolist(), number.tolist(), strict=True))) == len(messages)
-    assert number.max() < max(np.bincount(ends).max() for ends in (src, dst))
 
 
 def test_importing_it_imports_no_jax():

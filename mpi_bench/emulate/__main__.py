@@ -85,7 +85,10 @@ def _study(
 ) -> Study:  # fmt: skip
     check(torus)
     for name in names:
-        if parse(name)[0] not in (*ALGORITHMS, "auto"):
+        key, options = parse(name)
+        if key == "auto" and options:
+            raise ValueError(f"auto takes no options, not {name!r}: write auto")
+        if key not in (*ALGORITHMS, "auto"):
             raise ValueError(
                 f"no algorithm {name!r}: choose from {', '.join([*ALGORITHMS, 'auto'])}"
             )

@@ -18,6 +18,7 @@ from netsim.report.network import Pairs, axes, describe_network
 from netsim.run import Run, simulate
 from netsim.topologies.topology import Topology
 from netsim.traffic.load import link_load
+from swing.checks import expect
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import LineRows, Op, Step
 from swing.torus import Array
@@ -49,9 +50,13 @@ def describe(runs: Sequence[Run], sizes: Sequence[int]) -> Data:
     Raises:
         ValueError: there are no runs, they differ in more than the schedule, there are too many
             ranks or messages, or the network breaks ties at random.
+        TypeError: something in ``runs`` is not a run.
     """
+    runs = list(runs)
     if not runs:
         raise ValueError("a report needs at least one algorithm")
+    for run in runs:
+        expect(run, Run, "a list of runs, the results of netsim.simulate")
     network, nbytes, model = runs[0].network, runs[0].nbytes, runs[0].model
     if any((run.network, run.nbytes, run.model) != (network, nbytes, model) for run in runs):
         raise ValueError("the runs of a report must have one network, one size and one model")

@@ -14,6 +14,8 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+from swing.checks import shown
+
 SCRIPTS = ("model.js", "view.js", "panel.js", "charts.js", "app.js")
 """The files of the program, which are concatenated in this order."""
 
@@ -26,7 +28,12 @@ def page(data: Mapping[str, Any]) -> str:
 
     Args:
         data: the data, from `netsim.report.data.describe`.
+
+    Raises:
+        TypeError: ``data`` is something else.
     """
+    if not (isinstance(data, dict) and {"runs", "place"} <= data.keys()):
+        raise TypeError(f"pass data of netsim.report.data.describe, not {shown(data)}")
     # importlib.resources also finds the files if the package is installed as a zip archive.
     package = files(__package__)
     style = (package / "style.css").read_text(encoding="utf-8")

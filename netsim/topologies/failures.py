@@ -8,10 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
+from netsim.checks import link_name
 from netsim.topologies.routes import Routes, Seed
 from netsim.topologies.shortest import ShortestRoutes, check_connected
 from netsim.topologies.topology import Topology
-from swing.checks import expect
+from swing.checks import counted, expect
 from swing.torus import Array
 
 
@@ -121,14 +122,15 @@ def without(topology: Topology, failed: Iterable[tuple[int, int]]) -> Topology:
         return topology
     pairs = list(map(tuple, topology.ends.tolist()))
     for pair in removed - set(pairs):
-        raise ValueError(f"there is no link {'→'.join(map(str, pair))} in {topology.name}")
+        raise ValueError(f"there is no link {link_name(pair)} in {topology.name}")
     kept = np.array([i for i, pair in enumerate(pairs) if pair not in removed], dtype=np.int64)
     check_connected(topology.ends[kept], range(topology.size))
     bandwidth, latency = (
         np.full(len(kept), np.nan) if own is None else own[kept]
         for own in (topology.own_bandwidth, topology.own_latency)
     )
-    name = f"{topology.name} without {len(removed)} link{'s' * (len(removed) > 1)}"
+    missing = topology.whole.nlinks - len(kept)
+    name = f"{topology.whole.name} without {counted(missing, 'link')}"
     return WithoutLinks(
         name, topology.torus, topology, kept, first_router=topology.first_router,
         own_bandwidth=bandwidth, own_latency=latency,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netsim.checks import check_number
+from netsim.checks import check_number, link_name
 from netsim.topologies.routes import Routes, Seed
 from netsim.topologies.shortest import ShortestRoutes, check_connected
 from netsim.topologies.topology import Topology
@@ -105,8 +105,8 @@ def graph(
         raise ValueError(f"the graph has {len(ranks)} nodes but {torus} has {torus.size}")
     for a, b, data in links.edges(data=True):
         for key in {"bandwidth", "latency"} & data.keys():
-            link = f"{shown(a)}→{shown(b)}"
-            check_number(f"{key} of the link {link}", data[key], key == "bandwidth")
+            what = f"{key} of the link {link_name((a, b))}"
+            check_number(what, data[key], key == "bandwidth")
     labels = (*ranks, *switches)
     number = {v: i for i, v in enumerate(labels)}
     edges = [(number[a], number[b], data) for a, b, data in links.edges(data=True)]

@@ -15,7 +15,7 @@ import numpy as np
 
 from swing.build.pattern import RingPattern
 from swing.build.product import Exchange, Product
-from swing.checks import shown
+from swing.checks import expect, shown
 from swing.schedules.blocks import Blocks
 from swing.schedules.body import Body
 from swing.schedules.collectives import ALL, RankColumn
@@ -164,9 +164,14 @@ def reverse(schedule: Schedule) -> Schedule:
     0 =  1→0:1  2→1:2  0→2:0
     1 =  1→0:2  2→1:0  0→2:1
     """
+    _expect_schedule(schedule)
     if schedule.body.reversed() is None:
         _check_reversible(schedule)
     return _turned(schedule)
+
+
+def _expect_schedule(schedule: object) -> None:
+    expect(schedule, Schedule, "a schedule, such as swing.schedule('ring', torus)")
 
 
 def _check_reversible(schedule: Schedule) -> None:
@@ -247,12 +252,15 @@ def chain(*schedules: Schedule) -> Schedule:
     The homes are those of the last schedule; everything else, such as the name, the parts and the
     origins, is that of the first.
     """
+    for schedule in schedules:
+        _expect_schedule(schedule)
     first, last = schedules[0], schedules[-1]
     return replace(first, body=Chain(schedules), home=last.home, phases=None)
 
 
 def with_allgather(reduce_scatter: Schedule) -> Schedule:
     """Make the bandwidth-optimal allreduce: a reduce-scatter, followed by its reverse."""
+    _expect_schedule(reduce_scatter)
     return chain(reduce_scatter, _turned(reduce_scatter))
 
 
@@ -378,14 +386,29 @@ def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) 
     Args:
         parts: schedules of the same torus.
         weights: relative size of each part's share; if None, all blocks have the same size.
+
+    Raises:
+        TypeError: a part is not a schedule.
+        ValueError: there are no parts, or as many weights as there are not parts.
     """
+    parts = list(parts)
+    for part in parts:
+        _expect_schedule(part)
+    if not parts:
+        raise ValueError("parallel needs at least one schedule")
     first = parts[0]
     if len(parts) == 1:
         return first
     offsets = np.cumsum([0] + [part.nblocks for part in parts]).tolist()
     shares = None
     if weights is not None:
-        fractions = np.asarray(weights, dtype=float) * first.vectors / np.sum(weights)
+        sizes = np.asarray(weights)
+        if sizes.shape != (len(parts),) or sizes.dtype.kind not in "iuf" or not sizes.sum() > 0:
+            raise ValueError(
+                f"weights must be {len(parts)} numbers whose sum is above 0, one for each part, "
+                f"not {shown(weights)}"
+            )
+        fractions = sizes * first.vectors / sizes.sum()
         shares = np.concatenate(
             [np.full(p.nblocks, w / p.nblocks) for p, w in zip(parts, fractions, strict=True)]
         )

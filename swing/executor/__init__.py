@@ -114,8 +114,8 @@ def alloc(
     has one rank, the array is an ordinary one.
 
     The call is collective: every rank of the communicator makes it, with the same arguments. The
-    memory is freed with the communicator, or at the end of the process if a rank still uses it
-    then.
+    memory is freed when all ranks have freed the communicator and no array in it is left. Freeing
+    the communicator waits for no rank.
 
     Args:
         comm: an mpi4py communicator.

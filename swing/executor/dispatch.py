@@ -247,7 +247,9 @@ def set_up(comm: MPI.Intracomm, deadline: Deadline | None) -> None:
 
 def alloc(comm: MPI.Intracomm, shape: Any, dtype: Any, gpu: bool) -> Any:
     """Allocate an array in shared memory; see `swing.executor.alloc`."""
-    return Context.of(comm).alloc(shape, np.dtype(dtype), gpu)
+    context = Context.of(comm)
+    known_calls.forget(context)  # their memory may have become part of a window
+    return context.windows.alloc(shape, np.dtype(dtype), gpu)
 
 
 def run_cached(

@@ -4,8 +4,10 @@ A file is a sequence of length-prefixed protocol buffer messages: the metadata, 
 send and per receive. A node depends on all the nodes of the rank's previous step. ASTRA-sim accepts
 such a set of files as a user-defined collective; the sizes are fixed when the files are written.
 
-Loses: blocks and their reductions (which take no time), origins, homes and the placement of ranks.
-An attribute of the metadata has everything else, see `swing.formats.trace_header`.
+Loses: blocks and their reductions (which take no time), origins and homes. An attribute of the
+metadata has everything else, see `swing.formats.trace_header`. ASTRA-sim does not read it: there a
+rank waits for its messages of all parts in every step, also in a phase in which the parts run on
+their own.
 
 Source: mlcommons/chakra, schema/protobuf/et_def.proto; src/feeder/et_feeder_node.cpp.
 """

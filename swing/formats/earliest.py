@@ -5,6 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+class ContradictionError(Exception):
+    """No times satisfy the constraints.
+
+    Args:
+        event: the first of the events that would have to be later than themselves.
+    """
+
+    def __init__(self, event: int) -> None:
+        super().__init__(f"event {event} would have to be later than itself")
+        self.event = event
+
+
 class Constraints:
     """Times of events, in whole steps, and how far apart they must be.
 
@@ -31,11 +43,14 @@ class Constraints:
         """Demand that event ``b`` is at least ``steps``, 0 or 1, later than event ``a``."""
         self.later[a].append(2 * b + steps)
 
-    def earliest(self, least: Sequence[int]) -> list[int] | None:
-        """Return the earliest time of each event; None if no times satisfy the constraints.
+    def earliest(self, least: Sequence[int]) -> list[int]:
+        """Return the earliest time of each event.
 
         Args:
             least: the earliest time allowed for each event.
+
+        Raises:
+            ContradictionError: no times satisfy the constraints.
         """
         # Events that must not be later than each other are at the same time: they form a strongly
         # connected component. Components are found in reverse topological order.
@@ -46,7 +61,7 @@ class Constraints:
                 for edge in self.later[event]:
                     other, steps = component[edge >> 1], edge & 1
                     if other == c and steps:
-                        return None
+                        raise ContradictionError(min(members[c]))
                     times[other] = max(times[other], times[c] + steps)
         return [times[c] for c in component]
 

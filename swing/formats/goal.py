@@ -3,8 +3,10 @@
 A rank's messages of a step require its join (``calc 0``) of the previous step; messages of part j
 use ``nic j``. The tag of a message is its number.
 
-Loses: blocks and their reductions (which take no time), origins, homes and the placement of ranks.
-A comment at the head has everything else, see `swing.formats.trace_header`.
+Loses: blocks and their reductions (which take no time), origins and homes. A comment at the head
+has everything else, see `swing.formats.trace_header`. LogGOPSim does not read it: there a rank
+waits for its messages of all parts in every step, also in a phase in which the parts run on their
+own.
 
 >>> import swing
 >>> print("".join(write(swing.schedule("swing", swing.Torus(2), ports=1), 8)), end="")

@@ -11,8 +11,8 @@ lowest contributors, so that all ranks get the same bits (``same_bits`` of `swin
 adds in the order of the file, which may differ from rank to rank.
 
 Refused: other collectives than allreduce, reducescatter, allgather and alltoall; programs in which
-a rank uses two values of a block that do not follow each other, drops data that it received, or
-uses the same message both as it is and as part of a sum.
+a rank uses two values of a block that do not follow each other, drops data that it received but
+keeps the value that it had, or uses the same message both as it is and as part of a sum.
 """
 
 from __future__ import annotations

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from typing import NamedTuple
 
-from swing.formats.earliest import Constraints
+from swing.formats.earliest import Constraints, ContradictionError
 from swing.formats.msccl_values import Trace, Value
 from swing.formats.msccl_xml import SCHEDULE_STEP, Program
 
@@ -60,49 +59,63 @@ def chains_of(program: Program, trace: Trace) -> list[Chain]:
             values[place].setdefault(value, [])
     chains = []
     for place in dict.fromkeys([*values, *come]):
-        ordered = sorted(values[place], key=partial(_order, trace))
-        chain = list(_changes(place, ordered, values[place], trace.received))
-        if place in trace.ends and ordered and ordered[-1] != trace.ends[place]:
-            raise _two_values(place)
+        useful = frozenset[int]().union(*(value.pieces for value in values[place]))
+        dropped = [n for n in come[place] if n not in useful]
+        # A piece that nobody sees is a value as well, if another one replaces it in time.
+        values[place] |= {Value(place[1], False, frozenset((n,))): [] for n in dropped}
+        try:
+            chain = list(_changes(program, trace, place, values[place]))
+        except ValueError:
+            if dropped:
+                raise _misused(program, trace, dropped[0], "neither keeps nor sends on") from None
+            raise
         used = Counter(n for change in chain for n in (change.copied, *change.added))
         for n in come[place]:
-            if used[n] != 1:
-                what = "neither keeps nor sends on" if not used[n] else "uses in several ways"
-                raise program.nodes[trace.pieces[n].message].error(
-                    f"sends block {place[1]} to gpu {place[0]}, which {what} what it receives"
-                )
+            if used[n] > 1:
+                raise _misused(program, trace, n, "uses in several ways")
         chains.append(chain)
     return chains
 
 
-def _order(trace: Trace, value: Value) -> tuple[int, int]:
-    """Sums with a rank's own contribution come first; the rest in the order of their arrival."""
-    first = -1 if value.own else min(trace.received[n] for n in value.pieces)
-    return first, len(value.pieces)
+def _misused(program: Program, trace: Trace, n: int, what: str) -> ValueError:
+    piece = trace.pieces[n]
+    return program.nodes[piece.message].error(
+        f"sends block {piece.value.block} to gpu {piece.dst}, which {what} what it receives"
+    )
 
 
 def _changes(
-    place: Place, ordered: Iterable[Value], sent: dict[Value, list[int]], received: dict[int, int]
+    program: Program, trace: Trace, place: Place, sent: dict[Value, list[int]]
 ) -> Iterator[Change]:
     """Yield how each value of a chain arises from the one before it."""
+
+    def order(value: Value) -> tuple[int, int]:
+        # Sums with the rank's own contribution come first; the rest in the order of their arrival.
+        first = -1 if value.own else min(trace.received[n] for n in value.pieces)
+        return first, len(value.pieces)
+
     before: Value | None = None
-    for value in ordered:
+    for value in sorted(sent, key=order):
         if before is None:
             extends = value.own
         else:
             extends = before.own == value.own and before.pieces <= value.pieces
         if not extends and value.own:
-            raise _two_values(place)
-        copied = None if extends else min(value.pieces, key=received.__getitem__)
+            raise _two_values(program, place)
+        copied = None if extends else min(value.pieces, key=trace.received.__getitem__)
         known = {copied} if before is None or not extends else before.pieces
         yield Change(copied, value.pieces - known, sent[value])
         before = value
+    if before is not None and trace.ends.get(place, before) != before:
+        raise _two_values(program, place)
 
 
-def _two_values(place: Place) -> ValueError:
-    return ValueError(
-        f"gpu {place[0]} uses two values of block {place[1]} at once, neither of which continues "
-        "the other: a schedule has one value per rank and block"
+def _two_values(program: Program, place: Place) -> ValueError:
+    rank, block = place
+    return program.error(
+        rank,
+        f"uses two values of block {block} of the {program.layout.collective} at once, neither of "
+        "which continues the other: a schedule has one value per rank and block",
     )
 
 
@@ -113,33 +126,38 @@ def steps_of_pieces(program: Program, trace: Trace, chains: Sequence[Chain]) -> 
         ValueError: there are no such steps, or those in the file contradict the program.
     """
     messages = [piece.message for piece in trace.pieces]
+    nodes = [program.nodes[message] for message in dict.fromkeys(messages)]
     number = {message: event for event, message in enumerate(dict.fromkeys(messages))}
-    given = [program.nodes[message].tag.get(SCHEDULE_STEP) for message in number]
-    least = [int(step or 0) for step in given] if None not in given else [0] * len(number)
     together = [number[message] for message in messages]
-    # Pieces of a message go together, unless one has to leave before the other arises.
-    times = _earliest(chains, together, least)
-    if times is None and any(least):
-        raise ValueError("no schedule has the steps that the attributes schedule_step name")
-    if times is None:
-        together = list(range(len(messages)))
-        times = _earliest(chains, together, [0] * len(together))
-    if times is None:
-        raise ValueError(
-            "the source of a message changes while it is in flight: no schedule of steps does that"
-        )
-    for message, event in number.items() if any(least) else ():
-        if times[event] != least[event]:
-            raise program.nodes[message].error(
-                f"sends in schedule_step {least[event]}, but its data or its receiver allow step "
-                f"{times[event]}"
+    if all(SCHEDULE_STEP in node.tag for node in nodes):
+        least = [node.number(SCHEDULE_STEP) for node in nodes]
+    else:
+        least = [0] * len(nodes)
+    try:
+        times = _earliest(chains, together, least)
+    except ContradictionError:
+        # Pieces of a message go together, unless one has to leave before another one arises.
+        return _steps_of_split_messages(program, chains, messages)
+    for node, first, time in zip(nodes, least, times, strict=False):
+        if any(least) and time != first:
+            raise node.error(
+                f"sends in schedule_step {first}, but its data or its receiver allow step {time}"
             )
     return [times[event] for event in together]
 
 
-def _earliest(
-    chains: Iterable[Chain], events: Sequence[int], least: Sequence[int]
-) -> list[int] | None:
+def _steps_of_split_messages(
+    program: Program, chains: Sequence[Chain], messages: Sequence[int]
+) -> list[int]:
+    try:
+        return _earliest(chains, range(len(messages)), [0] * len(messages))[: len(messages)]
+    except ContradictionError as error:
+        raise program.nodes[messages[error.event]].error(
+            "sends data that changes while it is in flight: no schedule of steps does that"
+        ) from None
+
+
+def _earliest(chains: Iterable[Chain], events: Sequence[int], least: Sequence[int]) -> list[int]:
     """Return the earliest step of each event; ``events`` has the event of each piece."""
     constraints = Constraints(len(least))
     for chain in chains:

@@ -105,7 +105,7 @@ def run(program: Program) -> Trace:
             inbox[i] = list(range(first, len(trace.pieces)))
         if kind.stores:
             memory.update(zip(_cells(layout, node, "dst"), results, strict=True))
-    trace.ends = _ends(memory, layout)
+    trace.ends = _ends(program, memory)
     return trace
 
 
@@ -122,8 +122,11 @@ def _matched(nodes: Sequence[Node]) -> dict[int, int]:
     for key in sends.keys() | receives.keys():
         if len(sends[key]) != len(receives[key]):
             src, dst, channel = key
+            first = nodes[min(sends[key] + receives[key])]
             what = f"{len(sends[key])} sends and {len(receives[key])} receives"
-            raise ValueError(f"there are {what} from gpu {src} to {dst} on channel {channel}")
+            raise ValueError(
+                f"line {first.line}: there are {what} from gpu {src} to {dst} on channel {channel}"
+            )
         pairs |= dict(zip(receives[key], sends[key], strict=True))
     return pairs
 
@@ -138,8 +141,11 @@ def _order(
         sorter.add(i, *before, *([pairs[i]] if i in pairs else []))
     try:
         return list(sorter.static_order())
-    except CycleError:
-        raise ValueError("the steps wait for each other in a cycle: a deadlock") from None
+    except CycleError as error:
+        first = nodes[min(error.args[1])]
+        raise first.error(
+            "waits in a cycle of steps that wait for each other: a deadlock"
+        ) from None
 
 
 def _cells(layout: Layout, node: Node, side: str) -> list[Cell]:
@@ -170,8 +176,9 @@ def _sum(node: Node, values: Sequence[Value]) -> Value:
     return first
 
 
-def _ends(memory: dict[Cell, Value], layout: Layout) -> dict[tuple[int, int], Value]:
+def _ends(program: Program, memory: dict[Cell, Value]) -> dict[tuple[int, int], Value]:
     """Return the values in the output buffers, after checking that each has its block."""
+    layout = program.layout
     ends: dict[tuple[int, int], Value] = {}
     for rank in range(layout.p):
         for chunk in range(layout.outputs):
@@ -179,9 +186,10 @@ def _ends(memory: dict[Cell, Value], layout: Layout) -> dict[tuple[int, int], Va
             value, block = memory.get(cell) or _start(layout, cell), layout.end(rank, chunk)
             if value is None or value.block != block:
                 holds = "nothing" if value is None else f"block {value.block}"
-                raise ValueError(
-                    f"gpu {rank}: chunk {cell.chunk} of buffer {cell.buffer} ends with {holds}, "
-                    f"but the {layout.collective} needs block {block} there"
+                raise program.error(
+                    rank,
+                    f"ends with {holds} in chunk {cell.chunk} of buffer {cell.buffer}, where the "
+                    f"{layout.collective} needs block {block}",
                 )
             ends[rank, block] = value
     return ends

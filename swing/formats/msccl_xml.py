@@ -106,12 +106,18 @@ class Program(NamedTuple):
         layout: the collective, and where its blocks are in the buffers.
         nodes: the steps of all thread blocks.
         after: for each node, the indices of the nodes of the same rank that it waits for.
+        lines: the line of each rank's ``gpu`` element.
     """
 
     name: str
     layout: Layout
     nodes: list[Node]
     after: list[list[int]]
+    lines: dict[int, int]
+
+    def error(self, rank: int, what: str) -> ValueError:
+        """Make an error about a rank that no single step of its causes."""
+        return ValueError(f"line {self.lines[rank]}: gpu {rank} {what}")
 
 
 class _Element(NamedTuple):
@@ -203,19 +209,21 @@ def _checked(name: str, attributes: dict[str, str], where: str) -> dict[str, str
     return {key: attributes[key] for key in (*known, *optional)}
 
 
-def _program(elements: Iterator[_Element], cells: Layout) -> tuple[list[Node], list[list[int]]]:
-    """Return all steps, and for each the steps of the same rank that it waits for."""
+def _program(
+    elements: Iterator[_Element], cells: Layout
+) -> tuple[list[Node], list[list[int]], dict[int, int]]:
+    """Return all steps, those of the same rank that each waits for, and the line of each rank."""
     nodes: list[Node] = []
     positions: dict[tuple[int, int, int], int] = {}
     after: list[list[int]] = []
-    ranks: set[int] = set()
+    lines: dict[int, int] = {}
     connections: set[tuple[int, str, str, str]] = set()
     block: dict[str, str] = {}
     count = work = 0
     for name, tag, line in elements:
         if name == "gpu":
             rank, sizes = int(tag["id"]), cells.sizes(tag)
-            if rank in ranks or not 0 <= rank < cells.p:
+            if rank in lines or not 0 <= rank < cells.p:
                 raise ValueError(f"line {line}: gpu {rank} occurs twice or is not below {cells.p}")
             if sizes is None:
                 raise ValueError(
@@ -223,7 +231,7 @@ def _program(elements: Iterator[_Element], cells: Layout) -> tuple[list[Node], l
                     f"output chunks, but the {cells.collective} has {cells.inputs} and "
                     f"{cells.outputs}"
                 )
-            ranks.add(rank)
+            lines[rank] = line
         elif name == "tb":
             block, count = tag, 0
             for direction in ("send", "recv"):
@@ -246,8 +254,8 @@ def _program(elements: Iterator[_Element], cells: Layout) -> tuple[list[Node], l
             after.append([len(nodes) - 1] if count else [])
             nodes.append(node)
             count += 1
-    if len(ranks) < cells.p:
-        raise ValueError(f"the file has {len(ranks)} of {cells.p} gpus")
+    if len(lines) < cells.p:
+        raise ValueError(f"the file has {len(lines)} of {cells.p} gpus")
     # Dependencies can point to thread blocks further down, so they wait until all are read.
     for i, node in enumerate(nodes):
         block_id = node.number("depid")
@@ -256,7 +264,7 @@ def _program(elements: Iterator[_Element], cells: Layout) -> tuple[list[Node], l
             if dependency not in positions:
                 raise node.error(f"has no step {node.number('deps')} in thread block {block_id}")
             after[i].append(positions[dependency])
-    return nodes, after
+    return nodes, after, lines
 
 
 def _check_step(node: Node, sizes: dict[str, int]) -> None:

@@ -5,11 +5,12 @@ with the trace's name; `swing.formats.simgrid` writes the platform and the hosts
 rank posts its receives and sends, and waits for all of them.
 
 A trace of another program may also have one file per rank. Then LIST has their names, one per line
-in rank order, and `swing.formats.read` takes LIST.
+in rank order, and `swing.formats.read` takes LIST; or ``prefix.ti`` for files that are called
+``prefix.0.ti``, ``prefix.1.ti`` and so on.
 
-Loses: blocks and their reductions (which take no time), origins, homes, and the placement of ranks,
-which is in the host file. A comment at the head has everything else, see
-`swing.formats.trace_header`.
+Loses: blocks and their reductions (which take no time), origins and homes. A comment at the head
+has everything else, see `swing.formats.trace_header`. SimGrid does not read it: there a rank waits
+for its messages of all parts in every step, also in a phase in which the parts run on their own.
 
 >>> import swing
 >>> print("".join(write(swing.schedule("swing", swing.Torus(2), ports=1), 8)), end="")

@@ -2,7 +2,8 @@
 
 If the schedule has several parts, a line ends with the number of the message's part.
 
-Loses: blocks and their reductions, origins, homes and the placement of ranks.
+Loses: blocks and their reductions, origins and homes. A comment at the head has everything else,
+see `swing.formats.trace_header`.
 
 >>> import swing
 >>> print("".join(write(swing.schedule("swing", swing.Torus(2), ports=1), 8)), end="")

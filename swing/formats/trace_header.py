@@ -1,8 +1,8 @@
 """Header of a trace: what a schedule has besides the messages that a trace lists.
 
 A trace lists the sends and receives of every rank. The header, a comment in our own traces, adds
-the torus, the size of the vector, the algorithm, and how the messages form a schedule. The tag of
-a message is its number,
+the torus with the node of every rank, the size of the vector, the algorithm, and how the messages
+form a schedule. The tag of a message is its number,
 
     tag = (step · rows + row) · parts + part
 
@@ -18,6 +18,8 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate, groupby, pairwise
 from operator import mul
 from typing import NamedTuple
+
+import numpy as np
 
 from swing.formats import limits
 from swing.schedules.schedule import Schedule
@@ -105,14 +107,21 @@ class Header(NamedTuple):
         dims, wrap = "x".join(map(str, self.torus.dims)), "".join("01"[w] for w in self.torus.wrap)
         # Colons and blanks separate fields, so names may not contain them.
         names = [re.sub(r"[^\w.+-]", "_", n, flags=re.ASCII) for n in (self.name, self.variant)]
+        placed = (self.torus.node_of != self.torus.ranks).any()
         fields = {
-            "dims": dims, "wrap": wrap, "nbytes": self.nbytes, "algorithm": ":".join(names),
-            "parts": _spell(self.parts), "rows": self.rows, "phases": _spell(self.phases),
+            "dims": dims,
+            "wrap": wrap,
+            "nbytes": self.nbytes,
+            "algorithm": ":".join(names),
+            "nodes": _spell(self.torus.node_of.tolist()) if placed else "",
+            "parts": _spell(self.parts),
+            "rows": self.rows or "",
+            "phases": _spell(self.phases),
             "runs": _spell(self.runs),
-        }  # fmt: skip
-        if not self.rows:
-            del fields["rows"]
-        return "torus-swing " + " ".join(f"{key}={value}" for key, value in fields.items())
+        }
+        # A schedule without steps has empty phases, but a field that says nothing is left out.
+        spelled = [f"{k}={v}" for k, v in fields.items() if v or k not in ("nodes", "rows")]
+        return " ".join(["torus-swing", *spelled])
 
     @classmethod
     def parse(cls, text: str) -> Header | None:
@@ -130,7 +139,7 @@ class Header(NamedTuple):
         if not names or not {"dims", "wrap", "nbytes"} <= fields.keys():
             return None
         header = cls(
-            _torus(fields["dims"], fields["wrap"]),
+            _torus(fields["dims"], fields["wrap"], fields.get("nodes", "")),
             limits.whole(fields["nbytes"], "the header's nbytes", 1),
             names[1],
             names[2],
@@ -159,7 +168,7 @@ def byte_ends(schedule: Schedule, nbytes: int, blocks: Iterable[int]) -> list[in
     return [int(ends[b]) for b in blocks]
 
 
-def _torus(dims: str, wrap: str) -> Torus:
+def _torus(dims: str, wrap: str, nodes: str) -> Torus:
     sizes = [limits.whole(d, "a dimension of the header", 1) for d in dims.split("x")]
     for size in accumulate(sizes, mul):
         limits.check_ranks(size)
@@ -168,7 +177,13 @@ def _torus(dims: str, wrap: str) -> Torus:
             f"the header's wrap must say 0 or 1 for each of {len(sizes)} dimensions, not "
             f"{limits.short(wrap)}"
         )
-    return Torus(sizes, [w == "1" for w in wrap])
+    flags = [w == "1" for w in wrap]
+    if not nodes:
+        return Torus(sizes, flags)
+    places = _read(nodes, "nodes", limits.MAX_RANKS)
+    if sorted(places) != list(range(size)):
+        raise ValueError(f"the header's nodes must name each of {size} nodes once")
+    return Torus(sizes, flags, np.stack(np.unravel_index(places, sizes), axis=1))
 
 
 def _lengths(keys: Iterable[object]) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from swing.checks import shown
+from swing.checks import counted, shown
 from swing.torus import Array
 
 ALL = -1
@@ -135,7 +135,7 @@ class RankColumn(NDArrayOperatorsMixin):
 
     def __repr__(self) -> str:
         ranks = "ALL" if self.constant == ALL else self.constant
-        return f"<{self.nblocks} blocks: {'a rank each' if ranks is None else ranks}>"
+        return f"<{counted(self.nblocks, 'block')}: {'a rank each' if ranks is None else ranks}>"
 
 
 def _kind(column: RankColumn) -> str:

@@ -9,7 +9,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from swing.checks import shown
+from swing.checks import counted, expect, shown
 from swing.schedules.body import Body, Function
 from swing.schedules.collectives import ALL, UNKNOWN, RankColumn, constants, name_of
 from swing.schedules.rank import RankMessages, Turn
@@ -59,7 +59,7 @@ class Schedule(Sequence[Step]):
     >>> copy = lambda s: swing.Step(swing.Op.COPY, src=[1, 1], dst=[0, 2], blocks=[[0], [0]])
     >>> broadcast = swing.Schedule("star", swing.Torus(3), 1, 1, copy, origin=1, home=swing.ALL)
     >>> broadcast, swing.verify(broadcast).messages
-    (<broadcast star on 3: 1 steps, 1 blocks, 1 parts>, 2)
+    (<broadcast star on 3: 1 step, 1 block, 1 part>, 2)
     """
 
     name: str
@@ -92,15 +92,23 @@ class Schedule(Sequence[Step]):
         sync_phase: Callable[[int], Hashable] | None = None,
         phases: Callable[[int], Hashable] | None = None,
     ) -> None:
+        expect(torus, Torus, "a torus, such as swing.Torus((8, 8))")
+        expect(nblocks, (int, np.integer), "nblocks as a whole number")
         if body is None:
             if nsteps is None or step is None:
                 raise TypeError("a schedule needs nsteps and step, or a body")
+            expect(nsteps, (int, np.integer), "nsteps as a whole number")
+            if not callable(step):
+                raise TypeError(
+                    f"pass step as a function from an index to a swing.Step, not {shown(step)}"
+                )
             body = Function(nsteps, step, signature)
         elif nsteps is not None or step is not None or signature is not None:
             raise TypeError(
                 "the steps of a schedule cannot be replaced, because each rank's messages would "
                 "no longer be those of the steps: make a new swing.Schedule of the new steps"
             )
+        expect(body, Body, "body as a swing.schedules.body.Body")
         if collective:
             origin, home = constants(collective)
         origin, home = RankColumn.of(origin, nblocks), RankColumn.of(home, nblocks)
@@ -197,7 +205,12 @@ class Schedule(Sequence[Step]):
         return (self.step(s) for s in range(self.nsteps))
 
     def share(self, step: Step) -> np.ndarray:
-        """Return the (m,) fraction of the vector in each message of a step."""
+        """Return the (m,) fraction of the vector in each message of a step.
+
+        Raises:
+            TypeError: ``step`` is not a step.
+        """
+        expect(step, Step, "a step, such as schedule.step(0)")
         if self.shares is None:
             return step.blocks.counts * (self.vectors / self.nblocks)
         return step.blocks.sums(self.shares)
@@ -207,7 +220,12 @@ class Schedule(Sequence[Step]):
 
         Block b has the elements ``ends[b] … ends[b + 1] - 1``. These are the elements of one
         vector; in an all-to-all, those of all vectors, one after the other.
+
+        Raises:
+            ValueError: ``count`` is not a whole number from 0 to 2^62.
         """
+        if not isinstance(count, (int, np.integer)) or not 0 <= count <= 2**62:
+            raise ValueError(f"count must be a whole number from 0 to 2^62, not {shown(count)}")
         if self.shares is None:
             # This equals b * count // nblocks, but that product may not fit into 64 bits.
             quotient, remainder = divmod(count, self.nblocks)
@@ -235,10 +253,9 @@ class Schedule(Sequence[Step]):
         return float(shares[0]) if np.ptp(shares) == 0 else None
 
     def __repr__(self) -> str:
-        return (
-            f"<{self.collective} {self.name} on {self.torus}: "
-            f"{self.nsteps} steps, {self.nblocks} blocks, {len(self.parts)} parts>"
-        )
+        numbers = {"step": self.nsteps, "block": self.nblocks, "part": len(self.parts)}
+        size = ", ".join(counted(n, noun) for noun, n in numbers.items())
+        return f"<{self.collective} {self.name} on {self.torus}: {size}>"
 
     def table(self) -> str:
         """Write all messages, one step per line; ``str`` and ``print`` abridge a long table."""

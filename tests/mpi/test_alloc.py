@@ -101,6 +101,35 @@ def test_what_is_known_of_memory_ends_where_a_window_begins(comm):
     assert known_calls.find(context, send, None, None, ("auto", None, True, ())) is None
 
 
+@pytest.mark.parametrize("kept", [False, True], ids=["dropped", "kept"])
+def test_communicators_are_freed_in_any_order(comm, kept):
+    """As in MPI, no rank waits for the others."""
+    several = [comm.Dup() for _ in range(3)]
+    arrays = []
+    for each in several:
+        arrays.append(swing.alloc(each, 1000))
+        arrays[-1][:] = 1
+        assert (swing.allreduce(each, arrays[-1]) == SIZE).all()
+    if not kept:
+        arrays.clear()
+    for i in np.roll(np.arange(3), RANK).tolist():
+        several[i].Free()
+        comm.Barrier()
+    assert all((array == SIZE).all() for array in arrays)
+
+
+def test_memory_that_can_not_be_had_is_ordinary_on_every_rank(comm, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    if RANK == SIZE - 1:
+        monkeypatch.setattr(shared.os, "posix_fallocate", full)
+    vector = swing.alloc(comm, 1000)
+    assert type(vector) is np.ndarray
+    vector[:] = 1
+    assert (swing.allreduce(comm, vector) == SIZE).all()
+
+
 def test_memory_that_is_still_in_use_outlives_its_communicator(comm):
     mine = comm.Dup()
     kept, dropped = swing.alloc(mine, 1000), swing.alloc(mine, 1000)

@@ -205,8 +205,9 @@ def test_open_gpu_memory_is_closed_with_the_communicator(comm, cupy):
     assert len(cupy.cuda.runtime.opened) == 2 * (SIZE - 1)
     del vector
     duplicate.Free()
-    assert len(cupy.cuda.runtime.opened) == SIZE - 1
+    assert len(cupy.cuda.runtime.opened) == 0
     kept.memory[:] = 7
+    assert (kept.memory == 7).all()
 
 
 def test_one_kernel_adds_up_a_block_of_all_vectors(comm, cupy):

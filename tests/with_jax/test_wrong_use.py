@@ -47,6 +47,18 @@ def test_wrong_arguments(wrong, message):
 def test_outside_of_shard_map():
     with pytest.raises(ValueError, match="no mesh axis 'x' here"):
         sj.allreduce(jnp.ones(3), "x")
+    with pytest.raises(ValueError, match="no mesh axis 'x' here"):  # an axis of another kind
+        jax.vmap(lambda v: sj.allreduce(v, "x"), axis_name="x")(jnp.ones((4, 3)))
+
+
+def test_ranks_must_have_equally_many_blocks():
+    sends = [([1, 0], [0, 1], [[0, 1], [2]]), ([2], [0], [[0, 1]]), ([2], [1], [[2]])]
+    uneven = swing.Schedule(
+        "uneven", swing.Torus(3), 3, 3, lambda s: swing.Step(True, *sends[s]), home=[0, 0, 1]
+    )
+    values = numbers(3, (3,))
+    with pytest.raises(ValueError, match="under uneven ranks have 0 to 2 blocks of a part"):
+        everywhere(lambda v: sj.reduce_scatter(v, "x", algorithm=uneven), mesh_of(3), values)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +104,8 @@ def test_an_explanation_says_what_runs_and_can_be_simulated():
     assert sj.explain(x, mesh_of(4), "x").schedule.is_allreduce
     with pytest.raises(ValueError, match=r"different axes of the mesh \(x\), not 'y'"):
         sj.explain(x, mesh_of(4), "y")
+    with pytest.raises(ValueError, match="no collective 'barrier' in JAX: choose from allreduce"):
+        sj.explain(x, mesh_of(4), "x", collective="barrier")
 
 
 def test_the_torus_of_a_mesh_is_that_of_its_devices():

@@ -54,17 +54,22 @@ def chosen() -> tuple[str, str]:
     Raises:
         ValueError: SWING_WAIT names no policy.
     """
-    named: str | None = WAIT.get()
-    if named:
-        return named, "SWING_WAIT says so"
+    if WAIT.get():
+        return _name(), "SWING_WAIT says so"
     ranks, cores = _crowd
     why = f"{ranks} rank{'s' * (ranks > 1)} on {cores} core{'s' * (cores > 1)} of a node"
-    return ("spin-yield" if ranks <= cores else "yield"), why
+    return _name(), why
 
 
 def policy() -> Policy:
     """Return the policy of this process."""
-    return POLICIES[chosen()[0]]
+    return POLICIES[_name()]
+
+
+def _name() -> str:
+    named: str | None = WAIT.get()
+    ranks, cores = _crowd
+    return named or ("spin-yield" if ranks <= cores else "yield")
 
 
 def until(ready: Callable[[], bool], deadline: Deadline | None = None) -> bool:

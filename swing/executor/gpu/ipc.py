@@ -6,7 +6,6 @@ such memory runs the plan of `swing.executor.plan.shared`, with kernels on CuPy'
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -28,30 +27,39 @@ class DeviceWindow(Open):
     ) -> None:
         super().__init__(starts, nbytes, comm.rank)
         self._comm, self._memory, self._gpu = comm, memory, memory.device
+        self._root = _Root(memory)
 
     def array(self, shape: Any, dtype: np.dtype[Any]) -> Any:
         """This rank's memory as a CuPy array."""
         import cupy
 
-        root = _Root(self._memory)
-        self._root = weakref.ref(root)
-        whole = cupy.cuda.UnownedMemory(self._memory.ptr, self._nbytes, root)
+        whole = cupy.cuda.UnownedMemory(self._memory.ptr, self._nbytes, self._root)
         return cupy.ndarray(shape, dtype, cupy.cuda.MemoryPointer(whole, 0))
 
     def free(self) -> None:
-        """Free the memory; collective."""
+        """Free the memory as soon as no rank uses it."""
         with self._gpu:
             _close(self._starts, self._rank)
         # CUDA requires that all other processes have closed their handles before memory is freed.
-        self._comm.Barrier()
-        self._memory = None
+        _closing.append((self._comm.Ibarrier(), self._root))
+        del self._root, self._memory
+        release()
 
 
 class _Root:
-    """The owner of the memory of a window's array: it lives as long as any view of the array."""
+    """The owner of a window's memory: it lives as long as any view of the window's array."""
 
     def __init__(self, memory: Any) -> None:
         self.memory = memory
+
+
+_closing: list[tuple[MPI.Request, _Root]] = []
+"""Windows that this rank has freed, and the requests by which all ranks agree to have done so."""
+
+
+def release() -> None:
+    """Drop the memory of windows that all ranks have freed."""
+    _closing[:] = [(request, root) for request, root in _closing if not request.Test()]
 
 
 def open_window(comm: MPI.Intracomm, nbytes: int) -> DeviceWindow | None:
@@ -65,6 +73,7 @@ def open_window(comm: MPI.Intracomm, nbytes: int) -> DeviceWindow | None:
         The window; None on every rank if one of them has no CuPy or too little GPU memory, or
         cannot access another rank's memory.
     """
+    release()
     memory: Any = None
     mine: bytes | None = None
     with suppress(ImportError, RuntimeError, MemoryError):  # bases of CuPy's errors

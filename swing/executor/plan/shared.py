@@ -9,9 +9,12 @@ any is read, and all results are written before any rank returns.
 
 from __future__ import annotations
 
-import weakref
+import os
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from mmap import PAGESIZE, mmap
 from typing import Any
 
 import numpy as np
@@ -44,20 +47,14 @@ class Open(ABC):
 
     def __init__(self, starts: Sequence[int], nbytes: int, rank: int) -> None:
         self._starts, self._nbytes, self._rank = starts, nbytes, rank
-        self._root: weakref.ref[Any] | None = None
 
     @abstractmethod
     def array(self, shape: Any, dtype: np.dtype[Any]) -> Any:
-        """This rank's memory as an array; to be called once."""
+        """This rank's memory as an array."""
 
     @abstractmethod
     def free(self) -> None:
-        """Free the memory; collective."""
-
-    @property
-    def in_use(self) -> bool:
-        """Whether this rank's array or a view of it is still alive."""
-        return self._root is not None and self._root() is not None
+        """Free the memory as soon as no rank uses it; local, like freeing a communicator."""
 
     def offset(self, mine: np.ndarray) -> int | None:
         """The offset of this rank's vector in the window, in bytes; None if it is not inside."""
@@ -76,34 +73,56 @@ class Open(ABC):
 
 
 class Window(Open):
-    """A window in host memory; making one is collective.
+    """A window in host memory; made by `open_shared`.
 
-    Args:
-        comm: a communicator whose ranks share memory.
-        nbytes: the number of bytes per rank.
+    All ranks map one file that has no name any more, so that the system frees the memory when the
+    last rank has neither the window nor an array in it.
     """
 
-    def __init__(self, comm: MPI.Intracomm, nbytes: int) -> None:
-        # One byte at least, so that every rank's memory has an address.
-        self._window = MPI.Win.Allocate_shared(max(nbytes, 1), 1, comm=comm)
-        # One access epoch for the life of the window: ranks synchronize by messages instead.
-        self._window.Lock_all(MPI.MODE_NOCHECK)
-        memory = [self._window.Shared_query(rank)[0] for rank in range(comm.size)]
-        super().__init__([each.address for each in memory], nbytes, comm.rank)
+    def __init__(self, memory: mmap, stride: int, nbytes: int, comm: MPI.Intracomm) -> None:
+        self._memory = np.frombuffer(memory, np.uint8)
+        start = MPI.Get_address(self._memory)
+        super().__init__([start + stride * r for r in range(comm.size)], nbytes, comm.rank)
 
     def array(self, shape: Any, dtype: np.dtype[Any]) -> Shared:
         """This rank's memory as an array."""
-        root = borrow(self._starts[self._rank], self._nbytes, np.dtype(np.uint8)).base
-        assert isinstance(root, np.ndarray)
-        # Every view refers to this array through its chain of bases, however it was made, so the
-        # weak reference ends with the last view.
-        self._root = weakref.ref(root)
-        return root.view(dtype).reshape(shape).view(Shared)
+        first = self._starts[self._rank] - self._starts[0]
+        mine = self._memory[first : first + self._nbytes]
+        return mine.view(dtype).reshape(shape).view(Shared)
 
     def free(self) -> None:
-        """Free the memory; collective."""
-        self._window.Unlock_all()
-        self._window.Free()
+        """Give up this rank's claim to the memory."""
+        del self._memory
+
+
+def open_shared(comm: MPI.Intracomm, nbytes: int) -> Window | None:
+    """Allocate a window in host memory; collective.
+
+    Args:
+        comm: a communicator whose ranks are on one node.
+        nbytes: the number of bytes per rank.
+
+    Returns:
+        The window; None on every rank if the ranks see no common folder or have too little memory.
+    """
+    # One page at least, so that every rank's memory has an address and pages of its own.
+    stride = max(-(-nbytes // PAGESIZE), 1) * PAGESIZE
+    path, memory = "", None
+    if comm.rank == 0:
+        folder = "/dev/shm" if os.path.isdir("/dev/shm") else None
+        with suppress(OSError):
+            file, path = tempfile.mkstemp(prefix="swing-", dir=folder)
+            os.ftruncate(file, stride * comm.size)
+            os.close(file)
+    path = comm.bcast(path)
+    with suppress(OSError, ValueError), open(path, "r+b") as opened:
+        if hasattr(os, "posix_fallocate"):  # else want of memory ends the process at its use
+            os.posix_fallocate(opened.fileno(), stride * comm.rank, stride)
+        memory = mmap(opened.fileno(), stride * comm.size)
+    everyone_has_it: bool = comm.allreduce(memory is not None, MPI.LAND)
+    if comm.rank == 0 and path:
+        os.unlink(path)
+    return Window(memory, stride, nbytes, comm) if memory and everyone_has_it else None
 
 
 _plans = ByteCache[Plan](2**22, lambda plan: plan.code.nbytes)

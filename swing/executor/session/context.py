@@ -19,16 +19,15 @@ from mpi4py import MPI
 from swing.byte_cache import ByteCache
 from swing.executor.buffers.memory import borrow, is_same
 from swing.executor.buffers.reductions import Reduction
-from swing.executor.buffers.transport import HOST, Kind, Transport
+from swing.executor.buffers.transport import HOST, Transport
 from swing.executor.engines.compiled import Bound, Compiled, why_plain
 from swing.executor.engines.plain import Program, bind, run
 from swing.executor.engines.progress import Operation, Rounds
 from swing.executor.engines.wait import Deadline, policy
-from swing.executor.gpu.nccl import Nccl
-from swing.executor.plan.shared import compile_shared
 from swing.executor.session.call import AlgorithmSpec
 from swing.executor.session.call_cache import CallKey, Entry, known_calls
 from swing.executor.session.duplicate import Duplicate
+from swing.executor.session.gpu_programs import GpuPrograms
 from swing.executor.session.infer_torus import shape_of
 from swing.executor.session.layouts import BlockLayouts
 from swing.executor.session.planner import Planner
@@ -52,6 +51,7 @@ class Context:
         planner: chooses and compiles plans for it.
         blocks: layouts of reduce-scatter and allgather.
         windows: the memory that `alloc` has allocated.
+        gpu: makes the programs for vectors that stay in GPU memory.
         noted: rows of the call cache's table that belong to this context.
         keys: keys of the call cache's dictionary that belong to it.
     """
@@ -65,15 +65,16 @@ class Context:
         self.blocks = BlockLayouts(self.planner)
         self._first_tag = np.zeros(1, np.int64)  # in memory that compiled code reads
         self._duplicate = Duplicate()
+        self.windows = Windows(self.comm, self._first_tag, self._duplicate)
+        own = self.planner, self.windows, self._duplicate
+        self.gpu = GpuPrograms(self.comm, self._first_tag, *own)
         self._scratch = np.empty(0, np.uint8)
-        self._compiled = ByteCache[Compiled](2**22, lambda compiled: compiled.nbytes)
+        self._compiled = ByteCache[Compiled](2**21, lambda compiled: compiled.nbytes)
         # Compiled code runs without the GIL, and meanwhile another thread's call may take its row
         # in the call cache. So the entries are kept alive here too.
         self.noted: dict[int, Entry] = {}
         self.keys: set[CallKey] = set()
         self._active: set[Operation] = set()
-        self.windows = Windows(self.comm, self._first_tag, self._duplicate)
-        self._nccl: Nccl | None = None
         self._failure: tuple[str, Any] | None = None
         # MPI ignores overflow. If the user's ``np.errstate`` made it raise on one rank, the others
         # would wait for that rank.
@@ -92,7 +93,7 @@ class Context:
         Args:
             comm: the user's communicator.
             deadline: when to give up waiting for the other ranks; None waits without a limit.
-            likely: the context that it will probably take over, if that is known, see `likely`.
+            likely: the context that `likely` has returned, if it was asked.
 
         Raises:
             TimeoutError: not all ranks made the first call by the deadline.
@@ -169,7 +170,7 @@ class Context:
             if program is not None:
                 return program
         if transport.on_gpu:
-            return self._on_gpu(spec, send, recv, reduce, deadline, transport)
+            return self.gpu.program(spec, send, recv, reduce, deadline, transport)
         plan = self.planner.plan(spec, count, dtype.itemsize, is_same(send, recv))
         scratch = self._scratch_bytes(plan.scratch * dtype.itemsize).view(dtype)
         if deadline is None and transport is HOST and not why_plain(dtype, reduce):
@@ -184,41 +185,6 @@ class Context:
         memory = source, target, scratch
         staged = transport.stage(plan, dtype, is_same(send, recv))
         return bind(staged, memory, reduce, self.comm, self.lane.first_tag, deadline, transport)
-
-    def _on_gpu(
-        self,
-        spec: AlgorithmSpec,
-        send: np.ndarray,
-        recv: np.ndarray,
-        reduce: Reduction,
-        deadline: Deadline | None,
-        direct: Transport,
-    ) -> Program:
-        """Return the program for vectors that the GPU reduces without staging."""
-        count, dtype, ranks = len(recv), recv.dtype, self.comm.size
-        if direct.kind is Kind.IPC:
-            memory = self.windows.find(spec, send, recv)
-            assert memory is not None
-            # The piece is a whole block, so that one kernel reduces it.
-            plan = compile_shared(self.comm.rank, ranks, count, max(1, -(-count // ranks)))
-        else:
-            # With NCCL a step is one group of whole messages on every rank, so that groups cannot
-            # wait for each other.
-            whole = direct.kind is Kind.NCCL
-            plan = self.planner.plan(spec, count, dtype.itemsize, is_same(send, recv), whole=whole)
-            memory = [send, recv]
-        memory.append(direct.scratch(plan.scratch, dtype))
-        if direct.kind is not Kind.NCCL or ranks == 1:
-            return bind(plan, memory, reduce, self.comm, self.lane.first_tag, deadline, direct)
-        if self._nccl is None:  # collective: every rank is in its first call with NCCL
-            self._nccl = Nccl(self._duplicate.get())
-        tag = self.lane.first_tag
-        return bind(plan, memory, reduce, self.comm, tag, deadline, direct, self._nccl)
-
-    def alloc(self, shape: Any, dtype: np.dtype[Any], gpu: bool) -> Any:
-        """Allocate an array that other ranks of the node can read and write; collective."""
-        known_calls.forget(self)  # their memory may have become part of a window
-        return self.windows.alloc(shape, dtype, gpu)
 
     def run(self, program: Program, *buffers: Any) -> None:
         """Run this rank's program; collective.
@@ -264,19 +230,17 @@ class Context:
         for operation in [*self._active]:
             with suppress(Exception):  # the ``Wait`` of its request raises it
                 operation.wait()
-        if self._nccl is not None:
-            with suppress(RuntimeError):
-                self._nccl.close(self._failure is not None)
+        self.gpu.close(self._failure is not None)
         self.windows.free()
         self._duplicate.free()
         private = self.lane.private
         if (
             private.is_shared
             and self._failure is None
-            and self._nccl is None
+            and self.gpu.nccl is None
             and not self.windows
             and not self.lane.has_persistent  # they can be started even now
-            and self.nbytes <= _idle.limit
+            and _nbytes(self) <= _idle.limit
         ):
             known_calls.retire(self)
             _idle.put(self._key, self)
@@ -286,11 +250,6 @@ class Context:
         if not private.is_shared:
             private.comm.Free()
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of scratch memory and of compiled programs."""
-        return len(self._scratch) + self._compiled.nbytes
-
     def _scratch_bytes(self, nbytes: int) -> np.ndarray:
         """Return (nbytes,) scratch memory, which all programs share."""
         if nbytes > len(self._scratch):
@@ -299,13 +258,24 @@ class Context:
         return self._scratch[:nbytes]
 
 
-_idle = ByteCache[Context](2**24, lambda context: context.nbytes, known_calls.forget)
+def _nbytes(context: Context) -> int:
+    return len(context._scratch) + context._compiled.nbytes
+
+
+_idle = ByteCache[Context](2**22, _nbytes, known_calls.forget)
 """Contexts of freed communicators, which other communicators can take over."""
 
 
+_keys: dict[Hashable, Hashable] = {}
+
+
 def _key(comm: MPI.Intracomm, private: Private) -> Hashable:
-    """What communicators have in common that can take over each other's context."""
-    return private, *shape_of(comm), MACHINE.get(), ENGINE.get(), policy()
+    """What communicators have in common that can take over each other's context.
+
+    Equal keys are one object, which takes less time to look up than a tuple.
+    """
+    key = private, *shape_of(comm), MACHINE.get(), ENGINE.get(), policy()
+    return _keys.setdefault(key, object())
 
 
 contexts: dict[int, Context] = {}

@@ -17,6 +17,7 @@ shared: each is freed with the user's communicator.
 from __future__ import annotations
 
 import threading
+from array import array
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from itertools import count
@@ -121,7 +122,7 @@ Opening = Generator[MPI.Request, None, Lane]
 def latest(comm: MPI.Intracomm) -> Private | None:
     """Return the private communicator that a communicator will probably share."""
     known = _known.get(_world_ranks(comm))
-    return next(reversed(known.values()), None) if known else None
+    return next(reversed(known.values())) if known else None
 
 
 def open_lane(comm: MPI.Intracomm) -> Opening:
@@ -133,16 +134,17 @@ def open_lane(comm: MPI.Intracomm) -> Opening:
     ranks = _world_ranks(comm)
     known = _known.setdefault(ranks, {}) if ranks else {}
     # Rank 0 proposes a private communicator and a lane on it, or a number for a new one.
-    proposal = np.full(3, -1)
+    # An ``array`` is made in a fraction of the time of numpy's, in every first call.
+    decision = array("q", [-1, -1, -1])
     if comm.rank == 0:
         with _lock:
             latest = next(reversed(known.values()), None)
             lane = -1 if latest is None else latest.new_lane()
-            proposal[:] = -1 if latest is None or lane < 0 else latest.number, next(_numbers), lane
+            use = -1 if latest is None or lane < 0 else latest.number
+            decision = array("q", [use, next(_numbers), lane])
     # A method of mpi4py's class, because that of `swing.Comm` would come back here.
-    decision = np.empty_like(proposal)
-    yield MPI.Comm.Iallreduce(comm, proposal, decision, MPI.MAX)
-    use, number, lane = decision.tolist()
+    yield MPI.Comm.Iallreduce(comm, MPI.IN_PLACE, decision, MPI.MAX)
+    use, number, lane = decision
     if use < 0:
         private = yield from _make(comm, number, bool(ranks))
         if comm.rank == 0:

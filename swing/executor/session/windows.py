@@ -15,17 +15,13 @@ from swing.executor.engines.compiled import Bound, Compiled, why_plain
 from swing.executor.engines.plain import Program, bind
 from swing.executor.gpu.device import empty
 from swing.executor.gpu.ipc import open_window
-from swing.executor.plan.shared import MIN_PIECE, PIECE, Open, Window, compile_shared, find
+from swing.executor.plan.shared import MIN_PIECE, PIECE, Open, compile_shared, find, open_shared
 from swing.executor.session.call import AlgorithmSpec
 from swing.executor.session.duplicate import Duplicate
 
 
 def _nbytes(program: Program | None) -> int:
     return sum(call.compiled.nbytes if isinstance(call, Bound) else 512 for call in program or ())
-
-
-_leaked: list[Open] = []
-"""Windows of freed communicators that some rank still uses, kept until the process ends."""
 
 
 class Windows:
@@ -49,8 +45,9 @@ class Windows:
         """Allocate an array that the other ranks can read and write; collective."""
         nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         window: Open | None = None
-        if self._comm.size > 1 and self._shares_memory:
-            window = (open_window if gpu else Window)(self._duplicate.get(), nbytes)
+        if self._comm.size > 1:
+            open_it = self._open_gpus if gpu else open_shared
+            window = open_it(self._duplicate.get(), nbytes)
         if window is None:
             return empty(shape, dtype) if gpu else np.empty(shape, dtype)
         self._windows.append(window)
@@ -60,12 +57,16 @@ class Windows:
         return window.array(shape, dtype)
 
     @cached_property
-    def _shares_memory(self) -> bool:
-        """Whether MPI can make memory that all ranks share; the first call is collective."""
+    def _is_one_node(self) -> bool:
+        """Whether all ranks are on one node; the first call is collective."""
         node = self._duplicate.get().Split_type(MPI.COMM_TYPE_SHARED)
         is_only = node.size == self._comm.size
         node.Free()
         return is_only
+
+    def _open_gpus(self, comm: MPI.Intracomm, nbytes: int) -> Open | None:
+        """Allocate a window in GPU memory, if that is possible; collective."""
+        return open_window(comm, nbytes) if self._is_one_node else None
 
     def program(
         self, spec: AlgorithmSpec, send: np.ndarray, recv: np.ndarray, reduce: Reduction
@@ -110,10 +111,7 @@ class Windows:
         return ", ".join(positions)
 
     def free(self) -> None:
-        """Free all windows; collective."""
-        for window in self._windows:
-            # A window is freed by all ranks together, so one rank's live array keeps it.
-            if self._duplicate.get().allreduce(window.in_use, MPI.LOR):
-                _leaked.append(window)
-            else:
-                window.free()
+        """Free all windows; local, like freeing a communicator."""
+        self._programs.clear()
+        while self._windows:
+            self._windows.pop().free()

@@ -117,9 +117,7 @@ def _permute(axes: AxisNames) -> Permute:
     A rank is numbered by ``lax.axis_index(axes)``, which follows the order of ``axes``. But
     ``lax.ppermute`` numbers devices in the order of the mesh, whatever the order of ``axes``.
     """
-    mesh_axes = jax.sharding.get_abstract_mesh().axis_names
-    # An axis that jax.vmap names is in no mesh, and cannot be one of several.
-    in_order = [axis for axis in mesh_axes if axis in axes] or list(axes)
+    in_order = [axis for axis in jax.sharding.get_abstract_mesh().axis_names if axis in axes]
     sizes = [lax.axis_size(axis) for axis in in_order]
     grid = np.arange(np.prod(sizes)).reshape(sizes)
     device = grid.transpose([in_order.index(axis) for axis in axes]).ravel().tolist()

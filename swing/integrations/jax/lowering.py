@@ -8,18 +8,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from swing.checks import shown
 from swing.integrations.jax.messages import Messages
 from swing.integrations.jax.permutations import permutations
-from swing.integrations.jax.program import (
-    ABSENT,
-    OWN,
-    PartStep,
-    Program,
-    Rows,
-    Run,
-    Selection,
-)  # fmt: skip
+from swing.integrations.jax.program import ABSENT, OWN, PartStep, Program, Rows, Run, Selection
 from swing.schedules.collectives import ALL, RankColumn
 from swing.schedules.schedule import Schedule
 from swing.torus import Array
@@ -37,7 +28,7 @@ def lower(schedule: Schedule, commutes: bool) -> Program:
         commutes: whether two operands give the same bits in either order.
 
     Raises:
-        ValueError: some ranks pass in, or get out, more blocks than others.
+        ValueError: some ranks pass in, or get out, more blocks of a part than others.
     """
     messages = Messages.of(schedule)
     entry = _blocks_of(schedule, schedule.origin, schedule.home)
@@ -72,19 +63,23 @@ def _blocks_of(schedule: Schedule, mine: RankColumn, others: RankColumn) -> Arra
         schedule: the schedule.
         mine: the origin of the blocks for what ranks pass in, the home for what they get out.
         others: the other of the two. Blocks are sorted by its ranks, if it has several.
+
+    Raises:
+        ValueError: some ranks have more blocks of a part than others.
     """
-    blocks = np.arange(schedule.nblocks)
+    blocks, p = np.arange(schedule.nblocks), schedule.torus.size
     if mine.constant is not None:
         order = np.argsort(_piece_of(others), kind="stable")
-        return np.broadcast_to(blocks[order], (schedule.torus.size, len(blocks)))
+        return np.broadcast_to(blocks[order], (p, len(blocks)))
     owner = np.asarray(mine)
-    counts = np.bincount(owner, minlength=schedule.torus.size)
-    if np.ptp(counts):
-        raise ValueError(
-            f"under {shown(schedule)} ranks have {counts.min()} to {counts.max()} blocks: "
-            "pass a schedule in which every rank has equally many"
-        )
-    return np.lexsort((blocks, _piece_of(others), owner)).reshape(len(counts), -1)
+    for part in np.split(owner, np.cumsum(schedule.parts)[:-1]):
+        counts = np.bincount(part, minlength=p)
+        if np.ptp(counts):
+            raise ValueError(
+                f"under {schedule.name} ranks have {counts.min()} to {counts.max()} blocks of a "
+                "part: pass a schedule in which every rank has equally many"
+            )
+    return np.lexsort((blocks, _piece_of(others), owner)).reshape(p, -1)
 
 
 def _piece_of(others: RankColumn) -> Array:
@@ -116,7 +111,6 @@ def _selection(
 ) -> Selection:
     rows = np.take_along_axis(row_of, blocks, axis=1)
     part_of = np.repeat(np.arange(len(schedule.parts)), schedule.parts)
-    # Every rank has equally many blocks in each part, since parts are alike.
     masks = [part_of[blocks] == j for j in range(len(schedule.parts))]
     by_part = tuple(rows[mask].reshape(len(rows), -1) for mask in masks)
     pieces = 1 if others.constant is not None else len(rows)

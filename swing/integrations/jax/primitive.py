@@ -7,6 +7,7 @@ transpose; where JAX knows that the result is the same on all devices, nothing h
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -35,8 +36,8 @@ def collective(x: Any, program: Program, axes: AxisNames, op: str) -> Any:
         op: a key of `swing.integrations.jax.interpreter.REDUCTIONS`.
 
     Returns:
-        (…, pieces · m) what this device gets. It is marked as equal on all devices if every rank
-        gets the result of a reduction.
+        (…, pieces · m) what this device gets. It is marked as equal on all devices if it is the
+        result of an allreduce or a broadcast.
     """
     return collective_p.bind(varying(x, axes), program=program, axes=axes, op=op)
 
@@ -95,10 +96,15 @@ def _transpose(ct: Any, x: Any, *, program: Program, axes: AxisNames, op: str) -
         # JAX counts a value that is equal on all devices once, so nothing has to be added up.
         mine, root = varying(ct, axes), program.entry.only
         return [mine if root is None else jnp.where(lax.axis_index(axes) == root, mine, 0)]
-    schedule = program.schedule
-    back = program if schedule.is_allreduce else lower(reverse(schedule), True)
-    result = collective_p.bind(varying(ct, axes), program=back, axes=axes, op=op)
+    result = collective_p.bind(varying(ct, axes), program=transposed(program), axes=axes, op=op)
     return [varying(result, axes)]
+
+
+@lru_cache(maxsize=128)
+def transposed(program: Program) -> Program:
+    """Return the program of the transpose of a sum."""
+    schedule = program.schedule
+    return program if schedule.is_allreduce else lower(reverse(schedule), True)
 
 
 collective_p.def_abstract_eval(_type)
