@@ -3,14 +3,16 @@
 The measured times are those of HLC-Lab/pico (results/fugaku, MIT licence, De Sensi and Pasqualoni),
 in ``data/fugaku.csv``: the median over iterations of the slowest rank. The estimates are those of
 `swing.select.estimate` for the published figures of Tofu-D. One entry stands for an algorithm: its
-fastest variant at each size.
+fastest variant at each size. ``python results/fugaku.py`` writes the numbers of pairs to
+``data/fugaku-ranking.csv``, which `table` reads; all-to-alls on 64x64 take minutes.
 """
 
 from __future__ import annotations
 
 import csv
+import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from swing.select.choose import MachineModel
 from swing.select.estimate import figures, seconds
 
 DATA = Path(__file__).parent / "data" / "fugaku.csv"
+RANKING = DATA.with_name("fugaku-ranking.csv")
 TOFU = MachineModel(step=0.49e-6, hop=0.1e-6, bandwidth=6.8e9)
 """Tofu-D: 6.8 GB/s for each link and direction, 0.49 µs for a put (Ajima et al., CLUSTER 2018); a
 hop is estimated at 0.1 µs."""
@@ -98,9 +101,15 @@ def estimated(torus: swing.Torus, collective: str, entry: str, sizes: list[int])
     return [min(seconds(each, TOFU, n) for each in phases) for n in sizes]
 
 
-def compare() -> Iterator[tuple[str, str, int, int]]:
-    """Yield torus, collective, the pairs that are ranked alike, and all pairs that count."""
+def compare(only: Sequence[str] = ()) -> Iterator[tuple[str, str, int, int]]:
+    """Yield torus, collective, the pairs that are ranked alike, and all pairs that count.
+
+    Args:
+        only: the collectives to compare; all of them if empty.
+    """
     for (torus, collective), times in measured().items():
+        if only and collective not in only:
+            continue
         sizes = sorted({n for found in times.values() for n in found})
         ours = {
             entry: dict(
@@ -127,12 +136,18 @@ def table() -> Iterator[str]:
     yield "| torus | collective | pairs | ranked alike |"
     yield "| --- | --- | ---: | ---: |"
     total = [0, 0]
-    for torus, collective, agree, count in compare():
-        total = [total[0] + agree, total[1] + count]
-        yield f"| {torus} | {collective} | {count} | {agree} ({agree / count:.0%}) |"
+    with RANKING.open() as file:
+        for row in csv.DictReader(file):
+            agree, pairs = int(row["agree"]), int(row["pairs"])
+            total = [total[0] + agree, total[1] + pairs]
+            where = f"{row['torus']} | {row['collective']}"
+            yield f"| {where} | {pairs} | {agree} ({agree / pairs:.0%}) |"
     yield f"| all | | {total[1]} | {total[0]} ({total[0] / total[1]:.0%}) |"
 
 
 if __name__ == "__main__":
-    for line in table():
-        print(line, flush=True)
+    lines = ["torus,collective,agree,pairs"]
+    for row in compare(sys.argv[1:]):
+        lines.append(",".join(map(str, row)))
+        print(lines[-1], flush=True)
+    RANKING.write_text("\n".join(lines) + "\n")

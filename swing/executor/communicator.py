@@ -97,11 +97,6 @@ class Communicator(Base, metaclass=ClassMethods):
         name = constant.__reduce__()  # such as "COMM_WORLD"
         return _restored, (_asked(type(self)), users, name, self._spec, self._timeout)
 
-    def free(self) -> None:
-        """Free the communicator unless MPI names it: then do nothing, as mpi4py's constants do."""
-        if self not in (MPI.COMM_WORLD, MPI.COMM_SELF):
-            super().free()
-
     def _deadline(self) -> Deadline | None:
         return None if self._timeout is None else Deadline(self._timeout)
 

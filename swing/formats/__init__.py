@@ -206,6 +206,11 @@ def _size(schedule: Schedule, nbytes: int | None) -> int:
         return schedule.nblocks
     if nbytes is None or not 0 < nbytes <= limits.MAX_INTEGER:
         raise ValueError("this format has message sizes: pass the vector's, as in nbytes=2**20")
+    if schedule.shares is not None and not schedule.shares.any():
+        raise ValueError(
+            "this format has no messages of 0 bytes, and those of a barrier have no others: "
+            "write it as json"
+        )
     return int(nbytes)
 
 

@@ -102,7 +102,8 @@ def write(schedule: Schedule, nbytes: int) -> Iterator[str]:
             ):
                 new[rank].append(add(rank, letter, what, join[rank]))
         for rank in range(p):
-            join[rank] = add(rank, "c", "calc 0", join[rank], *new[rank])
+            if new[rank]:
+                join[rank] = add(rank, "c", "calc 0", join[rank], *new[rank])
     yield f"// {header}\nnum_ranks {p}\n"
     for rank, lines in enumerate(ranks):
         yield f"rank {rank} {{\n" + "".join(lines) + "}\n"

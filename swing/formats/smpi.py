@@ -82,7 +82,8 @@ def write(schedule: Schedule, nbytes: int) -> Iterator[str]:
     for sent in steps:
         yield "".join(f"{m.dst} irecv {m.src} {tag} {m.nbytes} {BYTE}\n" for m, tag in sent)
         yield "".join(f"{m.src} isend {m.dst} {tag} {m.nbytes} {BYTE}\n" for m, tag in sent)
-        yield "".join(f"{r} waitall\n" for r in ranks)
+        busy = {rank for m, _ in sent for rank in (m.src, m.dst)}
+        yield "".join(f"{r} waitall\n" for r in sorted(busy))
     yield "".join(f"{r} finalize\n" for r in ranks)
 
 

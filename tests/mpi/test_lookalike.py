@@ -116,16 +116,6 @@ def test_handles_make_communicators_of_this_class(comm):
     group.Free()
 
 
-def test_communicators_that_mpi_names_are_not_freed_by_free(comm):
-    for named in (WORLD, MPI.COMM_SELF):
-        ours = swing.Comm(named)
-        ours.free()
-        assert ours == named
-    twin = swing.Comm(comm).Dup()
-    twin.free()
-    assert not twin
-
-
 def test_class_methods_of_mpi4py_are_there():
     key = swing.Comm.Create_keyval()
     assert swing.Comm.Get_rank(WORLD) == WORLD.rank
