@@ -8,7 +8,7 @@ SHELL := bash
 export MPIEXEC = $(CURDIR)/.venv/bin/mpiexec.gforker
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo emulate test test-jax test-openmpi test-oldest test-mpi4py lint bench results best docs clean
+.PHONY: help demo emulate test test-jax test-openmpi test-oldest test-mpi4py lint bench results best collectives docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,9 @@ results: .venv/.stamp  ## every figure and table of results/
 
 best: .venv/.stamp  ## the selection table that ships, and results/BEST.md
 	.venv/bin/python results/best.py
+
+collectives: .venv/.stamp  ## results/COLLECTIVES.md, its figures and the pictures in docs/
+	.venv/bin/python results/collectives.py
 
 docs: .venv-docs/.stamp  ## the site, into docs/_build
 	.venv-docs/bin/sphinx-build -W --keep-going -q docs docs/_build

@@ -12,7 +12,8 @@ from swing.schedules.step import Op, Step
 from swing.select.choose import choose, schedule
 from swing.torus import Torus
 from swing.verification.deadlock import deadlock
-from swing.verification.proof import Report, ScheduleError, verify
+from swing.verification.outcome import Report, ScheduleError
+from swing.verification.proof import verify
 
 if TYPE_CHECKING:
     from swing.executor.comm import Comm as Comm

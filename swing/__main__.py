@@ -22,7 +22,7 @@ from swing.schedules.step import spell
 from swing.settings import SETTINGS, table
 from swing.sizes import parse_size
 from swing.torus import Torus
-from swing.verification.proof import ScheduleError
+from swing.verification.outcome import ScheduleError
 from swing.verification.proof import verify as prove
 
 TORUS = click.option("--topology", "torus", type=Parsed("torus", Torus.parse),
@@ -169,7 +169,7 @@ def export_command(
         text = formats.table(chosen(torus, machine), kind, torus.size, library)
     else:
         schedule = _listed(torus, **options)
-        nbytes = nbytes or (schedule.nblocks if schedule.is_traffic else DEFAULT_NBYTES)
+        nbytes = nbytes or (None if schedule.is_traffic else DEFAULT_NBYTES)
         if kind != "chakra":
             text = formats.text(schedule, kind, nbytes)
     row = {"format": kind, "what": (formats.FORMATS | formats.TABLES)[kind]}

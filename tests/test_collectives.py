@@ -17,7 +17,8 @@ from swing.schedules.collectives import ALL, RankColumn
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Op, Step
 from swing.torus import Torus
-from swing.verification.proof import ScheduleError, verify
+from swing.verification.outcome import ScheduleError
+from swing.verification.proof import verify
 
 
 def binomial_broadcast(torus: Torus, root: int = 0) -> Schedule:

@@ -16,11 +16,11 @@ import swing
 from netsim.models import MODELS
 from netsim.topologies.shortest import MAX_ROUTES, distances
 from netsim.topologies.ties import TIES
-from tests.cases import digraphs, schedules
+from tests.cases import digraphs
 
 PLACES = [
     "torus:6", "torus:2", "torus:3x5", "torus:2x4", "torus:4x4", "torus:2x2x2", "mesh:3x4",
-    "mesh:5", "hyperx:4x3", "torus:4x4:wrap=1,0",
+    "hyperx:4x3", "mesh:5", "torus:4x4:wrap=1,0", "torus:8x8", "torus:4x4x4", "torus:6x1x2",
 ]  # fmt: skip
 
 
@@ -42,21 +42,37 @@ def assert_same_times(network, other, every, models=MODELS):
 @pytest.mark.theorem
 @pytest.mark.parametrize("ties", [rule for rule in TIES if rule != "random"])
 @pytest.mark.parametrize("place", PLACES)
-def test_a_graph_that_is_a_torus_gives_its_times(place, ties):
+def test_a_graph_that_is_a_torus_has_its_routes(place, ties):
+    """The routes of all pairs, their shares and their order, so all models give the same times."""
     topology = netsim.topology(place)
-    network = netsim.paper_network(topology, ties=ties)
-    every = list(schedules(topology.torus))
-    models = MODELS if ties in ("split", "adaptive") else ["analytic"]
-    assert_same_times(network, replace(network, topology=as_graph(topology)), every[::8], models)
+    graph = as_graph(topology)
+    src, dst = np.divmod(np.arange(topology.size**2), topology.size)
+    one, two = (place.routes(src, dst, ties) for place in (topology, graph))
+    assert two.message.tolist() == one.message.tolist()
+    assert two.share.tolist() == one.share.tolist()
+    assert two.ptr.tolist() == one.ptr.tolist()
+    assert graph.ends[two.links].tolist() == topology.ends[one.links].tolist()
+    # Of parallel links, every route takes another one.
+    used, of_graph = (np.bincount(routes.links, minlength=graph.nlinks) for routes in (one, two))
+    assert of_graph.tolist() == used[_numbers(graph, topology)].tolist()
 
 
-@pytest.mark.parametrize("place", ["torus:8x8", "torus:4x4x4"])
-def test_larger_tori_too(place):
+def _numbers(graph, topology):
+    """For each link of a graph its number in the topology; parallel links are in order."""
+    order = [np.lexsort(place.ends.T) for place in (graph, topology)]
+    numbers = np.empty(graph.nlinks, dtype=int)
+    numbers[order[0]] = order[1]
+    return numbers
+
+
+@pytest.mark.theorem
+@pytest.mark.parametrize("place", PLACES[:8])
+@pytest.mark.parametrize("name", ["swing", "recursive_doubling", "ring"])
+def test_a_graph_that_is_a_torus_gives_its_times(place, name):
     topology = netsim.topology(place)
     network = netsim.paper_network(topology)
-    graph = replace(network, topology=as_graph(topology))
-    assert_same_times(network, graph, list(schedules(topology.torus))[::3], ["analytic"])
-    assert_same_times(network, graph, [swing.schedule("swing", topology.torus)], ["flow"])
+    schedule = swing.schedule(name, topology.torus, ports=1)
+    assert_same_times(network, replace(network, topology=as_graph(topology)), [schedule])
 
 
 def test_the_time_of_recursive_doubling_on_a_grid_of_networkx():
@@ -69,7 +85,7 @@ def test_the_time_of_recursive_doubling_on_a_grid_of_networkx():
 
 
 def test_a_hamming_mesh_whose_links_have_latencies_of_their_own():
-    topology = netsim.topology("hx2mesh:4x6")
+    topology = netsim.topology("hx2mesh:4x4")
     links = topology.to_networkx()
     nx.set_node_attributes(links, {v: True for v in range(topology.size, len(links))}, "switch")
     seconds = topology.wire * 100e-9 + topology.router * 300e-9
@@ -79,7 +95,8 @@ def test_a_hamming_mesh_whose_links_have_latencies_of_their_own():
         numbers[tail, head] += 1
     mesh = netsim.Network(topology, 50e9, link_latency=100e-9, router_latency=300e-9)
     graph = netsim.Network(netsim.graph(links, topology.dims), 50e9)
-    assert_same_times(mesh, graph, list(schedules(topology.torus))[::4])
+    for name in ("swing", "ring"):
+        assert_same_times(mesh, graph, [swing.schedule(name, topology.torus, ports=1)])
 
 
 def star(switches, rate=450e9, p=4):

@@ -100,6 +100,43 @@ assert (hooked == 40000).all(), hooked
 """
 
 
+VIEWS = """
+import torch
+from mpi4py import MPI
+import swing
+from swing.integrations.pytorch import average, average_gradients
+
+comm = MPI.COMM_WORLD
+value = torch.tensor([1 + 2j, 3 - 1j, 0])
+p = torch.nn.Parameter(torch.zeros(3, dtype=torch.complex64))
+p.grad = value.conj() if comm.rank == 0 else value.conj().resolve_conj()
+average_gradients([p], comm)
+assert (p.grad == value.conj()).all(), p.grad
+negated = value.conj().imag.clone() if comm.rank else value.conj().imag
+average(negated, comm)
+assert (negated == -value.imag).all(), negated
+for view in (value.conj(), value.conj().imag):
+    try:
+        swing.allreduce(comm, view)
+    except ValueError as error:
+        assert len(str(error)) < 300
+    else:
+        raise SystemExit("not refused")
+half = torch.full((2, 3), 1.5, dtype=torch.bfloat16)
+assert swing.allreduce(comm, half) is half
+assert (half == 3).all()
+total = swing.allreduce(comm, half, torch.empty_like(half), MPI.MAX)
+assert (total == 3).all()
+"""
+
+
+@torch_only
+def test_conjugated_and_negated_views_and_bfloat16(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(VIEWS)
+    under_mpi(2, program)
+
+
 @torch_only
 def test_the_average_of_large_float16_gradients_is_finite(tmp_path):
     program = tmp_path / "program.py"

@@ -41,6 +41,49 @@ def test_on_ranks(ranks, pytestconfig):
     assert output.count(" passed") == ranks, output
 
 
+SESSION = """
+import mpi4py
+mpi4py.rc.initialize = False
+import numpy as np
+from mpi4py import MPI
+import swing
+session = MPI.Session.Init(MPI.INFO_NULL, MPI.ERRORS_RETURN)
+group = session.Create_group("mpi://WORLD")
+comm = MPI.Intracomm.Create_from_group(group, errhandler=MPI.ERRORS_RETURN)
+ours = swing.Comm(comm)
+for op, kind in ((MPI.LAND, float), (MPI.BAND, complex), (MPI.MAXLOC, int)):
+    for call in (ours.Allreduce, ours.Iallreduce, ours.Reduce_scatter_block):
+        try:
+            piece = 1 if "scatter" in call.__name__ else ours.size
+            call(np.ones(ours.size, kind), np.ones(piece, kind), op)
+        except MPI.Exception as error:
+            assert error.Get_error_class() == MPI.ERR_OP, error
+        else:
+            raise SystemExit("not refused")
+pairs = MPI.INT.Create_vector(2, 1, 2).Commit()
+table = np.zeros((ours.size, 2), "i4")
+ours.Allgather([np.arange(4, dtype="i4"), 1, pairs], [table, 2, MPI.INT])
+assert (table == [0, 2]).all()
+vector = np.ones(3)
+ours.Allreduce(MPI.IN_PLACE, vector)
+assert (vector == ours.size).all()
+pairs.Free()
+comm.Free()
+group.Free()
+session.Finalize()
+"""
+
+
+def test_a_program_with_sessions_only_gets_mpis_errors():
+    """MPI has nobody else to tell of an error than the communicator of the call."""
+    pytest.importorskip("mpi4py")
+    argv, environment = command(2, [sys.executable, "-c", SESSION])
+    job = subprocess.run(
+        argv, env=os.environ | environment, capture_output=True, text=True, timeout=300
+    )
+    assert job.returncode == 0, job.stderr
+
+
 FINALIZE = """
 import sys, numpy as np, swing
 from mpi4py import MPI

@@ -24,7 +24,8 @@ from swing.schedules.schedule import Schedule
 from swing.schedules.step import Message, Op, Step
 from swing.torus import Torus
 from swing.verification.deadlock import deadlock
-from swing.verification.proof import Report, ScheduleError, verify
+from swing.verification.outcome import Report, ScheduleError
+from swing.verification.proof import verify
 from tests.cases import NAMES, restepped
 
 SHAPES = [

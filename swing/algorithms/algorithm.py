@@ -11,9 +11,15 @@ from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
-from swing.build.derive import IN_CHUNKS, check_chunks, derive
+from swing.build.derive import IN_CHUNKS, check_chunks, derive, with_counts
 from swing.checks import expect, shown
-from swing.schedules.collectives import BARRIER, COLLECTIVES, check_collective, checked_root
+from swing.schedules.collectives import (
+    ALLTOALL,
+    BARRIER,
+    COLLECTIVES,
+    check_collective,
+    checked_root,
+)
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
@@ -97,7 +103,9 @@ class Algorithm:
                 - ``collective``: one of `collectives`; "allreduce" by default;
                 - ``root``: the root of a broadcast, reduce, gather or scatter; 0 by default;
                 - ``chunks``: for a broadcast or a reduce, the number of chunks that follow each
-                  other along a tree; by default a broadcast is a scatter and an allgather.
+                  other along a tree; by default a broadcast is a scatter and an allgather;
+                - ``counts``: for an all-to-all, a (p, p) array of the bytes from each rank to each
+                  rank. The vector of one rank then has their mean, Σ counts / p.
 
         Raises:
             TypeError: the value of an option that takes a whole number is not one.
@@ -105,6 +113,7 @@ class Algorithm:
                 does not serve.
         """
         expect(torus, Torus, "a torus, such as swing.Torus((4, 4))")
+        counts = options.pop("counts", None)
         for option, value in options.items():
             if option not in self.options:
                 takes = f"it takes {', '.join(self.options) or 'none'}"
@@ -123,6 +132,8 @@ class Algorithm:
         chunks = options.get("chunks")
         if "chunks" not in self._declared:
             check_chunks(collective, chunks)
+        if counts is not None and collective != ALLTOALL:
+            raise ValueError(f"{collective} has no counts: leave out counts=, or make an alltoall")
         if collective in self._made:
             return self.function(torus, **own)
         if collective == BARRIER and "latency" in self.variants and "ports" in self._declared:
@@ -133,7 +144,8 @@ class Algorithm:
             remedy = "chunks=1 for a tree" if collective in IN_CHUNKS else "variant='bandwidth'"
             raise ValueError(f"{collective} has no {own['variant']} variant: use {remedy}")
         reduce_scatter = self.function(torus, **own | {"collective": "reduce_scatter"})
-        return derive(reduce_scatter, collective, root, chunks)
+        schedule = derive(reduce_scatter, collective, root, chunks)
+        return schedule if counts is None else with_counts(schedule, counts)
 
     def _check_collective(self, collective: Any) -> None:
         if collective in self.collectives:

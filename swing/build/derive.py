@@ -20,13 +20,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from swing.build.combine import Parallel, chain, collect, parallel, reverse
 from swing.build.paths import Paths
 from swing.build.tree import reduce_along
+from swing.checks import shown
 from swing.schedules.blocks import Blocks
 from swing.schedules.body import Body
 from swing.schedules.collectives import BARRIER, RankColumn
@@ -64,15 +66,17 @@ class Unreduced(Body):
         step, nblocks = self.forward.step(s), self.forward.nblocks
         row, block = step.blocks.flat()
         held = self.paths.size[block, step.src[row]]
-        count = np.bincount(row, held, len(step)).astype(np.int64)
+        counts = np.bincount(row, held, len(step)).astype(np.int64)
+        first = np.cumsum(counts) - counts
 
-        def find(i: int) -> Array:
-            blocks = step.blocks.members(i)
-            origins = [self.paths.behind(int(b), int(step.src[i])) for b in blocks]
-            shifts = np.repeat(blocks, [len(each) for each in origins])
-            return np.sort(np.concatenate(origins) * nblocks + shifts)
+        @cache  # models need only the counts, so list the blocks when they are asked for
+        def listed() -> Array:
+            each, origin = self.paths.behind(block, step.src[row])
+            carried = origin * nblocks + block[each]
+            return carried[np.lexsort((carried, row[each]))]
 
-        return Step(False, step.src, step.dst, Blocks.sets(count, find), step.part)
+        blocks = Blocks.sets(counts, lambda i: listed()[first[i] : first[i] + counts[i]])
+        return Step(False, step.src, step.dst, blocks, step.part)
 
     def lines(self, s: int) -> tuple[LineRows, ...] | None:
         return self.forward.body.unreduced_lines(s)
@@ -193,9 +197,9 @@ def derive(
     >>> print(derive(ring, "scatter", root=1), derive(ring, "broadcast", 1, chunks=2), sep=chr(10))
     0 =  1→2:0
     1 =  1→2:2  2→0:0
-    0 =  1→0:0
-    1 =  1→0:1  0→2:0
-    2 =  0→2:1
+    0 =  1→0:1
+    1 =  0→2:1  1→0:0
+    2 =  0→2:0
     """
     makers: dict[str, Callable[[Schedule], Schedule]] = {
         "alltoall": alltoall,
@@ -219,3 +223,36 @@ def derive(
     if chunks is not None:
         phases = _one_phase  # chunks of different parts do not wait for each other
     return replace(whole, name=reduce_scatter.name, variant=reduce_scatter.variant, phases=phases)
+
+
+def with_counts(schedule: Schedule, counts: ArrayLike) -> Schedule:
+    """Give the blocks of an all-to-all the sizes of an MPI_Alltoallv.
+
+    Args:
+        schedule: the all-to-all.
+        counts: (p, p) the bytes, or elements, from each rank to each rank. The vector of one rank
+            has their mean, Σ counts / p.
+
+    Raises:
+        ValueError: another shape, a negative or infinite number, or only zeros.
+
+    >>> import swing
+    >>> torus, counts = swing.Torus(2), [[0, 6], [2, 0]]
+    >>> schedule = swing.schedule("pairwise", torus, collective="alltoall", counts=counts)
+    >>> schedule.share(schedule[0]) * 8 / torus.size    # of 8 bytes in all
+    array([6., 2.])
+    """
+    p = schedule.torus.size
+    try:
+        table = np.asarray(counts, dtype=float)
+    except (TypeError, ValueError):
+        table = np.zeros(0)
+    if table.shape != (p, p) or not np.isfinite(table).all() or (table < 0).any():
+        raise ValueError(f"counts must be {p} rows of {p} numbers from 0 up, not {shown(counts)}")
+    if not table.any():
+        raise ValueError("counts must not all be 0")
+    equal = schedule.shares
+    if equal is None:
+        equal = np.full(schedule.nblocks, p / schedule.nblocks)
+    weights = (table / table.mean()).ravel()
+    return replace(schedule, shares=equal * weights[schedule.origin[:] * p + schedule.home[:]])

@@ -65,11 +65,18 @@ class Paths:
         """(B, p) the ranks in depth-first order of each tree."""
         return np.argsort(self.first, axis=1, kind="stable")
 
-    def behind(self, block: int, rank: int) -> Array:
-        """Return the ranks whose contributions to a block pass through a rank."""
-        first = self.first[block, rank]
-        behind: Array = self.order[block, first : first + self.size[block, rank]]
-        return behind
+    def behind(self, block: Array, rank: Array) -> tuple[Array, Array]:
+        """List the ranks whose contributions to each of m blocks pass through a rank.
+
+        Returns:
+            Two columns with one entry for each contribution: the index of the block, and the rank
+            that contributes.
+        """
+        size, first = self.size[block, rank].astype(np.int64), self.first[block, rank]
+        each = np.repeat(np.arange(len(block)), size)
+        place = np.arange(len(each)) - (np.cumsum(size) - size - first)[each]
+        origin: Array = self.order[block[each], place].astype(np.int64)
+        return each, origin
 
     def through(self, root: int) -> np.ndarray:
         """(B, p) whether the contribution of a rank to each block passes through each rank."""

@@ -146,15 +146,19 @@ def contributions(pattern: RingPattern) -> list[tuple[Array, Array]]:
         (d,) contributions that each coordinate holds before the step, over all labels.
     """
     held = np.ones((pattern.nblocks, pattern.d), dtype=np.int64)
+    total = held.sum(axis=0)
     counts = []
     for s in range(pattern.nsteps):
         src, dst, sent = pattern.step(s)
         row, label = sent.flat()
         moved = held[label, src[row]]
-        counts.append((np.bincount(row, moved, len(src)).astype(np.int64), held.sum(axis=0)))
+        carried = np.bincount(row, moved, len(src)).astype(np.int64)
+        counts.append((carried, total.copy()))
+        np.subtract.at(total, src, carried)
+        np.add.at(total, dst, carried)
         held[label, src[row]] -= moved
         np.add.at(held, (label, dst[row]), moved)
-    return [*counts, (np.zeros(0, dtype=np.int64), held.sum(axis=0))]
+    return [*counts, (np.zeros(0, dtype=np.int64), total)]
 
 
 def tree_order(peers: Sequence[Array]) -> Array:

@@ -34,7 +34,7 @@ def shorten(parents: Array, root: int, target: int) -> Array:
 
 
 @njit()
-def _search(parents, root, target, sweeps):  # type: ignore[no-untyped-def]
+def _search(parents: Array, root: int, target: int, sweeps: int) -> None:
     trees, p = parents.shape
     depth = np.zeros((trees, p), np.int64)
     size = np.zeros((trees, p), np.int64)  # of the subtree below each rank
@@ -78,7 +78,7 @@ def _search(parents, root, target, sweeps):  # type: ignore[no-untyped-def]
 
 
 @njit()
-def _penalty(depth, order, first, size, deeper, target):  # type: ignore[no-untyped-def]
+def _penalty(depth: Array, order: Array, first: int, size: int, deeper: int, target: int) -> float:
     """Return by how much the penalty of a subtree rises if it moves down by ``deeper``."""
     more = 0.01 * deeper * size
     for i in range(first, first + size):
@@ -89,7 +89,9 @@ def _penalty(depth, order, first, size, deeper, target):  # type: ignore[no-unty
 
 
 @njit()
-def _measure(parent, root, depth, size, first, order):  # type: ignore[no-untyped-def]
+def _measure(
+    parent: Array, root: int, depth: Array, size: Array, first: Array, order: Array
+) -> None:
     """Fill in the depth, the size of the subtree and the depth-first order of a tree's ranks."""
     p = len(parent)
     depth[:] = -1

@@ -40,7 +40,8 @@ def allreduce(
     The call is collective: every rank of the communicator makes it, with the same arguments except
     for the buffers' contents. The first call on a communicator sets it up: the messages
     of this library travel on a private communicator, which communicators of the same ranks share.
-    Scratch memory (as much as the largest call so far needed) is freed with the communicator.
+    Scratch memory (as much as the largest call so far needed) is freed with the communicator, or
+    passes to the next one of the same ranks if it is small.
 
     If one rank alone refuses its arguments, the other ranks wait for it until ``timeout`` passes;
     the environment variable ``SWING_CHECK=1`` makes every rank raise an error instead.

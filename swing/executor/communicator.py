@@ -90,11 +90,12 @@ class Communicator(Base, metaclass=ClassMethods):
             ValueError: any other communicator, which other processes do not know.
         """
         reduced: Any = super().__reduce__()
-        _, (_, named) = reduced
+        _, (_, constant) = reduced
         base = _base(self)
         # A class of mpi4py is found again by the communicator.
         users = None if base.__module__ == MPI.__name__ else base
-        return _restored, (_asked(type(self)), users, named, self._spec, self._timeout)
+        name = constant.__reduce__()  # such as "COMM_WORLD"
+        return _restored, (_asked(type(self)), users, name, self._spec, self._timeout)
 
     def _deadline(self) -> Deadline | None:
         return None if self._timeout is None else Deadline(self._timeout)
@@ -155,9 +156,10 @@ def _asked(cls: type) -> Any:
 
 
 def _restored(
-    asked: Any, users: Any, named: MPI.Comm, spec: AlgorithmSpec, timeout: float | None
+    asked: Any, users: Any, name: str, spec: AlgorithmSpec, timeout: float | None
 ) -> Communicator:
     """Make a communicator that was pickled. Not collective: one rank alone may do so."""
+    named = getattr(MPI, name)
     self = Communicator.__new__(_kind(asked, users or _base(named)), named)
     self._spec, self._timeout = spec, timeout
     return self

@@ -28,7 +28,8 @@ class Explanation:
         why: the reason for the algorithm.
         staging: how a GPU buffer reaches MPI; empty for host memory.
         scratch: bytes of scratch memory on this rank, without host memory for staging. All
-            blocking allreduces on a communicator share it, and it is freed with the communicator.
+            blocking allreduces on a communicator share it, and it is freed with the communicator
+            or, if it is small, passes to the next one of the same ranks.
         waiting: how ranks wait for each other, and why (see `swing.executor.engines.wait`); empty
             if the MPI library runs the collective.
         engine: the engine that runs the plan in a blocking call without ``timeout=``, and why if

@@ -6,6 +6,7 @@ schedule: the docstring of every other module lists what its format loses.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from numbers import Integral
@@ -62,6 +63,7 @@ def text(schedule: Schedule, format: str, nbytes: int | None = None) -> Iterator
         schedule: the schedule to write.
         format: a key of `FORMATS` other than "chakra", which needs one file per rank.
         nbytes: size of the vector in bytes, for the formats with message sizes: steps, goal, smpi.
+            What was read from a trace has a size of its own.
 
     Raises:
         ValueError: the format is unknown or cannot express the schedule, or ``nbytes`` is missing.
@@ -77,7 +79,7 @@ def text(schedule: Schedule, format: str, nbytes: int | None = None) -> Iterator
     writers = {"steps": steps.write, "goal": goal.write, "smpi": smpi.write}
     if format not in writers:
         raise ValueError(f"no text format {shown(format)}: choose from {', '.join(FORMATS)}")
-    return writers[format](schedule, _size(nbytes))
+    return writers[format](schedule, _size(schedule, nbytes))
 
 
 def table(
@@ -116,7 +118,8 @@ def write(
         schedule: the schedule to write.
         path: the file, which is written whole or not at all.
         format: a key of `FORMATS`; by default the one that the path's suffix stands for.
-        nbytes: size of the vector in bytes, for formats with message sizes.
+        nbytes: size of the vector in bytes, for formats with message sizes. What was read from a
+            trace has a size of its own.
 
     Returns:
         The paths of the files written.
@@ -128,8 +131,8 @@ def write(
     """
     if (format or format_of(path)) != "chakra":
         return store([(path, text(schedule, format or format_of(path), nbytes))])
-    files = list(chakra.write(schedule, _size(nbytes)))
-    names = [f"{_prefix(path)}.{rank}.et" for rank in range(len(files) + 1)]
+    files = list(chakra.write(schedule, _size(schedule, nbytes)))
+    names = [f"{_prefix(path, '.et')}.{rank}.et" for rank in range(len(files) + 1)]
     if Path(names[-1]).exists():  # `read` takes files until a number is missing
         raise ValueError(f"{names[-1]} belongs to a schedule with more ranks: remove it first")
     return store([(name, [data]) for name, data in zip(names, files, strict=False)])
@@ -144,8 +147,8 @@ def read(
     """Read a schedule from a file.
 
     Args:
-        path: the file; for "chakra" the prefix of its files, or one of them; for "smpi" also a list
-            of the files of all ranks.
+        path: the file; for "chakra" the prefix of its files, or one of them; for "smpi" these too,
+            or a list of the files of all ranks.
         format: json, msccl, steps, goal, smpi or chakra; by default the one that the suffix
             stands for.
         torus: the torus of the ranks; it replaces the one in the file, except for json, where the
@@ -185,21 +188,29 @@ def read(
         if kind == "smpi":
             return smpi.read(_smpi_files(path), torus, eager_limit)
         if kind == "chakra":
-            return chakra.read(_chakra_files(path), torus, eager_limit)
+            return chakra.read(_numbered(path, ".et"), torus, eager_limit)
     # The nesting of JSON is bounded, but a caller may already be deep in the stack.
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{shown_path(path)}: {error}") from None
     except OSError as error:
-        raise type(error)(error.errno, error.strerror, shown_path(path)) from None
+        missing = shown_path(error.filename or path)  # it may be the file of one rank
+        raise type(error)(error.errno, error.strerror, missing) from None
     raise ValueError(
         f"format {shown(kind)} cannot be read: choose from {', '.join(SUFFIXES.values())}"
     )
 
 
-def _size(nbytes: int | None) -> int:
+def _size(schedule: Schedule, nbytes: int | None) -> int:
     expect(nbytes, (Integral, type(None)), "a whole number of bytes")
+    if nbytes is None and schedule.is_traffic:
+        return schedule.nblocks
     if nbytes is None or not 0 < nbytes <= limits.MAX_INTEGER:
         raise ValueError("this format has message sizes: pass the vector's, as in nbytes=2**20")
+    if schedule.shares is not None and not schedule.shares.any():
+        raise ValueError(
+            "this format has no messages of 0 bytes, and those of a barrier have no others: "
+            "write it as json"
+        )
     return int(nbytes)
 
 
@@ -216,18 +227,20 @@ def format_of(path: str | Path) -> str:
     return SUFFIXES[suffix]
 
 
-def _prefix(path: str | Path) -> str:
-    """Return ``run`` for each of ``run``, ``run.et`` and ``run.0.et``."""
-    prefix = str(path).removesuffix(".et")
+def _prefix(path: str | Path, suffix: str) -> str:
+    """Return ``run`` for each of ``run``, ``run.et`` and ``run.0.et``, if the suffix is ``.et``."""
+    prefix = str(path).removesuffix(suffix)
     stem, _, rank = prefix.rpartition(".")
     return stem if stem and rank.isdecimal() else prefix
 
 
-def _chakra_files(path: str | Path) -> list[bytes]:
+def _numbered(path: str | Path, suffix: str) -> list[bytes]:
+    """Return the contents of ``prefix.0.et``, ``prefix.1.et`` and so on, for the suffix ``.et``."""
+
     def names() -> Iterator[str]:
         # File 0 is opened even if it is missing, so that the user sees an OSError with its name.
         for rank in count():
-            name = f"{_prefix(path)}.{rank}.et"
+            name = f"{_prefix(path, suffix)}.{rank}{suffix}"
             if rank and not Path(name).exists():
                 return
             yield name
@@ -236,6 +249,10 @@ def _chakra_files(path: str | Path) -> list[bytes]:
 
 
 def _smpi_files(path: str | Path) -> list[bytes]:
+    """Return the contents of a trace: one file, those of a list, or a numbered file per rank."""
+    one_of_several = re.search(r"\.[0-9]+\.ti$", str(path)) or not Path(path).exists()
+    if one_of_several and Path(f"{_prefix(path, '.ti')}.0.ti").exists():
+        return _numbered(path, ".ti")
     data = limits.contents(path)
     names = [Path(name) for name in smpi.listed(data)]
     # As smpirun does, look in the current folder; and beside the list, where it was written.

@@ -5,7 +5,9 @@ send and per receive. A node depends on all the nodes of the rank's previous ste
 such a set of files as a user-defined collective; the sizes are fixed when the files are written.
 
 Loses: blocks and their reductions (which take no time), origins and homes. An attribute of the
-metadata has everything else, see `swing.formats.trace_header`.
+metadata has everything else, see `swing.formats.trace_header`. ASTRA-sim does not read it: there a
+rank waits for its messages of all parts in every step, also in a phase in which the parts run on
+their own.
 
 Source: mlcommons/chakra, schema/protobuf/et_def.proto; src/feeder/et_feeder_node.cpp.
 """

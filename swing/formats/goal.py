@@ -4,7 +4,9 @@ A rank's messages of a step require its join (``calc 0``) of the previous step; 
 use ``nic j``. The tag of a message is its number.
 
 Loses: blocks and their reductions (which take no time), origins and homes. A comment at the head
-has everything else, see `swing.formats.trace_header`.
+has everything else, see `swing.formats.trace_header`. LogGOPSim does not read it: there a rank
+waits for its messages of all parts in every step, also in a phase in which the parts run on their
+own.
 
 >>> import swing
 >>> print("".join(write(swing.schedule("swing", swing.Torus(2), ports=1), 8)), end="")
@@ -100,7 +102,8 @@ def write(schedule: Schedule, nbytes: int) -> Iterator[str]:
             ):
                 new[rank].append(add(rank, letter, what, join[rank]))
         for rank in range(p):
-            join[rank] = add(rank, "c", "calc 0", join[rank], *new[rank])
+            if new[rank]:
+                join[rank] = add(rank, "c", "calc 0", join[rank], *new[rank])
     yield f"// {header}\nnum_ranks {p}\n"
     for rank, lines in enumerate(ranks):
         yield f"rank {rank} {{\n" + "".join(lines) + "}\n"

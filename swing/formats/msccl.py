@@ -21,8 +21,7 @@ know; `swing.formats.msccl_reader` restores the steps from them.
 Loses: the torus, the variant as a field of its own, the name beyond 31 characters, and the order of
 additions. A GPU adds what it receives in a step in the order in which the file lists it, which may
 differ from rank to rank: if a rank receives the same block from several peers in one step, the same
-bits on all ranks are not guaranteed. Unequal shares, other collectives, and parts of a
-reduce-scatter or allgather are refused.
+bits on all ranks are not guaranteed. Unequal shares and other collectives are refused.
 
 Source: RCCL, src/misc/msccl/msccl_parser.cc; msccl-tools, msccl/language/ir.py.
 """
@@ -40,6 +39,7 @@ import numpy as np
 from swing.formats.msccl_collectives import INPUT, OUTPUT, SCRATCH
 from swing.formats.msccl_xml import MAX_CHUNKS, SCHEDULE_PHASE, SCHEDULE_STEP
 from swing.formats.native_json import Numbers, ranges
+from swing.schedules.collectives import has_root
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Message, Op
 from swing.torus import Array
@@ -153,16 +153,17 @@ def write(schedule: Schedule, least: int = 0, most: int = 2**40) -> Iterator[str
     """Yield the XML document, piece by piece.
 
     Args:
-        schedule: an allreduce, or a reduce-scatter or allgather of one part, with blocks of equal
-            size.
+        schedule: an allreduce, reduce-scatter or allgather with blocks of equal size.
         least: the smallest vector that the program applies to, in bytes.
         most: the largest one, in bytes.
 
     Raises:
         ValueError: another collective, unequal blocks, or a limit of MSCCL's readers.
     """
-    if schedule.shares is not None and np.ptp(schedule.shares) > 0:
-        raise ValueError("MSCCL's chunks are of equal size: the schedule's blocks must be as well")
+    if schedule.shares is not None and (np.ptp(schedule.shares) > 0 or not schedule.shares.any()):
+        raise ValueError(
+            "MSCCL's chunks are of equal size and not empty: the schedule's blocks must be as well"
+        )
     _check(len(schedule.parts), MAX_CHANNELS, "channels, one per part")
     _check(schedule.nblocks, MAX_CHUNKS, "chunks")
     collective, buffer, chunk_of = _chunks(schedule)
@@ -206,14 +207,9 @@ def _chunks(schedule: Schedule) -> tuple[str, str, Array]:
         return "allreduce", INPUT, np.arange(schedule.nblocks)
     collective = schedule.collective
     if collective not in ("reduce_scatter", "allgather"):
+        why = "cannot name a root" if has_root(collective) else "is written for one buffer per rank"
         raise ValueError(
-            "MSCCL XML is written for allreduce, reduce_scatter and allgather, "
-            f"not for {collective}"
-        )
-    if len(schedule.parts) > 1:
-        raise ValueError(
-            f"an MSCCL {collective} has the chunks of each rank side by side, so it cannot hold "
-            f"the {len(schedule.parts)} parts of this schedule: use one part, as with ports=1"
+            f"MSCCL XML {why}: it holds allreduce, reduce_scatter and allgather, not {collective}"
         )
     scatters = collective == "reduce_scatter"
     rank_of = np.asarray(schedule.home if scatters else schedule.origin)

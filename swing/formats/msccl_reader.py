@@ -11,8 +11,8 @@ lowest contributors, so that all ranks get the same bits (``same_bits`` of `swin
 adds in the order of the file, which may differ from rank to rank.
 
 Refused: other collectives than allreduce, reducescatter, allgather and alltoall; programs in which
-a rank uses two values of a block that do not follow each other, drops data that it received, or
-uses the same message both as it is and as part of a sum.
+a rank uses two values of a block that do not follow each other, drops data that it received but
+keeps the value that it had, or uses the same message both as it is and as part of a sum.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -61,15 +60,15 @@ def read(data: bytes, torus: Torus | None = None) -> Schedule:
     trace = run(program)
     chains = chains_of(program, trace)
     step_of = steps_of_pieces(program, trace, chains)
-    parts, part_of = _parts(program, trace.pieces)
+    parts, part_of, number = _parts(program, trace.pieces)
     copied = {change.copied for chain in chains for change in chain}
     steps: list[defaultdict[Row, list[int]]] = [
         defaultdict(list) for _ in range(max(step_of, default=-1) + 1)
     ]
     for n, piece in enumerate(trace.pieces):
-        part = part_of[program.nodes[piece.message].block["chan"]]
+        part = part_of[_channel(program, piece)]
         row = Row(part, piece.src, piece.dst, n not in copied)
-        steps[step_of[n]][row].append(piece.value.block)
+        steps[step_of[n]][row].append(int(number[piece.value.block]))
     tables = [_step(rows) for rows in steps]
     return Schedule(
         re.sub(r"[^\w.+-]", "_", program.name, flags=re.ASCII)[:100],
@@ -77,30 +76,52 @@ def read(data: bytes, torus: Torus | None = None) -> Schedule:
         layout.nblocks,
         len(tables),
         tables.__getitem__,
-        origin=layout.origin,
-        home=layout.home,
+        origin=_renumbered(layout.origin, number),
+        home=_renumbered(layout.home, number),
         parts=parts,
         signature=[_signature(table) for table in tables].__getitem__,
         sync_phase=_phases(program, trace, step_of),
     )
 
 
-def _parts(program: Program, pieces: Sequence[Piece]) -> tuple[tuple[int, ...], dict[str, int]]:
-    """Return the number of blocks of each part, and the part of each channel.
+def _parts(
+    program: Program, pieces: Sequence[Piece]
+) -> tuple[tuple[int, ...], dict[str, int], Array]:
+    """Return the number of blocks of each part, the part of each channel, and each block's number.
 
-    Each channel is a part if their ranges of blocks are disjoint and ascend; otherwise there is
-    one part.
+    Each channel is a part if channels have no blocks in common; otherwise there is one part. The
+    chunks of an allreduce keep their numbers, so its channels must have ranges of chunks as well,
+    in ascending order. Other collectives have the chunks of each rank side by side; their blocks
+    are numbered part by part.
     """
-    ends: dict[str, tuple[int, int]] = {}
-    for piece in pieces:
-        channel, block = program.nodes[piece.message].block["chan"], piece.value.block
-        lo, hi = ends.get(channel, (block, block))
-        ends[channel] = min(lo, block), max(hi, block)
-    channels = sorted(ends, key=int)
-    if any(ends[a][1] >= ends[b][0] for a, b in pairwise(channels)):
-        return (), dict.fromkeys(channels, 0)
-    cuts = [0, *(ends[c][0] for c in channels[1:]), program.layout.nblocks]
-    return tuple(b - a for a, b in pairwise(cuts)), {c: j for j, c in enumerate(channels)}
+    layout = program.layout
+    channel_of = {piece.value.block: _channel(program, piece) for piece in pieces}
+    channels = sorted({_channel(program, piece) for piece in pieces}, key=int)
+    part_of = {channel: j for j, channel in enumerate(channels)}
+    same = np.arange(layout.nblocks)
+    if any(channel_of[piece.value.block] != _channel(program, piece) for piece in pieces):
+        return (), dict.fromkeys(channels, 0), same
+    # A block that nobody sends belongs to the part of the block before it.
+    part, parts = 0, np.zeros(layout.nblocks, dtype=np.int64)
+    for block in range(layout.nblocks):
+        part = part_of[channel_of[block]] if block in channel_of else part
+        parts[block] = part
+    number = same.copy()
+    number[np.argsort(parts, kind="stable")] = same
+    if layout.collective == "allreduce" and (number != same).any():
+        return (), dict.fromkeys(channels, 0), same
+    return tuple(np.bincount(parts, minlength=len(channels)).tolist()), part_of, number
+
+
+def _channel(program: Program, piece: Piece) -> str:
+    return program.nodes[piece.message].block["chan"]
+
+
+def _renumbered(ranks: Any, number: Array) -> Any:
+    """Return the origin or home of blocks under their new numbers."""
+    if isinstance(ranks, int) or (np.diff(number) == 1).all():
+        return ranks
+    return ranks(np.argsort(number))
 
 
 def _step(rows: dict[Row, list[int]]) -> Step:

@@ -59,16 +59,29 @@ def chains_of(program: Program, trace: Trace) -> list[Chain]:
             values[place].setdefault(value, [])
     chains = []
     for place in dict.fromkeys([*values, *come]):
-        chain = list(_changes(program, trace, place, values[place]))
+        useful = frozenset[int]().union(*(value.pieces for value in values[place]))
+        dropped = [n for n in come[place] if n not in useful]
+        # A piece that nobody sees is a value as well, if another one replaces it in time.
+        values[place] |= {Value(place[1], False, frozenset((n,))): [] for n in dropped}
+        try:
+            chain = list(_changes(program, trace, place, values[place]))
+        except ValueError:
+            if dropped:
+                raise _misused(program, trace, dropped[0], "neither keeps nor sends on") from None
+            raise
         used = Counter(n for change in chain for n in (change.copied, *change.added))
         for n in come[place]:
-            if used[n] != 1:
-                what = "neither keeps nor sends on" if not used[n] else "uses in several ways"
-                raise program.nodes[trace.pieces[n].message].error(
-                    f"sends block {place[1]} to gpu {place[0]}, which {what} what it receives"
-                )
+            if used[n] > 1:
+                raise _misused(program, trace, n, "uses in several ways")
         chains.append(chain)
     return chains
+
+
+def _misused(program: Program, trace: Trace, n: int, what: str) -> ValueError:
+    piece = trace.pieces[n]
+    return program.nodes[piece.message].error(
+        f"sends block {piece.value.block} to gpu {piece.dst}, which {what} what it receives"
+    )
 
 
 def _changes(

@@ -245,7 +245,7 @@ def _shares(value: Any, nblocks: int) -> np.ndarray:
     if not all(type(v) in (int, float) and 0 <= v <= 1 for v in values):
         raise ValueError("shares must be fractions from 0 to 1")
     shares = np.array(values, dtype=float)
-    if abs(shares.sum() - 1) > 1e-9:
+    if shares.any() and abs(shares.sum() - 1) > 1e-9:  # those of a barrier are all 0
         raise ValueError(f"shares add up to {shares.sum()} instead of 1")
     return shares
 

@@ -5,10 +5,12 @@ with the trace's name; `swing.formats.simgrid` writes the platform and the hosts
 rank posts its receives and sends, and waits for all of them.
 
 A trace of another program may also have one file per rank. Then LIST has their names, one per line
-in rank order, and `swing.formats.read` takes LIST.
+in rank order, and `swing.formats.read` takes LIST; or ``prefix.ti`` for files that are called
+``prefix.0.ti``, ``prefix.1.ti`` and so on.
 
 Loses: blocks and their reductions (which take no time), origins and homes. A comment at the head
-has everything else, see `swing.formats.trace_header`.
+has everything else, see `swing.formats.trace_header`. SimGrid does not read it: there a rank waits
+for its messages of all parts in every step, also in a phase in which the parts run on their own.
 
 >>> import swing
 >>> print("".join(write(swing.schedule("swing", swing.Torus(2), ports=1), 8)), end="")
@@ -80,7 +82,8 @@ def write(schedule: Schedule, nbytes: int) -> Iterator[str]:
     for sent in steps:
         yield "".join(f"{m.dst} irecv {m.src} {tag} {m.nbytes} {BYTE}\n" for m, tag in sent)
         yield "".join(f"{m.src} isend {m.dst} {tag} {m.nbytes} {BYTE}\n" for m, tag in sent)
-        yield "".join(f"{r} waitall\n" for r in ranks)
+        busy = {rank for m, _ in sent for rank in (m.src, m.dst)}
+        yield "".join(f"{r} waitall\n" for r in sorted(busy))
     yield "".join(f"{r} finalize\n" for r in ranks)
 
 

@@ -1,1 +1,1 @@
-"""Integrations of `swing.allreduce` with training libraries, none of which is a dependency."""
+"""Integrations with training libraries, PyTorch and JAX; neither is a dependency."""

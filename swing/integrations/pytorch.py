@@ -147,8 +147,13 @@ def average(tensor: torch.Tensor, comm: Any, **options: Any) -> None:
     # Divide before the sum, as PyTorch's own hook does: the largest float16 is 65504, and a sum of
     # gradients may exceed it although their average does not.
     tensor = tensor.detach().div_(comm.size)
+    # torch conjugates and negates without touching memory. On the other ranks the same gradient may
+    # be an ordinary tensor.
+    dense = tensor.resolve_conj().resolve_neg()
     with nullcontext() if tensor.device.type == "cpu" else _stream(tensor):
-        allreduce(comm, _buffer(tensor), **options)
+        allreduce(comm, _buffer(dense), **options)
+    if dense is not tensor:
+        tensor.copy_(dense)
 
 
 def _stream(tensor: torch.Tensor) -> AbstractContextManager[Any]:

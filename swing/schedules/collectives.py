@@ -161,6 +161,7 @@ KINDS = {name: kinds for kinds, name in NAMES.items()}
 """The kinds of origin and home, by the name of the collective."""
 
 ALLREDUCE = "allreduce"
+ALLTOALL = "alltoall"
 BARRIER = "barrier"
 """The allreduce of one block of 0 bytes."""
 

@@ -26,7 +26,7 @@ from swing.schedules.collectives import ALLREDUCE, check_collective, checked_roo
 from swing.schedules.schedule import Schedule
 from swing.select.candidates import shortlist, spelled
 from swing.select.estimate import CostModel, Phase, figures, seconds
-from swing.select.table import Candidate, Entry, Options, SelectionTable, shipped
+from swing.select.table import Candidate, Entry, Options, SelectionTable, shipped, tuned
 from swing.torus import Torus
 
 NODE_LATENCY_BYTES = 32 * 1024
@@ -195,7 +195,7 @@ def _entry_or_model(
     if isinstance(machine, str) and machine.endswith(".json"):
         machine = _read(machine)
     if isinstance(machine, SelectionTable):
-        if machine.collective != collective:
+        if tuned(machine.collective) != tuned(collective):
             raise ValueError(
                 f"the table is for {machine.collective}, not for {collective}: tune one for that"
             )

@@ -14,6 +14,7 @@ step instead of O(messages). Nothing is simulated: delays between steps or parts
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from itertools import groupby
 from typing import NamedTuple, Protocol
@@ -94,8 +95,11 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
         length, hops = len(run), sum(c.hops for c in run)
         if len(steps) > 1 and schedule.lines(steps[0]) is None:
             length, hops = _longest_chain(schedule, schedule.part(slowest), steps)
+        # Steps with equal signatures share a cost.
+        times = Counter(id(c) for run in runs for c in run)
+        each = {id(c): c for run in runs for c in run}
         busiest = max(
-            float(sum(c.loads[j] for run in runs for c in run).max(initial=0)) if any(runs) else 0.0
+            float(np.max(sum(n * each[i].loads[j] for i, n in times.items()), initial=0))
             for j in range(len(schedule.torus.dims))
         )
         phases.append(Phase(length, hops, sum(c.peak for c in run), busiest))
@@ -110,13 +114,18 @@ def _longest_chain(schedule: Schedule, body: Body, steps: Sequence[int]) -> tupl
     """
     torus = schedule.torus
     chain = np.zeros((2, torus.size), dtype=np.int64)  # messages and hops that end at each rank
+    last: Hashable = None
     for s in steps:
+        if body.signature(s) == last:
+            continue  # the same messages again make no chain longer
         step = body.step(s)
         longer = chain[:, step.src] + np.stack([np.ones(len(step), int), _hops(torus, step)])
         order = np.argsort(longer.sum(axis=0), kind="stable")
         before = chain.copy()
         chain[:, step.dst[order]] = longer[:, order]  # the longest comes last and stays
-        chain = np.where(chain.sum(axis=0) > before.sum(axis=0), chain, before)
+        longer_now = chain.sum(axis=0) > before.sum(axis=0)
+        chain = np.where(longer_now, chain, before)
+        last = None if longer_now.any() else body.signature(s)
     length, hops = chain[:, chain.sum(axis=0).argmax()].tolist()
     return length, hops
 
@@ -167,14 +176,16 @@ def _rows_cost(schedule: Schedule, step: Step) -> _Cost:
     for j, (d, wrap) in enumerate(torus.sides):
         src, dst = at[:, j].copy(), torus.coords[step.dst, j]
         hops = distance(d, wrap, src, dst)
-        up = (dst - src) % d == hops if wrap else dst > src
+        up = ((dst - src) % d == hops if wrap else dst > src).astype(float)
+        if wrap:
+            up[2 * hops == d] = 0.5  # half of the messages to the opposite node go either way
         at[:, j] = 0  # the line is named by its first node
-        line = np.ravel_multi_index(tuple(at.T), torus.dims)
+        lines, line = np.unique(np.ravel_multi_index(tuple(at.T), torus.dims), return_inverse=True)
         # Link i joins coordinates i and i + 1, so a message downwards begins with its destination.
-        first = 4 * d * line + np.where(up, src, 2 * d + dst)
-        ends, sent = np.concatenate([first, first + hops]), np.concatenate([share, -share])
-        lines, index = np.unique(line, return_inverse=True)
-        ends += np.tile(4 * d * (index - line), 2)
+        first = 4 * d * line + np.stack([src, 2 * d + dst])
+        weight = share * np.stack([up, 1 - up])
+        ends = np.concatenate([first.ravel(), (first + hops).ravel()])
+        sent = np.concatenate([weight.ravel(), -weight.ravel()])
         changes = np.bincount(ends, sent, 4 * d * len(lines)).reshape(-1, 2 * d)
         load = np.zeros((torus.size, 2, d)) if len(lines) else np.zeros((1, 2, d))
         load[lines] = ring_load(changes).reshape(-1, 2, d)

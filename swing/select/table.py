@@ -18,7 +18,7 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 from swing.algorithms.spelling import spell
-from swing.schedules.collectives import ALLREDUCE
+from swing.schedules.collectives import ALLREDUCE, KINDS, NAMES
 
 VERSION = 1
 MAX_BYTES = 2**24  # of a file
@@ -152,11 +152,27 @@ class SelectionTable:
 def shipped(collective: str = ALLREDUCE) -> SelectionTable:
     """Load the table that comes with the library, for the network of the Swing paper.
 
-    It is empty for collectives that no times are shipped for.
+    It is empty for collectives that no times are shipped for. A collective and its reverse share
+    a table, since the same messages take as long in either direction.
     """
-    name = SHIPPED if collective == ALLREDUCE else f"{SHIPPED}-{collective}"
+    name = SHIPPED if collective == ALLREDUCE else f"{SHIPPED}-{tuned(collective)}"
     file = resources.files("swing.select") / "tables" / f"{name}.json"
     return SelectionTable.read(file.read_text()) if file.is_file() else SelectionTable({}, {})
+
+
+def tuned(collective: str) -> str:
+    """Return the collective whose times stand for one and for its reverse: those of copies.
+
+    >>> [tuned(name) for name in ("reduce", "broadcast", "scatter", "alltoall")]
+    ['broadcast', 'broadcast', 'gather', 'alltoall']
+    """
+    kinds = KINDS.get(collective)
+    return collective if kinds is None else max(collective, NAMES[kinds[::-1]], key=_copies)
+
+
+def _copies(collective: str) -> tuple[bool, bool]:
+    origin, home = KINDS[collective]
+    return origin != "ALL", home == "root"
 
 
 def _entry(name: str, data: Any) -> Entry:

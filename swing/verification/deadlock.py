@@ -17,7 +17,7 @@ import numpy as np
 from swing.checks import expect
 from swing.schedules.rank import Turn
 from swing.schedules.step import Message
-from swing.verification.proof import ScheduleError
+from swing.verification.outcome import ScheduleError
 
 _TurnId = tuple[int, int]  # a rank, and the index of one of its turns
 _Posts = defaultdict[tuple[int, int], list[tuple[int, Message]]]  # (src, dst) → (turn, message)s

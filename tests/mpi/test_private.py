@@ -208,3 +208,67 @@ def test_the_way_of_waiting_follows_from_ranks_per_core(comm, monkeypatch):
     wait.heed(9, 8)
     wait.heed(2, 8)
     assert wait.chosen() == ("yield", "9 ranks on 8 cores of a node")
+
+
+def test_the_context_of_a_freed_communicator_serves_the_next_one_with_other_tags(comm, monkeypatch):
+    vector, seen = np.ones(50), []
+    for i in range(4):
+        mine = comm.Split(0, RANK)
+        vector[:] = i
+        assert (allreduce(mine, vector) == i * SIZE).all()
+        context = Context.of(mine)
+        seen.append((context, context.lane.first_tag, context.tag()))
+        mine.Free()
+    contexts, first_tags, tags = zip(*seen, strict=True)
+    assert len(set(contexts)) == 1
+    assert len(set(first_tags)) == len(set(tags)) == 4
+    monkeypatch.setenv("SWING_WAIT", "event")  # what was noted holds for other settings only
+    mine = comm.Split(0, RANK)
+    allreduce(mine, vector)
+    assert Context.of(mine) is not contexts[0]
+    mine.Free()
+
+
+def test_a_call_on_a_freed_communicator_is_an_error_although_its_context_is_alive(comm):
+    vector = np.ones(20)
+    mine = comm.Split(0, RANK)
+    for _ in range(3):
+        allreduce(mine, vector)
+    mine.Free()
+    with pytest.raises(ValueError, match="COMM_NULL"):
+        allreduce(mine, vector)
+    following = comm.Split(0, RANK)
+    vector[:] = 1
+    for i in range(3):
+        assert (allreduce(following, vector) == SIZE ** (i + 1)).all()
+    following.Free()
+
+
+def test_a_context_stays_where_a_persistent_operation_can_still_be_started(comm):
+    mine, vector, total = swing.Comm(comm.Dup()), np.ones(5), np.empty(5)
+    request = mine.Allreduce_init(vector, total)
+    context = Context.of(mine)
+    mine.Free()
+    following = comm.Dup()
+    allreduce(following, vector.copy())
+    assert Context.of(following) is not context
+    request.Free()
+    following.Free()
+
+
+def test_communicators_that_come_and_go_at_other_times_on_every_rank(comm):
+    """A rank may free one and make the next while others are still in a call on the first."""
+    rng = np.random.default_rng([7, RANK])
+    for i in range(60):
+        mine = swing.Comm(comm.Dup() if i % 3 else comm.Split(0, RANK))
+        numbers = np.arange(300.0) + RANK + i
+        vector = numbers.copy()
+        time.sleep(rng.choice([0, 0, 1e-3]))
+        request = mine.Iallreduce(MPI.IN_PLACE, vector) if i % 2 else None
+        also = allreduce(mine, numbers.copy(), algorithm="ring")
+        if request is not None:
+            request.Wait()
+        mine.Free()
+        right = SIZE * (np.arange(300.0) + i) + SIZE * (SIZE - 1) / 2
+        assert (also == right).all()
+        assert request is None or (vector == right).all()

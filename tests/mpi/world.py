@@ -27,11 +27,12 @@ def tori() -> list[swing.Torus]:
 
 
 @cache
-def choices(torus: swing.Torus) -> list[dict[str, object]]:
-    """What to ask of `allreduce` for every schedule of a torus."""
+def choices(torus: swing.Torus, collective: str = "allreduce") -> list[dict[str, object]]:
+    """What to ask of `allreduce` or another collective for every schedule of a torus."""
     found: list[dict[str, object]] = [
         {"algorithm": name, "torus": torus, **options}
         for name in swing.ALGORITHMS
+        if collective in swing.ALGORITHMS[name].collectives
         for options in options_of(name, torus)
     ]
     if SIZE >= 4:

@@ -43,7 +43,8 @@ def _tables() -> tuple[dict[int, str], dict[int, np.dtype[Any]]]:
             handle = MPI._handleof(datatype)
             kinds[handle] = kind
             if kind not in ("logical", "byte", "pair") and name not in _NOT_NUMPYS:
-                numbers[handle] = np.dtype(datatype.tocode())
+                with suppress(ValueError):  # mpi4py: without MPI_Init, Fortran's types have no code
+                    numbers[handle] = np.dtype(datatype.tocode())
     return kinds, numbers
 
 

@@ -1,7 +1,6 @@
 """Parse buffer specifications, as mpi4py takes them, into flat vectors of elements.
 
-Unsuitable buffers raise errors here or in `swing.executor.buffers.memory`, before any message is
-sent.
+Unsuitable buffers raise errors before any message is sent.
 """
 
 from __future__ import annotations
@@ -18,8 +17,7 @@ from swing.executor.buffers.memory import check_writable, flat, raw
 from swing.executor.buffers.vector import Vector, check_apart, check_types
 
 NOWHERE = bytearray()
-"""The memory of a buffer that has none, None or MPI.BOTTOM. With MPI.BOTTOM, displacements in a
-datatype are addresses."""
+"""The memory of None and of MPI.BOTTOM, where displacements in a datatype are addresses."""
 
 
 class Spec(NamedTuple):
@@ -42,8 +40,7 @@ class Spec(NamedTuple):
         Args:
             buf: the user's argument.
             name: its name in error messages.
-            pairs: the types that can be a pair of count and displacement. `pieces` excludes lists,
-                because there [3, 4] is two ranks' counts.
+            pairs: the types of a pair of count and displacement: in `pieces`, lists are counts.
 
         Raises:
             TypeError: it is neither a buffer nor a specification.

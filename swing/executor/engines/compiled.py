@@ -220,7 +220,7 @@ class Compiled:
         self._requests[:] = _handle(MPI.REQUEST_NULL)
 
 
-_prepared = ByteCache[tuple[np.ndarray, Array]](2**23, lambda value: 2 * value[0].nbytes)
+_prepared = ByteCache[tuple[np.ndarray, Array]](2**22, lambda value: 2 * value[0].nbytes)
 """The results of `_prepare`, counted with the plans, which are kept alive as keys."""
 
 

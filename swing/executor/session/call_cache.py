@@ -9,7 +9,9 @@ noted, and a call that is like an earlier one skips the checks. There are two ta
   earlier call: of the same type and count, in C order, writable, not overlapping. Their addresses
   may differ. Calls with options are not in it.
 - A dictionary by the identity of the arguments, which also serves calls with options and calls
-  that the plain engine runs. The arrays must be the same objects at the same addresses.
+  that the plain engine runs. The arrays must be the same objects at the same addresses. In place of
+  the communicator it has the context, so it knows the first call on a communicator that has taken
+  over the context of another one.
 """
 
 from __future__ import annotations

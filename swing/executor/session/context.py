@@ -69,7 +69,7 @@ class Context:
         own = self.planner, self.windows, self._duplicate
         self.gpu = GpuPrograms(self.comm, self._first_tag, *own)
         self._scratch = np.empty(0, np.uint8)
-        self._compiled = ByteCache[Compiled](2**22, lambda compiled: compiled.nbytes)
+        self._compiled = ByteCache[Compiled](2**21, lambda compiled: compiled.nbytes)
         # Compiled code runs without the GIL, and meanwhile another thread's call may take its row
         # in the call cache. So the entries are kept alive here too.
         self.noted: dict[int, Entry] = {}
@@ -262,7 +262,7 @@ def _nbytes(context: Context) -> int:
     return len(context._scratch) + context._compiled.nbytes
 
 
-_idle = ByteCache[Context](2**24, _nbytes, known_calls.forget)
+_idle = ByteCache[Context](2**22, _nbytes, known_calls.forget)
 """Contexts of freed communicators, which other communicators can take over."""
 
 

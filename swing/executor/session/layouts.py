@@ -50,9 +50,9 @@ class Layout(NamedTuple):
 
 
 _layouts = ByteCache[Layout](
-    2**26, lambda layout: layout.plan.code.nbytes + 300 * sum(map(len, layout.pieces))
+    2**22, lambda layout: layout.plan.code.nbytes + 300 * sum(map(len, layout.pieces))
 )
-_orders = ByteCache[RankOrder](2**26, lambda order: order.nbytes)
+_orders = ByteCache[RankOrder](2**23, lambda order: order.nbytes)
 """Layouts and orders belong to a shape and a rank, so all communicators share them."""
 
 

@@ -28,8 +28,8 @@ SHORT = 2**13
 """Bytes of the longest vector that is sent in pieces of `EAGER` bytes: a message longer than
 `EAGER` would wait until the receiver is ready."""
 
-_plans = ByteCache[Plan](2**26, lambda plan: plan.code.nbytes)
-_orders = ByteCache[RankOrder](2**26, lambda order: order.nbytes)
+_plans = ByteCache[Plan](2**23, lambda plan: plan.code.nbytes)
+_orders = ByteCache[RankOrder](2**23, lambda order: order.nbytes)
 """Plans and orders belong to a shape and a rank, so all communicators share them."""
 
 

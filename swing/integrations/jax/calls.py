@@ -49,19 +49,13 @@ def call(
     def one(leaf: Any) -> Any:
         leaf = check_type(leaf, name, op)
         flat = before(leaf, request.torus.size).reshape(-1)
-        schedule = request.resolve(_nbytes(flat, name, request.torus.size)).schedule
+        schedule = request.resolve(request.nbytes(flat)).schedule
         program = lower(schedule, commutes=op in ("sum", "mean"))
         vector = collective(flat, program, tuple(sizes), "sum" if op == "mean" else op)
         result = after(vector, request.torus.size, leaf.shape)
         return result / request.torus.size if op == "mean" else result
 
     return jax.tree.map(one, x)
-
-
-def _nbytes(flat: Any, name: str, p: int) -> int:
-    """Return the bytes of the whole vector, of which an allgather or gather passes in a p-th."""
-    nbytes: int = flat.size * flat.dtype.itemsize
-    return nbytes * p if name in ("allgather", "gather") else nbytes
 
 
 def whole(x: Any, p: int) -> Any:

@@ -70,7 +70,7 @@ def explain(
     sizes = _sizes(mesh, axis_name)
     request = Request.of(collective, algorithm, torus, sizes, op, options)
     check_type(np.zeros(0, x.dtype), collective, op)
-    nbytes = int(np.prod(x.shape)) * x.dtype.itemsize
+    nbytes = request.nbytes(x)
     resolved = request.resolve(nbytes)
     program = lower(resolved.schedule, op in ("sum", "mean"))
     kind = str(mesh.devices.flat[0].device_kind)

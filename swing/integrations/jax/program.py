@@ -109,7 +109,7 @@ class Selection:
     only: int | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Program:
     """What every device runs for a schedule.
 
@@ -127,6 +127,9 @@ class Program:
     runs: tuple[Run, ...]
     entry: Selection
     exit: Selection
+
+    def __repr__(self) -> str:
+        return repr(self.schedule)  # in the text of a jaxpr
 
     @property
     def npermutes(self) -> int:

@@ -15,7 +15,7 @@ from jax import numpy as jnp
 from swing.algorithms import SHIPPED
 from swing.algorithms.spelling import spell
 from swing.checks import expect, shown
-from swing.schedules.collectives import KINDS
+from swing.schedules.collectives import COLLECTIVES, KINDS
 from swing.schedules.schedule import Schedule
 from swing.select.choose import choose, schedule
 from swing.settings import MACHINE
@@ -23,6 +23,8 @@ from swing.torus import Torus
 from swing.verification.proof import verify
 
 OPS = ("sum", "mean", "max", "min")
+SERVED = tuple(name for name in COLLECTIVES if name in KINDS)
+"""The collectives that move data."""
 
 
 class Resolved(NamedTuple):
@@ -44,7 +46,7 @@ class Request:
     """What a caller asks for, apart from the data.
 
     Args:
-        collective: a key of `swing.schedules.collectives.KINDS`.
+        collective: one of `SERVED`.
         algorithm: a key of `swing.ALGORITHMS`, "auto", or a schedule.
         torus: the ranks.
         op: one of `OPS`.
@@ -80,6 +82,9 @@ class Request:
         Raises:
             ValueError, TypeError: arguments that do not fit.
         """
+        if collective not in SERVED:
+            names = ", ".join(SERVED)
+            raise ValueError(f"no collective {shown(collective)} in JAX: choose from {names}")
         expect(algorithm, (str, Schedule), "algorithm='auto', another name or a swing.Schedule")
         if op not in OPS:
             raise ValueError(f"op must be one of {', '.join(OPS)}, not {shown(op)}")
@@ -105,6 +110,11 @@ class Request:
             )
         frozen = tuple((name, _hashable(value)) for name, value in options.items())
         return cls(collective, algorithm, torus, op, frozen)
+
+    def nbytes(self, x: Any) -> int:
+        """Return the bytes of the whole vector, of which ``x`` is what a rank passes in."""
+        nbytes: int = math.prod(x.shape) * x.dtype.itemsize
+        return nbytes * self.torus.size if KINDS[self.collective][0] == "each" else nbytes
 
     def resolve(self, nbytes: int) -> Resolved:
         """Choose the schedule for a vector of ``nbytes``.

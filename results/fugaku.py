@@ -1,0 +1,153 @@
+"""Compare the ranking of algorithms on Fugaku with the ranking that the library estimates.
+
+The measured times are those of HLC-Lab/pico (results/fugaku, MIT licence, De Sensi and Pasqualoni),
+in ``data/fugaku.csv``: the median over iterations of the slowest rank. The estimates are those of
+`swing.select.estimate` for the published figures of Tofu-D. One entry stands for an algorithm: its
+fastest variant at each size. ``python results/fugaku.py`` writes the numbers of pairs to
+``data/fugaku-ranking.csv``, which `table` reads; all-to-alls on 64x64 take minutes.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import swing
+from swing.schedules.schedule import Schedule
+from swing.select.choose import MachineModel
+from swing.select.estimate import figures, seconds
+
+DATA = Path(__file__).parent / "data" / "fugaku.csv"
+RANKING = DATA.with_name("fugaku-ranking.csv")
+TOFU = MachineModel(step=0.49e-6, hop=0.1e-6, bandwidth=6.8e9)
+"""Tofu-D: 6.8 GB/s for each link and direction, 0.49 µs for a put (Ajima et al., CLUSTER 2018); a
+hop is estimated at 0.1 µs."""
+SMALLEST = 128 * 1024
+APART = 1.2
+"""Pairs of algorithms count whose measured times differ by more than this factor."""
+
+Options = dict[str, Any]
+KNOWN: dict[str, dict[str, tuple[str, list[Options]]]] = {
+    "broadcast": {
+        "BINE-BINOMIAL_TREE": ("swing", [{"chunks": 1}, {"chunks": 1, "ports": 1}]),
+        "BINE-SCATTER_ALLGATHER": ("swing", [{}, {"ports": 1}]),
+        "default-binomial": ("recursive_doubling", [{"chunks": 1}]),
+        "default-basic-linear": ("linear", [{"chunks": 1}]),
+        "default-trinaryx6": ("disjoint_trees", [{"chunks": c} for c in (1, 4, 16, 64, 256)]),
+    },
+    "reduce": {
+        "BINE-BINOMIAL_TREE": ("swing", [{"chunks": 1, "ports": 1}]),
+        "BINE-REDUCE_SCATTER_GATHER": ("swing", [{}, {"ports": 1}]),
+        "default-binomial": ("recursive_doubling", [{"chunks": 1}]),
+        "default-trinaryx6": ("disjoint_trees", [{"chunks": c} for c in (1, 4, 16, 64, 256)]),
+    },
+    "reduce_scatter": {
+        "BINE-VEC_HALVING": ("swing", [{}, {"ports": 1}]),
+        "RING-VEC_HALVING": ("bucket", [{}]),
+        "default-recursive-halving": ("recursive_doubling", [{}]),
+        "default-ring": ("ring", [{}]),
+    },
+    "allgather": {
+        "BINE-VEC_DOUBLING": ("swing", [{}, {"ports": 1}]),
+        "RING-VEC_DOUBLING": ("bucket", [{}]),
+        "default-3dtorus": ("bucket", [{"segments": 1}]),
+        "default-bruck": ("bruck", [{}]),
+        "default-recursive-doubling": ("recursive_doubling", [{}]),
+    },
+    "alltoall": {
+        "BINE-LOG": ("swing", [{"ports": 1}]),
+        "BRUCK-LOG": ("bruck", [{}]),
+        "default-pairwise": ("pairwise", [{}]),
+        "default-blacc3d": ("recursive_multiplying", [{"ports": None}]),
+    },
+}
+"""By collective and the beginning of a measured name: our algorithm, and its variants.
+
+Left out for want of a public definition: gtbc, crp, doublespread, split-binary-tree, bintree3d and
+6d, in-order-binary, and the library's own choice (default-default). trinaryx3 and x6, pipelines on
+3 and 6 disjoint trees, are one entry, as are blacc3d and blacc6d.
+"""
+
+
+def measured() -> dict[tuple[str, str], dict[str, dict[int, float]]]:
+    """Read the seconds by torus and collective, then by entry of `KNOWN` and bytes."""
+    times: dict[tuple[str, str], dict[str, dict[int, float]]] = defaultdict(dict)
+    with DATA.open() as file:
+        for row in csv.DictReader(file):
+            names = KNOWN.get(row["collective"], {})
+            entry = next((name for name in names if row["algorithm"].startswith(name)), None)
+            for same, name in (("trinaryx3", "default-trinaryx6"), ("blacc6d", "default-blacc3d")):
+                entry = name if same in row["algorithm"] else entry
+            if entry in names and int(row["bytes"]) >= SMALLEST:
+                found = times[row["torus"], row["collective"]].setdefault(entry, {})
+                nbytes, t = int(row["bytes"]), float(row["median_ns"]) / 1e9
+                found[nbytes] = min(t, found.get(nbytes, t))
+    return times
+
+
+def estimated(torus: swing.Torus, collective: str, entry: str, sizes: list[int]) -> list[float]:
+    """Return the seconds of our schedule for an entry at each size: its fastest variant's."""
+    name, variants = KNOWN[collective][entry]
+    made: list[Schedule] = []
+    for options in variants:
+        given = {key: value for key, value in options.items() if value is not None}
+        made.append(swing.schedule(name, torus, collective=collective, **given))
+    phases = list(map(figures, made))
+    return [min(seconds(each, TOFU, n) for each in phases) for n in sizes]
+
+
+def compare(only: Sequence[str] = ()) -> Iterator[tuple[str, str, int, int]]:
+    """Yield torus, collective, the pairs that are ranked alike, and all pairs that count.
+
+    Args:
+        only: the collectives to compare; all of them if empty.
+    """
+    for (torus, collective), times in measured().items():
+        if only and collective not in only:
+            continue
+        sizes = sorted({n for found in times.values() for n in found})
+        ours = {
+            entry: dict(
+                zip(
+                    sizes,
+                    estimated(swing.Torus.parse(torus), collective, entry, sizes),
+                    strict=True,
+                )
+            )
+            for entry in times
+        }
+        agree = count = 0
+        for a, b in combinations(times, 2):
+            for n in times[a].keys() & times[b].keys():
+                ratio = times[a][n] / times[b][n]
+                if max(ratio, 1 / ratio) > APART:
+                    count += 1
+                    agree += (ratio > 1) == (ours[a][n] > ours[b][n])
+        yield torus, collective, agree, count
+
+
+def table() -> Iterator[str]:
+    """Yield the lines of a table in Markdown."""
+    yield "| torus | collective | pairs | ranked alike |"
+    yield "| --- | --- | ---: | ---: |"
+    total = [0, 0]
+    with RANKING.open() as file:
+        for row in csv.DictReader(file):
+            agree, pairs = int(row["agree"]), int(row["pairs"])
+            total = [total[0] + agree, total[1] + pairs]
+            where = f"{row['torus']} | {row['collective']}"
+            yield f"| {where} | {pairs} | {agree} ({agree / pairs:.0%}) |"
+    yield f"| all | | {total[1]} | {total[0]} ({total[0] / total[1]:.0%}) |"
+
+
+if __name__ == "__main__":
+    lines = ["torus,collective,agree,pairs"]
+    for row in compare(sys.argv[1:]):
+        lines.append(",".join(map(str, row)))
+        print(lines[-1], flush=True)
+    RANKING.write_text("\n".join(lines) + "\n")
