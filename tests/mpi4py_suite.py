@@ -31,8 +31,8 @@ LEFT_OUT = {
     "test_package": "looks at the installation only",
     "test_toplevel": "starts interpreters",
 }
-# mpi4py tells its constants from copies of them, and ours are copies: they are nulled by free(), are
-# not what the C interface makes, and are not what pickle finds by the names of the constants.
+# mpi4py tells its constants from copies of them, and ours are copies: they are nulled by free(),
+# are not what the C interface makes, and are not what pickle finds by the names of the constants.
 FOR_CONSTANTS = {
     "test_comm.TestCommSelf.testPickle",
     "test_comm.TestCommWorld.testPickle",

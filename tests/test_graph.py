@@ -16,7 +16,7 @@ import swing
 from netsim.models import MODELS
 from netsim.topologies.shortest import MAX_ROUTES, distances
 from netsim.topologies.ties import TIES
-from tests.cases import digraphs, schedules
+from tests.cases import digraphs
 
 PLACES = [
     "torus:6", "torus:2", "torus:3x5", "torus:2x4", "torus:4x4", "torus:2x2x2", "mesh:3x4",
