@@ -201,6 +201,7 @@ def read(
 
 
 def _size(schedule: Schedule, nbytes: int | None) -> int:
+    expect(schedule, Schedule, "a schedule, such as swing.schedule('swing', torus)")
     expect(nbytes, (Integral, type(None)), "a whole number of bytes")
     if nbytes is None and schedule.is_traffic:
         return schedule.nblocks
