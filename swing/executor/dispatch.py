@@ -39,6 +39,7 @@ from swing.executor.session.call import AlgorithmSpec, CollectiveCall
 from swing.executor.session.call_cache import known_calls, row_of
 from swing.executor.session.context import Context, contexts
 from swing.executor.session.private import NoCommunicatorError
+from swing.executor.session.windows import check_array
 from swing.executor.tasks import check_delegated, check_spec, why_delegated
 
 
@@ -247,9 +248,10 @@ def set_up(comm: MPI.Intracomm, deadline: Deadline | None) -> None:
 
 def alloc(comm: MPI.Intracomm, shape: Any, dtype: Any, gpu: bool) -> Any:
     """Allocate an array in shared memory; see `swing.executor.alloc`."""
+    lengths, numbers = check_array(comm, shape, dtype)
     context = Context.of(comm)
     known_calls.forget(context)  # their memory may have become part of a window
-    return context.windows.alloc(shape, np.dtype(dtype), gpu)
+    return context.windows.alloc(lengths, numbers, gpu)
 
 
 def run_cached(
