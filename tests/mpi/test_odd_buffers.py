@@ -61,7 +61,7 @@ def test_a_datatype_that_is_not_committed_is_refused_before_any_message(comm):
     ours, op = swing.Comm(comm), MPI.Op.Create(add_bytes, commute=True)
     for datatype in (
         MPI.INT.Create_contiguous(1),
-        MPI.INT.Create_resized(0, 8),
+        MPI.INT.Create_vector(1, 2, 2),
         MPI.INT.Create_hindexed([1], [4]),
     ):
         one, all_ = [np.ones(2, "i4"), 1, datatype], [np.ones(2 * SIZE, "i4"), 1, datatype]
@@ -72,12 +72,8 @@ def test_a_datatype_that_is_not_committed_is_refused_before_any_message(comm):
             lambda one, all_: ours.Allgather(one, all_),
             lambda one, all_: ours.Allgatherv(one, [all_[0], [1] * SIZE, None, one[2]]),
         ):
-            try:
+            with pytest.raises(ValueError, match="not committed: commit it first"):
                 call(one, all_)
-            except ValueError as error:
-                assert "not committed: commit it first" in str(error)
-            else:  # Open MPI takes such datatypes in most calls
-                assert MPI.get_vendor()[0] == "Open MPI"
         datatype.Commit()
         ours.Allreduce(MPI.IN_PLACE, one, op)  # the communicator is as good as before
         datatype.Free()

@@ -68,9 +68,9 @@ class Layout:
 
 
 def check_committed(datatype: MPI.Datatype, name: str, comm: MPI.Comm) -> None:
-    """Check that a datatype has been committed, in MPI libraries that insist on it.
+    """Check that a datatype has been committed.
 
-    They would refuse it in the first reduction otherwise, when messages are under way already.
+    MPI would refuse it in the first reduction otherwise, when messages are under way already.
 
     Raises:
         ValueError: the datatype of the buffer called ``name`` has not been committed.
@@ -79,7 +79,8 @@ def check_committed(datatype: MPI.Datatype, name: str, comm: MPI.Comm) -> None:
         return
     own = MPI.COMM_SELF if MPI.Is_initialized() else comm
     try:
-        datatype.Pack_size(1, own)
+        datatype.Pack_size(1, own)  # MPICH checks here, and Open MPI in the next call
+        own.Recv_init([bytearray(), 0, datatype], 0).Free()
     except MPI.Exception as error:
         if error.Get_error_class() != MPI.ERR_TYPE:
             raise
