@@ -226,7 +226,10 @@ class Context:
         return self.lane.tag(persistent)
 
     def close(self) -> None:
-        """End all operations and become idle, if possible; collective after `alloc` or NCCL."""
+        """End all operations and become idle, if possible.
+
+        After `alloc` or NCCL this is collective. After `alloc` it does not wait for other ranks.
+        """
         for operation in [*self._active]:
             with suppress(Exception):  # the ``Wait`` of its request raises it
                 operation.wait()
