@@ -203,14 +203,23 @@ def test_a_users_operation_is_told_the_callers_datatype(comm):
     gaps.name = "with gaps"
     for datatype in (mine, MPI.INT32_T, MPI.BYTE, gaps, MPI.DOUBLE_INT):
         told = {(datatype.name, datatype.extent)}
-        send, recv = (np.ones(64 * SIZE, "i1") for _ in range(2))
-        for call in (ours.Allreduce, lambda *args: ours.Iallreduce(*args).Wait()):
+        for call, count in (
+            (ours.Allreduce, 4),
+            (lambda *args: ours.Iallreduce(*args).Wait(), 4),
+            (ours.Reduce_scatter_block, 1),
+        ):
+            send, recv = (np.ones(64 * SIZE, "i1") for _ in range(2))
+            is_data = np.zeros(recv.nbytes, bool)  # found out by MPI itself
+            filled = np.ones(count * datatype.size, "i1")
+            marked = np.zeros(count * datatype.extent, "i1")
+            datatype.Unpack(filled, 0, marked, comm)
+            is_data[: len(marked)] = marked
             seen.clear()
-            call([send, 4, datatype], [recv, 4, datatype], op)
+            call([send, count, datatype], [recv, count, datatype], op)
+            assert (recv == np.where(is_data, SIZE, 1)).all()
             assert seen <= told
-        seen.clear()
-        ours.Reduce_scatter_block([send, 1, datatype], [recv, 1, datatype], op)
-        assert seen <= told
+            everyone = comm.allgather(sorted(seen))
+            assert SIZE == 1 or any(everyone)
     mine.Free()
     gaps.Free()
     op.Free()
