@@ -153,8 +153,9 @@ class Algorithm:
         """Return the barrier in which ranks exchange a block without bytes, if there is one."""
         if "latency" not in self.variants or "ports" not in self._declared:
             return None
-        self.function(torus, **own | {"variant": "latency"})  # checks the other options
-        exchange = self.function(torus, **own | {"variant": "latency", "ports": 1})
+        asked = own | {"collective": "allreduce", "variant": "latency"}
+        self.function(torus, **asked)  # which checks the ports
+        exchange = self.function(torus, **asked | {"ports": 1})
         return replace(exchange, shares=np.zeros(1)) if exchange.nblocks == 1 else None
 
     def _check_collective(self, collective: Any) -> None:
