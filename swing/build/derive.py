@@ -106,21 +106,33 @@ class FromRoot(Body):
         return self.forward.nsteps
 
     @cached_property
-    def passes(self) -> np.ndarray:
-        """(nblocks, p) whether the root's contribution to each block passes through each rank."""
-        return Paths.of(self.forward).through(self.root)
+    def steps(self) -> tuple[Step, ...]:
+        """All steps: the root's contribution to each block is followed on its way."""
+        at = np.full(self.forward.nblocks, self.root)
+        return tuple(_move(step, at) for step in self.forward)
 
     def step(self, s: int) -> Step:
-        step = self.forward.step(s)
-        row, block = step.blocks.flat()
-        kept = np.flatnonzero(self.passes[block, step.src[row]])
-        row, block = row[kept], block[kept]
-        rows, first, count = np.unique(row, return_index=True, return_counts=True)
-        blocks = Blocks.sets(count, lambda i: block[first[i] : first[i] + count[i]])
-        return Step(False, step.src[rows], step.dst[rows], blocks, step.part[rows])
+        return self.steps[s]
 
     def sync_phase(self, s: int) -> object:
         return self.forward.sync_phase(s)
+
+
+def _move(step: Step, at: Array) -> Step:
+    """Return the messages of a step that carry blocks from where they are, and move the blocks.
+
+    Args:
+        step: the step.
+        at: (nblocks,) the rank that has each block. It is changed.
+    """
+    step = step.take(np.flatnonzero(np.isin(step.src, at)))
+    row, block = step.blocks.flat()
+    kept = np.flatnonzero(at[block] == step.src[row])
+    row, block = row[kept], block[kept]
+    at[block] = step.dst[row]
+    rows, first, count = np.unique(row, return_index=True, return_counts=True)
+    blocks = Blocks.sets(count, lambda i: block[first[i] : first[i] + count[i]])
+    return Step(False, step.src[rows], step.dst[rows], blocks, step.part[rows])
 
 
 def alltoall(reduce_scatter: Schedule) -> Schedule:

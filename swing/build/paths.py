@@ -77,13 +77,3 @@ class Paths:
         place = np.arange(len(each)) - (np.cumsum(size) - size - first)[each]
         origin: Array = self.order[block[each], place].astype(np.int64)
         return each, origin
-
-    def through(self, root: int) -> np.ndarray:
-        """(B, p) whether the contribution of a rank to each block passes through each rank."""
-        passes = np.zeros(self.parent.shape, dtype=bool)
-        blocks, rank = np.arange(len(self.parent)), np.full(len(self.parent), root)
-        while len(blocks):
-            passes[blocks, rank] = True
-            up = self.parent[blocks, rank]
-            blocks, rank = blocks[up != rank], up[up != rank]
-        return passes
