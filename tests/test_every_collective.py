@@ -18,6 +18,7 @@ from swing.build.combine import parallel, reverse
 from swing.build.derive import derive
 from swing.schedules.body import Body
 from swing.schedules.collectives import ALL, BARRIER, COLLECTIVES, has_root
+from swing.select.candidates import shortlist
 from swing.select.estimate import figures, seconds
 from swing.torus import Torus
 
@@ -346,6 +347,14 @@ def test_a_barrier_may_say_its_ports_and_variant():
         for options in ({}, {"ports": 2}, {"variant": "latency"}, {"variant": "bandwidth"})
     ]
     assert [len(barrier) for barrier in barriers] == [4, 4, 4, 8]
+
+
+@pytest.mark.parametrize("collective", ["alltoall", "gather", "scatter"])
+def test_no_ring_of_very_many_ranks_is_estimated(collective):
+    names = {name for name, _ in shortlist(Torus((32, 32)), collective)}
+    assert {"swing", "recursive_multiplying", "bucket", "windows", "linear"} <= names
+    everything = {name for name, _ in shortlist(Torus((8, 8)), collective)}
+    assert everything == names | {"ring", "hamiltonian", "pairwise"}
 
 
 def phase_lengths(schedule):
