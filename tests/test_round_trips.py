@@ -114,7 +114,7 @@ def test_the_formats_of_this_test_are_all_that_are_read():
 
 
 @pytest.mark.parametrize("format", ["steps", "goal", "smpi", "chakra"])
-@pytest.mark.parametrize("name, nbytes", [("linear", 1600), ("swing", 320), ("linear", 6400)])
+@pytest.mark.parametrize(("name", "nbytes"), [("linear", 1600), ("swing", 320), ("linear", 6400)])
 def test_a_trace_of_an_alltoall_has_the_bytes_that_are_simulated(name, nbytes, format, tmp_path):
     schedule = swing.schedule(name, swing.Torus(4), collective="alltoall")
     formats.write(schedule, tmp_path / "trace", format, nbytes)

@@ -28,7 +28,7 @@ from netsim.search.sweep import Case, sweep
 from netsim.search.sweep import prune as pruned
 from netsim.topologies.topology import Topology
 from swing.algorithms import ALGORITHMS
-from swing.algorithms.spelling import parse, spell
+from swing.algorithms.spelling import parse, spell, without_collective
 from swing.cli import JSON, Parsed, algorithm_cases, asked_collective, collective_options
 from swing.formats.files import check_writable, is_stream
 from swing.sizes import format_size, parse_sizes
@@ -126,16 +126,10 @@ def _spelled(row: ResultRow) -> str:
     return spell(name, options)
 
 
-def _column(algorithm: str) -> str:
-    """Return the algorithm of a row without the collective, which is the same for all rows."""
-    name, options = parse(algorithm)
-    return spell(name, {k: v for k, v in options.items() if k not in ("collective", "root")})
-
-
 def _print_winners(rows: Sequence[ResultRow], title: str) -> None:
     goodput: dict[tuple[str, int], float] = defaultdict(float)  # of the best variant
     for r in rows:
-        key = _column(r["algorithm"]), int(r["nbytes"])
+        key = without_collective(r["algorithm"]), int(r["nbytes"])
         goodput[key] = max(goodput[key], float(r["goodput_gbps"] or 0))
     names = list(dict.fromkeys(name for name, _ in goodput))
     headers = [Column(h.replace("_", " "), justify="right") for h in ("size", *names, "winner")]

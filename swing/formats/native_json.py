@@ -247,7 +247,9 @@ def _shares(value: Any, nblocks: int, vectors: int) -> np.ndarray:
     if not all(type(v) in (int, float) and 0 <= v <= 1 for v in values):
         raise ValueError("shares must be fractions from 0 to 1")
     shares = np.array(values, dtype=float)
-    if shares.any() and abs(shares.sum() - vectors) > 1e-9 * vectors:  # those of a barrier are all 0
+    if (
+        shares.any() and abs(shares.sum() - vectors) > 1e-9 * vectors
+    ):  # those of a barrier are all 0
         raise ValueError(f"shares add up to {shares.sum()} instead of {vectors}")
     return shares
 
