@@ -161,7 +161,7 @@ class Header(NamedTuple):
 
 
 def byte_ends(schedule: Schedule, nbytes: int, blocks: Iterable[int]) -> list[int]:
-    """Return the byte at which each of some blocks begins in ``nbytes`` bytes, those of all vectors."""
+    """Return the byte at which each of some blocks begins, of ``nbytes`` bytes of all vectors."""
     if schedule.shares is None:
         # `Schedule.ends` has an entry for every block, which in traffic is one for every byte.
         return [b * nbytes // schedule.nblocks for b in blocks]
