@@ -427,3 +427,15 @@ def test_programs_are_installed_and_tell_their_version(program):
     assert done.stdout.strip() == f"torus-swing {swing.__version__}"
     done = subprocess.run([path, "-h"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"Usage: {program} ")
+
+
+@pytest.mark.parametrize(
+    "words", [("--retime",), ("--collective", "allgather"), ("--root", 1), ("--root", 0)]
+)
+def test_tune_refuses_what_measured_times_do_not_have(run, words, tmp_path):
+    (tmp_path / "times.csv").write_text("")
+    done = run("netsim", "tune", "--measured", tmp_path / "times.csv", *words, "--out",
+               tmp_path / "out.json")  # fmt: skip
+    assert done.returncode == 2
+    assert done.err.startswith("error: --measured has times of allreduces: no --retime")
+    assert not (tmp_path / "out.json").exists()

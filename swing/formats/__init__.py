@@ -96,8 +96,10 @@ def table(
 
     Raises:
         ValueError: the rules do not ascend from 0 bytes, name an unknown algorithm, or ``base``
-            is missing.
+            is missing, or ``ranks`` is not a whole number from 1 up.
     """
+    if not isinstance(ranks, Integral) or ranks < 1:
+        raise ValueError(f"ranks is the size of a communicator, 1 or more, not {shown(ranks)}")
     if format == "mpich":
         if base is None:
             raise ValueError(
@@ -228,8 +230,13 @@ def format_of(path: str | Path) -> str:
 
 
 def _prefix(path: str | Path, suffix: str) -> str:
-    """Return ``run`` for each of ``run``, ``run.et`` and ``run.0.et``, if the suffix is ``.et``."""
+    """Return ``run`` for each of ``run``, ``run.et`` and ``run.0.et``, if the suffix is ``.et``.
+
+    Only before the suffix is a number that of a rank: of ``run.2024``, nothing is removed.
+    """
     prefix = str(path).removesuffix(suffix)
+    if prefix == str(path):
+        return prefix
     stem, _, rank = prefix.rpartition(".")
     return stem if stem and rank.isdecimal() else prefix
 
