@@ -110,7 +110,7 @@ def test_blocks_that_are_not_equal_count_as_they_are():
     ("collective", "root"), [("allsum", 0), ("traffic", 0), ("broadcast", 8), ("reduce", "x")]
 )
 def test_what_is_no_collective_or_no_root_is_refused(collective, root):
-    with pytest.raises(ValueError, match="must be|no collective"):
+    with pytest.raises(ValueError, match=r"must be|no collective"):
         netsim.lower_bound(netsim.paper_network("torus:8"), 1, collective, root)
 
 
