@@ -171,7 +171,7 @@ def test_an_element_as_large_as_its_extent_need_not_be_dense(comm):
 
 
 def test_which_way_a_call_goes_does_not_depend_on_a_ranks_layout(comm):
-    """Only the first rank's elements have gaps: the others can not know."""
+    """Only the first rank's elements have gaps: the other ranks cannot know that."""
     ours = swing.Comm(comm)
     every_other = MPI.INT.Create_vector(2, 1, 2).Create_resized(0, 16).Commit()
     gapped = np.array([10, -7, 11, -7], "i4") + 100 * RANK
