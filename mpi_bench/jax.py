@@ -22,12 +22,15 @@ from mpi_bench.report import HEAD, MeasuredRow, line
 from netsim.rows import CsvFile
 from swing import ALGORITHMS, Torus
 from swing.algorithms.spelling import parse
-from swing.cli import JSON, Parsed, invoke
+from swing.cli import HELP, JSON, Parsed, invoke
 from swing.formats.files import check_writable
 from swing.select.choose import schedule
-from swing.sizes import parse_sizes
+from swing.sizes import format_size, parse_sizes
 
-DTYPES = ("float32", "bfloat16", "float16", "int32", "int8")
+ITEMSIZE = {"float32": 4, "bfloat16": 2, "float16": 2, "int32": 4, "int8": 1}
+"""Bytes of an element, by its type."""
+EXACT = {"bfloat16": 2**8, "float16": 2**11}
+"""Whole numbers up to these are exact in the short types; int8 wraps around, exactly too."""
 PERIOD = 8191
 """Vectors repeat after this many elements: a prime, so that a misplaced block is noticed."""
 SECONDS, MIN_ROUNDS, MAX_ROUNDS = 2.0, 3, 200
@@ -48,7 +51,8 @@ class Method:
         return len(schedule(self.algorithm, torus, **dict(self.options)).parts)
 
 
-@click.command()
+@click.command(context_settings=HELP)
+@click.version_option(package_name="torus-swing", message="torus-swing %(version)s")
 @click.option("--topology", "torus", type=Parsed("torus", Torus.parse),
               help="The torus, such as torus:2x4; by default, a ring of all devices.")  # fmt: skip
 @click.option("--virtual", type=click.IntRange(1, 1024),
@@ -58,7 +62,7 @@ class Method:
               "repeated.")  # fmt: skip
 @click.option("--sizes", type=Parsed("sizes", parse_sizes), default="4KiB,1MiB,64MiB",
               show_default=True, help="Sizes of each device's vector, in bytes.")  # fmt: skip
-@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True,
+@click.option("--dtype", type=click.Choice(list(ITEMSIZE)), default="float32", show_default=True,
               help="Type of the elements.")  # fmt: skip
 @click.option("--iterations", type=click.IntRange(1),
               help=f"By default, as many as fit into {SECONDS:g} s per size.")  # fmt: skip
@@ -76,6 +80,7 @@ def main(
     try:
         mesh, torus = _mesh(torus, virtual)
         methods = _methods(names, torus)
+        _check(sizes, dtype, torus.size)
         if path:
             check_writable(path)
     except (ValueError, OSError) as error:
@@ -145,6 +150,32 @@ def _methods(names: Iterable[str], torus: Torus) -> list[Method]:
     return list(dict.fromkeys(methods))
 
 
+def _check(sizes: Iterable[int], dtype: str, p: int) -> None:
+    """Check that vectors have whole elements, and that sums over ``p`` devices are exact.
+
+    Raises:
+        ValueError: they have not, or are not.
+    """
+    itemsize = ITEMSIZE[dtype]
+    for size in sizes:
+        if size % itemsize:
+            raise ValueError(
+                f"{format_size(size)} is no whole number of elements: "
+                f"choose --sizes divisible by {itemsize}, or another --dtype"
+            )
+    if p > EXACT.get(dtype, p):
+        raise ValueError(
+            f"sums over {p} devices are not exact in {dtype}, so answers could not be checked: "
+            f"choose up to {EXACT[dtype]} devices, or another --dtype"
+        )
+
+
+def _drawn(dtype: str, p: int) -> np.ndarray:
+    """Return (p, PERIOD) whole numbers whose partial sums over the devices are exact."""
+    most = max(1, min(7, EXACT.get(dtype, 7 * p) // p))
+    return np.stack([np.random.default_rng(r).integers(1, most + 1, PERIOD) for r in range(p)])
+
+
 def _measure(
     mesh: Any, torus: Torus, methods: Sequence[Method], nbytes: int, dtype: str,
     iterations: int | None, about: dict[str, Any],
@@ -155,12 +186,10 @@ def _measure(
     from jax.sharding import NamedSharding, PartitionSpec
 
     kind = jnp.dtype(dtype)
-    count = max(1, nbytes // kind.itemsize)
-    # The sum is at most 7p: exact in bfloat16 on up to 36 devices, in int8 on up to 18.
-    drawn = np.stack(
-        [np.random.default_rng(r).integers(1, 8, PERIOD) for r in range(torus.size)]
-    ).astype(kind)
-    answer = np.resize(drawn.astype(np.int64).sum(axis=0).astype(kind), count)
+    count = nbytes // kind.itemsize
+    drawn = _drawn(dtype, torus.size)
+    answer = np.resize(drawn.sum(axis=0).astype(kind), count)
+    drawn = drawn.astype(kind)
     sharding = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
     vectors = jax.device_put(np.stack([np.resize(row, count) for row in drawn]), sharding)
     calls = [_compiled(method, mesh, torus, vectors) for method in methods]

@@ -79,15 +79,15 @@ def lower_bound(
 def schedule_bound(network: Network, nbytes: int, schedule: Schedule) -> float | None:
     """Seconds that a schedule's collective takes at least; None if what it must move is unknown."""
     demand = demand_of(schedule)
-    is_barrier = schedule.shares is not None and not schedule.shares.any()
-    return None if demand is None else _bound(network, 0 if is_barrier else nbytes, demand)
+    moved = 0 if schedule.collective == BARRIER else nbytes
+    return None if demand is None else _bound(network, moved, demand)
 
 
 def _bound(network: Network, nbytes: int, demand: Demand) -> float:
     check_size(nbytes)
     topology = network.topology
     size, rates = topology.size, network.bandwidths
-    if size == 1:
+    if not demand.sent(size):
         return 0.0
     tails, heads = topology.ends.T
     # With heads, a message counts as arrived while its last packet is still on the link.

@@ -61,6 +61,4 @@ def link_name(pair: object) -> str:
     >>> link_name((0, 1))
     '0→1'
     """
-    if not isinstance(pair, tuple) or len(pair) != 2:
-        return shown(pair)
-    return "→".join(map(shown, pair))
+    return "→".join(map(shown, pair)) if isinstance(pair, tuple) else shown(pair)

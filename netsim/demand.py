@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from netsim.checks import check_choice
 from swing.checks import shown
-from swing.schedules.collectives import ALL, KINDS
+from swing.schedules.collectives import ALL, ALLREDUCE, BARRIER, KINDS, check_collective
 from swing.schedules.schedule import Schedule
 
 
@@ -65,8 +64,9 @@ def named_demand(collective: str, p: int, root: int = 0) -> Demand:
     Raises:
         ValueError: an unknown collective, or a root that is not a rank.
     """
-    known = [name for name, kinds in KINDS.items() if "unknown" not in kinds]
-    check_choice("collective", collective, known)
+    check_collective(collective)
+    if collective == BARRIER:  # the allreduce of no bytes
+        collective = ALLREDUCE
     if not isinstance(root, (int, np.integer)) or not 0 <= root < p:
         raise ValueError(f"root must be a rank from 0 to {p - 1}, not {shown(root)}")
     columns = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from netsim.network import Network
 from netsim.topologies.names import named
 from netsim.topologies.topology import Topology
-from swing.checks import shown
+from swing.checks import expect, shown
 
 TPU_LINKS = {
     "TPU v3": 1e11,
@@ -37,12 +37,13 @@ def tpu_network(kind: str, where: Topology | str) -> Network:
         where: the slice's topology or its name, such as "torus:4x4x4".
 
     Raises:
-        TypeError: ``where`` is neither a topology nor a name.
+        TypeError: ``kind`` is no text, or ``where`` is neither a topology nor a name.
         ValueError: an unknown kind of device, or an unknown name of a topology.
 
     >>> tpu_network("TPU v4", "torus:4x4x4").bandwidth
     45000000000.0
     """
+    expect(kind, str, "the kind of device, such as 'TPU v4'")
     if kind not in TPU_LINKS:
         kinds = ", ".join(TPU_LINKS)
         raise ValueError(f"no network of {shown(kind)} is known: choose from {kinds}")

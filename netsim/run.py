@@ -16,6 +16,7 @@ from netsim.topologies.row import Traffic
 from netsim.traffic.load import check_dims, congestion, link_load, traffic
 from netsim.traffic.message_graph import RunOptions
 from swing.checks import shown
+from swing.schedules.collectives import BARRIER
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Message, Step
 
@@ -74,7 +75,9 @@ class Run:
 
     @property
     def goodput(self) -> float:
-        """Bytes of the vector per second; infinite if the run takes no time."""
+        """Bytes of the vector per second; infinite if the run takes no time, 0 in a barrier."""
+        if self.schedule.collective == BARRIER:
+            return 0.0
         return self.nbytes / self.seconds if self.seconds else float("inf")
 
     @property
@@ -214,7 +217,11 @@ def simulate(
 
 
 def row(run: Run) -> dict[str, object]:
-    """A run as a row of results, with the columns that measured runs have too."""
+    """A run as a row of results, with the columns that measured runs have too.
+
+    A barrier has no goodput.
+    """
+    is_barrier = run.schedule.collective == BARRIER
     return {
         "topology": run.network.topology.name,
         "algorithm": run.schedule.name,
@@ -223,7 +230,7 @@ def row(run: Run) -> dict[str, object]:
         "ports": len(run.schedule.parts),
         "nbytes": run.nbytes,
         "seconds": run.seconds,
-        "goodput_gbps": run.goodput * 8 / 1e9 if run.seconds else None,
+        "goodput_gbps": run.goodput * 8 / 1e9 if run.seconds and not is_barrier else None,
         "congestion": run.congestion,
         "model": run.model,
         "bandwidth_gbps": run.network.bandwidth * 8 / 1e9,

@@ -130,7 +130,9 @@ def page() -> Iterator[str]:
         if "torus:8x8" in entries:
             figure("torus:8x8", collective, entries["torus:8x8"])
             yield f"![{collective} on 8x8](figures/collective-{collective}.svg)\n\n"
-        if tuned(collective) != collective:
+        if not entries:
+            yield "There are no tables: `swing.choose` compares estimates.\n\n"
+        elif tuned(collective) != collective:
             yield f"The times are those of {tuned(collective)}, its reverse.\n\n"
         for topology in TORI:
             if topology in entries:

@@ -4,7 +4,9 @@ The measured times are those of HLC-Lab/pico (results/fugaku, MIT licence, De Se
 in ``data/fugaku.csv``: the median over iterations of the slowest rank. The estimates are those of
 `swing.select.estimate` for the published figures of Tofu-D. One entry stands for an algorithm: its
 fastest variant at each size. ``python results/fugaku.py`` writes the numbers of pairs to
-``data/fugaku-ranking.csv``, which `table` reads; all-to-alls on 64x64 take minutes.
+``data/fugaku-ranking.csv``, which `table` reads. With names of tori and collectives, such as
+``python results/fugaku.py 4x4x4 alltoall``, it renews only their rows; all-to-alls on 64x64 take
+minutes.
 """
 
 from __future__ import annotations
@@ -27,7 +29,6 @@ RANKING = DATA.with_name("fugaku-ranking.csv")
 TOFU = MachineModel(step=0.49e-6, hop=0.1e-6, bandwidth=6.8e9)
 """Tofu-D: 6.8 GB/s for each link and direction, 0.49 µs for a put (Ajima et al., CLUSTER 2018); a
 hop is estimated at 0.1 µs."""
-SMALLEST = 128 * 1024
 APART = 1.2
 """Pairs of algorithms count whose measured times differ by more than this factor."""
 
@@ -41,7 +42,7 @@ KNOWN: dict[str, dict[str, tuple[str, list[Options]]]] = {
         "default-trinaryx6": ("disjoint_trees", [{"chunks": c} for c in (1, 4, 16, 64, 256)]),
     },
     "reduce": {
-        "BINE-BINOMIAL_TREE": ("swing", [{"chunks": 1, "ports": 1}]),
+        "BINE-BINOMIAL_TREE": ("swing", [{"chunks": 1}, {"chunks": 1, "ports": 1}]),
         "BINE-REDUCE_SCATTER_GATHER": ("swing", [{}, {"ports": 1}]),
         "default-binomial": ("recursive_doubling", [{"chunks": 1}]),
         "default-trinaryx6": ("disjoint_trees", [{"chunks": c} for c in (1, 4, 16, 64, 256)]),
@@ -63,14 +64,13 @@ KNOWN: dict[str, dict[str, tuple[str, list[Options]]]] = {
         "BINE-LOG": ("swing", [{"ports": 1}]),
         "BRUCK-LOG": ("bruck", [{}]),
         "default-pairwise": ("pairwise", [{}]),
-        "default-blacc3d": ("recursive_multiplying", [{"ports": None}]),
+        "default-blacc3d": ("recursive_multiplying", [{}]),
     },
 }
 """By collective and the beginning of a measured name: our algorithm, and its variants.
 
-Left out for want of a public definition: gtbc, crp, doublespread, split-binary-tree, bintree3d and
-6d, in-order-binary, and the library's own choice (default-default). trinaryx3 and x6, pipelines on
-3 and 6 disjoint trees, are one entry, as are blacc3d and blacc6d.
+trinaryx3 and x6, pipelines on 3 and 6 disjoint trees, are one entry, as are blacc3d and blacc6d.
+``collectives-fugaku.md`` lists what is left out.
 """
 
 
@@ -83,7 +83,7 @@ def measured() -> dict[tuple[str, str], dict[str, dict[int, float]]]:
             entry = next((name for name in names if row["algorithm"].startswith(name)), None)
             for same, name in (("trinaryx3", "default-trinaryx6"), ("blacc6d", "default-blacc3d")):
                 entry = name if same in row["algorithm"] else entry
-            if entry in names and int(row["bytes"]) >= SMALLEST:
+            if entry in names:
                 found = times[row["torus"], row["collective"]].setdefault(entry, {})
                 nbytes, t = int(row["bytes"]), float(row["median_ns"]) / 1e9
                 found[nbytes] = min(t, found.get(nbytes, t))
@@ -95,8 +95,7 @@ def estimated(torus: swing.Torus, collective: str, entry: str, sizes: list[int])
     name, variants = KNOWN[collective][entry]
     made: list[Schedule] = []
     for options in variants:
-        given = {key: value for key, value in options.items() if value is not None}
-        made.append(swing.schedule(name, torus, collective=collective, **given))
+        made.append(swing.schedule(name, torus, collective=collective, **options))
     phases = list(map(figures, made))
     return [min(seconds(each, TOFU, n) for each in phases) for n in sizes]
 
@@ -105,10 +104,20 @@ def compare(only: Sequence[str] = ()) -> Iterator[tuple[str, str, int, int]]:
     """Yield torus, collective, the pairs that are ranked alike, and all pairs that count.
 
     Args:
-        only: the collectives to compare; all of them if empty.
+        only: the tori and the collectives to compare; all of them if empty.
+
+    Raises:
+        ValueError: nothing of that name was measured.
     """
-    for (torus, collective), times in measured().items():
-        if only and collective not in only:
+    found = measured()
+    tori, collectives = map(set, zip(*found, strict=True))
+    unknown = {*only} - tori - collectives
+    if unknown:
+        names = ", ".join(sorted(tori) + sorted(collectives))
+        raise ValueError(f"nothing was measured for {min(unknown)}: choose from {names}")
+    tori, collectives = tori & {*only} or tori, collectives & {*only} or collectives
+    for (torus, collective), times in found.items():
+        if torus not in tori or collective not in collectives:
             continue
         sizes = sorted({n for found in times.values() for n in found})
         ours = {
@@ -145,9 +154,25 @@ def table() -> Iterator[str]:
     yield f"| all | | {total[1]} | {total[0]} ({total[0] / total[1]:.0%}) |"
 
 
+def renew(only: Sequence[str] = ()) -> None:
+    """Write the ranking; rows that are not compared again stay."""
+    with RANKING.open() as file:
+        rows = {(row["torus"], row["collective"]): row for row in csv.DictReader(file)}
+    for torus, collective, agree, pairs in compare(only):
+        row = {"torus": torus, "collective": collective, "agree": agree, "pairs": pairs}
+        rows[torus, collective] = row
+        print(*row.values(), sep=",", flush=True)
+    with RANKING.open("w", newline="") as file:
+        writer = csv.DictWriter(
+            file, ["torus", "collective", "agree", "pairs"], lineterminator="\n"
+        )
+        writer.writeheader()
+        writer.writerows(rows.values())
+
+
 if __name__ == "__main__":
-    lines = ["torus,collective,agree,pairs"]
-    for row in compare(sys.argv[1:]):
-        lines.append(",".join(map(str, row)))
-        print(lines[-1], flush=True)
-    RANKING.write_text("\n".join(lines) + "\n")
+    try:
+        renew(sys.argv[1:])
+    except ValueError as wrong:
+        print(f"fugaku.py: {wrong}", file=sys.stderr)
+        sys.exit(2)

@@ -14,7 +14,7 @@ import click
 import numpy as np
 
 from swing import formats
-from swing.cli import JSON, Parsed, group, invoke, named_schedule, schedule_options
+from swing.cli import JSON, Parsed, group, invoke, is_auto, named_schedule, schedule_options
 from swing.formats.files import store
 from swing.formats.rules import chosen
 from swing.schedules.schedule import Schedule
@@ -159,7 +159,7 @@ def export_command(
     kind = format or formats.format_of(out or "")
     if kind == "chakra" and out is None:
         raise ValueError("chakra writes one file per rank: give --out PREFIX")
-    if options["algorithm"] == "auto":
+    if is_auto(options["algorithm"]):
         options["nbytes"] = nbytes or DEFAULT_NBYTES
     text: Iterator[str] | None = None
     if kind in formats.TABLES:

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-OVERHEAD = 1024
+OVERHEAD = 2048
 """Bytes to count for the key and the objects of an entry, in addition to the value's arrays."""
 
 

@@ -184,6 +184,11 @@ def named_schedule(
     return schedule(name, torus, **spelled, **flags)
 
 
+def is_auto(algorithm: str | None) -> bool:
+    """Return whether a value of ``--algorithm`` leaves the choice to `swing.choose`."""
+    return parse(algorithm or DEFAULT)[0] == "auto"
+
+
 def check_eager_limit(eager_limit: int | None, reads: bool) -> None:
     """Refuse an eager limit for a command that reads no file.
 

@@ -87,8 +87,8 @@ MACHINE = Setting(
 )  # fmt: skip
 ENGINE = Setting(
     "SWING_ENGINE", "plain or compiled", "compiled where it can be, else plain", EVERY_CALL,
-    "the engine of blocking calls on host memory without timeout=; compiled is an error where it "
-    "cannot run one",
+    "the engine of blocking allreduces on host memory without timeout=; with compiled, one that "
+    "compiled code cannot run is an error",
     _choice(("plain", "compiled")),
 )  # fmt: skip
 CHECK = Setting(

@@ -110,7 +110,7 @@ def test_blocks_that_are_not_equal_count_as_they_are():
     ("collective", "root"), [("allsum", 0), ("traffic", 0), ("broadcast", 8), ("reduce", "x")]
 )
 def test_what_is_no_collective_or_no_root_is_refused(collective, root):
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ValueError, match=r"must be|no collective"):
         netsim.lower_bound(netsim.paper_network("torus:8"), 1, collective, root)
 
 
@@ -247,3 +247,23 @@ def test_own_latencies_and_rates_of_a_torus_count():
     wide = netsim.paper_network(replace(grid, own_bandwidth=np.full(grid.nlinks, 500e9)))
     assert wide.injection_bandwidth == netsim.paper_network(grid, 500e9).injection_bandwidth
     assert wide.buffer_bytes == netsim.paper_network(grid, 500e9).buffer_bytes
+
+
+@pytest.mark.parametrize("place", ["torus:4", "mesh:3x3", "hx2mesh:2x4"])
+def test_nothing_to_move_takes_no_time(place):
+    network = netsim.paper_network(place)
+    torus = network.topology.torus
+    for origin, home in ((0, 0), (2, 2)):
+        still = swing.Schedule(
+            "still", torus, 1, 0, lambda s: swing.Step.empty(), origin=origin, home=home
+        )
+        assert schedule_bound(network, 2**20, still) == 0
+        assert netsim.simulate(still, network, 2**20).seconds == 0
+
+
+def test_an_unknown_collective_is_refused_with_those_that_there_are():
+    network = netsim.paper_network("torus:4")
+    for name in ("transfer", "traffic", "all_reduce"):
+        with pytest.raises(ValueError, match=f"no collective '{name}': choose from .*barrier$"):
+            netsim.lower_bound(network, 64, name)
+    assert netsim.lower_bound(network, 64, "barrier") == netsim.lower_bound(network, 0)

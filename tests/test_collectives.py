@@ -145,6 +145,7 @@ def test_nothing_asks_for_a_whole_column(monkeypatch):
         origin=watched(schedule.origin), home=watched(schedule.home),
     )  # fmt: skip
     monkeypatch.setattr("swing.verification.proof.TOKENS", 24)
+    monkeypatch.setattr("swing.verification.rows.CHUNK", 24)
     verify(schedule)
     network = netsim.paper_network("torus:12")
     for model in netsim.MODELS:

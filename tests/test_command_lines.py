@@ -101,6 +101,38 @@ def test_plot_draws_sweeps_and_links(run, tmp_path):
     assert names == ["links.png", "links.svg", "sweep.png", "sweep.svg"]
 
 
+@pytest.mark.parametrize(
+    ("topology", "name"),
+    [("torus:4x4", "swing"), ("torus:8", "recursive_doubling"), ("mesh:4", "linear")],
+)
+def test_a_barrier_has_neither_size_nor_goodput(run, rows, topology, name):
+    words = ("--topology", topology, "--algorithm", name, "--collective", "barrier")
+    said = run("netsim", "simulate", *words).out
+    assert said.startswith(f"barrier {name} on ")
+    assert "no barrier under" in said
+    assert "goodput" not in said
+    assert "MiB" not in said
+    (row,) = rows("netsim", "simulate", *words)
+    assert (row["collective"], row["nbytes"], row["goodput_gbps"]) == ("barrier", 0, None)
+    assert row["lower_bound_s"] == netsim.lower_bound(netsim.paper_network(topology), 0, "barrier")
+    for swept in rows("netsim", "sweep", *words, "--sizes", "1KiB"):
+        assert (swept["collective"], swept["goodput_gbps"]) == ("barrier", None)
+        assert swept["seconds"] == pytest.approx(row["seconds"])
+    assert "time in us" in run("netsim", "sweep", *words, "--sizes", "1KiB").out
+
+
+@pytest.mark.parametrize(
+    "words", [("netsim", "simulate"), ("netsim", "report", "--out", "x"), ("swing", "export")]
+)
+def test_auto_with_options_says_that_it_chooses_them(run, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    more = ("--format", "steps") if "export" in words else ()
+    done = run(*words, "--topology", "torus:4", "--algorithm", "auto,variant=latency", *more)
+    assert done.returncode == 2
+    assert done.err.startswith("error: algorithm 'auto' chooses variant itself")
+    assert run(*words, "--topology", "torus:4", "--algorithm", "auto", *more).returncode == 0
+
+
 def test_resumed_rows_are_like_new_ones_and_not_simulated_again(run, rows, tmp_path):
     path = tmp_path / "rows.csv"
     words = "netsim", "sweep", "--topology", "torus:4", "--csv", path, "--resume"
@@ -395,3 +427,15 @@ def test_programs_are_installed_and_tell_their_version(program):
     assert done.stdout.strip() == f"torus-swing {swing.__version__}"
     done = subprocess.run([path, "-h"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"Usage: {program} ")
+
+
+@pytest.mark.parametrize(
+    "words", [("--retime",), ("--collective", "allgather"), ("--root", 1), ("--root", 0)]
+)
+def test_tune_refuses_what_measured_times_do_not_have(run, words, tmp_path):
+    (tmp_path / "times.csv").write_text("")
+    done = run("netsim", "tune", "--measured", tmp_path / "times.csv", *words, "--out",
+               tmp_path / "out.json")  # fmt: skip
+    assert done.returncode == 2
+    assert done.err.startswith("error: --measured has times of allreduces: no --retime")
+    assert not (tmp_path / "out.json").exists()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections import Counter
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -12,8 +14,12 @@ import pytest
 import netsim
 import swing
 from swing.algorithms.disjoint_trees import depths, one_way, shallow
-from swing.build.combine import reverse
+from swing.build.combine import parallel, reverse
+from swing.build.derive import derive
+from swing.schedules.body import Body
 from swing.schedules.collectives import ALL, BARRIER, COLLECTIVES, has_root
+from swing.select.candidates import shortlist
+from swing.select.estimate import figures, seconds
 from swing.torus import Torus
 
 SHAPES = [
@@ -179,6 +185,9 @@ def test_algorithms_say_which_collectives_they_serve(name):
         ({"collective": "broadcast", "chunks": 0}, "from 1 up, not 0"),
         ({"collective": "broadcast", "variant": "latency"}, "use chunks=1"),
         ({"collective": "scatter", "variant": "hybrid", "k": 1}, "use variant='bandwidth'"),
+        ({"collective": "barrier", "ports": 99}, "ports"),
+        ({"collective": "barrier", "variant": "nonsense"}, "nonsense"),
+        ({"collective": "barrier", "variant": "hybrid", "k": 1}, "use variant='bandwidth'"),
     ],
 )
 def test_wrong_options_are_refused_in_one_line(options, rule):
@@ -248,7 +257,7 @@ def test_lines_of_an_alltoall_are_its_rows(dims):
     network = netsim.paper_network(Torus(dims).name, ties="split")
     for name in ("swing", "recursive_doubling", "bucket", "windows", "recursive_multiplying"):
         schedule = swing.schedule(name, network.topology.torus, collective="alltoall")
-        assert schedule.lines(0) is not None
+        assert all(schedule.lines(s) for s in range(schedule.nsteps))
         for s, step in enumerate(schedule):
             load = netsim.simulate(schedule, network, 2**20).step_bytes(s) / 2**20
             nodes = network.topology.torus.node_of
@@ -308,3 +317,159 @@ def test_an_alltoallv_sends_its_counts(name):
             swing.schedule(name, torus, collective="alltoall", counts=wrong)
     with pytest.raises(ValueError, match="allgather has no counts"):
         swing.schedule(name, torus, collective="allgather", counts=counts)
+
+
+SEGMENTED = [
+    ("bucket", {"segments": 4}),
+    ("bucket", {"segments": (1, 4)}),
+    ("bucket", {}),
+    ("ring", {}),
+    ("ring", {"segments": 3}),
+    ("hamiltonian", {}),
+    ("hamiltonian", {"segments": 2}),
+    ("windows", {}),
+    ("swing", {}),
+]
+
+
+@pytest.mark.parametrize("name", ["disjoint_trees", "swing", "ring"])
+@pytest.mark.parametrize("collective", ["allreduce", "broadcast", "reduce"])
+def test_none_is_the_default_of_root_and_chunks(name, collective):
+    torus = Torus((2, 3))
+    schedule = swing.schedule(name, torus, collective=collective, root=None, chunks=None)
+    assert schedule.table() == swing.schedule(name, torus, collective=collective).table()
+
+
+def test_a_barrier_may_say_its_ports_and_variant():
+    torus = Torus((4, 4))
+    barriers = [
+        swing.schedule("swing", torus, collective=BARRIER, **options)
+        for options in ({}, {"ports": 2}, {"variant": "latency"}, {"variant": "bandwidth"})
+    ]
+    assert [len(barrier) for barrier in barriers] == [4, 4, 4, 8]
+
+
+@pytest.mark.parametrize("collective", ["alltoall", "gather", "scatter"])
+def test_no_ring_of_very_many_ranks_is_estimated(collective):
+    names = {name for name, _ in shortlist(Torus((32, 32)), collective)}
+    assert {"swing", "recursive_multiplying", "bucket", "windows", "linear"} <= names
+    everything = {name for name, _ in shortlist(Torus((8, 8)), collective)}
+    assert everything == names | {"ring", "hamiltonian", "pairwise"}
+
+
+def phase_lengths(schedule):
+    return [
+        len([*same])
+        for _, same in itertools.groupby(map(schedule.sync_phase, range(len(schedule))))
+    ]
+
+
+@pytest.mark.parametrize(("name", "options"), SEGMENTED)
+@pytest.mark.parametrize("collective", ["allgather", "allreduce", "reduce_scatter", "scatter"])
+def test_the_reverse_has_the_phases_mirrored(name, options, collective):
+    torus = Torus((4, 6) if name == "hamiltonian" else (3, 5))
+    schedule = swing.schedule(name, torus, collective=collective, **options)
+    phases, once = phase_lengths(schedule), reverse(schedule)
+    assert phase_lengths(once) == phases[::-1]
+    assert phase_lengths(reverse(once)) == phases
+    if collective in ("allgather", "reduce_scatter") and schedule.phases is not None:
+        other = {"allgather": "reduce_scatter", "reduce_scatter": "allgather"}[collective]
+        made = swing.schedule(name, torus, collective=other, **options)
+        assert phase_lengths(once) == phase_lengths(made)
+        network = netsim.paper_network(torus.name)
+        expected = netsim.simulate(made, network, 2**20).seconds
+        assert netsim.simulate(once, network, 2**20).seconds == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["disjoint_trees"])
+def test_the_reverse_of_pipelines_is_one_phase(name):
+    broadcast = swing.schedule(name, Torus((3, 5)), collective="broadcast", chunks=4)
+    assert phase_lengths(reverse(broadcast)) == [len(broadcast)]
+
+
+@pytest.mark.parametrize("name", ["first", "row"])
+def test_derived_collectives_have_the_phases_of_their_reduce_scatter(name):
+    dims = (3, 3) if name == "first" else (5,)
+    options = {"ports": 1} if name == "row" else {}
+    made = swing.schedule("ring", Torus(dims), collective="reduce_scatter", **options)
+    phases = [0] + [1] * (len(made) - 1)
+    own = replace(made, phases=phases.__getitem__)
+    there, back = [1, len(made) - 1], [len(made) - 1, 1]
+    expected = {
+        "scatter": there,
+        "alltoall": there,
+        "gather": back,
+        "allgather": back,
+        "broadcast": there + back,
+        "reduce": there + back,
+        "allreduce": there + back,
+    }
+    assert {c: phase_lengths(derive(own, c, 1)) for c in expected} == expected
+    assert len(phase_lengths(derive(own, "barrier"))) > 0
+
+
+@dataclass(frozen=True, eq=False)
+class Rows(Body):
+    """A body without compact lines."""
+
+    body: Body
+
+    @property
+    def nsteps(self):
+        return self.body.nsteps
+
+    def step(self, s):
+        return self.body.step(s)
+
+
+def test_half_way_round_a_ring_half_of_the_bytes_go_either_way():
+    schedule = swing.schedule("recursive_multiplying", Torus((8, 8)), collective="alltoall")
+    network = netsim.paper_network("torus:8x8")
+    simulated = netsim.simulate(schedule, network, 2**27).seconds
+    rows = replace(schedule, body=Rows(schedule.body))
+    for each in (schedule, rows):
+        assert seconds(figures(each), network, 2**27) == pytest.approx(simulated, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        [[0, 1j], [1, 0]],
+        [[0, "1"], [1, 0]],
+        [[0, np.inf], [1, 0]],
+        [[0, np.nan], [1, 0]],
+        [[0], []],
+    ],
+)
+def test_counts_are_finite_numbers(counts):
+    with pytest.raises(ValueError, match="finite numbers") as refused:
+        swing.schedule("pairwise", Torus(2), collective="alltoall", counts=counts)
+    assert len(str(refused.value)) <= 300
+
+
+@pytest.mark.parametrize("size", [1e308, 5e-324, 1, True, np.uint8(255)])
+def test_counts_may_be_huge_and_tiny(size):
+    counts = np.full((2, 2), size)
+    schedule = swing.schedule("pairwise", Torus(2), collective="alltoall", counts=counts)
+    assert schedule.shares.tolist() == [0.5] * 4
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [[1], [1, -1], [3, -1], [1, np.inf], [np.nan, 1], [0, 0], [1, 1j], ["a", "b"], [[1], []]],
+)
+def test_weights_are_one_finite_number_for_each_part(weights):
+    part = swing.schedule("ring", Torus(3))
+    with pytest.raises(ValueError, match="pass one weight for each of the 2 parts"):
+        parallel([part, part], weights)
+
+
+def test_weights_may_be_huge():
+    part = swing.schedule("ring", Torus(3), ports=1)
+    assert parallel([part, part], [1e308, 1e308]).part_shares.tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_parts_side_by_side_need_one_torus():
+    parts = [swing.schedule("ring", Torus(d)) for d in (3, 4)]
+    with pytest.raises(ValueError, match="need one torus, not 3 and 4"):
+        parallel(parts)

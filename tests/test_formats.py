@@ -14,6 +14,7 @@ import pytest
 
 import netsim
 import swing
+from swing import formats
 from swing.build.combine import parallel, with_allgather
 from swing.formats import (
     chakra,
@@ -650,3 +651,15 @@ def test_counts_of_a_trace_are_of_its_default_type(init, count, nbytes):
     text = "\n".join([*lines, "0 finalize", "1 finalize"])
     (step,) = smpi.read(text.encode())
     assert step.blocks.counts.tolist() == [nbytes]
+
+
+@pytest.mark.parametrize(
+    ("path", "prefix"),
+    [("run.2024", "run.2024"), ("run.0.et", "run"), ("run.et", "run"), ("v1.5", "v1.5"),
+     ("run.2024.et", "run"), ("run", "run")],
+)  # fmt: skip
+def test_only_before_the_suffix_is_a_number_that_of_a_rank(path, prefix, tmp_path):
+    schedule = swing.schedule("swing", swing.Torus(2))
+    files = formats.write(schedule, tmp_path / path, "chakra", 64)
+    assert [file.name for file in files] == [f"{prefix}.0.et", f"{prefix}.1.et"]
+    assert formats.read(tmp_path / path, "chakra").torus.size == 2

@@ -231,3 +231,29 @@ def test_nodes_keep_their_labels_and_may_be_ordered():
     for order in (["a", "b"], ["a", "b", "c", "c"], ["a", "b", "c", "x"]):
         with pytest.raises(ValueError, match="order must list each of the 4 nodes"):
             netsim.graph(links, order=order)
+
+
+def test_routes_too_long_to_count_are_refused(monkeypatch):
+    monkeypatch.setattr("netsim.topologies.shortest._UNREACHED", 5)
+    for longest in (3, 4, 5, 6, 9):
+        chain = np.array([[v, v + 1] for v in range(longest)])[:, ::-1]
+        if longest < 5:
+            assert distances(chain, 1)[:, 0].tolist() == [*range(longest + 1)]
+        else:
+            with pytest.raises(ValueError, match="a shortest route has more than 4 links"):
+                distances(chain, 1)
+
+
+@pytest.mark.parametrize("order", [5, 1.5, [[0], 1, 2], [({},), 1, 2], [0, 1]])
+def test_what_is_no_order_of_the_nodes_is_refused_in_one_line(order):
+    with pytest.raises((TypeError, ValueError), match=r"order (must list|a list of nodes)"):
+        netsim.graph(nx.cycle_graph(3), order=order)
+
+
+def test_what_is_no_list_of_links_or_no_name_is_refused_in_one_line():
+    for failed in (5, None, 0.5):
+        with pytest.raises(TypeError, match="pass the failed links, such as"):
+            netsim.without(netsim.topology("torus:4"), failed)
+    for kind in (["x"], None, 4):
+        with pytest.raises(TypeError, match="pass the kind of device, such as 'TPU v4'"):
+            netsim.tpu_network(kind, "torus:4")

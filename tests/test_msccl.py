@@ -267,6 +267,8 @@ def test_our_steps_are_read_from_the_file_and_checked():
     text = "".join(msccl.write(schedule))
     back = msccl_reader.read(text.encode(), schedule.torus)
     assert messages(back) == messages(schedule)
+    order = [[(step.src.tolist(), step.dst.tolist()) for step in s] for s in (back, schedule)]
+    assert order[0] == order[1]
     phases = [[s.sync_phase(i) == s.sync_phase(i - 1) for i in range(1, s.nsteps)]
               for s in (back, schedule)]  # fmt: skip
     assert phases[0] == phases[1]
@@ -275,6 +277,16 @@ def test_our_steps_are_read_from_the_file_and_checked():
     late = text.replace('schedule_step="3"', 'schedule_step="0"')
     with pytest.raises(ValueError, match=r"line \d+: gpu \d sends in schedule_step 0, but"):
         msccl_reader.read(late.encode())
+
+
+@pytest.mark.parametrize("name", ["trivance", "bruck", "linear", "swing"])
+@pytest.mark.parametrize("dims", [(8,), (4, 4)])
+def test_our_programs_have_the_times_of_packets_that_they_had(name, dims):
+    schedule = swing.schedule(name, swing.Torus(dims))
+    back = msccl_reader.read("".join(msccl.write(schedule)).encode(), schedule.torus)
+    network = netsim.paper_network(schedule.torus.name)
+    times = [netsim.simulate(s, network, 2**16, "packet").seconds for s in (back, schedule)]
+    assert times[0] == times[1]
 
 
 @pytest.mark.parametrize("dims", [(3,), (8,), (2, 5)])

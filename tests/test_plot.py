@@ -93,6 +93,40 @@ def test_times_are_divided_by_the_bound_of_their_collective():
         plot.bound(rows({32: 1.0}, model="measured"))
 
 
+@pytest.mark.parametrize(
+    ("place", "root"), [("mesh:4x4", 5), ("mesh:4x4", 0), ("mesh:4x4", 15), ("mesh:7", 3)]
+)
+def test_times_of_a_broadcast_are_divided_by_the_bound_of_their_root(place, root):
+    network = netsim.paper_network(place)
+    least = {n: netsim.lower_bound(network, n, "broadcast", root) for n in (32, 2**20)}
+    asked = {"topology": place, "collective": "broadcast"}
+    others = [
+        rows({n: 3e6 * s for n, s in least.items()}, algorithm=f"{name},root={root}", **asked)
+        for name in ("swing,collective=broadcast", "bucket,collective=broadcast")
+    ]
+    found = curves(plot.bound([*others[0], *others[1]]))
+    assert found == dict.fromkeys(("swing", "bucket"), pytest.approx(dict.fromkeys(least, 3.0)))
+
+
+@pytest.mark.parametrize("asked", ["allgather", "broadcast,root=5", "alltoall"])
+def test_gains_of_other_collectives_are_taken_too(asked):
+    collective = asked.partition(",")[0]
+    both = [
+        *rows({32: 1.0}, algorithm=f"swing,collective={asked}", collective=collective),
+        *rows({32: 2.0}, algorithm=f"bucket,collective={asked}", collective=collective),
+    ]
+    assert curves(plot.gain(both)) == {"torus:4x4, 400 Gb/s": pytest.approx({32: 100.0})}
+
+
+def test_a_legend_names_the_root_only_if_there_are_several():
+    first, other = (
+        rows({32: us}, algorithm=f"disjoint_trees,collective=broadcast,root={root}")
+        for root, us in ((0, 1.0), (5, 2.0))
+    )
+    assert set(curves(plot.runtime(first))) == {"disjoint trees"}
+    assert len(curves(plot.runtime(first + other))) == 2
+
+
 def test_formats_and_the_width_of_a_column(tmp_path):
     write_csv(tmp_path / "some.csv", rows({32: 1.0, 64: 2.0}))
     files = plot.plot([tmp_path / "some.csv"], tmp_path, formats=["svg", "pdf"], width=3.35)

@@ -33,7 +33,7 @@ MODELS = ("analytic", "flow")
 
 def contents(schedule, nbytes, with_blocks):
     """The messages of each step, in an order that does not depend on the file's."""
-    sizes = np.diff(schedule.ends(nbytes))
+    sizes = np.diff(schedule.ends(nbytes))  # of all vectors
     found = []
     for step in schedule:
         messages = [step.message(i) for i in range(len(step))]
@@ -49,6 +49,7 @@ def contents(schedule, nbytes, with_blocks):
 def check(schedule, format, folder):
     """Write and read a schedule; return whether the format holds it."""
     nbytes = schedule.nblocks * 2**10
+    total = nbytes * schedule.vectors
     path = folder / "schedule"
     refused = ""
     try:
@@ -61,7 +62,7 @@ def check(schedule, format, folder):
     back = formats.read(path, format, schedule.torus)
     # MSCCL numbers the blocks of a reduce-scatter or allgather by their ranks.
     exact = format == "json" or (format == "msccl" and schedule.is_allreduce)
-    assert contents(back, nbytes, exact) == contents(schedule, nbytes, exact), (format, schedule)
+    assert contents(back, total, exact) == contents(schedule, total, exact), (format, schedule)
     if format in WITH_BLOCKS:
         assert sorted(back.origin) == sorted(schedule.origin)
         assert sorted(back.home) == sorted(schedule.home)
@@ -71,10 +72,13 @@ def check(schedule, format, folder):
         assert (theirs.blocks_sent == ours.blocks_sent).all()
     if format not in WITH_BLOCKS:
         # A trace has whole bytes, so what its messages have is compared with blocks of whole bytes.
-        schedule = replace(schedule, shares=np.diff(schedule.ends(nbytes)) / nbytes)
+        schedule = replace(schedule, shares=np.diff(schedule.ends(total)) / nbytes)
     network = netsim.paper_network(schedule.torus.name)
     for model in MODELS:
-        times = [netsim.simulate(s, network, nbytes, model).seconds for s in (back, schedule)]
+        times = [
+            netsim.simulate(s, network, total if s.is_traffic else nbytes, model).seconds
+            for s in (back, schedule)
+        ]
         # Sums over the same messages in another order may differ in the last digits.
         assert times[0] == pytest.approx(times[1], rel=1e-12, abs=0), (format, schedule)
     return True
@@ -85,6 +89,7 @@ def cases(dims):
     yield from schedules(torus)
     for collective in COLLECTIVES[1:]:
         yield swing.schedule("swing", torus, collective=collective)
+    yield swing.schedule("linear", torus, collective="alltoall")
     yield swing.schedule("bucket", torus, segments=2)
 
 
@@ -106,3 +111,31 @@ def test_every_schedule_comes_back_with_its_steps_and_times(dims, format, tmp_pa
 def test_the_formats_of_this_test_are_all_that_are_read():
     assert set(READABLE) == set(formats.SUFFIXES.values())
     assert set(formats.FORMATS) - set(READABLE) == {"simgrid-platform", "simgrid-hosts"}
+
+
+@pytest.mark.parametrize("format", ["steps", "goal", "smpi", "chakra"])
+@pytest.mark.parametrize(("name", "nbytes"), [("linear", 1600), ("swing", 320), ("linear", 6400)])
+def test_a_trace_of_an_alltoall_has_the_bytes_that_are_simulated(name, nbytes, format, tmp_path):
+    schedule = swing.schedule(name, swing.Torus(4), collective="alltoall")
+    formats.write(schedule, tmp_path / "trace", format, nbytes)
+    trace = formats.read(tmp_path / "trace", format, schedule.torus)
+    network = netsim.paper_network("torus:4")
+    runs = netsim.simulate(schedule, network, nbytes), netsim.simulate(trace, network, 4 * nbytes)
+    assert trace.nblocks == 4 * nbytes
+    assert runs[0].link_bytes.tolist() == runs[1].link_bytes.tolist()
+
+
+def test_a_message_of_an_alltoall_has_a_pth_of_a_vector():
+    schedule = swing.schedule("linear", swing.Torus(4), collective="alltoall")
+    lines = "".join(formats.text(schedule, "steps", 1600)).splitlines()
+    assert {line.split()[3] for line in lines if not line.startswith("#")} == {"400"}
+
+
+@pytest.mark.parametrize("weights", [[1] * 9, [0, 2, 1] * 3, [0, 1, 2, 2, 0, 1, 1, 2, 0]])
+def test_json_holds_an_alltoall_with_blocks_of_any_sizes(weights, tmp_path):
+    schedule = swing.schedule("linear", swing.Torus(3), collective="alltoall")
+    unequal = replace(schedule, shares=np.array(weights) / 3)
+    formats.write(unequal, tmp_path / "alltoall.json")
+    back = formats.read(tmp_path / "alltoall.json")
+    assert back.shares.tolist() == unequal.shares.tolist()
+    assert back.vectors == 3

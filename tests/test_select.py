@@ -34,7 +34,7 @@ TEXT = str(
 @pytest.mark.parametrize("name", ["swing", "bucket", "mirrored_recursive_doubling"])
 def test_an_estimate_is_the_analytic_model_on_powers_of_two(dims, name):
     torus = swing.Torus(dims)
-    network = netsim.paper_network(torus.name, ties="positive")
+    network = netsim.paper_network(torus.name, ties="split")
     schedule = swing.schedule(name, torus)
     for n in (32, 2**16, 2**26):
         run = netsim.simulate(schedule, network, n)
@@ -49,6 +49,14 @@ def test_an_estimate_is_near_the_analytic_model_elsewhere(dims):
         schedule = swing.schedule(name, torus, **dict(options))
         run = netsim.simulate(schedule, network, 2**16)
         assert 0.85 < seconds(figures(schedule), network, 2**16) / run.seconds < 1.35
+
+
+@pytest.mark.parametrize("nbytes", [-1, 2**62 + 1, 2**2000, 1.5, "8"])
+@pytest.mark.parametrize("collective", ["allreduce", "gather"])
+def test_sizes_that_no_vector_has_are_refused_in_one_line(nbytes, collective):
+    with pytest.raises(ValueError, match="whole number from 0 to 2\\^62") as refused:
+        swing.choose(swing.Torus((2, 3)), nbytes, collective=collective)
+    assert len(str(refused.value)) <= 300
 
 
 def test_a_table_reads_what_it_writes():

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from swing import formats
 from swing.formats import nccl, openmpi
 from swing.formats.limits import MAX_INTEGER
 from swing.formats.rules import DEFAULT, Rule, first_matches
@@ -187,3 +188,10 @@ def test_rules_may_leave_sizes_to_the_library():
     rules = [Rule(0, DEFAULT), Rule(64, "ring"), Rule(128, DEFAULT)]
     assert nccl.read(whole(nccl.write(rules, 4)), 4) == rules
     assert openmpi.read(whole(openmpi.write(rules, 4)), 4) == rules
+
+
+@pytest.mark.parametrize("format", ["openmpi", "nccl", "mpich"])
+@pytest.mark.parametrize("ranks", [0, -1, 1.5, "4"])
+def test_a_table_is_for_one_rank_or_more(format, ranks):
+    with pytest.raises(ValueError, match="ranks is the size of a communicator, 1 or more"):
+        "".join(formats.table([Rule(0, "ring")], format, ranks, b""))

@@ -276,13 +276,18 @@ def _outcome(function: Callable[..., Any], arguments: dict[str, Any]) -> str:
     return ""
 
 
-def main() -> None:
-    """Make the calls that the command line asks for, and print the kinds of faults."""
+def report(search: Callable[[int, int], list[Fault]], what: str) -> None:
+    """Search with the seed and the number on the command line, and print the kinds of faults.
+
+    Args:
+        search: finds faults from a seed and a number of tries.
+        what: the tries in the plural, such as "calls".
+    """
     seed, count = map(int, sys.argv[1:])
     resource.setrlimit(resource.RLIMIT_DATA, (4 * MAX_BYTES, 4 * MAX_BYTES))
-    faults = wrong_calls(seed, count)
+    faults = search(seed, count)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"{count} calls, {len(faults)} faults, at most {most} MiB")
+    print(f"{count} {what}, {len(faults)} faults, at most {most} MiB")
     kinds = Counter((fault.call, fault.what) for fault in faults)
     for (call, what), times in kinds.most_common(40):
         example = next(f for f in faults if (f.call, f.what) == (call, what))
@@ -291,4 +296,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    report(wrong_calls, "calls")

@@ -11,14 +11,11 @@ import contextlib
 import io
 import os
 import random
-import resource
 import shlex
-import sys
 import tempfile
 import time
 import traceback
 import warnings
-from collections import Counter
 from pathlib import Path
 
 import click
@@ -26,7 +23,7 @@ import click
 from netsim.__main__ import main as netsim
 from swing.__main__ import main as swing
 from swing.cli import invoke
-from tests.wrong_calls import MAX_BYTES, MAX_MESSAGE, MAX_SECONDS, Fault
+from tests.wrong_calls import MAX_MESSAGE, MAX_SECONDS, Fault, report
 
 SMALL = "--sizes 32B,1KiB"
 LINES = [
@@ -139,19 +136,5 @@ def _outcome(words: list[str]) -> str:
     return "" if status in (0, 2) or (status == 1 and words[1] == "verify") else f"status {status}"
 
 
-def main() -> None:
-    """Run the command lines that the command line asks for, and print the kinds of faults."""
-    seed, count = map(int, sys.argv[1:])
-    resource.setrlimit(resource.RLIMIT_DATA, (4 * MAX_BYTES, 4 * MAX_BYTES))
-    faults = wrong_lines(seed, count)
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"{count} command lines, {len(faults)} faults, at most {most} MiB")
-    kinds = Counter((fault.call, fault.what) for fault in faults)
-    for (call, what), times in kinds.most_common(40):
-        example = next(f for f in faults if (f.call, f.what) == (call, what))
-        print(f"{times:5} {call}: {what}\n      {example.arguments}")
-    sys.exit(bool(faults))
-
-
 if __name__ == "__main__":
-    main()
+    report(wrong_lines, "command lines")

@@ -20,6 +20,7 @@ from swing.cli import (
     asked_collective,
     check_eager_limit,
     collective_options,
+    is_auto,
     named_schedule,
 )
 from swing.formats.files import check_writable, store
@@ -62,10 +63,11 @@ def report_command(
     check_eager_limit(eager_limit, bool(sources))
     if not names and not sources:
         names = DEFAULTS
-    more: dict[str, Any] = {"auto": {"nbytes": size or 2**21, "machine": network}}
+    chooses: dict[str, Any] = {"nbytes": size or 2**21, "machine": network}
     asked = asked_collective(topology.torus, collective, root)
     schedules = [
-        named_schedule(topology.torus, name, **asked, **more.get(name, {})) for name in names
+        named_schedule(topology.torus, name, **asked, **(chooses if is_auto(name) else {}))
+        for name in names
     ]
     schedules += [
         named_schedule(topology.torus, source=source, eager_limit=eager_limit) for source in sources

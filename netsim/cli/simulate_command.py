@@ -13,8 +13,9 @@ from netsim.rows import ResultRow, write_csv
 from netsim.run import Run, row, simulate
 from netsim.topologies import names
 from netsim.topologies.topology import Topology
-from swing.cli import JSON, Parsed, named_schedule, schedule_options
+from swing.cli import JSON, Parsed, is_auto, named_schedule, schedule_options
 from swing.formats.files import check_writable
+from swing.schedules.collectives import BARRIER
 from swing.sizes import format_size, parse_size
 
 
@@ -45,13 +46,15 @@ def simulate_command(
     if size is None:
         size = known.nblocks if known is not None and known.is_traffic else 2**21
     network = network_of(topology, bandwidth, ties)
-    if options["algorithm"] == "auto":
+    if is_auto(options["algorithm"]):
         options |= {"nbytes": size, "machine": network}
     if step is not None and not links:
         raise ValueError("--step goes with --links")
     if links:
         check_writable(links)
     schedule = named_schedule(topology.torus, **options) if known is None else known
+    is_barrier = schedule.collective == BARRIER
+    size = 0 if is_barrier else size
     run = simulate(schedule, network, size, model, seed=seed, sync=sync, parts=parts)
     if links:
         write_csv(links, _link_rows(run, step))
@@ -59,14 +62,15 @@ def simulate_command(
     if as_json:
         click.echo(json.dumps(row(run) | {"lower_bound_s": bound}))
         return
+    moved = "" if is_barrier else f"{format_size(size)}, "
     click.echo(f"{repr(run.schedule).strip('<>')}")
     click.echo(
-        f"{format_size(size)}, {model} model, {topology.name}, {bandwidth:g} Gb/s, ties {ties}, "
-        f"seed {seed}"
+        f"{moved}{model} model, {topology.name}, {bandwidth:g} Gb/s, ties {ties}, seed {seed}"
     )
     least = "" if bound is None else f" (no {run.schedule.collective} under {bound * 1e6:.3f} us)"
     click.echo(f"time        {run.seconds * 1e6:.3f} us{least}")
-    click.echo(f"goodput     {run.goodput * 8 / 1e9:.2f} Gb/s")
+    if not is_barrier:
+        click.echo(f"goodput     {run.goodput * 8 / 1e9:.2f} Gb/s")
     click.echo(f"congestion  {run.congestion:.4f}")
     if run.bottleneck:
         src, dst = run.bottleneck.link

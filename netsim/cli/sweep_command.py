@@ -24,14 +24,15 @@ from netsim.cli.options import (
     with_progress,
 )
 from netsim.models import own_sync
-from netsim.rows import KEY, ResultRow, in_order, read_csv, typed, winners, write_csv
+from netsim.rows import KEY, ResultRow, fastest, in_order, read_csv, typed, winners, write_csv
 from netsim.search.sweep import Case, sweep
 from netsim.search.sweep import prune as pruned
 from netsim.topologies.topology import Topology
 from swing.algorithms import ALGORITHMS
-from swing.algorithms.spelling import parse, spell
+from swing.algorithms.spelling import parse, spell, without_collective
 from swing.cli import JSON, Parsed, algorithm_cases, asked_collective, collective_options
 from swing.formats.files import check_writable, is_stream
+from swing.schedules.collectives import BARRIER
 from swing.sizes import format_size, parse_sizes
 
 SAVE_SECONDS = 5.0
@@ -112,7 +113,10 @@ def sweep_command(
                 keys = ("topology", "model", "bandwidth_gbps", "ties", "sync", "parts", "seed")
                 _print_winners(
                     [r for r in rows if tuple(str(r[k]) for k in keys) == here],
-                    f"{topology.name}, {rate:g} Gb/s: goodput in Gb/s ({model} model, ties {ties})",
+                    f"{topology.name}, {rate:g} Gb/s: "
+                    f"{'time in us' if collective == BARRIER else 'goodput in Gb/s'} "
+                    f"({model} model, ties {ties})",
+                    collective,
                 )
     if interrupted:
         kept = f"; {path} has them, and --resume goes on" if path and rows else ""
@@ -128,21 +132,15 @@ def _spelled(row: ResultRow) -> str:
     return spell(name, options)
 
 
-def _column(algorithm: str) -> str:
-    """Return the algorithm of a row without the collective, which is the same for all rows."""
-    name, options = parse(algorithm)
-    return spell(name, {k: v for k, v in options.items() if k not in ("collective", "root")})
-
-
-def _print_winners(rows: Sequence[ResultRow], title: str) -> None:
-    goodput: dict[tuple[str, int], float] = defaultdict(float)  # of the best variant
-    for r in rows:
-        key = _column(r["algorithm"]), int(r["nbytes"])
-        goodput[key] = max(goodput[key], float(r["goodput_gbps"] or 0))
-    names = list(dict.fromkeys(name for name, _ in goodput))
+def _print_winners(rows: Sequence[ResultRow], title: str, collective: str) -> None:
+    shown: dict[tuple[str, int], float] = defaultdict(float)  # of the best variant
+    for (name, n), seconds in fastest(rows).items():
+        goodput = n * 8 / seconds / 1e9 if seconds else 0.0
+        shown[without_collective(name), n] = seconds * 1e6 if collective == BARRIER else goodput
+    names = list(dict.fromkeys(name for name, _ in shown))
     headers = [Column(h.replace("_", " "), justify="right") for h in ("size", *names, "winner")]
     table = Table(*headers, title=title)
     for n, best in winners(rows).items():
-        cells = [f"{goodput[name, n]:.4g}" for name in names]
+        cells = [f"{shown[name, n]:.4g}" for name in names]
         table.add_row(format_size(n), *cells, _spelled(best))
     Console(width=None if sys.stdout.isatty() else 140).print(table)

@@ -70,6 +70,8 @@ def tune_command(
     """Search for the fastest schedule for every size; write a selection table."""
     if bool(topologies) == bool(measured) and not (retime and not measured):
         raise ValueError("name a --topology to simulate, or a file of --measured times")
+    if measured and (retime or collective != ALLREDUCE or root is not None):
+        raise ValueError("--measured has times of allreduces: no --retime, --collective or --root")
     check_writable(out)
     if measured:
         table = measured_table(measured)

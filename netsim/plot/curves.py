@@ -15,6 +15,7 @@ from netsim.plot.style import COLORS, LINES, legend, panels, size_axis, styles
 from netsim.rows import ResultRow, fastest
 from netsim.topologies.names import topology
 from swing.algorithms import ALGORITHMS, SHIPPED
+from swing.algorithms.spelling import parse, without_collective
 from swing.algorithms.swing import SWING
 
 CONDITIONS = {
@@ -28,18 +29,20 @@ TIMES = (1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100)
 MAX_RATIO = 10.0
 """Largest ratio that such an axis shows; far slower curves leave the picture."""
 
-Point = Callable[[int, float], float]
-"""The height of a point of a curve, from bytes and seconds."""
+Point = Callable[[str, int, float], float]
+"""The height of a point of a curve, from the algorithm, bytes and seconds."""
 
 
 def goodput(rows: list[ResultRow], width: float | None = None) -> Figure:
     """Goodput against size, one panel per topology; of each algorithm the best variant per size."""
-    return _curves(rows, width, "goodput, Gb/s", lambda _: lambda n, seconds: n * 8 / seconds / 1e9)
+    return _curves(
+        rows, width, "goodput, Gb/s", lambda _: lambda _, n, seconds: n * 8 / seconds / 1e9
+    )
 
 
 def runtime(rows: list[ResultRow], width: float | None = None) -> Figure:
     """Runtime against size, one panel per topology; of each algorithm the best variant per size."""
-    return _curves(rows, width, "time, us", lambda _: lambda n, seconds: seconds * 1e6)
+    return _curves(rows, width, "time, us", lambda _: lambda _, n, seconds: seconds * 1e6)
 
 
 def ratio(rows: list[ResultRow], width: float | None = None) -> Figure:
@@ -49,7 +52,7 @@ def ratio(rows: list[ResultRow], width: float | None = None) -> Figure:
         best: dict[int, float] = {}
         for (_, n), seconds in fastest(curves).items():
             best[n] = min(seconds, best.get(n, seconds))
-        return lambda n, seconds: seconds / best[n]
+        return lambda _, n, seconds: seconds / best[n]
 
     return _ratios(rows, width, "time ÷ best", against)
 
@@ -67,7 +70,12 @@ def bound(rows: list[ResultRow], width: float | None = None) -> Figure:
             raise ValueError("a bound is known only for simulated rows, which have a bandwidth")
         network = paper_network(topology(first["topology"]), float(first["bandwidth_gbps"]) / 8e-9)
         collective = first.get("collective") or "allreduce"
-        return lambda n, seconds: seconds / lower_bound(network, n, collective=collective)
+
+        def point(name: str, n: int, seconds: float) -> float:
+            root = parse(name)[1].get("root", 0)
+            return seconds / lower_bound(network, n, collective, root)
+
+        return point
 
     return _ratios(rows, width, "time ÷ lower bound", against)
 
@@ -129,13 +137,20 @@ def swing_gain(best: dict[tuple[str, int], float]) -> dict[int, float]:
 
     In goodputs it is swing/best - 1 where Swing is ahead, and -(best/swing - 1) otherwise. As in
     the paper, mirrored recursive doubling is not among the others (`Algorithm.rival`).
+
+    Args:
+        best: seconds by (algorithm, bytes), of one collective and root, which the names may state.
     """
+    times: dict[tuple[str, int], float] = {}
+    for (full, n), seconds in best.items():
+        key = without_collective(full), n
+        times[key] = min(seconds, times.get(key, seconds))
     apart = {SWING.name, *(name for name in SHIPPED if not ALGORITHMS[name].rival)}
     gains = {}
-    for n in (n for name, n in best if name == SWING.name):
-        others = [t for (other, m), t in best.items() if m == n and other not in apart]
+    for n in (n for name, n in times if name == SWING.name):
+        others = [t for (other, m), t in times.items() if m == n and other not in apart]
         if others:
-            ratio = min(others) / best[SWING.name, n]
+            ratio = min(others) / times[SWING.name, n]
             gains[n] = 100 * (ratio - 1 if ratio >= 1 else 1 - 1 / ratio)
     return gains
 
@@ -156,14 +171,16 @@ def _curves(
     """
     topologies = list(dict.fromkeys(r["topology"] for r in rows))
     figure, each = panels(len(topologies), width)
-    looks = styles(dict.fromkeys(r["algorithm"] for r in rows))
+    names = list(dict.fromkeys(r["algorithm"] for r in rows))
+    looks, shown = styles(names), _shown(names)
     for name, axes in zip(topologies, each, strict=True):
         panel_rows = [r for r in rows if r["topology"] == name]
         sources = list(dict.fromkeys(map(source, panel_rows)))
         for origin in sources:
             series = _by_conditions([r for r in panel_rows if source(r) == origin])
             for nth, (conditions, curves) in enumerate(series.items()):
-                _draw(axes, curves, height(curves), looks, conditions, nth, origin == sources[0])
+                _draw(axes, curves, height(curves), looks, shown, conditions, nth,
+                      origin == sources[0])  # fmt: skip
         origins = sources[0] + "".join(f", {origin} hollow" for origin in sources[1:])
         axes.set(title=f"{name} ({origins})", ylabel=label)
         size_axis(axes, _sizes(panel_rows))
@@ -173,7 +190,7 @@ def _curves(
 
 def _draw(
     axes: Axes, rows: list[ResultRow], point: Point, looks: dict[str, tuple[str, str]],
-    conditions: str, nth: int, first: bool,
+    shown: dict[str, str], conditions: str, nth: int, first: bool,
 ) -> None:  # fmt: skip
     """Draw the curves of one source and one set of conditions, the ``nth`` of its source."""
     best = fastest(rows)
@@ -181,13 +198,20 @@ def _draw(
         sizes = sorted(n for other, n in best if other == name)
         color, marker = looks[name]
         axes.loglog(
-            sizes, [point(n, best[name, n]) for n in sizes], color=color, marker=marker,
+            sizes, [point(name, n, best[name, n]) for n in sizes], color=color, marker=marker,
             markersize=3 if first else 7, linewidth=1.4,
             linestyle=LINES[nth % 4] if first or nth else "",
             markerfacecolor=None if first else "none",
-            label=", ".join(filter(None, [name.replace("_", " "), conditions]))
+            label=", ".join(filter(None, [shown[name], conditions]))
             if first or conditions else None,
         )  # fmt: skip
+
+
+def _shown(names: list[str]) -> dict[str, str]:
+    """Names as legends show them: without the collective and root, if these are all the same."""
+    plain = {name: without_collective(name) for name in names}
+    asked = {frozenset(name.split(",")) - {*plain[name].split(",")} for name in names}
+    return {n: (plain[n] if len(asked) == 1 else n).replace("_", " ") for n in names}
 
 
 def _by_conditions(rows: list[ResultRow]) -> dict[str, list[ResultRow]]:

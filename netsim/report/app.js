@@ -240,7 +240,8 @@ class App {
     const times = order.map((run) => `${secondsText(run.seconds)} with ${run.label}`).join(", ");
     const least = DATA.lower_bound === null ? ""
       : `; none can take less than ${secondsText(DATA.lower_bound)}`;
-    byId("lead").textContent = `${collectiveText(RUNS)} of ${size} takes ${times}${least}.`;
+    const moved = RUNS.every((run) => run.collective === "barrier") ? "" : ` of ${size}`;
+    byId("lead").textContent = `${collectiveText(RUNS)}${moved} takes ${times}${least}.`;
     const cell = (tag, words, name) => make(tag, name ? { class: name } : {}, words);
     const table = (titles, rows) => [
       make("thead", {}, make("tr", {}, ...titles.map((title) => cell("th", title)))),

@@ -15,7 +15,7 @@ import numpy as np
 
 from netsim.bounds import schedule_bound
 from netsim.report.network import Pairs, axes, describe_network
-from netsim.run import Run, simulate
+from netsim.run import Run, row, simulate
 from netsim.topologies.topology import Topology
 from netsim.traffic.load import link_load
 from swing.checks import expect
@@ -135,7 +135,7 @@ def _run(run: Run, pairs: Pairs) -> Data:
         "parts": len(schedule.parts),
         "seconds": run.seconds,
         "ends": np.cumsum(run.step_seconds).tolist(),
-        "goodput_gbps": run.goodput * 8 / 1e9 if run.seconds else None,
+        "goodput_gbps": row(run)["goodput_gbps"],
         "congestion": run.congestion,
         "patterns": patterns,
         "steps": steps,

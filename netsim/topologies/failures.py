@@ -114,9 +114,10 @@ def without(topology: Topology, failed: Iterable[tuple[int, int]]) -> Topology:
 
     Raises:
         ValueError: a link that does not exist, or nodes that cannot reach each other any more.
-        TypeError: ``topology`` is not a topology.
+        TypeError: ``topology`` is not a topology, or ``failed`` is no list.
     """
     expect(topology, Topology, "a topology, such as netsim.topology('torus:8x8')")
+    expect(failed, Iterable, "the failed links, such as [(0, 1)]")
     removed = {tuple(np.ravel(pair).tolist()) for pair in failed}
     if not removed:
         return topology

@@ -6,7 +6,7 @@ between all pairs of nodes are listed, so this is for networks of some ten thous
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -87,7 +87,7 @@ def graph(
         ValueError: a node cannot reach another one, the number of nodes is not that of ``dims``,
             an edge has a bandwidth that is not above 0 or a negative latency, or ``order`` does not
             list every node that holds a rank once.
-        TypeError: ``links`` is not a graph.
+        TypeError: ``links`` is not a graph, or ``order`` is no list.
 
     >>> import netsim, networkx
     >>> ring = netsim.graph(networkx.cycle_graph("abcd"), order="acbd")
@@ -98,6 +98,7 @@ def graph(
     import networkx as nx
 
     expect(links, nx.Graph, "a networkx graph")
+    expect(order, (Iterable, type(None)), "as order a list of nodes")
     switches = [v for v in links if links.nodes[v].get("switch")]
     ranks = _in_order([v for v in links if not links.nodes[v].get("switch")], order)
     torus = Torus(len(ranks) if dims is None else dims)
@@ -123,7 +124,11 @@ def _in_order(ranks: list[Hashable], order: Sequence[Hashable] | None) -> list[H
     """The nodes that hold ranks, in the order of their ranks."""
     if order is not None:
         chosen = list(order)
-        if len(chosen) != len(ranks) or set(chosen) != set(ranks):
+        try:
+            each_once = len(chosen) == len(ranks) and set(chosen) == set(ranks)
+        except TypeError:  # what cannot be hashed, such as a list, is no node of a graph
+            each_once = False
+        if not each_once:
             raise ValueError(
                 f"order must list each of the {len(ranks)} nodes that hold a rank once, "
                 f"not {shown(order)}"

@@ -221,6 +221,9 @@ def distances(ends: Array, size: int) -> np.ndarray:
     Args:
         ends: (nlinks, 2) the vertices that each link leaves and reaches.
         size: number of nodes; the vertices from there up are switches.
+
+    Raises:
+        ValueError: a shortest route has more links than 16 bits count.
     """
     vertices = _vertices(ends, size)
     (tails, heads), degree = ends.T, np.bincount(ends[:, 0], minlength=vertices)
@@ -244,6 +247,8 @@ def distances(ends: Array, size: int) -> np.ndarray:
                 wider[vertex] |= reached[head]
             added = wider ^ reached
             words = np.flatnonzero(added)
+            if links >= _UNREACHED and len(words):
+                raise ValueError(f"a shortest route has more than {_UNREACHED - 1} links: too many")
             word, bit = np.nonzero(np.unpackbits(
                 added.ravel()[words, None].view(np.uint8), axis=1, bitorder="little"
             ))  # fmt: skip

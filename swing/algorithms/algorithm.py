@@ -127,8 +127,10 @@ class Algorithm:
                     ) from None
         collective = options.get("collective", "allreduce")
         self._check_collective(collective)
-        own = {option: options[option] for option in options.keys() & self._declared.keys()}
         root = checked_root(collective, options.get("root"), torus.size)
+        # None is the default of root and chunks, which the function need not know.
+        options = {k: v for k, v in options.items() if v is not None or k not in ("root", "chunks")}
+        own = {option: options[option] for option in options.keys() & self._declared.keys()}
         chunks = options.get("chunks")
         if "chunks" not in self._declared:
             check_chunks(collective, chunks)
@@ -136,16 +138,25 @@ class Algorithm:
             raise ValueError(f"{collective} has no counts: leave out counts=, or make an alltoall")
         if collective in self._made:
             return self.function(torus, **own)
-        if collective == BARRIER and "latency" in self.variants and "ports" in self._declared:
-            exchange = self.function(torus, variant="latency", ports=1)
-            if exchange.nblocks == 1:
-                return replace(exchange, shares=np.zeros(1))
+        if collective == BARRIER and own.get("variant", "latency") == "latency":
+            exchange = self._exchange(torus, own)
+            if exchange:
+                return exchange
         if own.get("variant", "bandwidth") != "bandwidth":
             remedy = "chunks=1 for a tree" if collective in IN_CHUNKS else "variant='bandwidth'"
             raise ValueError(f"{collective} has no {own['variant']} variant: use {remedy}")
         reduce_scatter = self.function(torus, **own | {"collective": "reduce_scatter"})
         schedule = derive(reduce_scatter, collective, root, chunks)
         return schedule if counts is None else with_counts(schedule, counts)
+
+    def _exchange(self, torus: Torus, own: dict[str, Any]) -> Schedule | None:
+        """Return the barrier in which ranks exchange a block without bytes, if there is one."""
+        if "latency" not in self.variants or "ports" not in self._declared:
+            return None
+        asked = own | {"collective": "allreduce", "variant": "latency"}
+        self.function(torus, **asked)  # which checks the ports
+        exchange = self.function(torus, **asked | {"ports": 1})
+        return replace(exchange, shares=np.zeros(1)) if exchange.nblocks == 1 else None
 
     def _check_collective(self, collective: Any) -> None:
         if collective in self.collectives:

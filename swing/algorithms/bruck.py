@@ -1,14 +1,14 @@
-"""Bruck: in step k, every rank sends to the rank 2^k places on what has this bit in its offset.
+"""Bruck: in step k, rank r sends rank r + 2^k all blocks whose offset has bit k.
 
-A block whose home is o places on travels over the powers of two that make up o, the smallest first.
-In an all-to-all every rank sends half of what it holds in each of ⌈log2 p⌉ steps, whatever the
-number of ranks; the reduce-scatter halves what is pending instead, and its reverse is the
-dissemination allgather.
+The offset o of a block at rank r is the distance to its home, rank r + o. The block travels over
+the powers of two that make up o, the smallest first. In an all-to-all every rank sends at most half
+of what it holds in each of ⌈log2 p⌉ steps, whatever the number of ranks; the reduce-scatter halves
+what is pending instead, and its reverse is the dissemination allgather.
 
 Restrictions: none.
 
-Cost: ⌈log2 p⌉ steps; an all-to-all sends n/2 in each of them. The distances are those of the ranks
-in order, so that links of a torus are shared by many messages.
+Cost: ⌈log2 p⌉ steps; an all-to-all sends at most n/2 in each of them. The distances are those of
+the ranks in order, so that links of a torus are shared by many messages.
 
 >>> import swing
 >>> print(swing.schedule("bruck", swing.Torus(3), collective="alltoall"))

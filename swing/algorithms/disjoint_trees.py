@@ -1,8 +1,8 @@
-"""Edge-disjoint trees: 2D spanning trees of a torus that use every link once, in chunks.
+"""Edge-disjoint trees: 2·D spanning trees of a torus that use every link once, in chunks.
 
-Each of the 2D trees of a broadcast leaves the root through a link of its own, and carries its own
-share of the vector in chunks that follow each other. No two trees share a link, so every rank
-receives over all its links all the time. A reduce is the reverse.
+On a torus of D dimensions, each of the 2·D trees of a broadcast leaves the root through a link of
+its own, and carries its own share of the vector in chunks that follow each other. No two trees
+share a link, so every rank receives over all its links all the time. A reduce is the reverse.
 
 The tree of dimension j and direction + takes the dimensions in the order j, j + 1, …, and each of
 them only in direction +, all the way round. A node whose offset from the root has the coordinates x
@@ -13,7 +13,7 @@ about the distance of the farthest node.
 
 Restrictions: none; where a dimension does not wrap, messages go back through all of it.
 
-Cost: depth h = Σ⌊d_i/2⌋ + 1 on large squares and cubes, Σ(d_i - 1) + 1 at most. With c chunks of a
+Cost: depth h = Σ⌊d_i/2⌋ + 1 or + 2 on squares and cubes, Σ(d_i - 1) + 1 at most. With c chunks of a
 tree's share, T = h·(α + β·n/(2D·c)) + (c - 1)·β·n/(2D·c), where β is the time per byte of one link.
 
 >>> import swing
@@ -88,8 +88,10 @@ def parents(torus: Torus, root: int) -> list[Array]:
 def shallow(dims: tuple[int, ...]) -> Array:
     """Make the trees as shallow as a local search can: (trees, p) parents, with the root at node 0.
 
-    >>> int(depths(shallow((8, 8))[0], 0).max()), int(depths(one_way((8, 8))[0], 0).max())
-    (9, 15)
+    >>> def deepest(trees):
+    ...     return max(int(depths(tree, 0).max()) for tree in trees)
+    >>> [(deepest(one_way(dims)), deepest(shallow(dims))) for dims in ((8, 8), (10, 10), (4, 4, 4))]
+    [(15, 10), (19, 12), (10, 7)]
     """
     trees = one_way(dims)
     if math.prod(dims) > MAX_SEARCHED:

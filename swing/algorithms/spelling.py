@@ -32,6 +32,16 @@ def _spell(value: Any) -> str:
     return ("-" if has_lists else "x").join(map(_spell, value))
 
 
+def without_collective(text: str) -> str:
+    """Return the word for an algorithm without its collective and root.
+
+    >>> without_collective("bucket,collective=broadcast,root=5,segments=2")
+    'bucket,segments=2'
+    """
+    asked = ("collective=", "root=")
+    return ",".join(item for item in text.split(",") if not item.startswith(asked))
+
+
 def parse(text: str) -> tuple[str, dict[str, Any]]:
     """Return the name and options of an algorithm, with the types that its function declares.
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from operator import index
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from swing.build.pattern import RingPattern
 from swing.build.product import Exchange, Product
@@ -191,8 +192,19 @@ def _check_reversible(schedule: Schedule) -> None:
 
 def _turned(schedule: Schedule) -> Schedule:
     """Reverse a schedule without a check, which would compute its origin and home."""
-    body = schedule.body.reversed() or Reversed(schedule)
-    return replace(schedule, body=body, origin=schedule.home, home=schedule.origin, phases=None)
+    body, phases = schedule.body.reversed(), None
+    if body is None:
+        body = Reversed(schedule)  # which mirrors the phases, too
+    elif schedule.phases:
+        phases = mirrored(schedule.phases, schedule.nsteps)
+    elif isinstance(schedule.body, Reversed):
+        phases = schedule.body.forward.phases
+    return replace(schedule, body=body, origin=schedule.home, home=schedule.origin, phases=phases)
+
+
+def mirrored(phases: Callable[[int], Hashable], nsteps: int) -> Callable[[int], Hashable]:
+    """Return the phases of ``nsteps`` steps that run from the last to the first."""
+    return lambda s: ("back", phases(nsteps - 1 - s))
 
 
 @dataclass(frozen=True, eq=False)
@@ -389,7 +401,8 @@ def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) 
 
     Raises:
         TypeError: a part is not a schedule.
-        ValueError: there are no parts, or as many weights as there are not parts.
+        ValueError: there are no parts, their tori differ, or the weights are not one finite number
+            from 0 up for each part with a sum above 0.
     """
     parts = list(parts)
     for part in parts:
@@ -397,16 +410,21 @@ def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) 
     if not parts:
         raise ValueError("parallel needs at least one schedule")
     first = parts[0]
+    for part in parts[1:]:
+        if part.torus != first.torus:
+            raise ValueError(
+                f"parts side by side need one torus, not {first.torus} and {part.torus}"
+            )
     if len(parts) == 1:
         return first
     offsets = np.cumsum([0] + [part.nblocks for part in parts]).tolist()
     shares = None
     if weights is not None:
-        sizes = np.asarray(weights)
-        if sizes.shape != (len(parts),) or sizes.dtype.kind not in "iuf" or not sizes.sum() > 0:
+        sizes = relative(weights, (len(parts),))
+        if sizes is None:
             raise ValueError(
-                f"weights must be {len(parts)} numbers whose sum is above 0, one for each part, "
-                f"not {shown(weights)}"
+                f"pass one weight for each of the {len(parts)} parts, finite numbers from 0 up "
+                f"that are not all 0, not {shown(weights)}"
             )
         fractions = sizes * first.vectors / sizes.sum()
         shares = np.concatenate(
@@ -423,6 +441,25 @@ def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) 
         shares=shares,
         phases=None,
     )
+
+
+def relative(sizes: ArrayLike, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return sizes as fractions of the largest; None if they are no sizes of this shape.
+
+    Sizes are finite numbers from 0 up that are not all 0. Fractions of the largest can be added
+    without an overflow.
+    """
+    try:
+        table = np.asarray(sizes)
+    except ValueError:  # rows of different lengths
+        return None
+    if table.dtype.kind not in "biuf" or table.shape != shape:
+        return None
+    table = table.astype(float)
+    if not np.isfinite(table).all() or (table < 0).any() or not table.any():
+        return None
+    fractions: np.ndarray = table / table.max()
+    return fractions
 
 
 GROWTH = 1.3

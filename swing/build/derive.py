@@ -18,14 +18,14 @@ doubling's, a Bine tree is Swing's, and a chain is the ring's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from swing.build.combine import Parallel, chain, collect, parallel, reverse
+from swing.build.combine import Parallel, chain, collect, mirrored, parallel, relative, reverse
 from swing.build.paths import Paths
 from swing.build.tree import reduce_along
 from swing.checks import shown
@@ -106,21 +106,33 @@ class FromRoot(Body):
         return self.forward.nsteps
 
     @cached_property
-    def passes(self) -> np.ndarray:
-        """(nblocks, p) whether the root's contribution to each block passes through each rank."""
-        return Paths.of(self.forward).through(self.root)
+    def steps(self) -> tuple[Step, ...]:
+        """All steps: the root's contribution to each block is followed on its way."""
+        at = np.full(self.forward.nblocks, self.root)
+        return tuple(_move(step, at) for step in self.forward)
 
     def step(self, s: int) -> Step:
-        step = self.forward.step(s)
-        row, block = step.blocks.flat()
-        kept = np.flatnonzero(self.passes[block, step.src[row]])
-        row, block = row[kept], block[kept]
-        rows, first, count = np.unique(row, return_index=True, return_counts=True)
-        blocks = Blocks.sets(count, lambda i: block[first[i] : first[i] + count[i]])
-        return Step(False, step.src[rows], step.dst[rows], blocks, step.part[rows])
+        return self.steps[s]
 
     def sync_phase(self, s: int) -> object:
         return self.forward.sync_phase(s)
+
+
+def _move(step: Step, at: Array) -> Step:
+    """Return the messages of a step that carry blocks from where they are, and move the blocks.
+
+    Args:
+        step: the step.
+        at: (nblocks,) the rank that has each block. It is changed.
+    """
+    step = step.take(np.flatnonzero(np.isin(step.src, at)))
+    row, block = step.blocks.flat()
+    kept = np.flatnonzero(at[block] == step.src[row])
+    row, block = row[kept], block[kept]
+    at[block] = step.dst[row]
+    rows, first, count = np.unique(row, return_index=True, return_counts=True)
+    blocks = Blocks.sets(count, lambda i: block[first[i] : first[i] + count[i]])
+    return Step(False, step.src[rows], step.dst[rows], blocks, step.part[rows])
 
 
 def alltoall(reduce_scatter: Schedule) -> Schedule:
@@ -180,6 +192,19 @@ def _one_phase(s: int) -> int:
     return 0
 
 
+def _phases(reduce_scatter: Schedule, collective: str) -> Callable[[int], Hashable] | None:
+    """Return the phases of a collective that follow from those of its reduce-scatter."""
+    phases, n = reduce_scatter.phases, reduce_scatter.nsteps
+    if phases is None or n == 0:
+        return None  # those of the messages
+    if len({phases(s) for s in range(n)}) == 1:
+        return _one_phase  # parts that never wait for each other do not wait halfway either
+    back = mirrored(phases, n)
+    if collective in ("gather", "allgather"):
+        return back
+    return lambda s: phases(s) if s < n else back(s - n)
+
+
 def derive(
     reduce_scatter: Schedule, collective: str, root: int = 0, chunks: int | None = None
 ) -> Schedule:
@@ -219,9 +244,11 @@ def derive(
     else:
         parts = [collect(part, collective) for part in parts]
     whole = parallel(parts, weights)
-    phases = reduce_scatter.phases if len(parts) > 1 else whole.phases
+    phases = whole.phases
     if chunks is not None:
         phases = _one_phase  # chunks of different parts do not wait for each other
+    elif collective != BARRIER:
+        phases = _phases(reduce_scatter, collective)
     return replace(whole, name=reduce_scatter.name, variant=reduce_scatter.variant, phases=phases)
 
 
@@ -234,7 +261,7 @@ def with_counts(schedule: Schedule, counts: ArrayLike) -> Schedule:
             has their mean, Σ counts / p.
 
     Raises:
-        ValueError: another shape, a negative or infinite number, or only zeros.
+        ValueError: another shape, entries that are no finite numbers from 0 up, or only zeros.
 
     >>> import swing
     >>> torus, counts = swing.Torus(2), [[0, 6], [2, 0]]
@@ -243,14 +270,12 @@ def with_counts(schedule: Schedule, counts: ArrayLike) -> Schedule:
     array([6., 2.])
     """
     p = schedule.torus.size
-    try:
-        table = np.asarray(counts, dtype=float)
-    except (TypeError, ValueError):
-        table = np.zeros(0)
-    if table.shape != (p, p) or not np.isfinite(table).all() or (table < 0).any():
-        raise ValueError(f"counts must be {p} rows of {p} numbers from 0 up, not {shown(counts)}")
-    if not table.any():
-        raise ValueError("counts must not all be 0")
+    table = relative(counts, (p, p))
+    if table is None:
+        raise ValueError(
+            f"counts must be {p} rows of {p} finite numbers from 0 up that are not all 0, "
+            f"not {shown(counts)}"
+        )
     equal = schedule.shares
     if equal is None:
         equal = np.full(schedule.nblocks, p / schedule.nblocks)

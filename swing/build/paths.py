@@ -20,14 +20,11 @@ class Paths:
     """The in-trees of a reduce-scatter of B blocks on p ranks.
 
     Args:
-        parent: (B, p) the rank that each rank passes each block on to; at the block's home, and on
-            ranks that have nothing to pass on, the rank itself.
         size: (B, p) the number of contributions that pass through each rank, its own included.
         first: (B, p) the position of each rank in the depth-first order of each tree, from the home
             on.
     """
 
-    parent: np.ndarray
     size: np.ndarray
     first: np.ndarray
 
@@ -35,14 +32,11 @@ class Paths:
     def of(cls, reduce_scatter: Schedule) -> Paths:
         """Read the paths from the messages of a reduce-scatter."""
         p, nblocks = reduce_scatter.torus.size, reduce_scatter.nblocks
-        ranks = np.arange(p, dtype=np.int32)
-        parent = np.tile(ranks, (nblocks, 1))
         size = np.ones((nblocks, p), dtype=np.int32)
         moves = []
         for step in reduce_scatter:
             row, block = step.blocks.flat()
             src, dst = step.src[row], step.dst[row]
-            parent[block, src] = dst
             np.add.at(size, (block, dst), size[block, src])
             moves.append((block, src, dst))
         # From the home outwards: each rank's subtree takes the next free positions of its parent's.
@@ -58,7 +52,7 @@ class Paths:
             first[block, src] = free[block, dst] + before - before[group]
             np.add.at(free, (block, dst), lengths)
             free[block, src] = first[block, src] + 1
-        return cls(parent, size, first)
+        return cls(size, first)
 
     @cached_property
     def order(self) -> np.ndarray:
@@ -77,13 +71,3 @@ class Paths:
         place = np.arange(len(each)) - (np.cumsum(size) - size - first)[each]
         origin: Array = self.order[block[each], place].astype(np.int64)
         return each, origin
-
-    def through(self, root: int) -> np.ndarray:
-        """(B, p) whether the contribution of a rank to each block passes through each rank."""
-        passes = np.zeros(self.parent.shape, dtype=bool)
-        blocks, rank = np.arange(len(self.parent)), np.full(len(self.parent), root)
-        while len(blocks):
-            passes[blocks, rank] = True
-            up = self.parent[blocks, rank]
-            blocks, rank = blocks[up != rank], up[up != rank]
-        return passes

@@ -15,7 +15,7 @@ from swing.compilation import njit
 from swing.torus import Array
 
 SWEEPS = 60
-"""Most sweeps over all ranks; squares and cubes of up to 64 take fewer."""
+"""Most sweeps over all ranks, after which trees that are deeper than wanted are kept."""
 
 
 def shorten(parents: Array, root: int, target: int) -> Array:

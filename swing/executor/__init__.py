@@ -132,6 +132,8 @@ def alloc(
     Raises:
         ImportError: mpi4py, an MPI library or, for a GPU, CuPy is missing.
         RuntimeError: this rank finds no GPU, or an earlier call on this communicator failed.
+        TypeError: a shape without integers, or a type that numpy lacks or that holds objects.
+        ValueError: a negative length, or more bytes than there are addresses.
     """
     return load("dispatch").alloc(comm, shape, dtype, gpu)
 

@@ -23,7 +23,7 @@ from swing.executor.explanation import Explanation, explain
 from swing.executor.requests import Prequest, Request
 from swing.executor.session import argument_check
 from swing.executor.session.call import CollectiveCall
-from swing.executor.tasks import Prepare, Prepared, Task, staged
+from swing.executor.tasks import Prepare, Prepared, Task, staged, with_remedy
 
 
 class Comm(Communicator):
@@ -206,16 +206,16 @@ class Comm(Communicator):
         if isinstance(task, Task):
             task.start(task.context.tag()).wait(deadline)
         elif deadline is None:
-            getattr(super(), name)(*args)
+            self._by_mpi(name, *args)
         else:  # MPI's blocking calls have no deadline, so wait for the nonblocking form
-            request = getattr(super(), f"I{name.lower()}")(*args)
+            request = self._by_mpi(f"I{name.lower()}", *args)
             wait_for(request, deadline, f"MPI_{name}")
 
     def _begin(self, name: str, *args: Any) -> MPI.Request:
         task = self._prepare(name[1:].capitalize(), self._deadline(), *args)
         if isinstance(task, Task):
             return Request(task.start(task.context.tag()), self._timeout)
-        request: MPI.Request = getattr(super(), name)(*args)
+        request: MPI.Request = self._by_mpi(name, *args)
         return request
 
     def _init(self, name: str, info: MPI.Info, *args: Any) -> MPI.Prequest:
@@ -223,8 +223,13 @@ class Comm(Communicator):
         if isinstance(task, Task):
             # All starts use one tag: only one of them is active at a time.
             return Prequest(partial(task.start, task.context.tag(persistent=True)), self._timeout)
-        request: MPI.Prequest = getattr(super(), name)(*args, info)
+        request: MPI.Prequest = self._by_mpi(name, *args, info)
         return request
+
+    def _by_mpi(self, name: str, sendbuf: Any, recvbuf: Any, *others: Any) -> Any:
+        """Call mpi4py's method of the same name."""
+        with with_remedy(recvbuf):
+            return getattr(super(), name)(sendbuf, recvbuf, *others)
 
     def _prepare(self, name: str, deadline: Deadline | None, *args: Any) -> Prepared:
         """Prepare a call of a method with mpi4py's arguments: buffers, counts, operation."""

@@ -17,13 +17,8 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.executor import collectives, explanation
-from swing.executor.buffers.reductions import (
-    Reduction,
-    UndefinedOperation,
-    operation,
-    reduction,
-)
-from swing.executor.buffers.specs import element_type, vectors
+from swing.executor.buffers.reductions import Reduction, operation, reduction
+from swing.executor.buffers.specs import vectors
 from swing.executor.buffers.transport import HOST, Kind, Transport
 from swing.executor.engines.progress import wait_for
 from swing.executor.engines.wait import Deadline
@@ -39,7 +34,8 @@ from swing.executor.session.call import AlgorithmSpec, CollectiveCall
 from swing.executor.session.call_cache import known_calls, row_of
 from swing.executor.session.context import Context, contexts
 from swing.executor.session.private import NoCommunicatorError
-from swing.executor.tasks import check_delegated, check_spec, why_delegated
+from swing.executor.session.windows import check_array
+from swing.executor.tasks import check_delegated, check_spec, why_delegated, with_remedy
 
 
 def allreduce(
@@ -157,19 +153,11 @@ def _by_mpi(call: CollectiveCall, in_place: bool, transport: Transport) -> Any:
     sent, op = MPI.IN_PLACE if in_place else call.sendbuf, call.op or MPI.SUM
     arguments = call.comm, sent, call.result, op
     # Call the methods of mpi4py's class: `swing.Comm` overrides them and would come back here.
-    try:
+    with with_remedy(call.result):
         if call.deadline is None:
             MPI.Comm.Allreduce(*arguments)
         else:
             wait_for(MPI.Comm.Iallreduce(*arguments), call.deadline, "MPI_Iallreduce")
-    except MPI.Exception as error:
-        if error.Get_error_class() != MPI.ERR_OP:
-            raise
-        undefined = UndefinedOperation(error.Get_error_code())
-        datatype = element_type(call.result, "the buffer")
-        if datatype is not None:
-            undefined.type_name = datatype.name
-        raise undefined from error
     transport.after_mpi()
     return call.result
 
@@ -247,9 +235,10 @@ def set_up(comm: MPI.Intracomm, deadline: Deadline | None) -> None:
 
 def alloc(comm: MPI.Intracomm, shape: Any, dtype: Any, gpu: bool) -> Any:
     """Allocate an array in shared memory; see `swing.executor.alloc`."""
+    lengths, numbers = check_array(comm, shape, dtype)
     context = Context.of(comm)
     known_calls.forget(context)  # their memory may have become part of a window
-    return context.windows.alloc(shape, np.dtype(dtype), gpu)
+    return context.windows.alloc(lengths, numbers, gpu)
 
 
 def run_cached(

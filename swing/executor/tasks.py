@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial, wraps
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from mpi4py import MPI
 
 from swing.algorithms import check_name
-from swing.executor.buffers.reductions import is_defined, reduction
+from swing.executor.buffers.reductions import UndefinedOperation, is_defined, reduction
 from swing.executor.buffers.specs import element_type, vectors
 from swing.executor.engines.progress import Operation, Rounds
 from swing.executor.gpu import device
@@ -163,6 +163,25 @@ def delegate(call: CollectiveCall, why: str) -> Delegated:
     with suppress(NoCommunicatorError):  # then ranks cannot compare their arguments
         argument_check.leave(call, why)
     return Delegated(why)
+
+
+@contextmanager
+def with_remedy(result: Any) -> Iterator[None]:
+    """Add the remedy to MPI's error for an operation that it does not define.
+
+    Args:
+        result: the receive buffer of the call that is left to MPI.
+    """
+    try:
+        yield
+    except MPI.Exception as error:
+        if error.Get_error_class() != MPI.ERR_OP:
+            raise
+        undefined = UndefinedOperation(error.Get_error_code())
+        datatype = element_type(result, "the buffer")
+        if datatype is not None:
+            undefined.type_name = datatype.name or "a derived datatype"
+        raise undefined from error
 
 
 def check_spec(call: CollectiveCall) -> None:

@@ -62,8 +62,8 @@ def text(schedule: Schedule, format: str, nbytes: int | None = None) -> Iterator
     Args:
         schedule: the schedule to write.
         format: a key of `FORMATS` other than "chakra", which needs one file per rank.
-        nbytes: size of the vector in bytes, for the formats with message sizes: steps, goal, smpi.
-            What was read from a trace has a size of its own.
+        nbytes: size of the vector that one rank holds in bytes, for the formats with message
+            sizes: steps, goal, smpi. What was read from a trace has a size of its own.
 
     Raises:
         ValueError: the format is unknown or cannot express the schedule, or ``nbytes`` is missing.
@@ -96,8 +96,10 @@ def table(
 
     Raises:
         ValueError: the rules do not ascend from 0 bytes, name an unknown algorithm, or ``base``
-            is missing.
+            is missing, or ``ranks`` is not a whole number from 1 up.
     """
+    if not isinstance(ranks, Integral) or ranks < 1:
+        raise ValueError(f"ranks is the size of a communicator, 1 or more, not {shown(ranks)}")
     if format == "mpich":
         if base is None:
             raise ValueError(
@@ -118,8 +120,8 @@ def write(
         schedule: the schedule to write.
         path: the file, which is written whole or not at all.
         format: a key of `FORMATS`; by default the one that the path's suffix stands for.
-        nbytes: size of the vector in bytes, for formats with message sizes. What was read from a
-            trace has a size of its own.
+        nbytes: size of the vector that one rank holds in bytes, for formats with message sizes.
+            What was read from a trace has a size of its own.
 
     Returns:
         The paths of the files written.
@@ -201,10 +203,11 @@ def read(
 
 
 def _size(schedule: Schedule, nbytes: int | None) -> int:
+    expect(schedule, Schedule, "a schedule, such as swing.schedule('swing', torus)")
     expect(nbytes, (Integral, type(None)), "a whole number of bytes")
     if nbytes is None and schedule.is_traffic:
         return schedule.nblocks
-    if nbytes is None or not 0 < nbytes <= limits.MAX_INTEGER:
+    if nbytes is None or not 0 < nbytes <= limits.MAX_INTEGER // schedule.vectors:
         raise ValueError("this format has message sizes: pass the vector's, as in nbytes=2**20")
     if schedule.shares is not None and not schedule.shares.any():
         raise ValueError(
@@ -228,8 +231,13 @@ def format_of(path: str | Path) -> str:
 
 
 def _prefix(path: str | Path, suffix: str) -> str:
-    """Return ``run`` for each of ``run``, ``run.et`` and ``run.0.et``, if the suffix is ``.et``."""
+    """Return ``run`` for each of ``run``, ``run.et`` and ``run.0.et``, if the suffix is ``.et``.
+
+    Only before the suffix is a number that of a rank: of ``run.2024``, nothing is removed.
+    """
     prefix = str(path).removesuffix(suffix)
+    if prefix == str(path):
+        return prefix
     stem, _, rank = prefix.rpartition(".")
     return stem if stem and rank.isdecimal() else prefix
 

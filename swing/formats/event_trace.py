@@ -41,10 +41,14 @@ class Sent(NamedTuple):
 def messages(schedule: Schedule, nbytes: int) -> Iterator[list[Sent]]:
     """Yield the messages of each step in the schedule's order, without those of no bytes.
 
+    Args:
+        schedule: the messages.
+        nbytes: size of the vector that one rank holds; an all-to-all has `Schedule.vectors` of it.
+
     Raises:
         ValueError: the schedule has more than `limits.MAX_ROWS` messages.
     """
-    each = None if schedule.is_traffic else np.diff(schedule.ends(nbytes))
+    each = None if schedule.is_traffic else np.diff(schedule.ends(nbytes * schedule.vectors))
     rows = 0
     for s, step in enumerate(schedule):
         sizes = _sizes(schedule, step, nbytes) if each is None else step.blocks.sums(each).tolist()

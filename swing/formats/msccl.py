@@ -14,9 +14,9 @@ The limits of MSCCL's readers are checked: 256 steps per thread block, 71 chunks
 messages are split), 32 peers per channel to send to and 32 to receive from, 32 channels, 32767
 chunks.
 
-Each send has an attribute ``schedule_step``, its step in the schedule, and ``schedule_phase`` if
-the parts synchronise in phases of several steps. MSCCL and RCCL ignore attributes that they do not
-know; `swing.formats.msccl_reader` restores the steps from them.
+Each send has the attributes ``schedule_step``, its step in the schedule, and ``schedule_row``, its
+row in the table of that step; and ``schedule_phase`` if the parts synchronise in phases of several
+steps. MSCCL and RCCL ignore them; `swing.formats.msccl_reader` restores the steps from them.
 
 Loses: the torus, the variant as a field of its own, the name beyond 31 characters, and the order of
 additions. A GPU adds what it receives in a step in the order in which the file lists it, which may
@@ -37,7 +37,7 @@ from typing import NamedTuple
 import numpy as np
 
 from swing.formats.msccl_collectives import INPUT, OUTPUT, SCRATCH
-from swing.formats.msccl_xml import MAX_CHUNKS, SCHEDULE_PHASE, SCHEDULE_STEP
+from swing.formats.msccl_xml import MAX_CHUNKS, SCHEDULE_PHASE, SCHEDULE_ROW, SCHEDULE_STEP
 from swing.formats.native_json import Numbers, ranges
 from swing.schedules.collectives import has_root
 from swing.schedules.schedule import Schedule
@@ -78,7 +78,7 @@ class Operation:
         index: number of the step in the thread block.
         source: the chunks read; None where the type reads none.
         target: the chunks written; None where the type writes none.
-        place: the step of the schedule and its phase, as attributes in XML; empty except in sends.
+        place: its step, phase and row in the schedule, as attributes in XML; empty except in sends.
         wait: a step of another thread block that must finish first.
         waited: another step waits for this one.
     """
@@ -173,9 +173,11 @@ def write(schedule: Schedule, least: int = 0, most: int = 2**40) -> Iterator[str
     for s, step in enumerate(schedule):
         messages = [step.message(i) for i in range(len(step))]
         split = [(m, _cells(buffer, np.sort(chunk_of[m.blocks]))) for m in messages]
-        for rank, kind, m, cells in _operations(split):
+        for rank, kind, row, cells in _operations(split):
+            m = messages[row]
             if kind == "s":
-                ranks[rank].add(Where(m.part, True, m.dst), "s", cells, place=places[s])
+                place = f'{places[s]} {SCHEDULE_ROW}="{row}"'
+                ranks[rank].add(Where(m.part, True, m.dst), kind, cells, place=place)
                 continue
             where = Where(m.part, False, m.src)
             if kind == "r":
@@ -235,21 +237,21 @@ def _places(schedule: Schedule) -> list[str]:
 
 def _operations(
     split: Sequence[tuple[Message, list[Cells]]],
-) -> Iterator[tuple[int, str, Message, Cells]]:
-    """Yield the rank, kind, message and chunks of each operation of a step, sends first.
+) -> Iterator[tuple[int, str, int, Cells]]:
+    """Yield the rank, kind, row of the message and chunks of each operation of a step, sends first.
 
     The kind is s for a send, r for a receive, and l for a receive that has to go through scratch
     memory, because the rank also sends these chunks: the send must read their old value.
     """
     sent: defaultdict[int, set[tuple[str, int]]] = defaultdict(set)
     # All sends come first, so that `sent` is complete before the receives are looked at.
-    for m, pieces in split:
+    for row, (m, pieces) in enumerate(split):
         for cells in pieces:
             sent[m.src].update(_each(cells))
-            yield m.src, "s", m, cells
-    for m, pieces in split:
+            yield m.src, "s", row, cells
+    for row, (m, pieces) in enumerate(split):
         for cells in pieces:
-            yield m.dst, "l" if sent[m.dst].intersection(_each(cells)) else "r", m, cells
+            yield m.dst, "l" if sent[m.dst].intersection(_each(cells)) else "r", row, cells
 
 
 def _cells(buffer: str, chunks: Array) -> list[Cells]:

@@ -4,7 +4,8 @@
 `swing.formats.msccl_steps` derives the steps. Additions from several peers belong to the same step,
 as in our own schedules, unless a rank sends an intermediate sum on. If all sends have the attribute
 ``schedule_step``, which our own writer adds and MSCCL and RCCL ignore, they get those steps instead
-of the earliest ones.
+of the earliest ones. The attribute ``schedule_row`` gives the order of the messages in a step, on
+which times in the packet model depend.
 
 Loses: the order of additions in a step. In this library a rank adds in ascending order of the
 lowest contributors, so that all ranks get the same bits (``same_bits`` of `swing.verify`). A GPU
@@ -20,13 +21,14 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from swing.formats.msccl_steps import chains_of, steps_of_pieces
 from swing.formats.msccl_values import Piece, Trace, run
-from swing.formats.msccl_xml import SCHEDULE_PHASE, Program, parse
+from swing.formats.msccl_xml import SCHEDULE_PHASE, SCHEDULE_ROW, Program, parse
 from swing.schedules.blocks import Blocks
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Step
@@ -65,7 +67,8 @@ def read(data: bytes, torus: Torus | None = None) -> Schedule:
     steps: list[defaultdict[Row, list[int]]] = [
         defaultdict(list) for _ in range(max(step_of, default=-1) + 1)
     ]
-    for n, piece in enumerate(trace.pieces):
+    for n in sorted(range(len(trace.pieces)), key=partial(_row, program, trace)):
+        piece = trace.pieces[n]
         part = part_of[_channel(program, piece)]
         row = Row(part, piece.src, piece.dst, n not in copied)
         steps[step_of[n]][row].append(int(number[piece.value.block]))
@@ -82,6 +85,12 @@ def read(data: bytes, torus: Torus | None = None) -> Schedule:
         signature=[_signature(table) for table in tables].__getitem__,
         sync_phase=_phases(program, trace, step_of),
     )
+
+
+def _row(program: Program, trace: Trace, n: int) -> int:
+    """Return the row of a piece's message in its step; 0 if the file does not say."""
+    node = program.nodes[trace.pieces[n].message]
+    return node.number(SCHEDULE_ROW) if SCHEDULE_ROW in node.tag else 0
 
 
 def _parts(

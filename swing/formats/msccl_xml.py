@@ -19,8 +19,8 @@ MAX_CHUNKS = 2**15 - 1
 MAX_TAGS = 2**20
 MAX_CELLS = 2**21  # chunks in all operations together, and in the output buffers together
 MAX_SCHEDULE_STEP = 2**13
-SCHEDULE_STEP, SCHEDULE_PHASE = "schedule_step", "schedule_phase"
-"""Attributes of our own: the step of the schedule that a send belongs to, and its phase."""
+SCHEDULE_STEP, SCHEDULE_PHASE, SCHEDULE_ROW = "schedule_step", "schedule_phase", "schedule_row"
+"""Attributes of our own: the step of the schedule that a send belongs to, its phase and row."""
 _KNOWN = {
     "algo": "name nchunksperloop ngpus coll inplace",
     "gpu": "id i_chunks o_chunks s_chunks",
@@ -29,7 +29,14 @@ _KNOWN = {
 }
 """The elements, from the outermost one to the innermost one, and the attributes that are read."""
 _WORDS = {"name", "coll", "type", "srcbuf", "dstbuf"}
-_OPTIONAL = {"step": {SCHEDULE_STEP, SCHEDULE_PHASE}}
+_OPTIONAL = {
+    "step": {
+        SCHEDULE_STEP: MAX_SCHEDULE_STEP,
+        SCHEDULE_PHASE: MAX_SCHEDULE_STEP,
+        SCHEDULE_ROW: MAX_TAGS,
+    }
+}
+"""Attributes that may be missing, and their largest values."""
 
 
 class Kind(NamedTuple):
@@ -203,9 +210,9 @@ def _checked(name: str, attributes: dict[str, str], where: str) -> dict[str, str
             limits.name(attributes[key], f"{where}: {key}")
         else:
             limits.whole(attributes[key], f"{where}: {key}", -1, 2**16)
-    optional = _OPTIONAL.get(name, set()) & attributes.keys()
-    for key in optional:
-        limits.whole(attributes[key], f"{where}: {key}", 0, MAX_SCHEDULE_STEP)
+    optional = {k: most for k, most in _OPTIONAL.get(name, {}).items() if k in attributes}
+    for key, most in optional.items():
+        limits.whole(attributes[key], f"{where}: {key}", 0, most)
     return {key: attributes[key] for key in (*known, *optional)}
 
 

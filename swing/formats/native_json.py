@@ -113,12 +113,14 @@ def read(data: bytes) -> Schedule:
     parts = [limits.number(n, "a part", 0, nblocks) for n in limits.array(head["parts"], "parts")]
     if sum(parts) != nblocks:
         raise ValueError(f"the parts have {sum(parts)} blocks in total, but nblocks is {nblocks}")
-    shares = _shares(head["shares"], nblocks) if "shares" in head else None
     if version == 1 and "owner" in head:
         _column(head["owner"], "owner", nblocks, torus.size)
     if (head["origin"] == UNKNOWN) != (head["home"] == UNKNOWN):
         raise ValueError(f"origin and home must both be {UNKNOWN}, or neither")
     origin, home = (_ranks(head[key], key, nblocks, torus.size) for key in ("origin", "home"))
+    # In an all-to-all, whose blocks have an origin and a home each, every rank has a vector.
+    vectors = torus.size if origin.constant is None and home.constant is None else 1
+    shares = _shares(head["shares"], nblocks, vectors) if "shares" in head else None
     steps, phases, patterns = [], [], []
     rows = 0
     for s, row in enumerate(limits.array(head["steps"], "steps")):
@@ -240,13 +242,15 @@ def _torus(value: Any) -> Torus:
     return Torus(dims, wrap, coords)
 
 
-def _shares(value: Any, nblocks: int) -> np.ndarray:
+def _shares(value: Any, nblocks: int, vectors: int) -> np.ndarray:
     values = limits.array(value, "shares", nblocks)
     if not all(type(v) in (int, float) and 0 <= v <= 1 for v in values):
         raise ValueError("shares must be fractions from 0 to 1")
     shares = np.array(values, dtype=float)
-    if shares.any() and abs(shares.sum() - 1) > 1e-9:  # those of a barrier are all 0
-        raise ValueError(f"shares add up to {shares.sum()} instead of 1")
+    if (
+        shares.any() and abs(shares.sum() - vectors) > 1e-9 * vectors
+    ):  # those of a barrier are all 0
+        raise ValueError(f"shares add up to {shares.sum()} instead of {vectors}")
     return shares
 
 

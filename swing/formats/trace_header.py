@@ -36,10 +36,10 @@ class Header(NamedTuple):
 
     Args:
         torus: the ranks.
-        nbytes: size of the vector in bytes.
+        nbytes: size of the vector in bytes; in an all-to-all, of the vectors of all ranks together.
         name: name of the algorithm.
         variant: variant of the algorithm, empty if there is only one.
-        parts: bytes of the vector in each part.
+        parts: bytes in each part, which add up to ``nbytes``.
         rows: the largest number of messages in a step; 0 if tags do not number the messages.
         phases: number of steps in each synchronisation phase; empty if the steps are not known.
         runs: lengths of the runs of steps with equal signatures.
@@ -56,19 +56,20 @@ class Header(NamedTuple):
 
     @classmethod
     def of(cls, schedule: Schedule, nbytes: int, rows: int = 0) -> Header:
-        """Return the header of a schedule for a vector of ``nbytes`` bytes.
+        """Return the header of a schedule for a vector of ``nbytes`` bytes on each rank.
 
         Raises:
             ValueError: a phase consists of steps that do not follow each other.
         """
-        ends = byte_ends(schedule, nbytes, [0, *accumulate(schedule.parts)])
+        total = nbytes * schedule.vectors
+        ends = byte_ends(schedule, total, [0, *accumulate(schedule.parts)])
         phases = [schedule.sync_phase(s) for s in range(schedule.nsteps)]
         runs = [schedule.signature(s) for s in range(schedule.nsteps)]
         lengths = _lengths(phases)
         if len(lengths) != len(set(phases)):
             raise ValueError(f"a trace cannot hold a phase that is interrupted: {schedule!r}")
         return cls(
-            schedule.torus, nbytes, schedule.name, schedule.variant,
+            schedule.torus, total, schedule.name, schedule.variant,
             tuple(b - a for a, b in pairwise(ends)), rows, lengths,
             _lengths(runs),
         )  # fmt: skip
@@ -160,7 +161,7 @@ class Header(NamedTuple):
 
 
 def byte_ends(schedule: Schedule, nbytes: int, blocks: Iterable[int]) -> list[int]:
-    """Return the byte at which each of some blocks begins in a vector of ``nbytes`` bytes."""
+    """Return the byte at which each of some blocks begins, of ``nbytes`` bytes of all vectors."""
     if schedule.shares is None:
         # `Schedule.ends` has an entry for every block, which in traffic is one for every byte.
         return [b * nbytes // schedule.nblocks for b in blocks]

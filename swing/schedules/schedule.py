@@ -11,7 +11,7 @@ import numpy as np
 
 from swing.checks import counted, expect, shown
 from swing.schedules.body import Body, Function
-from swing.schedules.collectives import ALL, UNKNOWN, RankColumn, constants, name_of
+from swing.schedules.collectives import ALL, BARRIER, UNKNOWN, RankColumn, constants, name_of
 from swing.schedules.rank import RankMessages, Turn
 from swing.schedules.step import LineRows, Step, abridge
 from swing.torus import Array, Torus
@@ -125,8 +125,9 @@ class Schedule(Sequence[Step]):
 
     @property
     def collective(self) -> str:
-        """Name of the collective with this `origin` and `home`, such as "allreduce"."""
-        return name_of(self.origin, self.home)
+        """Name of the collective, such as "allreduce"; that of one without bytes is "barrier"."""
+        is_barrier = self.is_allreduce and self.shares is not None and not self.shares.any()
+        return BARRIER if is_barrier else name_of(self.origin, self.home)
 
     @property
     def is_allreduce(self) -> bool:

@@ -57,6 +57,14 @@ def published(torus: Torus, collective: str = ALLREDUCE, *, later: bool = False)
     return _candidates(torus, lambda a: ways if a.standard else [], collective)
 
 
+MANY_STEPS = 512
+"""Most steps of a gather, a scatter or an all-to-all on the short list.
+
+In these, the steps of a ring differ, so the estimate of each step takes time; and on so many ranks
+the blocks of a ring take long ways, so that even at large sizes a direct way is faster.
+"""
+
+
 def shortlist(torus: Torus, collective: str = "allreduce") -> list[Named]:
     """List a few candidates of which one is close to the best schedule at any vector size.
 
@@ -67,6 +75,8 @@ def shortlist(torus: Torus, collective: str = "allreduce") -> list[Named]:
         candidates = _candidates(torus, lambda a: a.shortlist(torus))
     else:
         candidates = _candidates(torus, lambda a: a.others(torus), collective)
+    if collective in ("gather", "scatter", "alltoall"):
+        candidates = [each for each in candidates if _steps(each, torus, collective) <= MANY_STEPS]
     return sorted(candidates, key=lambda named: "segments" in dict(named[1]))
 
 
@@ -83,6 +93,11 @@ def _candidates(
         if _serves(name, torus, options, collective)
     ]
     return list(dict.fromkeys(named))
+
+
+def _steps(named: Named, torus: Torus, collective: str) -> int:
+    name, options = named
+    return make(name, torus, **dict(options), **spelled(collective)).nsteps
 
 
 def _serves(name: str, torus: Torus, options: dict[str, Any], collective: str) -> bool:

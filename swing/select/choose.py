@@ -5,8 +5,9 @@ tuned for. For any other torus, each algorithm of a short list is estimated
 (`swing.select.estimate`). The estimate is exact if steps run in lockstep and all messages of a step
 use their links at the same time; otherwise it is rough. Nothing is simulated.
 
-On one node (machine "node"), ranks have no network links to share. They use one port, and the
-latency-optimal variant up to `NODE_LATENCY_BYTES`.
+On one node (machine "node"), ranks have no network links to share. An allreduce uses one port, and
+the latency-optimal variant up to `NODE_LATENCY_BYTES`; for other collectives, estimates for `NODE`
+are compared.
 """
 
 from __future__ import annotations
@@ -30,7 +31,11 @@ from swing.select.table import Candidate, Entry, Options, SelectionTable, shippe
 from swing.torus import Torus
 
 NODE_LATENCY_BYTES = 32 * 1024
-"""Measured on shared memory: above this size, less traffic outweighs twice as many steps."""
+"""Measured for allreduces on shared memory: above this size, less traffic outweighs twice as many
+steps. For other collectives on one node, estimates for `NODE` are compared."""
+
+MOST_BYTES = 2**62
+"""The largest vector that `Schedule.ends` divides into blocks."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class Choice:
         algorithm: a key of `ALGORITHMS`.
         options: its options.
         why: the reason, in words.
-        seconds: predicted time; None on one node, where a size limit decides.
+        seconds: predicted time; None for an allreduce on one node, where a size limit decides.
         others: predicted seconds of the other candidates, fastest first, by name and options.
         collective: the collective that it was chosen for.
         root: the root of that collective, if it has one.
@@ -122,8 +127,8 @@ def choose(
     'bucket'
     """
     expect(torus, Torus, "a torus, such as swing.Torus((4, 4))")
-    if not isinstance(nbytes, (int, np.integer)) or nbytes < 0:
-        raise ValueError(f"nbytes must be a whole number from 0 up, not {shown(nbytes)}")
+    if not isinstance(nbytes, (int, np.integer)) or not 0 <= nbytes <= MOST_BYTES:
+        raise ValueError(f"nbytes must be a whole number from 0 to 2^62, not {shown(nbytes)}")
     check_collective(collective)
     at = checked_root(collective, root, torus.size)
     if isinstance(machine, str) and machine == "node" and collective == ALLREDUCE:

@@ -161,12 +161,25 @@ def _ring(torus: Torus, dim: int, line: LineRows, weight: np.ndarray) -> tuple[i
     """
     d, wrap = torus.dims[dim], torus.wrap[dim]
     hops = distance(d, wrap, line.src, line.dst)
-    up = 2 * ((line.dst - line.src) % d) <= d if wrap else line.dst > line.src
     # Link i joins coordinates i and i + 1, so a message downwards begins with its destination's.
-    first = np.where(up, line.src, 2 * d + line.dst)
-    at, sent = np.concatenate([first, first + hops]), np.concatenate([weight, -weight])
-    changes = np.bincount(at, sent, 4 * d).reshape(2, 2 * d)
-    return int(hops.max(initial=0)), ring_load(changes)
+    first = np.stack([line.src, 2 * d + line.dst])
+    up = _upwards(d, wrap, line.src, line.dst)
+    sent = weight * np.stack([up, 1 - up])
+    ends = np.concatenate([first.ravel(), (first + hops).ravel()])
+    changes = np.bincount(ends, np.concatenate([sent.ravel(), -sent.ravel()]), 4 * d)
+    return int(hops.max(initial=0)), ring_load(changes.reshape(2, 2 * d))
+
+
+def _upwards(d: int, wrap: bool, src: Array, dst: Array) -> np.ndarray:
+    """Return the (m,) fraction of the messages along a dimension that goes upwards.
+
+    Half of the messages to the opposite node of a ring go either way.
+    """
+    if not wrap:
+        return (dst > src).astype(float)
+    ahead = 2 * ((dst - src) % d)
+    fraction: np.ndarray = np.where(ahead == d, 0.5, ahead < d)
+    return fraction
 
 
 def _rows_cost(schedule: Schedule, step: Step) -> _Cost:
@@ -176,9 +189,7 @@ def _rows_cost(schedule: Schedule, step: Step) -> _Cost:
     for j, (d, wrap) in enumerate(torus.sides):
         src, dst = at[:, j].copy(), torus.coords[step.dst, j]
         hops = distance(d, wrap, src, dst)
-        up = ((dst - src) % d == hops if wrap else dst > src).astype(float)
-        if wrap:
-            up[2 * hops == d] = 0.5  # half of the messages to the opposite node go either way
+        up = _upwards(d, wrap, src, dst)
         at[:, j] = 0  # the line is named by its first node
         lines, line = np.unique(np.ravel_multi_index(tuple(at.T), torus.dims), return_inverse=True)
         # Link i joins coordinates i and i + 1, so a message downwards begins with its destination.

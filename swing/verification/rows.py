@@ -13,7 +13,8 @@ from swing.schedules.step import Step
 from swing.torus import Array
 from swing.verification.outcome import Report, ScheduleError
 
-_CHUNK = 2**24  # entries of a column that are checked at a time
+CHUNK = 2**24
+"""Entries of a column that are checked at a time."""
 
 
 def read(schedule: Schedule) -> Report:
@@ -41,8 +42,8 @@ def _check_column(name: str, column: RankColumn, schedule: Schedule) -> None:
     p, nblocks = schedule.torus.size, schedule.nblocks
     if len(column) != nblocks:
         raise ScheduleError(f"{name} has {len(column)} entries for {nblocks} blocks")
-    for lo in range(0, 1 if column.constant is not None else nblocks, _CHUNK):
-        ranks = column[lo : lo + _CHUNK]
+    for lo in range(0, 1 if column.constant is not None else nblocks, CHUNK):
+        ranks = column[lo : lo + CHUNK]
         for b in np.flatnonzero((ranks != ALL) & ((ranks < 0) | (ranks >= p)))[:1]:
             what = f"its {name} {ranks[b]} is not one of the {p} ranks"
             raise ScheduleError(what, block=int(lo + b))

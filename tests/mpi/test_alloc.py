@@ -118,6 +118,49 @@ def test_communicators_are_freed_in_any_order(comm, kept):
     assert all((array == SIZE).all() for array in arrays)
 
 
+@pytest.mark.parametrize("algorithm", ["auto", "ring"])
+def test_the_next_communicator_repeats_no_call_in_a_window(comm, algorithm):
+    """One rank passes the old array, which is an ordinary one by now, and the others another."""
+    mine = comm.Dup()
+    there = swing.alloc(mine, 1000)
+    for _ in range(4):
+        there[:] = 1
+        assert (swing.allreduce(mine, there, algorithm=algorithm) == SIZE).all()
+    mine.Free()
+    following = comm.Dup()
+    vector = there if RANK == 0 else np.empty(1000)
+    for _ in range(3):
+        vector[:] = 1
+        assert (swing.allreduce(following, vector, algorithm=algorithm) == SIZE).all()
+    following.Free()
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "error"),
+    [
+        (-3, float, "-3"),
+        ((2, -1), float, "-1"),
+        ((2**40, 2**40), float, "1099511627776"),
+        (2**62, "u1", "fewer elements"),
+        (2.5, float, "2.5"),
+        (3, object, "object"),
+    ],
+)
+def test_one_rank_alone_is_refused_an_array_that_can_not_be(comm, shape, dtype, error):
+    mine = comm.Dup()  # on which no call has been made
+    if RANK == 0:
+        with pytest.raises((TypeError, ValueError), match=error) as caught:
+            swing.alloc(mine, shape, dtype)
+        assert len(str(caught.value)) < 300
+    assert swing.alloc(mine, (2, 0)).shape == (2, 0)
+    mine.Free()
+
+
+def test_ranks_of_several_nodes_share_no_memory(comm, monkeypatch):
+    monkeypatch.setitem(vars(Context.of(comm).windows), "_is_one_node", False)
+    assert type(swing.alloc(comm, 1000)) is np.ndarray
+
+
 def test_memory_that_can_not_be_had_is_ordinary_on_every_rank(comm, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")

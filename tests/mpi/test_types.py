@@ -156,6 +156,24 @@ def test_an_operation_that_mpi_refuses_is_a_type_error_with_a_remedy(comm):
             swing.allreduce(comm, send, op=MPI.LAND)
         assert isinstance(caught.value, MPI.Exception)
         assert caught.value.Get_error_class() == MPI.ERR_OP
+    ours = swing.Comm(comm)
+    pair = MPI.DOUBLE.Create_contiguous(2).Commit()
+    for one, several, op in (
+        (np.ones(2), np.ones(2 * SIZE), MPI.LAND),
+        ([np.ones(2), 1, pair], [np.ones(2 * SIZE), 1, pair], MPI.SUM),
+    ):
+        for call in (
+            lambda one, several, op: ours.Allreduce(MPI.IN_PLACE, one, op),
+            lambda one, several, op: ours.Iallreduce(MPI.IN_PLACE, one, op),
+            lambda one, several, op: ours.Reduce_scatter_block(several, one, op),
+            lambda one, several, op: ours.Ireduce_scatter_block(several, one, op),
+            lambda one, several, op: swing.Comm(ours, timeout=60).Reduce_scatter_block(
+                several, one, op
+            ),
+        ):
+            with pytest.raises(TypeError, match=r"operation for \S+.*: choose another"):
+                call(one, several, op)
+    pair.Free()
 
 
 def test_quadruple_precision_is_mpis(comm):

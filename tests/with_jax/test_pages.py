@@ -63,6 +63,18 @@ def test_benchmark_rows_are_those_of_mpi_bench_and_right(tmp_path):
     assert "time/psum" in table
 
 
+@pytest.mark.parametrize(("dtype", "devices"), [("bfloat16", 40), ("float16", 300)])
+def test_sums_over_many_devices_are_exact_in_short_types(dtype, devices):
+    words = ("--dtype", dtype, "--virtual", devices, "--algorithm", "recursive_doubling")
+    for line in run(*BENCH[:2], "--sizes", "64B", "--iterations", 1, *words, "--json").splitlines():
+        assert json.loads(line)["wrong"] == 0
+
+
+def test_the_benchmark_says_how_it_is_called_and_its_version():
+    assert run(*BENCH[:2], "-h").startswith("Usage:")
+    assert run(*BENCH[:2], "--version").startswith("torus-swing ")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -70,6 +82,9 @@ def test_benchmark_rows_are_those_of_mpi_bench_and_right(tmp_path):
         (("--algorithm", "swin"), "no algorithm 'swin'"),
         (("--algorithm", "ring,ports=3"), "ring uses 1 or 2 ports, not 3"),
         (("--csv", "no/such/folder/rows.csv"), "folder"),
+        (("--sizes", "1B,7B"), "1 B is no whole number of elements"),
+        (("--dtype", "float16", "--sizes", "8B,3B"), "choose --sizes divisible by 2"),
+        (("--dtype", "bfloat16", "--virtual", 257), "choose up to 256 devices"),
     ],
 )
 def test_wrong_options_of_the_benchmark(words, message):

@@ -85,6 +85,35 @@ def test_axes_that_cannot_be_divided():
         everywhere(lambda v: sj.all_gather(v, "x", axis=3, tiled=True), mesh_of(4), values)
 
 
+@pytest.mark.parametrize(
+    ("call", "rule"),
+    [
+        (lambda v: sj.all_gather(v, "x", axis=1.0), "an axis must be a whole number, not 1.0"),
+        (lambda v: sj.reduce_scatter(v, "x", scatter_dimension="0"), "an axis must be a whole"),
+        (lambda v: sj.broadcast(v, "x", jnp.argmax(v)), "option root must be a number"),
+        (lambda v: sj.gather(v, "x", np.arange(1)), "option root must be a number"),
+        (lambda v: sj.allreduce(v, "x", algorithm="ring", ports={}), "option ports must be a"),
+        (
+            lambda v: sj.all_to_all(v, "x", 0, 0, algorithm="pairwise", counts=np.ones((4, 4))),
+            "option counts must be a",
+        ),
+    ],
+)
+def test_arguments_that_are_not_known_or_no_numbers(call, rule):
+    with pytest.raises(TypeError, match=rule) as caught:
+        everywhere(call, mesh_of(4), numbers(4, (4, 3)))
+    text = str(caught.value).split("\n--------------------")[0]
+    assert len(text) <= 300
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(("op", "expected"), [("max", jnp.any), ("min", jnp.all)])
+def test_truth_values_have_an_order(op, expected):
+    values = numbers(4, (8,), jnp.dtype("int32")) % 3 > 0
+    found = everywhere(lambda v: sj.allreduce(v, "x", op=op), mesh_of(4), values)
+    assert (found == expected(values, axis=0)).all()
+
+
 def test_a_schedule_of_another_is_proven_before_it_runs():
     copy = swing.schedule("ring", swing.Torus(4))
     wrong = swing.Schedule("half", copy.torus, copy.nblocks, copy.nsteps - 1, copy.step)
@@ -98,6 +127,8 @@ def test_an_explanation_says_what_runs_and_can_be_simulated():
     assert "algorithm: bucket\n" in str(explanation)
     assert "torus: torus:4x4, devices: cpu" in str(explanation)
     assert "4 MiB" in str(explanation)
+    small = sj.explain(x, mesh_of(2), "x", algorithm="ring", ports=1, collective="allgather")
+    assert "of 8 MiB, 1 step, 1 part\nprogram: 1 collective permute, 0 loops" in str(small)
     assert "<svg" in explanation._repr_html_()
     run = netsim.simulate(explanation.schedule, netsim.paper_network("torus:4x4"), 2**22)
     assert run.seconds > 0

@@ -16,6 +16,8 @@ from mpi4py import MPI
 
 from swing.executor.buffers.datatypes import free
 
+_CHUNK = 2**16  # bytes whose numbers are in memory at a time
+
 
 class Layout:
     """Pieces of elements that do not lie densely; where they are in memory is left open.
@@ -65,6 +67,28 @@ class Layout:
         return used
 
 
+def check_committed(datatype: MPI.Datatype, name: str, comm: MPI.Comm) -> None:
+    """Check that a datatype has been committed.
+
+    MPI would refuse it in the first reduction otherwise, when messages are under way already.
+
+    Raises:
+        ValueError: the datatype of the buffer called ``name`` has not been committed.
+    """
+    if datatype.is_predefined:
+        return
+    own = MPI.COMM_SELF if MPI.Is_initialized() else comm
+    try:
+        datatype.Pack_size(1, own)  # MPICH checks here, and Open MPI in the next call
+        own.Recv_init([bytearray(), 0, datatype], 0).Free()
+    except MPI.Exception as error:
+        if error.Get_error_class() != MPI.ERR_TYPE:
+            raise
+        raise ValueError(
+            f"{name} has a datatype that is not committed: commit it first, datatype.Commit()"
+        ) from None
+
+
 def is_dense(datatype: MPI.Datatype, comm: MPI.Comm) -> bool:
     """Whether elements lie in memory as in a message: in order, without gaps or overlaps."""
     size, bounds = datatype.size, (0, datatype.size)
@@ -72,13 +96,22 @@ def is_dense(datatype: MPI.Datatype, comm: MPI.Comm) -> bool:
         return False
     if datatype.is_predefined:
         return True
+    base, combiner, _ = datatype.decode()
+    try:
+        if combiner in ("CONTIGUOUS", "DUP") and is_dense(base, comm):
+            return True
+    finally:
+        if not base.is_predefined:
+            base.Free()
     # Number the bytes of an element, and see whether a message has them in order. The numbers are
     # compared one byte of them after the other.
-    layout, numbers = Layout(datatype, [1], [0], comm), np.arange(size)
+    layout = Layout(datatype, [1], [0], comm)
+    element, message = np.empty((2, size), np.uint8)
     for shift in range(0, int(size - 1).bit_length(), 8):
-        element = (numbers >> shift).astype(np.uint8)
-        message = np.empty_like(element)
+        for start in range(0, size, _CHUNK):
+            numbers = np.arange(start, min(start + _CHUNK, size))
+            element[start : start + _CHUNK] = numbers >> shift & 0xFF
         layout.pack(MPI.Get_address(element), message)
-        if (message != element).any():
+        if not np.array_equal(message, element):
             return False
     return True

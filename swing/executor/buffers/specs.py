@@ -6,13 +6,15 @@ Unsuitable buffers raise errors before any message is sent.
 from __future__ import annotations
 
 import operator
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
 from mpi4py import MPI
 
+from swing.checks import shown
 from swing.executor.buffers.datatypes import CODES, datatype_of, number_type
-from swing.executor.buffers.layout import Layout, is_dense
+from swing.executor.buffers.layout import Layout, check_committed, is_dense
 from swing.executor.buffers.memory import check_writable, flat, raw
 from swing.executor.buffers.vector import Vector, check_apart, check_types
 
@@ -64,7 +66,7 @@ class Spec(NamedTuple):
         if fields[0] is None or fields[0] is MPI.BOTTOM:
             if fields[3] is None:
                 raise TypeError(f"{name} has no memory: pass [None, datatype] for an empty buffer")
-            if fields[0] is None and fields[1]:
+            if fields[0] is None and np.any(fields[1]):
                 raise ValueError(f"{name} has no memory but {fields[1]} elements: pass a buffer")
             fields[0] = NOWHERE
         elif isinstance(fields[0], (bool, int, float, complex, str, list, tuple)):
@@ -126,6 +128,7 @@ def vector(buf: Any, name: str, comm: MPI.Comm, blocks: int = 1, writable: bool 
         elements = _part(elements, spec, len(elements), 1, name, blocks)
         return Vector(elements, datatype_of(elements.dtype))
     datatype, memory = spec.datatype, raw(spec.buffer, name)
+    check_committed(datatype, name, comm)
     if writable:
         check_writable(memory)
     if is_dense(datatype, comm):
@@ -150,8 +153,7 @@ def _scattered(
             f"{name} has {len(memory)} bytes, not a number of elements with an extent of {extent} "
             "bytes: pass [buffer, count, datatype]"
         )
-    layout = Layout(datatype, [count], [0], comm)
-    _check_bounds(memory, spec, start, layout, name)
+    layout = _layout(memory, spec, start, [count], [0], name, comm)
     elements = np.empty(count if size else 0, np.dtype((np.void, size or 1)))
     return Vector(elements, datatype, layout, _address(memory, spec) + start, memory)
 
@@ -177,6 +179,8 @@ def pieces(buf: Any, name: str, comm: MPI.Comm) -> tuple[Vector, list[int], list
     spec = Spec.of(buf, name, pairs=(tuple,))
     datatype, ranks = spec.datatype, comm.size
     memory = _elements(spec.buffer, name) if datatype is None else raw(spec.buffer, name)
+    if datatype is not None:
+        check_committed(datatype, name, comm)
     check_writable(memory)
     extent = memory.itemsize if datatype is None else datatype.extent
     memory = memory.view(np.uint8)
@@ -196,8 +200,7 @@ def pieces(buf: Any, name: str, comm: MPI.Comm) -> tuple[Vector, list[int], list
     if min(counts) < 0:
         raise ValueError(f"{name} has pieces of {counts} elements: a count must not be negative")
     if datatype is not None and not is_dense(datatype, comm):
-        layout = Layout(datatype, counts, starts, comm)
-        _check_bounds(memory, spec, 0, layout, name)
+        layout = _layout(memory, spec, 0, counts, starts, name, comm)
         lengths = [n * datatype.size for n in counts]
         dense = np.empty(sum(lengths), np.uint8)
         whole = Vector(dense, datatype, layout, _address(memory, spec), memory)
@@ -239,17 +242,38 @@ def _address(memory: np.ndarray, spec: Spec) -> int:
     return 0 if spec.buffer is NOWHERE else MPI.Get_address(memory)
 
 
-def _check_bounds(memory: np.ndarray, spec: Spec, start: int, layout: Layout, name: str) -> None:
-    """Check that elements end within the buffer.
+def _layout(
+    memory: np.ndarray,
+    spec: Spec,
+    start: int,
+    counts: list[int],
+    starts: list[int],
+    name: str,
+    comm: MPI.Comm,
+) -> Layout:
+    """The layout of pieces of elements, which end within the buffer from byte ``start`` on.
 
     They may begin in front of it: a negative lower bound says that the caller knows that memory.
     """
-    _, end = layout.bounds()
+    assert spec.datatype is not None
+    extent = max(abs(spec.datatype.extent), spec.datatype.size, 1)
+    furthest = max(map(abs, [start // extent, *starts])) + sum(map(abs, counts))
+    if min(counts) < 0 or furthest * extent > sys.maxsize:
+        numbers = shown(counts[0] if len(counts) == 1 else counts)
+        raise ValueError(
+            f"{name} has {len(memory)} bytes, not {numbers} elements of {extent} bytes at the "
+            "given displacement: pass [buffer, count, datatype] that agree"
+        )
+    layout = Layout(spec.datatype, counts, starts, comm)
+    low, end = layout.bounds()
+    if low == end:  # no data, which may be anywhere
+        return layout
     if spec.buffer is not NOWHERE and (start < 0 or start + end > len(memory)):
         raise ValueError(
             f"{name} has {len(memory)} bytes, but its elements end at byte {start + end}: "
             "pass [buffer, count, datatype] that agree"
         )
+    return layout
 
 
 def _part(

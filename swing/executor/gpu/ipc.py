@@ -26,7 +26,8 @@ class DeviceWindow(Open):
         self, comm: MPI.Intracomm, memory: Any, starts: Sequence[int], nbytes: int
     ) -> None:
         super().__init__(starts, nbytes, comm.rank)
-        self._comm, self._memory, self._gpu = comm, memory, memory.device
+        # The last barrier may outlive the caller's communicator, which must not be freed before.
+        self._comm, self._memory, self._gpu = comm.Dup(), memory, memory.device
         self._root = _Root(memory)
 
     def array(self, shape: Any, dtype: np.dtype[Any]) -> Any:
@@ -41,7 +42,7 @@ class DeviceWindow(Open):
         with self._gpu:
             _close(self._starts, self._rank)
         # CUDA requires that all other processes have closed their handles before memory is freed.
-        _closing.append((self._comm.Ibarrier(), self._root))
+        _closing.append((self._comm.Ibarrier(), self._comm, self._root))
         del self._root, self._memory
         release()
 
@@ -53,13 +54,18 @@ class _Root:
         self.memory = memory
 
 
-_closing: list[tuple[MPI.Request, _Root]] = []
-"""Windows that this rank has freed, and the requests by which all ranks agree to have done so."""
+_closing: list[tuple[MPI.Request, MPI.Intracomm, _Root]] = []
+"""Windows that this rank has freed: the barrier that all ranks enter then, its communicator, and
+the memory."""
 
 
 def release() -> None:
     """Drop the memory of windows that all ranks have freed."""
-    _closing[:] = [(request, root) for request, root in _closing if not request.Test()]
+    for closing in [*_closing]:
+        barrier, comm, _ = closing
+        if barrier.Test():
+            comm.Free()
+            _closing.remove(closing)
 
 
 def open_window(comm: MPI.Intracomm, nbytes: int) -> DeviceWindow | None:

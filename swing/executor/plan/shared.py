@@ -112,8 +112,8 @@ def open_shared(comm: MPI.Intracomm, nbytes: int) -> Window | None:
         folder = "/dev/shm" if os.path.isdir("/dev/shm") else None
         with suppress(OSError):
             file, path = tempfile.mkstemp(prefix="swing-", dir=folder)
-            os.ftruncate(file, stride * comm.size)
-            os.close(file)
+            with os.fdopen(file, "r+b") as opened:
+                opened.truncate(stride * comm.size)
     path = comm.bcast(path)
     with suppress(OSError, ValueError), open(path, "r+b") as opened:
         if hasattr(os, "posix_fallocate"):  # else want of memory ends the process at its use

@@ -74,7 +74,7 @@ def context(
         call: the call. Without a deadline, SWING_CHECK=1 waits ``SWING_CHECK_TIMEOUT`` seconds.
         counts: elements of the vector, or of each rank's piece.
         dtype: the elements' type in numpy.
-        datatype: their type in MPI, if numpy has no such type.
+        datatype: their type in MPI; None if MPI lacks it.
         memory: the part of the buffers' memory that all ranks must have in common, in words.
 
     Raises:

@@ -226,11 +226,16 @@ class Context:
         return self.lane.tag(persistent)
 
     def close(self) -> None:
-        """End all operations and become idle, if possible; collective after `alloc` or NCCL."""
+        """End all operations and become idle, if possible.
+
+        After `alloc` or NCCL this is collective. After `alloc` it does not wait for other ranks.
+        """
         for operation in [*self._active]:
             with suppress(Exception):  # the ``Wait`` of its request raises it
                 operation.wait()
         self.gpu.close(self._failure is not None)
+        if self.windows:
+            known_calls.forget(self)  # their programs work in windows that the next one will lack
         self.windows.free()
         self._duplicate.free()
         private = self.lane.private
@@ -238,7 +243,6 @@ class Context:
             private.is_shared
             and self._failure is None
             and self.gpu.nccl is None
-            and not self.windows
             and not self.lane.has_persistent  # they can be started even now
             and _nbytes(self) <= _idle.limit
         ):
@@ -272,10 +276,11 @@ _keys: dict[Hashable, Hashable] = {}
 def _key(comm: MPI.Intracomm, private: Private) -> Hashable:
     """What communicators have in common that can take over each other's context.
 
-    Equal keys are one object, which takes less time to look up than a tuple.
+    Equal keys are one object, which takes less time to look up than a tuple. A private communicator
+    that is not shared ends with its context, so nothing is kept for it.
     """
     key = private, *shape_of(comm), MACHINE.get(), ENGINE.get(), policy()
-    return _keys.setdefault(key, object())
+    return _keys.setdefault(key, object()) if private.is_shared else key
 
 
 contexts: dict[int, Context] = {}

@@ -30,7 +30,7 @@ class Duplicate:
         return self._comm
 
     def free(self) -> None:
-        """Free the duplicate if there is one; collective."""
+        """Free the duplicate if there is one; collective, but does not wait for other ranks."""
         if self._comm is not None:
             self._comm.Free()
             self._comm = None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import operator
+import sys
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +12,7 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.byte_cache import ByteCache
+from swing.checks import shown
 from swing.executor.buffers.memory import borrow
 from swing.executor.buffers.reductions import Reduction
 from swing.executor.engines.compiled import Bound, Compiled, why_plain
@@ -22,6 +26,30 @@ from swing.executor.session.duplicate import Duplicate
 
 def _nbytes(program: Program | None) -> int:
     return sum(call.compiled.nbytes if isinstance(call, Bound) else 512 for call in program or ())
+
+
+def check_array(comm: MPI.Intracomm, shape: Any, dtype: Any) -> tuple[tuple[int, ...], Any]:
+    """Check what one rank asks of `swing.alloc`, before it waits for the others.
+
+    Returns:
+        The shape as a tuple, and the type as numpy's.
+
+    Raises:
+        TypeError: a shape without integers, or a type that numpy lacks or that holds objects.
+        ValueError: a negative length, or more bytes than there are addresses.
+    """
+    try:
+        lengths = tuple(map(operator.index, shape if np.ndim(shape) else [shape]))
+    except TypeError:
+        raise TypeError(f"pass shape= as integers from 0 up, not {shown(shape)}") from None
+    if min(lengths, default=0) < 0:
+        raise ValueError(f"pass shape= as integers from 0 up, not {shown(shape)}")
+    numbers = np.dtype(dtype)
+    if numbers.hasobject:
+        raise TypeError(f"other ranks cannot read {numbers} elements: pass dtype= of numbers")
+    if math.prod(lengths) * numbers.itemsize * comm.size > sys.maxsize // 2:
+        raise ValueError(f"no memory can hold shape={shown(shape)}: ask for fewer elements")
+    return lengths, numbers
 
 
 class Windows:
@@ -41,13 +69,15 @@ class Windows:
     def __len__(self) -> int:
         return len(self._windows)
 
-    def alloc(self, shape: Any, dtype: np.dtype[Any], gpu: bool) -> Any:
-        """Allocate an array that the other ranks can read and write; collective."""
-        nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    def alloc(self, shape: tuple[int, ...], dtype: np.dtype[Any], gpu: bool) -> Any:
+        """Allocate an array that the other ranks can read and write; collective.
+
+        For the arguments see `check_array`, which has checked them.
+        """
         window: Open | None = None
-        if self._comm.size > 1:
-            open_it = self._open_gpus if gpu else open_shared
-            window = open_it(self._duplicate.get(), nbytes)
+        if self._comm.size > 1 and self._is_one_node:
+            nbytes = math.prod(shape) * dtype.itemsize
+            window = (open_window if gpu else open_shared)(self._duplicate.get(), nbytes)
         if window is None:
             return empty(shape, dtype) if gpu else np.empty(shape, dtype)
         self._windows.append(window)
@@ -63,10 +93,6 @@ class Windows:
         is_only = node.size == self._comm.size
         node.Free()
         return is_only
-
-    def _open_gpus(self, comm: MPI.Intracomm, nbytes: int) -> Open | None:
-        """Allocate a window in GPU memory, if that is possible; collective."""
-        return open_window(comm, nbytes) if self._is_one_node else None
 
     def program(
         self, spec: AlgorithmSpec, send: np.ndarray, recv: np.ndarray, reduce: Reduction

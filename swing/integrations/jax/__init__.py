@@ -1,5 +1,7 @@
 """JAX: collectives inside ``jax.shard_map`` that run the schedules of `swing.ALGORITHMS`.
 
+A training step adds the gradients of all devices like this::
+
     @jax.shard_map(mesh=mesh, in_specs=P("x"), out_specs=P())
     def step(gradient):
         return allreduce(gradient, "x", op="mean")

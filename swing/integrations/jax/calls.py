@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import index
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from jax import numpy as jnp
 from swing.checks import shown
 from swing.integrations.jax.lowering import lower
 from swing.integrations.jax.primitive import collective
-from swing.integrations.jax.request import Request, axis_sizes, check_type
+from swing.integrations.jax.request import Request, axis_sizes, check_type, platform_here
 
 Shape = tuple[int, ...]
 
@@ -49,7 +50,7 @@ def call(
     def one(leaf: Any) -> Any:
         leaf = check_type(leaf, name, op)
         flat = before(leaf, request.torus.size).reshape(-1)
-        schedule = request.resolve(request.nbytes(flat)).schedule
+        schedule = request.resolve(request.nbytes(flat), platform_here()).schedule
         program = lower(schedule, commutes=op in ("sum", "mean"))
         vector = collective(flat, program, tuple(sizes), "sum" if op == "mean" else op)
         result = after(vector, request.torus.size, leaf.shape)
@@ -125,7 +126,11 @@ def exchanged(split: int, concat: int, tiled: bool) -> Callable[[Any, int, Shape
     return after
 
 
-def _axis(axis: int, ndim: int) -> int:
+def _axis(axis: Any, ndim: int) -> int:
+    try:
+        axis = index(axis)
+    except TypeError:
+        raise TypeError(f"an axis must be a whole number, not {shown(axis)}") from None
     if not -ndim <= axis < ndim:
         raise ValueError(f"there is no axis {axis} in an array of {ndim} dimensions")
-    return axis % ndim
+    return int(axis % ndim)

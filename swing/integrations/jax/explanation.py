@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from swing.checks import shown
+from swing.checks import counted, shown
 from swing.display import schedule_html
 from swing.integrations.jax.lowering import lower
 from swing.integrations.jax.program import Program
@@ -52,8 +52,9 @@ class Explanation:
                 f"why: {self.why}",
                 f"torus: {schedule.torus.name}, devices: {self.devices}",
                 f"schedule: {schedule.collective} of {format_size(self.nbytes)}, "
-                f"{schedule.nsteps} steps, {len(schedule.parts)} parts",
-                f"program: {self.program.npermutes} collective permutes, {loops} loops",
+                f"{counted(schedule.nsteps, 'step')}, {counted(len(schedule.parts), 'part')}",
+                f"program: {counted(self.program.npermutes, 'collective permute')}, "
+                f"{counted(loops, 'loop')}",
             ]
         )
 
@@ -71,10 +72,10 @@ def explain(
     request = Request.of(collective, algorithm, torus, sizes, op, options)
     check_type(np.zeros(0, x.dtype), collective, op)
     nbytes = request.nbytes(x)
-    resolved = request.resolve(nbytes)
+    first = mesh.devices.flat[0]
+    resolved = request.resolve(nbytes, first.platform)
     program = lower(resolved.schedule, op in ("sum", "mean"))
-    kind = str(mesh.devices.flat[0].device_kind)
-    return Explanation(resolved.spelled, resolved.why, program, nbytes, kind)
+    return Explanation(resolved.spelled, resolved.why, program, nbytes, str(first.device_kind))
 
 
 def torus_of(mesh: Any, axis_name: Any, wrap: bool) -> Torus:

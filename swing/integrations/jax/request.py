@@ -108,7 +108,7 @@ class Request:
                 f"torus {torus} has {torus.size} ranks, but the mesh axes ({axes}) have "
                 f"{ndevices} devices: pass a torus of {ndevices} ranks, or other axes"
             )
-        frozen = tuple((name, _hashable(value)) for name, value in options.items())
+        frozen = tuple((name, _hashable(name, value)) for name, value in options.items())
         return cls(collective, algorithm, torus, op, frozen)
 
     def nbytes(self, x: Any) -> int:
@@ -116,13 +116,13 @@ class Request:
         nbytes: int = math.prod(x.shape) * x.dtype.itemsize
         return nbytes * self.torus.size if KINDS[self.collective][0] == "each" else nbytes
 
-    def resolve(self, nbytes: int) -> Resolved:
-        """Choose the schedule for a vector of ``nbytes``.
+    def resolve(self, nbytes: int, platform: str) -> Resolved:
+        """Choose the schedule for a vector of ``nbytes`` on devices of a platform, such as "cpu".
 
         Raises:
             ValueError: no algorithm fits, or a schedule that is wrong or of another collective.
         """
-        machine = MACHINE.get() or ("node" if jax.default_backend() == "cpu" else "paper")
+        machine = MACHINE.get() or ("node" if platform == "cpu" else "paper")
         return _resolve(self, nbytes if self.algorithm == "auto" else 0, machine)
 
 
@@ -154,12 +154,12 @@ def _resolve(request: Request, nbytes: int, machine: str) -> Resolved:
 def _proven(request: Request, given: Schedule, why: str) -> Resolved:
     """Prove a schedule that this library did not make."""
     _check_collective(request, given)
-    if given.is_allreduce and not verify(given).same_bits:
+    proof = verify(given)
+    if given.is_allreduce and not proof.same_bits:
         raise ValueError(
             "under this schedule devices add in different orders and can get different bits: "
             "pass another one"
         )
-    verify(given)
     return Resolved(given, given.name, why)
 
 
@@ -174,8 +174,17 @@ def _check_collective(request: Request, given: Schedule) -> None:
         raise ValueError(f"the schedule has another root than {root}: pass its root")
 
 
-def _hashable(value: Any) -> Any:
-    return tuple(map(_hashable, value)) if isinstance(value, list) else value
+def _hashable(name: str, value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(_hashable(name, each) for each in value)
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(
+            f"option {name} must be a number, a name or a sequence of them that is known when the "
+            f"call is traced, not {shown(value)}"
+        ) from None
+    return value
 
 
 def axis_sizes(axis_name: Any) -> dict[Any, int]:
@@ -200,6 +209,12 @@ def axis_sizes(axis_name: Any) -> dict[Any, int]:
     return sizes
 
 
+def platform_here() -> str:
+    """Return the platform of the mesh where the caller is."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return str(device.platform) if device else jax.default_backend()
+
+
 def check_type(x: Any, collective: str, op: str) -> Any:
     """Return an argument as an array, if its type has the operation.
 
@@ -209,7 +224,7 @@ def check_type(x: Any, collective: str, op: str) -> Any:
     x = jnp.asarray(x)
     if KINDS[collective][0] != "ALL":  # nothing is reduced
         return x
-    if not jnp.issubdtype(x.dtype, jnp.number):
+    if op in ("sum", "mean") and not jnp.issubdtype(x.dtype, jnp.number):
         raise TypeError(f"{x.dtype} has no addition: convert it, such as by x.astype(jnp.int32)")
     if op == "mean" and not jnp.issubdtype(x.dtype, jnp.inexact):
         raise TypeError(f"the mean of {x.dtype} is no {x.dtype}: pass x.astype(jnp.float32)")
