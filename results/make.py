@@ -35,7 +35,7 @@ TOPOLOGIES = [
     "hyperx:64x64", "torus:128x128",
 ]  # fmt: skip
 RATES = [100, 200, 400, 800, 1600, 3200]
-LIMIT = "32MiB"  # packet model up to this size, flow model above
+LIMIT = "8MiB"  # packet model up to this size, flow model above
 ALGORITHMS = [
     "swing", "recursive_doubling", "mirrored_recursive_doubling", "bucket", "hamiltonian",
 ]  # fmt: skip
@@ -51,7 +51,6 @@ MEASURED = ["torus:64x64", "torus:64x16", "torus:8x8", "torus:8x8x8", "hx2mesh:6
 FLOWS = "data/flow.csv"
 BY_RATE = "data/torus-8x8-bandwidths.csv"
 SQUARES = ["torus:8x8", "torus:16x16", "torus:32x32", "torus:64x64", "torus:128x128"]
-RULES = "--parts free --sync local"
 
 
 def file(topology: str) -> str:
@@ -73,7 +72,7 @@ def sweep(topologies: Sequence[str], out: str, model: str, sizes: str, extra: st
     where = " ".join(f"--topology {topology}" for topology in topologies)
     names = "".join(f" --algorithm {name}" for name in algorithms(topologies[0]))
     return (
-        f"sweep {where}{names} --model {model} --sizes {sizes} {RULES}{extra} "
+        f"sweep {where}{names} --model {model} --sizes {sizes}{extra} "
         f"--prune 5 --csv {out} --resume"
     )
 
@@ -82,7 +81,7 @@ def sweeps(topology: str, out: str, extra: str = "") -> list[str]:
     """The commands that simulate all sizes, each under its model."""
     return [
         sweep([topology], out, "packet", f"32B:{LIMIT}:x4", extra),
-        sweep([topology], out, "flow", "128MiB:2GiB:x4", extra),
+        sweep([topology], out, "flow", "32MiB:2GiB:x4", extra),
     ]
 
 

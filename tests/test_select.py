@@ -123,7 +123,7 @@ def test_shipped_candidates_can_be_made_have_a_rival_at_every_size_and_the_faste
 def test_a_sample_of_the_shipped_times_is_what_a_simulation_says_today(name):
     """The fastest at some sizes, under the conditions that the table states."""
     made, entry = shipped().made, shipped().entries[name]
-    assert made["model"] == "packet up to 8 MiB, flow above; sync local, parts free"
+    assert made["model"] == "packet up to 8 MiB, flow above"
     sizes = (512, 2**21, 2**27) if swing.Torus.parse(name).size <= 256 else (512, 2**15)
     for n in sizes:
         seconds, winner = entry.ranked(n)[0]

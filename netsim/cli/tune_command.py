@@ -31,9 +31,6 @@ from swing.select.candidates import Named, family, published
 from swing.select.table import Entry, SelectionTable, shipped
 from swing.sizes import format_size, parse_size, parse_sizes
 
-RUN_OPTIONS = (("sync", "local"), ("parts", "free"))
-"""The rules used in results/: ranks are not in lockstep, and a send ends when it has left."""
-
 SEARCH_OPTIONS = joined(
     click.option("--topology", "topologies", type=PLACE, multiple=True,
                  help="A topology, such as torus:8x8; may be repeated."),
@@ -87,8 +84,7 @@ def tune_command(
     entries = dict(table.entries)
     made = {
         "machine": f"the Swing paper's network, {bandwidth:g} Gb/s a link",
-        "model": f"packet up to {format_size(packets)}, flow above; "
-        + ", ".join(f"{k} {v}" for k, v in RUN_OPTIONS),
+        "model": f"packet up to {format_size(packets)}, flow above",
         "command": "python -m netsim tune",
     }
     if collective != ALLREDUCE:
@@ -224,7 +220,7 @@ def _time_again(
 def _case(topology: Topology, bandwidth: float, named: Named, asked: dict[str, Any]) -> Case:
     name, options = named
     full = (*options, *asked.items())
-    return Case(topology.name, name, full, bandwidth, run_options=RUN_OPTIONS)
+    return Case(topology.name, name, full, bandwidth)
 
 
 def _progress(topology: Topology, line: str) -> None:

@@ -18,14 +18,43 @@ calls. So all compiled functions of the model are in this file.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core.cgutils import get_item_pointer
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 
 from netsim.models.packet_tables import DOOR, EJECTION, ROUTED, Net
 from swing.compilation import njit
 
 # Counting references to the tables would take two thirds of the time; no table is made or freed
-# here, so it is turned off.
+# here, so it is turned off. To pass the tables to another function would take another third of it,
+# so what `run` calls becomes a part of it.
 _compiled = njit(error_model="numpy", _nrt=False)
+_inlined = njit(error_model="numpy", _nrt=False, inline="always")
+
+
+@intrinsic
+def _prefetch(typingctx: Any, table: Any, index: Any) -> Any:
+    """Begin to load a row of a table into the cache, because it is needed soon.
+
+    Packets lie far apart in memory, so half of the time would be spent waiting for them. No row is
+    read, and so any index will do.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        rows = make_array(signature.args[0])(context, builder, args[0])
+        row = get_item_pointer(context, builder, signature.args[0], rows, [args[1]])
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        builder.call(fetch, [builder.bitcast(row, byte), word(1), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(table, types.int64), codegen
 
 
 @_compiled
@@ -43,6 +72,8 @@ def run(net: Net) -> bool:
             v = 2 * v + (tree[2 * v] != now)
         v -= leaves
         router = net.routers[v]
+        for slot in range(router.post_slot + 1, router.last_slot):
+            _prefetch(net.packets, net.inputs[net.slots[slot].queue].first)
         while True:
             slot, time = router.first_slot, wake[router.first_slot]
             for k in range(router.first_slot + 1, router.last_slot):
@@ -64,7 +95,7 @@ def run(net: Net) -> bool:
     return True
 
 
-@_compiled
+@_inlined
 def _schedule(tree: np.ndarray, v: int, time: float) -> None:
     """Set the next event of router v; ``tree[k]`` is the earlier one of its two children."""
     k = len(tree) // 2 + v
@@ -79,7 +110,7 @@ def _schedule(tree: np.ndarray, v: int, time: float) -> None:
         tree[k] = earliest
 
 
-@_compiled
+@_inlined
 def _wake(net: Net, v: int, slot: int, time: float) -> None:
     """Make sure that something happens at a slot of router v no later than at a time."""
     if time < net.wake[slot]:
@@ -111,7 +142,7 @@ def signal(net: Net, g: int, time: float) -> None:
         g = group.successor
 
 
-@_compiled
+@_inlined
 def _insert(messages: np.ndarray, first: int, i: int) -> int:
     """Insert message i into a list in order of time, then of number; return the first one."""
     time, before, behind = messages[i].time, -1, first
@@ -126,7 +157,7 @@ def _insert(messages: np.ndarray, first: int, i: int) -> int:
     return first
 
 
-@_compiled
+@_inlined
 def _post(net: Net, router: np.record, time: float) -> None:
     """A node posts its next message, whose packets then come to the door one by one."""
     i = router.posting
@@ -142,7 +173,7 @@ def _post(net: Net, router: np.record, time: float) -> None:
     _come_to_door(net, router, i)
 
 
-@_compiled
+@_inlined
 def _come_to_door(net: Net, router: np.record, i: int) -> None:
     """Queue the next packet of message i at the door.
 
@@ -154,10 +185,10 @@ def _come_to_door(net: Net, router: np.record, i: int) -> None:
     net.wake[link.output_slot] = max(net.messages[router.door].time, link.free)
 
 
-@_compiled
+@_inlined
 def _transmit(net: Net, slot: int, time: float) -> None:
     """A link begins with the next packet that has room behind it, if there is one."""
-    number = net.slot_link[slot]
+    number = net.slots[slot].link
     link = net.links[number]
     while link.first_credit >= 0 and net.packets[link.first_credit].time <= time:
         credit = net.packets[link.first_credit]
@@ -185,16 +216,16 @@ def _transmit(net: Net, slot: int, time: float) -> None:
         return
     if not net.shaped:
         # Cut-through onto a faster link: start late enough that the tail keeps up.
-        onward = net.links[net.hops[packet.hop + 1]]
+        onward = net.links[net.hops[packet.hop + 1].link]
         packet.time += max(0.0, service - packet.length / onward.bandwidth)
-    channel = net.hop_channel[packet.hop]
-    queue = net.inputs[number * net.channels + channel]
+    q = net.hops[packet.hop].queue
+    queue = net.inputs[q]
     queue.room -= packet.length
     if _append(net, queue, p):
-        _wake(net, link.head, link.input_slot + channel, packet.time)
+        _wake(net, link.head, link.input_slot + q - number * net.channels, packet.time)
 
 
-@_compiled
+@_inlined
 def _next_start(net: Net, number: int, soonest: float) -> float:
     """When a link can begin with what has come for it by now; never if there is nothing."""
     link = net.links[number]
@@ -207,14 +238,14 @@ def _next_start(net: Net, number: int, soonest: float) -> float:
     return np.inf
 
 
-@_compiled
+@_inlined
 def _wait_for_room(net: Net, slot: int, link: np.record) -> None:
     """Wake a link with its next credit."""
     first = link.first_credit
     net.wake[slot] = net.packets[first].time if first >= 0 else np.inf
 
 
-@_compiled
+@_inlined
 def _take_from_door(net: Net, number: int, time: float) -> int:
     """Make the packet that is first at a door; -1 if none has come or there is no room for it."""
     link = net.links[number]
@@ -245,7 +276,7 @@ def _take_from_door(net: Net, number: int, time: float) -> int:
     return p
 
 
-@_compiled
+@_inlined
 def _take_from_output(net: Net, number: int, time: float) -> int:
     """Take the first packet of the next channel that has one with room behind; -1 if none has."""
     link = net.links[number]
@@ -265,15 +296,14 @@ def _take_from_output(net: Net, number: int, time: float) -> int:
     return -1
 
 
-@_compiled
+@_inlined
 def _wake_blocked_inputs(net: Net, router: np.record, time: float) -> None:
     for slot in range(router.post_slot + 1, router.last_slot):
-        q = net.slot_link[slot] * net.channels + net.slot_channel[slot]
-        if net.inputs[q].first >= 0 and net.wake[slot] == np.inf:
+        if net.inputs[net.slots[slot].queue].first >= 0 and net.wake[slot] == np.inf:
             net.wake[slot] = time
 
 
-@_compiled
+@_inlined
 def _arrive(net: Net, p: int, time: float) -> None:
     """A packet is at its node; with the last one, its message is."""
     message = net.messages[net.routes[net.packets[p].route].message]
@@ -286,31 +316,29 @@ def _arrive(net: Net, p: int, time: float) -> None:
             signal(net, message.signals[1], message.arrival + message.cost)
 
 
-@_compiled
+@_inlined
 def _first_served(net: Net, router: np.record, slot: int, time: float) -> int:
     """Of the inputs whose turn it is, the one to serve first."""
     first, best = slot, np.inf
     for k in range(slot, router.last_slot):
         if net.wake[k] == time:
-            queue = net.inputs[net.slot_link[k] * net.channels + net.slot_channel[k]]
+            queue = net.inputs[net.slots[k].queue]
             rank = net.packets[queue.first].time if net.oldest else float(queue.served)
             if rank < best:
                 first, best = k, rank
     return first
 
 
-@_compiled
+@_inlined
 def _arbitrate(net: Net, router: np.record, slot: int, time: float) -> None:
     """The crossbar moves the first packet of an input to its output, if both are free."""
-    link, channel = net.links[net.slot_link[slot]], net.slot_channel[slot]
-    queue = net.inputs[net.slot_link[slot] * net.channels + channel]
+    link, queue = net.links[net.slots[slot].link], net.inputs[net.slots[slot].queue]
     p = queue.first
     packet = net.packets[p]
     if not packet.chosen:
         _choose(net, packet)
-    number = net.hops[packet.hop + 1]
-    onward = net.links[number]
-    output = net.outputs[number * net.channels + net.hop_channel[packet.hop + 1]]
+    hop = net.hops[packet.hop + 1]
+    onward, output = net.links[hop.link], net.outputs[hop.queue]
     busy = max(link.input_busy, onward.output_busy)
     if busy > time or output.room < packet.length:
         net.wake[slot] = busy if busy > time else np.inf
@@ -322,15 +350,16 @@ def _arbitrate(net: Net, router: np.record, slot: int, time: float) -> None:
     net.wake[slot] = np.inf
     if queue.first >= 0:
         behind = net.packets[queue.first]
+        _prefetch(net.packets, behind.next)
         net.wake[slot] = behind.time
         if behind.time <= time:  # it is first now, and so chooses now
             _choose(net, behind)
             net.wake[slot] = link.input_busy
     if queue.room < np.inf:
-        _return_credit(net, link, net.slot_link[slot] * net.channels + channel, packet.length, time)
+        _return_credit(net, link, net.slots[slot].queue, packet.length, time)
     packet.hop, packet.chosen = packet.hop + 1, 0
     output.room -= packet.length
-    idle = _next_start(net, number, 0.0) == np.inf
+    idle = _next_start(net, hop.link, 0.0) == np.inf
     _append(net, output, p)
     if idle and onward.free <= time:  # an idle link notices a packet after the time of a flit
         onward.ready = time + net.flit_bytes / onward.bandwidth
@@ -339,7 +368,7 @@ def _arbitrate(net: Net, router: np.record, slot: int, time: float) -> None:
     net.wake[onward.output_slot] = min(net.wake[onward.output_slot], start)
 
 
-@_compiled
+@_inlined
 def _choose(net: Net, packet: np.record) -> None:
     """Choose the way of a packet: of its routes, the one whose output has least in its queue."""
     packet.chosen = 1
@@ -352,15 +381,15 @@ def _choose(net: Net, packet: np.record) -> None:
         first = net.routes[r].first
         same = True
         for k in range(crossed + 1):
-            same &= net.hops[first + k] == net.hops[begin + k]
+            same &= net.hops[first + k].link == net.hops[begin + k].link
         if same:
             hop = first + crossed
-            queued = net.outputs[net.hops[hop + 1] * net.channels + net.hop_channel[hop + 1]].stored
+            queued = net.outputs[net.hops[hop + 1].queue].stored
             if queued < least:
                 packet.route, packet.hop, least = r, hop, queued
 
 
-@_compiled
+@_inlined
 def _return_credit(net: Net, link: np.record, queue: int, nbytes: float, time: float) -> None:
     """Tell a link of room in the buffer behind it."""
     p = _allocate(net)
@@ -374,7 +403,7 @@ def _return_credit(net: Net, link: np.record, queue: int, nbytes: float, time: f
     _wake(net, link.tail, link.output_slot, credit.time)
 
 
-@_compiled
+@_inlined
 def _append(net: Net, queue: np.record, p: int) -> bool:
     """Put a packet at the end of a queue; whether it is the only one there."""
     net.packets[p].next = -1
@@ -388,24 +417,26 @@ def _append(net: Net, queue: np.record, p: int) -> bool:
     return bool(alone)
 
 
-@_compiled
+@_inlined
 def _remove_first(net: Net, queue: np.record) -> None:
     length = net.packets[queue.first].length
     behind: int = net.packets[queue.first].next
     queue.first = behind
+    _prefetch(net.packets, behind)
     # An empty queue has exactly 0 bytes, whatever was rounded.
     queue.stored = queue.stored - length if behind >= 0 else 0.0
 
 
-@_compiled
+@_inlined
 def _allocate(net: Net) -> int:
     p = net.unused[0]
     net.unused[0] = net.packets[p].next
+    _prefetch(net.packets, net.unused[0])
     net.unused[1] -= 1
     return int(p)
 
 
-@_compiled
+@_inlined
 def _release(net: Net, p: int) -> int:
     """Give back a packet; return the one that was behind it in its list."""
     behind = net.packets[p].next

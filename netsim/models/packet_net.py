@@ -61,9 +61,9 @@ class PacketRules:
 def net_of(messages: Messages, links: Links, rules: PacketRules) -> tables.Net:
     """The tables of `netsim.models.events` before anything has happened."""
     groups, waiting = _groups(messages)
-    table, routes, hops, channel = _messages(messages, links, rules)
+    table, routes, hops = _messages(messages, links, rules)
     records = _links(links, rules)
-    routers, slot_link, slot_channel = _routers(records, links, rules)
+    routers, slots = _routers(records, links, rules)
     slowest = records["latency"][records["kind"] == tables.EJECTION].min(initial=np.inf)
     routers["lookahead"] = np.minimum(
         routers["lookahead"], slowest + messages.cost.min(initial=np.inf)
@@ -72,24 +72,22 @@ def net_of(messages: Messages, links: Links, rules: PacketRules) -> tables.Net:
     queues["first"] = queues["last"] = -1
     queues["room"] = np.inf if rules.buffer_bytes is None else rules.buffer_bytes
     # At first, the inputs of a router are served in the order of their slots.
-    inputs = slot_link * rules.virtual_channels + slot_channel
-    queues[1]["served"][inputs] = np.arange(len(inputs)) - len(inputs)
+    entering = np.flatnonzero(slots["queue"] >= 0)
+    queues[1]["served"][slots["queue"][entering]] = entering - len(slots)
     packets, unused = tables.new_pool()
     return tables.Net(
         links=records,
         outputs=queues[0],
         inputs=queues[1],
         routers=routers,
-        slot_link=slot_link,
-        slot_channel=slot_channel,
-        wake=np.full(len(slot_link), np.inf),
+        slots=slots,
+        wake=np.full(len(slots), np.inf),
         tree=np.full(2 << (len(routers) - 1).bit_length(), np.inf),
         packets=packets,
         unused=unused,
         messages=table,
         routes=routes,
         hops=hops,
-        hop_channel=channel,
         sender_free=np.zeros(1 + int(table["pair"].max(initial=0))),
         groups=groups,
         waiting=waiting,
@@ -123,8 +121,8 @@ def _groups(messages: Messages) -> tuple[np.ndarray, Array]:
 
 def _messages(
     messages: Messages, links: Links, rules: PacketRules
-) -> tuple[np.ndarray, np.ndarray, Array, Array]:
-    """The tables of messages and routes, and the links of all routes with their channels.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The tables of messages, of routes, and of the links of all routes with their channels.
 
     Every route begins with the door of its sender, and ends with the link to its receiver.
     """
@@ -151,17 +149,19 @@ def _messages(
     ptr = messages.link_ptr + 2 * np.arange(len(messages.link_ptr))
     routes["first"] = ptr[:-1]
     nhops = np.diff(messages.link_ptr)
-    hops = np.empty(ptr[-1], dtype=np.int64)
+    hops = np.empty(ptr[-1], dtype=tables.HOP)
     inner = np.arange(len(messages.links)) + 2 * np.repeat(np.arange(len(nhops)), nhops) + 1
-    hops[inner] = messages.links
-    hops[ptr[:-1]] = len(links.bandwidth) + messages.src[message]
-    hops[ptr[1:] - 1] = len(links.bandwidth) + links.nodes + messages.dst[message]
+    hops["link"][inner] = messages.links
+    hops["link"][ptr[:-1]] = len(links.bandwidth) + messages.src[message]
+    hops["link"][ptr[1:] - 1] = len(links.bandwidth) + links.nodes + messages.dst[message]
     changes = np.zeros(len(hops), dtype=np.int64)
     if rules.virtual_channels > 1:
         changes[inner] = links.dateline[messages.links]
         changes[ptr[:-1] + 1] = 0  # only packets from a neighbour change their channel
     total = np.cumsum(changes)
-    return table, routes, hops, (total - np.repeat(total[ptr[:-1]], nhops + 2)) % 2
+    channel = (total - np.repeat(total[ptr[:-1]], nhops + 2)) % 2
+    hops["queue"] = hops["link"] * rules.virtual_channels + channel
+    return table, routes, hops
 
 
 def _dealt(messages: Messages, message: Array, count: Array) -> Array:
@@ -200,8 +200,8 @@ def _links(links: Links, rules: PacketRules) -> np.ndarray:
 
 def _routers(
     records: np.ndarray, links: Links, rules: PacketRules
-) -> tuple[np.ndarray, Array, Array]:
-    """The table of routers, and the link and the channel of every slot; see `events`."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """The tables of routers and of their slots; see `events`."""
     count = 1 + int(max(records["tail"].max(initial=0), records["head"].max(initial=0)))
     number, nchannels = np.arange(len(records)), rules.virtual_channels
     port = np.concatenate([links.port, np.full(2 * links.nodes, np.iinfo(np.int64).max)])
@@ -209,9 +209,10 @@ def _routers(
     link = np.concatenate([number, np.full(count, -1), entering])
     router = np.concatenate([records["tail"], np.arange(count), records["head"][entering]])
     kind = np.repeat([0, 1, 2], [len(number), count, len(entering)])
-    channel = np.zeros(len(link), dtype=np.int64)
-    channel[len(number) + count :] = np.tile(np.arange(nchannels), len(entering) // nchannels)
-    order = np.lexsort((channel, link, np.where(link < 0, 0, port[link]), kind, router))
+    queue = np.full(len(link), -1)
+    queue[len(number) + count :] = entering * nchannels
+    queue[len(number) + count :] += np.tile(np.arange(nchannels), len(entering) // nchannels)
+    order = np.lexsort((queue, link, np.where(link < 0, 0, port[link]), kind, router))
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     records["output_slot"] = place[: len(number)]
@@ -230,4 +231,6 @@ def _routers(
     np.minimum.at(routers["lookahead"], between["head"], between["latency"])
     if rules.buffer_bytes is not None:
         np.minimum.at(routers["lookahead"], between["tail"], between["credit"])
-    return routers, link[order], channel[order]
+    slots = np.empty(len(order), dtype=tables.SLOT)
+    slots["link"], slots["queue"] = link[order], queue[order]
+    return routers, slots

@@ -70,6 +70,8 @@ MESSAGE = np.dtype([
     ("pair", "i4"),  # number of its sender and receiver
     ("next", "i4"),
 ])  # fmt: skip
+HOP = np.dtype([("link", "i4"), ("queue", "i4")])  # the queues are link·channels + channel
+SLOT = HOP  # without a link where a node posts, and with a queue only for inputs
 ROUTE = np.dtype([("message", "i4"), ("first", "i4"), ("packets", "i8")])
 GROUP = np.dtype(
     [("done", "f8"), ("pending_count", "i8"), ("successor", "i8"), ("first", "i8"), ("last", "i8")]
@@ -83,16 +85,14 @@ class Net(NamedTuple):
     outputs: np.ndarray  # QUEUE; channel c of link l is l·channels + c, and so in inputs
     inputs: np.ndarray  # behind the link
     routers: np.ndarray
-    slot_link: Array
-    slot_channel: Array
+    slots: np.ndarray
     wake: np.ndarray  # (slots,) time of the next event of each
     tree: np.ndarray  # tree[1] is the earliest, tree[len(tree) // 2 + v] that of router v
     packets: np.ndarray
     unused: Array  # (2,) first of the list of unused packets, and their number
     messages: np.ndarray
     routes: np.ndarray
-    hops: Array  # the links of all routes, from the door to the ejection link
-    hop_channel: Array  # the virtual channel of each
+    hops: np.ndarray  # the links of all routes, from the door to the ejection link
     sender_free: np.ndarray  # by pair: when its sender has passed on all packets so far
     groups: np.ndarray
     waiting: Array  # messages by group; waiting[first] … waiting[last - 1] start when it is done

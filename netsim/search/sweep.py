@@ -18,7 +18,6 @@ from itertools import starmap
 from signal import SIG_IGN, SIGINT, signal
 from typing import Any
 
-from netsim.checks import DeadlockError
 from netsim.models import load
 from netsim.network import Network, paper_network
 from netsim.rows import ResultRow
@@ -145,8 +144,8 @@ def sweep(
     Args:
         todo: the sizes of each case, in bytes.
         jobs: number of processes.
-        tell: called with a line of text for each case and size that deadlocks; such a case has no
-            row.
+        tell: called with a line of text for each case and size that has no row, because an
+            algorithm of another package failed.
     """
     for result in _results(todo, jobs):
         if isinstance(result, str):
@@ -156,7 +155,7 @@ def sweep(
 
 
 def _results(todo: dict[Case, list[int]], jobs: int) -> Iterator[ResultRow | str]:
-    """Yield the row of each case and size, or a line of text where it deadlocks."""
+    """Yield the row of each case and size, or a line of text where an algorithm failed."""
     pairs = [(case, n) for case, sizes in todo.items() for n in sizes]
     compiled = {case.model for case in todo} - {"analytic"}
     if jobs == 1 and not compiled:
@@ -170,15 +169,13 @@ def _results(todo: dict[Case, list[int]], jobs: int) -> Iterator[ResultRow | str
 
 
 def _run(case: Case, nbytes: int) -> ResultRow | str:
-    name = spell(case.algorithm, dict(case.options))
     try:
         return case.run(nbytes)
-    except DeadlockError as error:
-        return f"{name} on {case.topology}, {nbytes} bytes: {error}"
     except Exception as error:
         if case.algorithm in SHIPPED:
             raise
         # An algorithm of another package may fail in any way: only its own rows are lost.
+        name = spell(case.algorithm, dict(case.options))
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         return f"{name} on {case.topology}: {reason}"
 

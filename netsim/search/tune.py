@@ -160,7 +160,7 @@ def _times(
 def _seconds(case: Case, sizes: Sequence[int], models: Sequence[str]) -> list[float]:
     """Return the seconds of one case at several sizes, in one process that builds it once.
 
-    A schedule that deadlocks under a model gets an infinite time, so that it never wins.
+    A schedule that has too many messages for a model gets an infinite time, so that it never wins.
     """
 
     def seconds(nbytes: int, model: str) -> float:
@@ -168,7 +168,7 @@ def _seconds(case: Case, sizes: Sequence[int], models: Sequence[str]) -> list[fl
             if model == ESTIMATE:
                 return case.estimate(nbytes)
             return float(case.run(nbytes, model)["seconds"])
-        except ValueError:  # DeadlockError is one
+        except ValueError:
             return math.inf
 
     return [seconds(n, model) for n, model in zip(sizes, models, strict=True)]
