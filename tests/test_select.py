@@ -5,7 +5,6 @@ import pytest
 import netsim
 import swing
 from netsim.__main__ import main
-from netsim.cli.tune_command import RUN_OPTIONS
 from netsim.rows import write_csv
 from netsim.search.sweep import Case
 from netsim.search.tune import Search, tune
@@ -128,7 +127,7 @@ def test_a_sample_of_the_shipped_times_is_what_a_simulation_says_today(name):
     for n in sizes:
         seconds, winner = entry.ranked(n)[0]
         model = "packet" if n <= 2**23 else "flow"
-        fresh = Case(name, winner.algorithm, winner.options, run_options=RUN_OPTIONS).run(n, model)
+        fresh = Case(name, winner.algorithm, winner.options).run(n, model)
         assert fresh["seconds"] == pytest.approx(seconds, rel=1e-9), (n, winner)
 
 
@@ -182,7 +181,7 @@ def test_every_schedule_of_the_family_is_correct(name):
 
 def test_tune_finds_the_fastest_of_all():
     place, sizes = "torus:2x2", [32, 2**20]
-    cases = [Case(place, *named, run_options=RUN_OPTIONS) for named in family(swing.Torus((2, 2)))]
+    cases = [Case(place, *named) for named in family(swing.Torus((2, 2)))]
     found = tune(cases, sizes, Search(keep=4))
     for n in sizes:
         best = min(case.run(n, "packet")["seconds"] for case in cases)

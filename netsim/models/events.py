@@ -18,14 +18,13 @@ calls. So all compiled functions of the model are in this file.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core.cgutils import get_item_pointer
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
 
 from netsim.models.packet_tables import DOOR, EJECTION, ROUTED, Net
 from swing.compilation import njit
@@ -36,8 +35,11 @@ from swing.compilation import njit
 _compiled = njit(error_model="numpy", _nrt=False)
 _inlined = njit(error_model="numpy", _nrt=False, inline="always")
 
+# A type checker would see the decorated function with its first argument, the typing context.
+_instruction: Callable[[Any], Any] = intrinsic
 
-@intrinsic
+
+@_instruction
 def _prefetch(typingctx: Any, table: Any, index: Any) -> Any:
     """Begin to load a row of a table into the cache, because it is needed soon.
 
@@ -46,8 +48,8 @@ def _prefetch(typingctx: Any, table: Any, index: Any) -> Any:
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        rows = make_array(signature.args[0])(context, builder, args[0])
-        row = get_item_pointer(context, builder, signature.args[0], rows, [args[1]])
+        rows = context.make_array(signature.args[0])(context, builder, args[0])
+        row = builder.gep(rows.data, [args[1]])
         byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
         fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
