@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 import netsim
 import swing
 from netsim.models.packet import PacketRules, packet_times
+from netsim.models.packet_net import net_of
+from netsim.traffic.message_graph import messages_of
 from netsim.traffic.messages import Links, Messages
 
 seeds = st.integers(0, 2**32)
@@ -448,6 +450,19 @@ def test_parts_that_drift_apart_lose_most_of_a_message_at_the_door():
     drifted = times(table(*rows), packet_gap=1e-6, message_overhead=1e-3, **rules)
     assert max(together) == pytest.approx(nbytes + 1, rel=0.05)
     assert max(drifted) - 1 == pytest.approx(nbytes * (1 + (ports - 1) / (2 * ports)), rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["torus:4x4", "torus:3x5", "hx2mesh:4x4", "hyperx:3x3"])
+def test_a_router_first_serves_its_inputs_in_their_order_wherever_they_come_from(name):
+    network = netsim.paper_network(name)
+    schedule = swing.schedule("swing", network.topology.torus)
+    messages, links = messages_of(schedule, network, 2**10)
+    net = net_of(messages, links, PacketRules(8192, virtual_channels=2))
+    inputs = np.flatnonzero(net.slots["queue"] >= 0)
+    router = np.searchsorted(net.routers["last_slot"], inputs, side="right")
+    turns = net.inputs["served"][net.slots["queue"][inputs]]
+    assert (turns < 0).all()
+    assert (np.diff(turns) > 0)[np.diff(router) == 0].all()
 
 
 def test_a_crossbar_serves_inputs_in_turn():
