@@ -3,16 +3,18 @@
 The paper's simulator, SST with the authors' changes, was rebuilt and run on schedules of this
 library; ``paper/sst.csv`` has its times. This script simulates the same runs with
 `netsim.paper_network`, and writes SST.md. The rows whose column ``changed`` is not ``base`` have
-some parameter of SST changed and are left out.
+some parameters of SST changed; `CHANGES` has the parameters of `netsim.Network` that are the same.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 import statistics
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,12 +29,46 @@ CHAOS = 2**19
 """One-port recursive doubling above this size depends on the order of single packets."""
 
 
+def door(bandwidth: str) -> dict[str, object]:
+    """A node's two links at a rate in Gb/s."""
+    return dict.fromkeys(("injection_bandwidth", "ejection_bandwidth"), number(bandwidth) * 1e9 / 8)
+
+
+def number(text: str) -> float:
+    """The number that a text begins with; ``k`` and ``M`` behind it count."""
+    digits, unit = re.match(r"([\d.]+)([kM]?)", text).groups()  # type: ignore[union-attr]
+    return float(digits) * {"": 1, "k": 10**3, "M": 10**6}[unit]
+
+
+CHANGES: dict[str, Callable[[str], dict[str, object]]] = {
+    "NICBW": door,
+    "nic400": lambda _: door("400"),
+    "XBAR": lambda value: {"crossbar_bandwidth": number(value) * 1e9 / 8},
+    "BUF": lambda value: {"buffer_bytes": int(number(value))},
+    "NICBUF": lambda _: {},  # its buffers never bound in these runs
+    "TIE": lambda value: {"ties": "adaptive" if value == "1" else "positive"},
+    "call=0": lambda _: {"post_gap": 0.0},
+    "enter=0": lambda _: {"post_gap": 0.0},
+    "pdelay=0": lambda _: {"packet_gap": 0.0},
+}
+"""By the words of the column ``changed``: the same change of a `netsim.Network`."""
+
+
 class Case(NamedTuple):
-    """A run of the paper's simulator: the algorithm as printed, the torus, bytes, microseconds."""
+    """A run of the paper's simulator.
+
+    Args:
+        algorithm: as it is printed.
+        dims: of the torus.
+        nbytes: size of the vector.
+        changed: "base", or what is not as in the paper.
+        us: microseconds that it took.
+    """
 
     algorithm: str
     dims: str
     nbytes: int
+    changed: str
     us: float
 
     @property
@@ -58,14 +94,30 @@ class Case(NamedTuple):
         return self.seconds(change) * 1e6 / self.us - 1
 
 
-def cases() -> list[Case]:
-    """The runs with the paper's parameters."""
+def runs() -> list[Case]:
+    """All runs."""
     with open(HERE / "paper" / "sst.csv", newline="") as table:
         return [
-            Case(r["algorithm"], r["dims"], int(r["bytes"]), float(r["us"]))
+            Case(r["algorithm"], r["dims"], int(r["bytes"]), r["changed"], float(r["us"]))
             for r in csv.DictReader(table)
-            if r["changed"] == "base"
         ]
+
+
+def cases() -> list[Case]:
+    """The runs with the paper's parameters."""
+    return [case for case in runs() if case.changed == "base"]
+
+
+def changes(case: Case) -> dict[str, object] | None:
+    """The parameters of the network that are changed in a run; None if there is no such one."""
+    changed: dict[str, object] = {}
+    for word in case.changed.split("+"):
+        key, _, value = word.partition("=")
+        change = CHANGES.get(word) or CHANGES.get(key)
+        if change is None:
+            return None
+        changed |= change(value)
+    return changed
 
 
 def gap(seconds: float) -> Callable[[Network], Network]:
@@ -89,6 +141,24 @@ def comparison(every: list[Case]) -> str:
         text += f"| {case.algorithm} | {case.dims} | {case.nbytes} | {case.us:.3f} | {us:.3f} | "
         text += f"{us / case.us - 1:+.2%} |\n"
     return text
+
+
+def changed_runs() -> str:
+    """The table of the runs with changed parameters, which nothing was fitted on."""
+    text = "| algorithm | torus | bytes | changed | SST, us | packet model, us | deviation |\n"
+    text += "|---|---|---|---|---|---|---|\n"
+    deviations = []
+    for case in runs():
+        changed = None if case.changed == "base" else changes(case)
+        if changed is not None:
+            deviation = case.deviation(partial(replace, **changed))
+            deviations.append(deviation)
+            text += (
+                f"| {case.algorithm} | {case.dims} | {case.nbytes} | {case.changed} | "
+                f"{case.us:.3f} | {case.us * (1 + deviation):.3f} | {deviation:+.2%} |\n"
+            )
+    head = "| | median | 90th percentile | worst |\n|---|---|---|---|\n"
+    return f"{head}| all {len(deviations)} | {spread(deviations)} |\n\n{text}"
 
 
 def left_out(every: list[Case]) -> str:
@@ -141,6 +211,11 @@ def main() -> None:
         "meets a tie, and which way its packets take depends on the order of single packets. Its\n"
         "time under the tie rules of `netsim.topologies.ties`, in us:\n\n"
         + "".join(band(case) for case in every if case.chaotic)
+        + "\n## Other parameters\n\n"
+        "The same, with parameters of SST changed: NICBW is the rate of a node's links, XBAR that\n"
+        "of the crossbar, BUF the size of a buffer, TIE=0 means that all ties go one way, and\n"
+        "call=0, enter=0 and pdelay=0 that posts and packets take no time. Nothing was fitted on\n"
+        "these runs.\n\n" + changed_runs()
     )
 
 
