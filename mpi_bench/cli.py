@@ -25,19 +25,19 @@ from mpi_bench.problem import DTYPES, REDUCTIONS, Problem
 from mpi_bench.report import HEAD, MeasuredRow, line
 from netsim.rows import CsvFile
 from swing import Torus
-from swing.cli import HELP, JSON, Parsed, spelt
+from swing.cli import HELP, JSON, spelt
 from swing.formats.files import check_writable
-from swing.sizes import parse_sizes
+from swing.parameters import SIZES, TORUS
 
 
 @click.command(context_settings=HELP)
 @click.version_option(package_name="torus-swing", message="torus-swing %(version)s")
-@click.option("--topology", "torus", type=Parsed("torus", Torus.parse),
+@click.option("--topology", "torus", type=TORUS,
               help="The torus, such as torus:2x4; by default, nearly square.")  # fmt: skip
 @click.option("--algorithm", "names", multiple=True, default=["all"], show_default=True,
               help="An algorithm, with options as in bucket,segments=6; or auto, all, mpi, or "
               "family (all candidates of netsim tune); may be repeated.")  # fmt: skip
-@click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:1MiB:x8",
+@click.option("--sizes", type=SIZES, default="32B:1MiB:x8",
               show_default=True, help="Sizes of each rank's vector, in bytes.")  # fmt: skip
 @click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True,
               help="Type of the elements.")  # fmt: skip

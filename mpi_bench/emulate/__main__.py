@@ -20,9 +20,10 @@ from netsim.rows import CsvFile, ResultRow, read_csv
 from netsim.topologies.names import topology
 from swing import ALGORITHMS, Torus
 from swing.algorithms.spelling import parse
-from swing.cli import HELP, Parsed, invoke
+from swing.cli import HELP, invoke
 from swing.formats.files import check_writable
-from swing.sizes import format_size, parse_sizes
+from swing.parameters import SIZES, TORUS
+from swing.sizes import format_size
 
 RATES = (1.0, 1000.0)
 MAX_BYTES = 2**26
@@ -30,11 +31,11 @@ OURS = ("swing", "recursive_doubling", "ring", "bucket", "hamiltonian")
 
 
 @click.group(invoke_without_command=True, context_settings=HELP)
-@click.option("--topology", "torus", type=Parsed("torus", Torus.parse), default="torus:4x4",
+@click.option("--topology", "torus", type=TORUS, default="torus:4x4",
               show_default=True, help="A torus or mesh of 2 to 64 nodes.")  # fmt: skip
 @click.option("--rate", type=float, default=25.0, show_default=True,
               help=f"Of a link, each way, Mbit/s: {RATES[0]:g} to {RATES[1]:g}.")  # fmt: skip
-@click.option("--sizes", type=Parsed("sizes", parse_sizes), default="4KiB:1MiB:x4",
+@click.option("--sizes", type=SIZES, default="4KiB:1MiB:x4",
               show_default=True, help="Bytes each rank contributes, up to 64MiB.")  # fmt: skip
 @click.option("--algorithm", "names", multiple=True, default=[*OURS, "auto"], show_default=True,
               help="One of swing.ALGORITHMS, with options as in bucket,segments=6, or auto; may "
