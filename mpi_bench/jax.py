@@ -18,10 +18,11 @@ from typing import Any
 import click
 import numpy as np
 
-from mpi_bench.report import HEAD, MeasuredRow, line
+from mpi_bench.formats import Json, Table
+from mpi_bench.report import MeasuredRow
 from netsim.rows import CsvFile
 from swing import ALGORITHMS, Torus
-from swing.algorithms.spelling import parse
+from swing.algorithms.spelling import parse, spell
 from swing.cli import HELP, JSON, invoke
 from swing.formats.files import check_writable
 from swing.parameters import SIZES, TORUS
@@ -89,14 +90,14 @@ def main(
     about = _about(mesh)
     if not as_json:
         print(f"# {torus.name}, {dtype} sum, {about['mpi']}, {about['software']}")
-        print(f"{HEAD}  {'time/psum':>9}", flush=True)
+    words = [spell(method.algorithm, dict(method.options)) for method in methods]
+    printer = (Json if as_json else Table)(words, "time/psum")
+    print(*printer.head(), sep="\n", end="" if as_json else "\n", flush=True)
     wrong, file = 0, CsvFile(path) if path else None
     for nbytes in sizes:
         rows = _measure(mesh, torus, methods, nbytes, dtype, iterations, about)
-        for row in rows:
-            ratio = row.seconds / rows[0].seconds
-            print(json.dumps(asdict(row)) if as_json else f"{line(row)}  {ratio:9.2f}", flush=True)
-            wrong += row.wrong or 0
+        print(*printer.rows(rows), sep="\n", flush=True)
+        wrong += sum(row.wrong or 0 for row in rows)
         if file:  # written at once, so that an interrupted run keeps its rows
             file.add([asdict(row) for row in rows])
     return int(wrong > 0)

@@ -28,17 +28,25 @@ class Progress:
 
     Args:
         about: precedes what is under way, such as the name of a network.
+        disturbs: whether something may be printed at any time, instead of in `show` only, where it
+            does not disturb a measurement.
 
     >>> with Progress() as progress:
     ...     progress.show("simulating", 1, 2)
     """
 
-    def __init__(self, about: str = "") -> None:
+    def __init__(self, about: str = "", *, disturbs: bool = True) -> None:
         self._about = f"{about}: " if about else ""
-        self._bar = Bar(console=Console(stderr=True), redirect_stdout=False, transient=True)
+        self._disturbs = disturbs
+        self._bar = Bar(
+            console=Console(stderr=True),
+            redirect_stdout=False,
+            transient=True,
+            auto_refresh=disturbs,
+        )
         self._task = self._bar.add_task("", start=False) if sys.stderr.isatty() else None
         self._what, self._done, self._total = "", 0, 0
-        self._start = monotonic()
+        self._start = self._printed = monotonic()
 
     def show(self, what: str, done: int = 0, total: int = 0) -> None:
         """Say what is under way, and how much of it is done.
@@ -54,7 +62,11 @@ class Progress:
                 self._bar.reset(self._task, description=self._about + what, total=total or None)
         self._done, self._total = done, total
         if self._task is not None:
-            self._bar.update(self._task, completed=done, total=total or None)
+            self._bar.update(
+                self._task, completed=done, total=total or None, refresh=not self._disturbs
+            )
+        elif not self._disturbs and monotonic() - self._printed > INTERVAL:
+            self._print()
 
     def line(self) -> str:
         """Return a line that says how far the work has come."""
@@ -68,10 +80,10 @@ class Progress:
         return ", ".join(words)
 
     def __enter__(self) -> Progress:
-        self._start = monotonic()
+        self._start = self._printed = monotonic()
         if self._task is not None:
             self._bar.start()
-        elif _may_use_timer():
+        elif self._disturbs and _may_use_timer():
             self._before = signal.signal(signal.SIGALRM, self._print)
             signal.setitimer(signal.ITIMER_REAL, INTERVAL, INTERVAL)
         return self
@@ -84,11 +96,13 @@ class Progress:
     ) -> None:
         if self._task is not None:
             self._bar.stop()
-        elif _may_use_timer():
+        elif self._disturbs and _may_use_timer():
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, self._before)
 
-    def _print(self, number: int, frame: FrameType | None) -> None:
+    def _print(self, number: int = 0, frame: FrameType | None = None) -> None:
+        """Print a line; the arguments are those of a signal handler."""
+        self._printed = monotonic()
         print(self.line(), file=sys.stderr, flush=True)
 
 

@@ -17,7 +17,8 @@ from itertools import zip_longest
 
 GAP = 2
 """Spaces between two columns."""
-MAX_DECIMALS = 9
+MAX_DECIMALS = 6
+"""Most decimals of a number; smaller ones have an exponent."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,16 @@ def rendered(columns: Sequence[Column], rows: Sequence[Sequence[str]], title: st
     return "\n".join(lines)
 
 
+def comment(text: str) -> list[str]:
+    """Return a text as lines that begin with #, as wide as `line_width` allows.
+
+    >>> comment("2 ranks")
+    ['# 2 ranks']
+    """
+    width = (line_width() or len(text) + 2) - 2
+    return [f"# {line}" for line in _filled(text.split(), max(width, 1), " ")]
+
+
 def line_width() -> int | None:
     """Return the width of a line of standard output.
 
@@ -136,10 +147,10 @@ def line_width() -> int | None:
 
 
 def number(value: float, digits: int = 4) -> str:
-    """Return a number with so many significant digits, never in a form that hides it.
+    """Return a number with so many significant digits, however small it is.
 
     >>> number(0.0000323), number(0.5), number(123456.7), number(0)
-    ('0.00003230', '0.5000', '123457', '0')
+    ('3.230e-05', '0.5000', '123457', '0')
     """
     if not value or not math.isfinite(value):
         return f"{value:g}"
