@@ -72,7 +72,8 @@ def test_the_collector_is_as_it_was(was_enabled: bool) -> None:
         with collector_paused():
             cycle = Cycle()
             assert not gc.isenabled()
-        assert gc.isenabled() == was_enabled and gc.get_freeze_count() == 0
+        assert gc.isenabled() == was_enabled
+        assert gc.get_freeze_count() == 0
         alive = weakref.ref(cycle)
         del cycle
         gc.collect()
