@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import swing
-from swing.build.combine import parallel
+from swing.build.parallel import parallel
 from swing.executor.engines.wait import chosen
 from swing.executor.plan.instruction import RECV, SCRATCH, SEND, Opcode
 from swing.executor.plan.order import rank_order
