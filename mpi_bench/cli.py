@@ -59,7 +59,7 @@ from swing.text_table import comment
               help="Vectors from swing.alloc, in memory that a node shares.")  # fmt: skip
 @JSON
 @click.option("--style", type=click.Choice(list(STYLES)), default="table", show_default=True,
-              help="Print as OSU's benchmarks do, or as nccl-tests do: both placements.")  # fmt: skip
+              help="Print as OSU's benchmarks or (both placements) nccl-tests do.")  # fmt: skip
 @click.option("--csv", "path", type=click.Path(dir_okay=False),
               help="Also write the rows to this file.")  # fmt: skip
 def main(
