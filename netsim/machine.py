@@ -1,7 +1,7 @@
 """Machines in words: how a network differs from the Swing paper's, in commands and in rows.
 
-A machine is written as options are: ``bandwidth=400,100 latency=500 slow=0-1=0.25 fail=2-3``. Every
-command of netsim takes these words as options, every row of results has them in its columns
+A machine is written in the words of the options: ``latency=500ns slow=0-1=0.25 fail=2-3``. Every
+command of netsim takes these options, every row of results has the words in its columns
 ``bandwidth_gbps`` and ``machine``, and `Machine.parse` reads them back.
 """
 
@@ -159,13 +159,13 @@ class Machine:
         """The words, less a bandwidth that all links have, which has a column of its own.
 
         >>> str(Machine.parse("slow=0-1=0.25 latency=0.5us bandwidth=400,100"))
-        'bandwidth=400,100 latency=500 slow=0-1=0.25'
+        'bandwidth=400,100 latency=500ns slow=0-1=0.25'
         """
         words = []
         if len(self.bandwidth) > 1:
             words.append(f"bandwidth={_numbers(self.bandwidth, 1 / GBPS)}")
         if self.latency != (LINK_LATENCY,):
-            words.append(f"latency={_numbers(self.latency, PER_SECOND['ns'])}")
+            words.append(f"latency={_numbers(self.latency, PER_SECOND['ns'], 'ns')}")
         slow = dict(self.slow)
         words += [f"slow={link}={slow[pair]:.12g}" for pair, link in _spelled(slow)]
         words += [f"fail={link}" for _, link in _spelled(dict.fromkeys(self.failed))]
@@ -209,6 +209,12 @@ def wrapped(topology: Topology, wrap: tuple[bool, ...]) -> Topology:
     shape = topology.torus
     if topology.name != f"torus:{shape}":
         raise ValueError(f"only a torus takes --wrap, not {topology.name}: name torus:{shape}")
+    if len(wrap) != len(shape.dims):
+        example = ",".join("1" * len(shape.dims))
+        raise ValueError(
+            f"--wrap has {len(wrap)} values, but {topology.name} has {len(shape.dims)} dimensions: "
+            f"write one for each, as in {example}"
+        )
     return topology_of(Torus(shape.dims, wrap).name)
 
 
@@ -334,8 +340,8 @@ def _by_dimension(topology: Topology, own: np.ndarray | None, usual: float) -> t
     return _one_if_equal(tuple(float(x[0]) if len(x) else usual for x in of_dims))
 
 
-def _numbers(values: tuple[float, ...], per_unit: float) -> str:
-    return ",".join(f"{value * per_unit:.12g}" for value in values)
+def _numbers(values: tuple[float, ...], per_unit: float, unit: str = "") -> str:
+    return ",".join(f"{value * per_unit:.12g}{unit}" for value in values)
 
 
 def _spelled(links: Mapping[Link, Any]) -> list[tuple[Link, str]]:

@@ -87,7 +87,7 @@ def show(torus: Torus | None, rank: int | None, as_json: bool, **options: Any) -
             click.echo(json.dumps(row | {"op": m.op.value, "part": m.part, "blocks": blocks}))
 
 
-@main.command()
+@main.command(short_help="Print every environment variable of this library.")
 @JSON
 def settings(as_json: bool) -> None:
     """Print every environment variable of this library, and its value now if it is set."""
@@ -130,7 +130,7 @@ def verify(torus: Torus | None, as_json: bool, **options: Any) -> int:
     return 0
 
 
-@main.command("export")
+@main.command("export", short_help="Write a schedule, or a selection table, in a file format.")
 @ON_TORUS
 @schedule_options
 @click.option("--format", "format", type=click.Choice([*formats.FORMATS, *formats.TABLES]),

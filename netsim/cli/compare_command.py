@@ -32,7 +32,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@command("compare")
+@command("compare", short_help="Compare the fastest schedule with Swing and a bound.")
 @search_options
 @JSON
 def compare_command(

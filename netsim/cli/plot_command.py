@@ -14,7 +14,7 @@ from swing.cli import JSON, command
 KINDS = ("goodput", "runtime", "ratio", "bound", "gain", "links")
 
 
-@command("plot")
+@command("plot", short_help="Plot CSV files of sweep, mpi_bench or simulate.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(dir_okay=False))
 @click.option(
     "--out", type=click.Path(file_okay=False), default=".", help="Folder for the figures."

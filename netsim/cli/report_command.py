@@ -29,7 +29,7 @@ from swing.progress import with_progress
 DEFAULTS = ("swing", "recursive_doubling")
 
 
-@command("report")
+@command("report", short_help="Write a web page of schedules, step by step.")
 @click.option(
     "--topology", "topology", type=PLACE, required=True, help="The topology, such as torus:8x8."
 )

@@ -14,6 +14,7 @@ from netsim.rows import ResultRow, write_csv
 from netsim.run import Run, row, simulate
 from netsim.topologies import names
 from netsim.topologies.topology import Topology
+from swing.checks import counted
 from swing.cli import JSON, command, is_auto, named_schedule, schedule_options
 from swing.formats.files import check_writable
 from swing.parameters import SIZE
@@ -22,7 +23,7 @@ from swing.schedules.collectives import BARRIER
 from swing.sizes import format_size
 
 
-@command("simulate")
+@command("simulate", short_help="Simulate one schedule.")
 @click.option("--topology", "topology", type=PLACE, help="The topology, such as torus:8x8.")
 @schedule_options
 @click.option("--size", type=SIZE, help="Size of the vector.  [default: 2MiB]")
@@ -80,9 +81,10 @@ def simulate_command(
     click.echo(f"congestion  {run.congestion:.4f}")
     if run.bottleneck:
         src, dst = run.bottleneck.link
+        crossing = counted(len(run.bottleneck.messages), "message")
         click.echo(
             f"bottleneck  step {run.bottleneck.step}, link {src}→{dst}, "
-            f"{len(run.bottleneck.messages)} messages, {run.bottleneck.seconds * 1e6:.3f} us"
+            f"{crossing}, {run.bottleneck.seconds * 1e6:.3f} us"
         )
 
 

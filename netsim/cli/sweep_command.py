@@ -22,7 +22,6 @@ from netsim.search.sweep import (
     processes,
     pruned,
     simulate_cases,
-    told_apart,
 )
 from netsim.topologies.topology import Topology
 from swing.algorithms import ALGORITHMS
@@ -39,7 +38,7 @@ SAVE_SECONDS = 5.0
 """Interval at which a running sweep writes its rows."""
 
 
-@command("sweep")
+@command("sweep", short_help="Simulate many schedules and sizes.")
 @click.option("--topology", "topologies", type=PLACE, multiple=True, required=True,
               help="A topology, such as torus:8x8; may be repeated.")  # fmt: skip
 @click.option("--algorithm", "names", type=ALGORITHM, multiple=True, default=["all"],
@@ -64,10 +63,11 @@ def sweep_command(
 ) -> None:  # fmt: skip
     """Simulate many schedules and sizes; print the fastest algorithm for each size."""
     run_options = {"seed": seed, "sync": sync, "parts": parts}
-    networks = list(chain.from_iterable(map(machines.networks, dict.fromkeys(topologies))))
+    every = chain.from_iterable(map(machines.networks, topologies))
+    networks = list({tuple(columns(network).values()): network for network in every}.values())
     cases = [
         case
-        for network in told_apart(networks)
+        for network in networks
         for case in cases_on(network, names, collective, root, model, run_options)
     ]
     if resume and not path:

@@ -56,7 +56,7 @@ def search_of(keep: float, most: int, packets: int, jobs: int | None) -> Search:
     return Search(keep, most, packets=packets, jobs=processes(jobs, "packet"))
 
 
-@command("tune")
+@command("tune", short_help="Write a table of the fastest schedules.")
 @search_options
 @click.option("--measured", "measured", type=click.Path(dir_okay=False), multiple=True,
               help="Take the times from this CSV file of mpi_bench instead; may be "

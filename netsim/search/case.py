@@ -7,7 +7,7 @@ and kept there for all cases on it.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -21,6 +21,7 @@ from netsim.traffic.message_graph import RunOptions
 from swing.algorithms import ALGORITHMS, SHIPPED, make
 from swing.algorithms.spelling import parse, spell
 from swing.build.derive import IN_CHUNKS
+from swing.checks import expect
 from swing.schedules.collectives import ALLREDUCE, checked_root
 from swing.schedules.schedule import Schedule
 from swing.select import estimate
@@ -149,10 +150,12 @@ def networks_of(where: Where | Sequence[Where]) -> list[Network]:
         TypeError: one is neither a network nor a topology nor a name.
         ValueError: a name is unknown, or there is none.
     """
-    listed = [where] if isinstance(where, (Network, Topology, str)) else list(where)
-    if not listed:
+    listed = [where] if isinstance(where, (Network, Topology, str)) else where
+    expect(listed, Iterable, "networks, such as netsim.paper_network('torus:8x8')")
+    networks = [each if isinstance(each, Network) else paper_network(each) for each in listed]
+    if not networks:
         raise ValueError("name a network, such as 'torus:8x8'")
-    return [each if isinstance(each, Network) else paper_network(each) for each in listed]
+    return networks
 
 
 def asked_collective(torus: Torus, collective: str, root: int | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from itertools import starmap
 from signal import SIG_IGN, SIGINT, signal
 from typing import Any
 
-from netsim.checks import DeadlockError, check_choice, check_size
+from netsim.checks import DeadlockError, check_choice, check_number, check_size
 from netsim.machine import columns
 from netsim.models import MODELS, load
 from netsim.network import Network
@@ -26,6 +26,7 @@ from netsim.rows import ResultRow, in_order
 from netsim.search.case import Case, Where, algorithm_cases, networks_of
 from netsim.traffic.message_graph import RunOptions
 from swing.algorithms import SHIPPED
+from swing.checks import expect, shown
 from swing.compilation import quiet
 from swing.schedules.collectives import ALLREDUCE, check_collective
 from swing.sizes import parse_sizes
@@ -43,8 +44,10 @@ def sweep(
     model: str = "analytic",
     prune: float | None = None,
     jobs: int | None = None,
+    seed: int = 0,
+    sync: str = "rank",
+    parts: str = "schedule",
     tell: Callable[[str], object] = warnings.warn,
-    **run_options: Any,
 ) -> list[ResultRow]:
     """Simulate many schedules and sizes.
 
@@ -58,8 +61,10 @@ def sweep(
         prune: leave out variants that are more than this many times slower than another variant in
             the analytic model.
         jobs: number of processes; one for the analytic model and one per core for others if None.
+        seed: for random ties.
+        sync: when a rank begins its next step, as in `netsim.simulate`.
+        parts: when parts wait for each other, as in `netsim.simulate`.
         tell: called with a line of text for each case that has no rows, because it deadlocks.
-        run_options: keyword arguments of `netsim.simulate`: ``seed``, ``sync``, ``parts``.
 
     Returns:
         A row per case and size, with the columns of ``netsim sweep --csv``.
@@ -67,14 +72,20 @@ def sweep(
     Raises:
         ValueError: an unknown algorithm, collective, model or rule, a wrong size, or two networks
             that rows cannot tell apart.
-        TypeError: ``networks`` has something else in it, or there is no such run option.
+        TypeError: ``networks`` has something else in it, or an argument has the wrong type.
 
     >>> rows = sweep(["torus:4x4", "mesh:4x4"], "swing", [2**20])
     >>> [(row["topology"], row["variant"]) for row in rows][:2]
     [('mesh:4x4', 'bandwidth'), ('mesh:4x4', 'latency')]
     """
     check_collective(collective)
+    expect(algorithms, Iterable, "algorithms, such as ['swing', 'bucket,segments=6']")
     names = [algorithms] if isinstance(algorithms, str) else list(algorithms)
+    for name in names:
+        expect(name, str, "an algorithm's name, such as 'bucket,segments=6'")
+    if prune is not None:
+        check_number("prune", prune, positive=True)
+    run_options = {"seed": seed, "sync": sync, "parts": parts}
     cases = [
         case
         for network in told_apart(networks_of(networks))
@@ -97,7 +108,6 @@ def cases_on(
 
     Raises:
         ValueError: as `sweep` raises it.
-        TypeError: there is no such run option.
     """
     check_choice("model", model, tuple(MODELS))
     RunOptions(**run_options)  # checks the rules
@@ -131,6 +141,7 @@ def listed_sizes(sizes: str | Sequence[int]) -> list[int]:
     """
     if isinstance(sizes, str):
         return parse_sizes(sizes)
+    expect(sizes, Iterable, "sizes, such as [2**10, 2**20] or '1KiB:1MiB:x4'")
     listed = list(sizes)
     for nbytes in listed:
         check_size(nbytes)
@@ -140,7 +151,13 @@ def listed_sizes(sizes: str | Sequence[int]) -> list[int]:
 
 
 def processes(jobs: int | None, model: str) -> int:
-    """Return the number of processes: as asked for, else one per core if the model takes long."""
+    """Return the number of processes: as asked for, else one per core if the model takes long.
+
+    Raises:
+        ValueError: it is not a whole number from 1 up.
+    """
+    if jobs is not None and not (isinstance(jobs, int) and jobs > 0):
+        raise ValueError(f"jobs must be a whole number from 1 up, not {shown(jobs)}")
     return jobs or (1 if model == "analytic" else os.cpu_count() or 1)
 
 
