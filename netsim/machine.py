@@ -64,14 +64,13 @@ class Machine:
             ValueError: as `netsim.Network` and `netsim.without` raise it, or values per dimension
                 that are not as many as the dimensions.
         """
-        whole = replace(
-            topology,
-            own_bandwidth=_by_link(topology, "bandwidth", self.bandwidth, topology.own_bandwidth),
-            own_latency=_by_link(topology, "latency", self.latency, topology.own_latency),
-        )
-        standard = paper_network(
-            without(whole, self.failed), min(self.bandwidth), self.ties, max(self.latency)
-        )
+        if len(self.bandwidth) > 1:
+            own = _by_link(topology, "bandwidth", self.bandwidth)
+            topology = replace(topology, own_bandwidth=own)
+        if len(self.latency) > 1:
+            topology = replace(topology, own_latency=_by_link(topology, "latency", self.latency))
+        left = without(topology, self.failed)
+        standard = paper_network(left, min(self.bandwidth), self.ties, max(self.latency))
         return replace(standard, slow=dict(self.slow), **dict(self.others))
 
     @classmethod
@@ -314,12 +313,8 @@ def _one_if_equal(values: tuple[float, ...]) -> tuple[float, ...]:
     return values[:1] if len(set(values)) == 1 else values
 
 
-def _by_link(
-    topology: Topology, what: str, values: tuple[float, ...], own: np.ndarray | None
-) -> np.ndarray | None:
-    """(nlinks,) the value of each link's dimension; its own where all dimensions are alike."""
-    if len(values) == 1:
-        return own
+def _by_link(topology: Topology, what: str, values: tuple[float, ...]) -> np.ndarray:
+    """(nlinks,) the value of each link's dimension."""
     if len(values) != len(topology.dims):
         raise ValueError(
             f"there are {len(values)} values of {what}, but {topology.name} has "

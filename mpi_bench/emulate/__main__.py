@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from mpi_bench.emulate.compare import agreement, summary, table
 from mpi_bench.emulate.namespaces import destroy, emulated, leftovers, requirements
@@ -77,7 +75,7 @@ def main(
         check_writable(path)
     rows = _run(torus, rate, study, as_json, CsvFile(path) if path else None)
     if not as_json:
-        _show(table(rows))
+        click.echo(table(rows))
 
 
 def _study(
@@ -152,8 +150,8 @@ def compare_command(paths: tuple[str, ...], out: str | None, as_json: bool) -> N
     for row in groups if as_json else []:
         click.echo(json.dumps(row))
     if not as_json:
-        _show(table(rows))
-        _show(summary(groups))
+        click.echo(table(rows))
+        click.echo(summary(groups))
     if out:
         try:
             from mpi_bench.emulate.plot import plot
@@ -161,10 +159,6 @@ def compare_command(paths: tuple[str, ...], out: str | None, as_json: bool) -> N
             raise ValueError("plots need matplotlib: pip install 'torus-swing[plot]'") from None
         for figure in plot(rows, Path(out)):
             _tell(f"wrote {figure}")
-
-
-def _show(shown: Table) -> None:
-    Console(width=None if sys.stdout.isatty() else 140).print(shown)
 
 
 if __name__ == "__main__":
