@@ -7,8 +7,6 @@ command of netsim takes these options, every row of results has the words in its
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -16,6 +14,19 @@ from typing import Any
 
 import numpy as np
 
+from netsim.machine_words import (
+    GBPS,
+    PER_SECOND,
+    Link,
+    one_if_equal,
+    parse_bandwidth,
+    parse_latency,
+    parse_links,
+    parse_slow,
+    parse_value,
+    spell_links,
+    spell_numbers,
+)
 from netsim.network import LINK_LATENCY, Network, paper_network
 from netsim.topologies.failures import failed_links, without
 from netsim.topologies.names import topology as topology_of
@@ -23,13 +34,6 @@ from netsim.topologies.topology import Topology
 from swing.checks import shown
 from swing.torus import Torus
 
-Link = tuple[int, int]
-GBPS = 1e9 / 8
-"""Bytes per second in a Gb/s."""
-PER_SECOND = {"ns": 1e9, "us": 1e6, "ms": 1e3, "s": 1.0}
-LINKS = "0-1 (both directions) or 0→1 (one, also written 0->1)"
-_TIME = re.compile(r"(.+?)\s*(ns|us|ms|s)?")
-_LINK = re.compile(r"([0-9]{1,18})\s*(-|->|→)\s*([0-9]{1,18})")
 _STATED = ("topology", "bandwidth", "link_latency", "ties", "slow")
 """The fields of a network that have words of their own, or a column."""
 
@@ -139,7 +143,7 @@ class Machine:
         if key in _STATED or key not in {f.name for f in fields(Network)}:
             raise ValueError(f"a machine has no {shown(key)}: write bandwidth=, latency=, slow=, "
                              "fail= or a field of netsim.Network")  # fmt: skip
-        others = dict(self.others) | {key: _value(text)}
+        others = dict(self.others) | {key: parse_value(text)}
         return replace(self, others=tuple(sorted(others.items())))
 
     def with_links(self, bandwidth: tuple[float, ...], latency: tuple[float, ...]) -> Machine:
@@ -162,12 +166,12 @@ class Machine:
         """
         words = []
         if len(self.bandwidth) > 1:
-            words.append(f"bandwidth={_numbers(self.bandwidth, 1 / GBPS)}")
+            words.append(f"bandwidth={spell_numbers(self.bandwidth, 1 / GBPS)}")
         if self.latency != (LINK_LATENCY,):
-            words.append(f"latency={_numbers(self.latency, PER_SECOND['ns'], 'ns')}")
+            words.append(f"latency={spell_numbers(self.latency, PER_SECOND['ns'], 'ns')}")
         slow = dict(self.slow)
-        words += [f"slow={link}={slow[pair]:.12g}" for pair, link in _spelled(slow)]
-        words += [f"fail={link}" for _, link in _spelled(dict.fromkeys(self.failed))]
+        words += [f"slow={link}={slow[pair]:.12g}" for pair, link in spell_links(slow)]
+        words += [f"fail={link}" for _, link in spell_links(dict.fromkeys(self.failed))]
         words += [f"{key}={value}" for key, value in self.others]
         return " ".join(words)
 
@@ -217,102 +221,6 @@ def wrapped(topology: Topology, wrap: tuple[bool, ...]) -> Topology:
     return topology_of(Torus(shape.dims, wrap).name)
 
 
-def parse_wrap(text: str) -> tuple[bool, ...]:
-    """Read which dimensions close to rings, such as ``1,1,0``.
-
-    Raises:
-        ValueError: another form.
-    """
-    if not re.fullmatch("[01](,[01])*", text):
-        raise ValueError(
-            f"write 1 for each dimension that closes to a ring and 0 for the others, as in 1,1,0, "
-            f"not {shown(text)}"
-        )
-    return tuple(digit == "1" for digit in text.split(","))
-
-
-def parse_bandwidth(text: str) -> tuple[float, ...]:
-    """Read bandwidths in Gb/s, such as ``400`` or ``400,100``; return bytes per second.
-
-    Raises:
-        ValueError: a bandwidth is not above 0.
-    """
-    rates = tuple(_float(item) * GBPS for item in text.split(","))
-    if not all(1e-100 <= rate < math.inf for rate in rates):
-        raise ValueError(
-            f"a bandwidth must be a number of Gb/s above 0, as in 400, not {shown(text)}; write "
-            "one per dimension as in 400,100"
-        )
-    return _one_if_equal(rates)
-
-
-def parse_latency(text: str) -> tuple[float, ...]:
-    """Read latencies in ns or with a unit, such as ``100``, ``0.5us`` or ``100,500``, as seconds.
-
-    Raises:
-        ValueError: a latency is not 0 or above.
-    """
-    times = []
-    for item in text.split(","):
-        match = _TIME.fullmatch(item.strip())
-        # 100 / 1e9 is the number nearest to 100 ns, which 100 * 1e-9 is not.
-        times.append(_float(match[1]) / PER_SECOND[match[2] or "ns"] if match else math.nan)
-    if not all(0 <= seconds < math.inf for seconds in times):
-        raise ValueError(
-            f"a latency must be a number of ns from 0 up, or have a unit as in 0.5us, not "
-            f"{shown(text)}; write one per dimension as in 100,500"
-        )
-    return _one_if_equal(tuple(times))
-
-
-def parse_links(text: str) -> tuple[Link, ...]:
-    """Read a cable such as ``0-1``, which is two links, or one link such as ``0→1`` or ``0->1``.
-
-    Raises:
-        ValueError: another form.
-    """
-    match = _LINK.fullmatch(text.strip())
-    if not match:
-        raise ValueError(f"a link is written {LINKS}, not {shown(text)}")
-    ends = int(match[1]), int(match[3])
-    return (ends, ends[::-1]) if match[2] == "-" else (ends,)
-
-
-def parse_slow(text: str) -> dict[Link, float]:
-    """Read a slow link and the fraction of the bandwidth that it has left: ``0-1=0.25``.
-
-    Raises:
-        ValueError: another form, or a fraction that is not above 0.
-    """
-    link, _, value = text.partition("=")
-    fraction = _float(value)
-    if not 1e-100 <= fraction < math.inf:
-        raise ValueError(
-            f"a slow link is written with the fraction of its bandwidth that is left, as in "
-            f"0-1=0.25, not {shown(text)}"
-        )
-    return dict.fromkeys(parse_links(link), fraction)
-
-
-def _float(text: str) -> float:
-    """Return a number; NaN, which no range contains, if the text is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _value(text: str) -> str | float | None:
-    if text == "None":
-        return None
-    number = _float(text)
-    return text if math.isnan(number) else int(number) if number.is_integer() else number
-
-
-def _one_if_equal(values: tuple[float, ...]) -> tuple[float, ...]:
-    return values[:1] if len(set(values)) == 1 else values
-
-
 def _by_link(topology: Topology, what: str, values: tuple[float, ...]) -> np.ndarray:
     """(nlinks,) the value of each link's dimension."""
     if len(values) != len(topology.dims):
@@ -332,20 +240,4 @@ def _by_dimension(topology: Topology, own: np.ndarray | None, usual: float) -> t
     of_dims = [values[topology.dim == j] for j in range(len(topology.dims))]
     if any(len(np.unique(links)) > 1 for links in of_dims):
         return (usual,)
-    return _one_if_equal(tuple(float(x[0]) if len(x) else usual for x in of_dims))
-
-
-def _numbers(values: tuple[float, ...], per_unit: float, unit: str = "") -> str:
-    return ",".join(f"{value * per_unit:.12g}{unit}" for value in values)
-
-
-def _spelled(links: Mapping[Link, Any]) -> list[tuple[Link, str]]:
-    """Spell links: both directions together if what is said of them is the same."""
-    words = []
-    for (tail, head), said in links.items():
-        both = (head, tail) in links and links[head, tail] == said
-        if not both:
-            words.append(((tail, head), f"{tail}→{head}"))
-        elif tail < head:
-            words.append(((tail, head), f"{tail}-{head}"))
-    return words
+    return one_if_equal(tuple(float(x[0]) if len(x) else usual for x in of_dims))

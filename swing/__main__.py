@@ -17,7 +17,7 @@ from swing import formats
 from swing.cli import JSON, group, invoke, is_auto, named_schedule, schedule_options
 from swing.formats.files import store
 from swing.formats.rules import chosen
-from swing.parameters import SIZE, TORUS
+from swing.parameters import SIZE, TORUS, Rules
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import spell
 from swing.settings import SETTINGS, table
@@ -133,7 +133,8 @@ def verify(torus: Torus | None, as_json: bool, **options: Any) -> int:
 @main.command("export", short_help="Write a schedule, or a selection table, in a file format.")
 @ON_TORUS
 @schedule_options
-@click.option("--format", "format", type=click.Choice([*formats.FORMATS, *formats.TABLES]),
+@click.option("--format", "format", type=Rules("Formats", formats.FORMATS | formats.TABLES),
+              metavar="FORMAT",
               help="By default, the format that the suffix of --out stands for.")  # fmt: skip
 @click.option("--nbytes", type=SIZE, help="Size of the vector, for formats "
               "that contain bytes.  [default: 1MiB; a trace's own]")  # fmt: skip

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from netsim import machine
-from netsim.machine import Link, Machine
+from netsim import machine, machine_words
+from netsim.machine import Machine
+from netsim.machine_words import Link
 from netsim.models import MEANINGS
 from netsim.network import Network
 from netsim.topologies import names
@@ -98,20 +99,20 @@ def machine_options(repeated: bool = False) -> Callable[[Any], Any]:
     """
     more = "; may be repeated" if repeated else ""
     options = joined(
-        click.option("--wrap", type=Parsed("wrap", machine.parse_wrap),
+        click.option("--wrap", type=Parsed("wrap", machine_words.parse_wrap),
                      help="Which dimensions of a torus close to rings, as in 1,1,0."),
-        click.option("--bandwidth", "bandwidth", type=Parsed("gbps", machine.parse_bandwidth),
+        click.option("--bandwidth", "bandwidth", type=Parsed("gbps", machine_words.parse_bandwidth),
                      default=["400"] if repeated else "400", show_default=True, multiple=repeated,
                      help=f"Bandwidth of a link in Gb/s, or of each dimension's links, as in "
                      f"400,400,100{more}."),
-        click.option("--latency", "latency", type=Parsed("latency", machine.parse_latency),
+        click.option("--latency", "latency", type=Parsed("latency", machine_words.parse_latency),
                      default=["100"] if repeated else "100", show_default=True, multiple=repeated,
                      help="Latency of a link in ns or with a unit, as in 0.5us, or of each "
                      f"dimension's links, as in 100,100,500{more}."),
-        click.option("--slow", type=Parsed("link=fraction", machine.parse_slow, LINKS),
+        click.option("--slow", type=Parsed("link=fraction", machine_words.parse_slow, LINKS),
                      multiple=True, help="A slow link and the fraction of the bandwidth that it "
                      "has left, as in 0-1=0.25; may be repeated."),
-        click.option("--fail", type=Parsed("link", machine.parse_links, LINKS), multiple=True,
+        click.option("--fail", type=Parsed("link", machine_words.parse_links, LINKS), multiple=True,
                      help="A failed link, as in 0-1; may be repeated."),
         click.option("--ties", type=Rules("--ties: at a peer exactly half a ring away", TIES),
                      default="adaptive", show_default=True,
