@@ -67,7 +67,7 @@ def test_a_table_fits_its_width_and_cuts_nothing_that_it_shows(width, count, dat
     assert shown[:-1] == list(range(len(shown) - 1))
     for row in rows:
         printed = list(layout.row(row))
-        assert [row[i] for i in shown[1:-1]] == printed[0][7:].split()[: len(shown) - 2]
+        assert [row[i] for i in shown[1:-1]] == printed[0].split()[2 : len(shown)]
         assert printed[0].strip().startswith(row[0])
         winner = "".join(line.split()[-1] for line in printed)
         assert winner == row[-1]
