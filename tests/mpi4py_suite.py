@@ -166,11 +166,12 @@ def be_a_rank(tests: Path, only: list[str], is_ours: bool) -> int:
         MPI.COMM_WORLD, MPI.COMM_SELF = swing.Comm(MPI.COMM_WORLD), swing.Comm(MPI.COMM_SELF)
     sys.path.insert(0, str(tests))
     modules = only or sorted({path.stem for path in tests.glob("test_*.py")} - {*LEFT_OUT})
-    suite = unittest.TestSuite(
-        test
-        for test in each_test(unittest.defaultTestLoader.loadTestsFromNames(modules))
-        if test.id() not in FOR_CONSTANTS
-    )
+    loader = unittest.TestLoader()
+    tests_found = [*each_test(loader.loadTestsFromNames(modules))]
+    if loader.errors:  # such modules would fail alike with both
+        print("\n".join(loader.errors), file=sys.stderr)
+        return 1
+    suite = unittest.TestSuite(test for test in tests_found if test.id() not in FOR_CONSTANTS)
     runner = unittest.TextTestRunner(stream=io.StringIO(), resultclass=Outcomes)
     mine = runner.run(suite).by_name  # type: ignore[attr-defined]
     everyone = world.gather(mine)
