@@ -63,8 +63,10 @@ class Private:
     def __post_init__(self) -> None:
         # Errors are raised as exceptions, whatever the user has set for the original.
         self.comm.Set_errhandler(MPI.ERRORS_RETURN)
-        # MPI guarantees a largest tag of at least 2**15 - 1.
-        self._ntags = int(self.comm.Get_attr(MPI.TAG_UB) or 2**15 - 1) + 1
+        # MPI attaches the largest tag to its world, and it is at least 2**15 - 1. Open MPI attaches
+        # it to duplicates of the world as well, but to no other communicator.
+        world = MPI.COMM_WORLD if self.is_shared else self.comm
+        self._ntags = int(world.Get_attr(MPI.TAG_UB) or 2**15 - 1) + 1
         self.tags = min(MAX_TAGS, self._ntags // 8)
 
     def new_lane(self) -> int:
