@@ -31,7 +31,7 @@ from swing.executor.session.gpu_programs import GpuPrograms
 from swing.executor.session.infer_torus import shape_of
 from swing.executor.session.layouts import BlockLayouts
 from swing.executor.session.planner import Planner
-from swing.executor.session.private import Lane, Private, finish, forget, latest
+from swing.executor.session.private import Lane, Private, finish, forget, latest, world_ranks
 from swing.executor.session.windows import Windows
 from swing.settings import ENGINE, MACHINE
 
@@ -118,8 +118,9 @@ class Context:
         cls, comm: MPI.Intracomm, deadline: Deadline | None, likely: Context | None
     ) -> Context:
         """Make the first call on a communicator; collective."""
+        ranks = likely.lane.private.ranks if likely else world_ranks(comm)
         try:
-            lane = finish(comm, deadline)
+            lane = finish(comm, ranks, deadline)
         except TimeoutError:
             # An attribute without a context: its delete function removes what is kept for a freed
             # communicator, whose handle MPI may use again. Setting it a second time would call that
@@ -240,7 +241,7 @@ class Context:
         self._duplicate.free()
         private = self.lane.private
         if (
-            private.is_shared
+            private.ranks
             and self._failure is None
             and self.gpu.nccl is None
             and not self.lane.has_persistent  # they can be started even now
@@ -251,7 +252,7 @@ class Context:
             return
         known_calls.forget(self)
         self._scratch = np.empty(0, np.uint8)
-        if not private.is_shared:
+        if not private.ranks:
             private.comm.Free()
 
     def _scratch_bytes(self, nbytes: int) -> np.ndarray:
@@ -280,7 +281,7 @@ def _key(comm: MPI.Intracomm, private: Private) -> Hashable:
     that is not shared ends with its context, so nothing is kept for it.
     """
     key = private, *shape_of(comm), MACHINE.get(), ENGINE.get(), policy()
-    return _keys.setdefault(key, object()) if private.is_shared else key
+    return _keys.setdefault(key, object()) if private.ranks else key
 
 
 contexts: dict[int, Context] = {}
