@@ -25,7 +25,7 @@ class _Type(ctypes.Structure):
     _fields_ = (("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16))
 
 
-def memory_of(buffer: Any, name: str) -> np.ndarray:
+def read_bytes(buffer: Any, name: str) -> np.ndarray:
     """(nbytes,) the memory of an object, in the order of its addresses.
 
     Args:
@@ -49,14 +49,14 @@ def memory_of(buffer: Any, name: str) -> np.ndarray:
         ) from None
 
 
-def elements_of(buffer: Any, name: str) -> np.ndarray:
-    """(n,) the elements of an object, in the order of their addresses; see `memory_of`.
+def read(buffer: Any, name: str) -> np.ndarray:
+    """(n,) the elements of an object, in the order of their addresses; see `read_bytes`.
 
     Raises:
         TypeError: elements of a type that numpy lacks.
-        ValueError: see `memory_of`.
+        ValueError: see `read_bytes`.
     """
-    memory = memory_of(buffer, name)
+    memory = read_bytes(buffer, name)
     kind, bits, lanes = _type_of(buffer)
     if kind == "f" and lanes == 2:  # mpi4py takes pairs for complex numbers
         kind, bits, lanes = "c", 2 * bits, 1

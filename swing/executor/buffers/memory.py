@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from swing.executor.buffers.dlpack import elements_of, memory_of
+from swing.executor.buffers import dlpack
 
 
 def array_of(buffer: Any, name: str) -> np.ndarray:
@@ -29,7 +29,7 @@ def array_of(buffer: Any, name: str) -> np.ndarray:
     except TypeError:
         pass
     if hasattr(buffer, "__dlpack__"):
-        return elements_of(buffer, name)
+        return dlpack.read(buffer, name)
     if hasattr(buffer, "__cuda_array_interface__"):
         return np.asarray(_Interface(buffer.__cuda_array_interface__))
     raise TypeError(f"{name} is a {type(buffer).__name__} without a buffer: use a numpy array")
@@ -53,7 +53,7 @@ def raw(buffer: Any, name: str) -> np.ndarray:
     """(nbytes,) the bytes of a buffer with elements of any type; errors are those of `flat`."""
     # mpi4py reads the bytes of DLPack objects with elements of any type, even one that numpy lacks.
     if hasattr(buffer, "__dlpack__") and not isinstance(buffer, np.ndarray):
-        return memory_of(buffer, name)
+        return dlpack.read_bytes(buffer, name)
     return flat(buffer, name).view(np.uint8)
 
 

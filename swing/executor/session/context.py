@@ -7,8 +7,8 @@ next communicator of the same ranks and torus takes it over: only the tags are n
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Hashable
-from contextlib import suppress
 from contextvars import copy_context
 from functools import cache
 from typing import Any
@@ -227,24 +227,24 @@ class Context:
         return self.lane.tag(persistent)
 
     def close(self) -> None:
-        """End all operations and become idle, if possible.
+        """Let go of the user's communicator, which is being freed, and become idle if possible.
 
-        After `alloc` or NCCL this is collective. After `alloc` it does not wait for other ranks.
+        As in MPI, active operations go on to their end, and persistent ones can be started even
+        later. After `alloc` or NCCL this is collective. After `alloc` it does not wait for other
+        ranks.
         """
-        for operation in [*self._active]:
-            with suppress(Exception):  # the ``Wait`` of its request raises it
-                operation.wait()
         self.gpu.close(self._failure is not None)
         if self.windows:
             known_calls.forget(self)  # their programs work in windows that the next one will lack
         self.windows.free()
         self._duplicate.free()
         private = self.lane.private
+        in_use = bool(self._active) or self.lane.has_persistent
         if (
             private.ranks
+            and not in_use
             and self._failure is None
             and self.gpu.nccl is None
-            and not self.lane.has_persistent  # they can be started even now
             and _nbytes(self) <= _idle.limit
         ):
             known_calls.retire(self)
@@ -253,7 +253,11 @@ class Context:
         known_calls.forget(self)
         self._scratch = np.empty(0, np.uint8)
         if not private.ranks:
-            private.comm.Free()
+            # Operations and persistent requests refer to this context.
+            freed = weakref.finalize(self, private.free)
+            freed.atexit = False
+            if not in_use:
+                freed()
 
     def _scratch_bytes(self, nbytes: int) -> np.ndarray:
         """Return (nbytes,) scratch memory, which all programs share."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -73,6 +74,12 @@ class Private:
         """Return the number of a lane that has not been used; -1 if all have been."""
         lane = next(self.lanes)
         return lane if (lane + 1) * self.tags <= self._ntags else -1
+
+    def free(self) -> None:
+        """Free the communicator, unless MPI has ended."""
+        if not MPI.Is_finalized():
+            with suppress(MPI.Exception):  # the session may have ended
+                self.comm.Free()
 
 
 class Lane:
