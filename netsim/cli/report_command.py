@@ -13,6 +13,8 @@ from netsim.report.data import check_ranks, describe
 from netsim.report.page import page
 from netsim.run import row, simulate
 from netsim.topologies.topology import Topology
+from swing.algorithms import ALGORITHMS, make
+from swing.algorithms.spelling import parse
 from swing.cli import (
     EAGER_LIMIT,
     JSON,
@@ -24,9 +26,12 @@ from swing.cli import (
     named_schedule,
 )
 from swing.formats.files import check_writable, store
+from swing.schedules.collectives import ALLREDUCE
+from swing.schedules.schedule import Schedule
 from swing.sizes import parse_size, parse_sizes
 
-DEFAULTS = ("swing", "recursive_doubling")
+DEFAULTS = ("swing", "mirrored_recursive_doubling")
+"""Two algorithms that differ in nothing but who sends to whom: both use all ports."""
 
 
 @click.command("report")
@@ -65,13 +70,14 @@ def report_command(
         names = DEFAULTS
     chooses: dict[str, Any] = {"nbytes": size or 2**21, "machine": network}
     asked = asked_collective(topology.torus, collective, root)
-    schedules = [
+    named = [
         named_schedule(topology.torus, name, **asked, **(chooses if is_auto(name) else {}))
         for name in names
     ]
-    schedules += [
+    read = [
         named_schedule(topology.torus, source=source, eager_limit=eager_limit) for source in sources
     ]
+    schedules = named + read
     if size is None:
         # A trace has a size of its own, and all runs of a report have the same size.
         own = {s.nblocks for s in schedules if s.is_traffic}
@@ -79,8 +85,20 @@ def report_command(
             raise ValueError("the traces have different sizes: give --size, or report them apart")
         size = own.pop() if own else 2**21
     runs = [simulate(s, network, size, model) for s in with_progress(schedules, len(schedules))]
-    store([(out, [page(describe(runs, sizes))])])
+    variants = [_variants(name, own) for name, own in zip(names, named, strict=True)]
+    variants += [[schedule] for schedule in read]
+    store([(out, [page(describe(runs, sizes, variants))])])
     for run in runs if as_json else []:
         click.echo(json.dumps(row(run) | {"report": out}))
     if not as_json:
         click.echo(f"wrote {out}")
+
+
+def _variants(text: str, own: Schedule) -> list[Schedule]:
+    """Return the schedules of all variants of an algorithm, if its name leaves the variant open."""
+    name, options = parse(text)
+    variants = ALGORITHMS[name].variants if name in ALGORITHMS else ()
+    if "variant" in options or own.variant not in variants or own.collective != ALLREDUCE:
+        return [own]
+    others = [variant for variant in variants if variant != own.variant]
+    return [own, *(make(name, own.torus, **options, variant=variant) for variant in others)]
