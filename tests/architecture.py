@@ -38,7 +38,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "netsim/rows": ("netsim/rows", "netsim/checks"),
     "swing": (
         "swing/__init__", "swing/__main__", "swing/compose", "swing/export", "swing/line",
-        "swing/machines", "swing/deprecated",
+        "swing/machines",
     ),
     "swing/cli": ("swing/cli", "swing/display", "swing/integrations"),
     "swing/executor": (
@@ -64,6 +64,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "swing/torus": (
         "swing/torus", "swing/ring", "swing/placement", "swing/sizes", "swing/settings",
         "swing/svg", "swing/byte_cache", "swing/checks", "swing/waiting", "swing/compilation",
+        "swing/deprecated",
     ),
 }  # fmt: skip
 

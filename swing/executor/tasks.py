@@ -11,8 +11,9 @@ from typing import Any
 from mpi4py import MPI
 
 from swing.algorithms import check_name
+from swing.executor.buffers.reading import vectors
 from swing.executor.buffers.reductions import UndefinedOperation, is_defined, reduction
-from swing.executor.buffers.specs import element_type, vectors
+from swing.executor.buffers.specs import element_type
 from swing.executor.engines.progress import Operation, Rounds
 from swing.executor.gpu import device
 from swing.executor.session import argument_check
