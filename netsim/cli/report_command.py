@@ -13,6 +13,8 @@ from netsim.report.page import page
 from netsim.run import row, simulate
 from netsim.search.case import asked_collective
 from netsim.topologies.topology import Topology
+from swing.algorithms import ALGORITHMS, make
+from swing.algorithms.spelling import parse
 from swing.cli import (
     EAGER_LIMIT,
     JSON,
@@ -25,8 +27,11 @@ from swing.cli import (
 from swing.formats.files import check_writable, store
 from swing.parameters import ALGORITHM, SIZE, SIZES
 from swing.progress import with_progress
+from swing.schedules.collectives import ALLREDUCE
+from swing.schedules.schedule import Schedule
 
-DEFAULTS = ("swing", "recursive_doubling")
+DEFAULTS = ("swing", "mirrored_recursive_doubling")
+"""Two algorithms that differ in nothing but who sends to whom: both use all ports."""
 
 
 @command("report", short_help="Write a web page of schedules, step by step.")
@@ -64,12 +69,11 @@ def report_command(
         names = DEFAULTS
     chooses: dict[str, Any] = {"nbytes": size or 2**21, "machine": network}
     asked = asked_collective(torus, collective, root)
-    schedules = [
+    named = [
         named_schedule(torus, name, **asked, **(chooses if is_auto(name) else {})) for name in names
     ]
-    schedules += [
-        named_schedule(torus, source=source, eager_limit=eager_limit) for source in sources
-    ]
+    read = [named_schedule(torus, source=source, eager_limit=eager_limit) for source in sources]
+    schedules = named + read
     if size is None:
         # A trace has a size of its own, and all runs of a report have the same size.
         own = {s.nblocks for s in schedules if s.is_traffic}
@@ -78,8 +82,20 @@ def report_command(
         size = own.pop() if own else 2**21
     todo = with_progress("simulating", schedules, len(schedules))
     runs = [simulate(schedule, network, size, model) for schedule in todo]
-    store([(out, [page(describe(runs, sizes))])])
+    variants = [_variants(name, own) for name, own in zip(names, named, strict=True)]
+    variants += [[schedule] for schedule in read]
+    store([(out, [page(describe(runs, sizes, variants))])])
     for run in runs if as_json else []:
         click.echo(json.dumps(row(run) | {"report": out}))
     if not as_json:
         click.echo(f"wrote {out}")
+
+
+def _variants(text: str, own: Schedule) -> list[Schedule]:
+    """Return the schedules of all variants of an algorithm, if its name leaves the variant open."""
+    name, options = parse(text)
+    variants = ALGORITHMS[name].variants if name in ALGORITHMS else ()
+    if "variant" in options or own.variant not in variants or own.collective != ALLREDUCE:
+        return [own]
+    others = [variant for variant in variants if variant != own.variant]
+    return [own, *(make(name, own.torus, **options, variant=variant) for variant in others)]
