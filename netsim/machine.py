@@ -152,7 +152,13 @@ class Machine:
         return replace(self, bandwidth=bandwidth, latency=latency)
 
     def slowed(self, links: Mapping[Link, float]) -> Machine:
-        """Return the machine with more slow links."""
+        """Return the machine with more slow links.
+
+        Raises:
+            ValueError: a link is slow already.
+        """
+        for _, link in spell_links({pair: 0 for pair in links if pair in dict(self.slow)}):
+            raise ValueError(f"link {link} is slow twice: state one fraction for it")
         return replace(self, slow=tuple(sorted({**dict(self.slow), **links}.items())))
 
     def failing(self, links: Iterable[Link]) -> Machine:
