@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from netsim.checks import check_choice, check_number, link_name
 from netsim.topologies.names import named
 from netsim.topologies.ties import TIES
-from netsim.topologies.topology import Topology, most_at_a_node
+from netsim.topologies.topology import Topology, most_at_a_node, no_link
 from swing.checks import expect, shown
 
+LINK_LATENCY = 100e-9
+"""Seconds on a link of the Swing paper's network."""
 ARBITRATIONS = ("least_recent", "oldest")
 """Which input of a router's crossbar is served first: by its last service, or by its packet."""
 ARRIVALS = ("tail", "head")
@@ -48,7 +51,7 @@ class Network:
         post_gap: seconds from message to message that a node sends, in addition: the time of a call
             (packet model).
         packet_gap: seconds from packet to packet of a message, before they queue at the node's
-            injection link; a shorter packet takes less, in proportion (packet model).
+            injection link (packet model).
         receive_overhead: seconds of a node's work per message that it receives. The messages of a
             step are taken to come together, so each counts when the node has worked on all.
         flit_bytes: bytes that a router waits for before it passes a message on.
@@ -115,7 +118,11 @@ class Network:
             link = link_name(pair)
             check_number(f"the fraction left of slow link {link}", fraction, positive=True)
             if pair not in links:
-                raise ValueError(f"there is no link {link} in {self.topology.name}")
+                raise no_link(self.topology, pair)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields, which are all that is sent to another process."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
     def uniform(self) -> bool:
@@ -201,7 +208,10 @@ class Network:
 
 
 def paper_network(
-    where: Topology | str, bandwidth: float = 50e9, ties: str = "adaptive"
+    where: Topology | str,
+    bandwidth: float = 50e9,
+    ties: str = "adaptive",
+    link_latency: float = LINK_LATENCY,
 ) -> Network:
     """The network of the Swing paper's evaluation (§5), as its simulator models it.
 
@@ -222,15 +232,18 @@ def paper_network(
         where: a topology or its name.
         bandwidth: bytes per second of a link.
         ties: the rule at half a ring; the paper routes adaptively.
+        link_latency: seconds of a link between routers.
 
     Raises:
         TypeError: ``where`` is neither a topology nor a name.
-        ValueError: the name is unknown, or ``bandwidth`` is not above 0.
+        ValueError: the name is unknown, ``bandwidth`` is not above 0, or ``link_latency`` is
+            negative.
     """
     topology = named(where)
     check_number("bandwidth", bandwidth, positive=True)
+    check_number("link_latency", link_latency)
     # A failed link changes no other part of the machine.
-    plain = Network(topology.whole, bandwidth)
+    plain = Network(topology.whole, bandwidth, link_latency)
     node_rate = max(1, 2 * topology.ndim) * bandwidth
     if not (plain.uniform and plain.topology.rows):
         # Links may have bandwidths of their own, and nodes any number of them.
@@ -238,10 +251,10 @@ def paper_network(
     return Network(
         topology,
         bandwidth,
-        link_latency=100e-9,
+        link_latency=link_latency,
         router_latency=300e-9,
-        injection_latency=100e-9,
-        ejection_latency=106e-9,
+        injection_latency=LINK_LATENCY,
+        ejection_latency=LINK_LATENCY + 6e-9,
         injection_bandwidth=2 * node_rate,
         ejection_bandwidth=2 * node_rate,
         crossbar_bandwidth=2 * node_rate,

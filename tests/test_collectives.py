@@ -11,7 +11,8 @@ import pytest
 
 import netsim
 import swing
-from swing.build.combine import chain, reverse
+from swing.build.combine import chain
+from swing.build.reversal import reverse
 from swing.formats import native_json
 from swing.schedules.collectives import ALL, RankColumn
 from swing.schedules.schedule import Schedule

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 
 import pytest
 
 from mpi_bench.launcher import command
+from swing.compilation import collector_paused
 
 # numba tries a folder by a temporary file; a test may run as root, who can write anywhere.
 NOWHERE = """
@@ -59,3 +62,28 @@ def test_ranks_run_uncached_with_one_warning():
     assert done.returncode == 0, done.stderr
     assert (done.stdout.count("10.0"), done.stdout.count("compiled")) == (2, 2)
     assert done.stderr.count("UncachedWarning: ") == 1
+
+
+@pytest.mark.parametrize("was_enabled", [True, False])
+def test_the_collector_is_as_it_was(was_enabled: bool) -> None:
+    """Objects made while it is paused are collected later, like all others."""
+    (gc.enable if was_enabled else gc.disable)()
+    try:
+        with collector_paused():
+            cycle = Cycle()
+            assert not gc.isenabled()
+        assert gc.isenabled() == was_enabled
+        assert gc.get_freeze_count() == 0
+        alive = weakref.ref(cycle)
+        del cycle
+        gc.collect()
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
+class Cycle:
+    """An object that only the collector frees."""
+
+    def __init__(self) -> None:
+        self.itself = self

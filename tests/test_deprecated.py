@@ -15,6 +15,7 @@ MOVED = {
     "swing.machines": ("swing.placement", ["gathered", "fugaku", "tpu"]),
     "swing.export": ("swing.formats", ["read", "write"]),
     "swing.compose": ("swing.build.combine", ["product", "with_allgather"]),
+    "swing.build.combine": ("swing.build.parallel", ["parallel", "segmented"]),
     "swing.line": ("swing.build.pattern", ["ring_line"]),
 }
 

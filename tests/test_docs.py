@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -36,6 +37,25 @@ def test_examples_print_what_they_say(path):
 def test_links_within_the_project_lead_somewhere(path):
     for target in LINK.findall(path.read_text()):
         assert (path.parent / target).exists(), target
+
+
+def test_the_description_of_the_package_has_no_address_in_the_repository():
+    """An index shows the description without the repository around it."""
+    hook = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["metadata"][
+        "hooks"
+    ]
+    text = (ROOT / "README.md").read_text()
+    assert LINK.search(text)
+    for rule in hook["fancy-pypi-readme"]["substitutions"]:
+        text = re.sub(rule["pattern"], rule["replacement"], text)
+    assert not LINK.search(text)
+    assert "](https://" in text
+    assert "architecture.md describes every file" in text
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
+def test_no_page_promises_a_package_on_an_index(path):
+    assert not re.search(r"pip install \S*torus-swing", path.read_text())
 
 
 @pytest.fixture(scope="module")

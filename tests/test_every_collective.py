@@ -14,8 +14,9 @@ import pytest
 import netsim
 import swing
 from swing.algorithms.disjoint_trees import depths, one_way, shallow
-from swing.build.combine import parallel, reverse
 from swing.build.derive import derive
+from swing.build.parallel import parallel
+from swing.build.reversal import reverse
 from swing.schedules.body import Body
 from swing.schedules.collectives import ALL, BARRIER, COLLECTIVES, has_root
 from swing.select.candidates import shortlist

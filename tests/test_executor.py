@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import swing
-from swing.build.combine import parallel
+from swing.build.parallel import parallel
 from swing.executor.engines.wait import chosen
 from swing.executor.plan.instruction import RECV, SCRATCH, SEND, Opcode
 from swing.executor.plan.order import rank_order
@@ -27,7 +27,7 @@ from tests.cases import SHAPES, schedules
 MPI = pytest.importorskip("mpi4py.MPI", exc_type=(ImportError, RuntimeError))
 
 from swing.executor import allreduce, explain  # noqa: E402
-from swing.executor.buffers.specs import vectors  # noqa: E402
+from swing.executor.buffers.reading import vectors  # noqa: E402
 
 SMALL = [dims for dims in SHAPES if math.prod(dims) <= 8]
 shapes = st.lists(st.integers(1, 5), min_size=1, max_size=3).filter(lambda d: math.prod(d) <= 30)

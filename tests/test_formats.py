@@ -15,7 +15,8 @@ import pytest
 import netsim
 import swing
 from swing import formats
-from swing.build.combine import parallel, with_allgather
+from swing.build.combine import with_allgather
+from swing.build.parallel import parallel
 from swing.formats import (
     chakra,
     goal,

@@ -188,9 +188,7 @@ class Slow:
         self.node_free[v] = self.now + self.rules.message_overhead
         pair = v, self.m.peer[i]
         time = max(self.node_free[v], self.sender_free.get(pair, 0.0))
-        last = self.size(i, self.count[i] - 1) / self.rules.packet_bytes
-        packets = self.count[i] - 1 + last
-        self.sender_free[pair] = time + packets * self.rules.packet_gap
+        self.sender_free[pair] = time + self.count[i] * self.rules.packet_gap
         self.at_door[v].append((time, i))
         return True
 

@@ -22,7 +22,6 @@ from netsim.report.page import page
 from netsim.traffic.load import link_load
 from swing.ring import distance
 from swing.schedules.collectives import UNKNOWN
-from tests import browser
 
 SIZES = (32, 2**15, 2**21)
 CASES = {
@@ -35,7 +34,7 @@ CASES = {
     "hyperx": ("hyperx:4x6", [("swing", {"variant": "hybrid", "k": 2}), ("bucket", {})]),
     "mesh": ("mesh:4x6", [("swing", {}), ("bucket", {})]),
     "two": ("torus:2x2x2x2", [("swing", {}), ("bucket", {})]),
-    "sliced": ("torus:6x4x4", [("swing", {}), ("recursive_doubling", {})]),
+    "sliced": ("torus:6x8x4", [("swing", {}), ("recursive_doubling", {})]),
     "window": ("torus:140", [("swing", {"variant": "latency"})]),
     "pair": ("torus:2", [("swing", {}), ("ring", {})]),
     "alone": ("torus:1", [("swing", {})]),
@@ -215,32 +214,6 @@ def graph_run():
     return netsim.simulate(swing.schedule("swing", swing.Torus((2, 4))), network, 2**20)
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    if browser.program() is None:
-        pytest.skip("there is no Chromium: apt-get install chromium")
-    with browser.Browser() as found:
-        yield found
-
-
-@pytest.fixture
-def opened(chromium, tmp_path):
-    """Opens the report of some runs; in the end nothing has gone wrong, and nothing was asked."""
-
-    def call(data):
-        path = tmp_path / "report.html"
-        path.write_text(page(data))
-        chromium.media()
-        chromium.open(path)
-        chromium.run("new Promise(done => requestAnimationFrame(() => done(1)))")
-        return chromium
-
-    yield call
-    assert chromium.complaints == []
-    assert len(chromium.requests) == 1  # the file itself
-    assert chromium.run("document.getElementById('wrong').hidden")
-
-
 def loads_agree(page, runs):
     """Bytes on all links in all steps, of the page and of netsim."""
     for i, run in enumerate(runs):
@@ -257,6 +230,7 @@ def test_the_page_sums_up_to_the_simulators_loads(case, opened):
     runs, data = case_of(case)
     page = opened(data)
     loads_agree(page, runs)
+    page.run("APP.go(0)")
     for run, i in zip(runs, range(2), strict=False):
         busiest = page.run(f"APP.panels[{i}].busiest.textContent")
         steps = data["runs"][i]["steps"]
@@ -264,7 +238,9 @@ def test_the_page_sums_up_to_the_simulators_loads(case, opened):
         if link < 0:
             assert busiest == "No link is busy."
             continue
-        assert busiest.startswith(f"Busiest link {page.run(f'APP.panels[{i}].linkName({link})')}")
+        assert busiest.startswith(
+            f"Busiest link {page.run(f'APP.panels[{i}].schedule.linkName({link})')}"
+        )
         assert run.schedule.name.replace("_", " ") in page.run("document.body.innerText")
 
 
@@ -315,9 +291,13 @@ def test_slow_links_are_listed_with_their_rates():
 @pytest.mark.parametrize(
     ("name", "slow", "words"),
     [
-        ("torus:4x4", {(0, 1): 0.25}, "0 → 1, 100 Gb/s: 64 KiB in 1 message."),
-        ("torus:8", {(0, 1): 0.5, (1, 2): 0.5}, "0 → 1, 200 Gb/s: 128 KiB in 1 message, 1 other"),
-        ("torus:8", {(0, 1): 2.0}, "1 → 2: 128 KiB in 1 message, 6 others as busy."),
+        ("torus:4x4", {(0, 1): 0.25}, "0 → 1, 100 Gb/s: 64 KiB in 1 message, 5.24 µs."),
+        (
+            "torus:8",
+            {(0, 1): 0.5, (1, 2): 0.5},
+            "0 → 1, 200 Gb/s: 128 KiB in 1 message, 5.24 µs; 1 ",
+        ),
+        ("torus:8", {(0, 1): 2.0}, "1 → 2: 128 KiB in 1 message, 2.62 µs; 6 others as long."),
     ],
 )
 def test_a_slow_link_is_the_busiest_and_has_its_rate(name, slow, words, opened):
@@ -327,8 +307,18 @@ def test_a_slow_link_is_the_busiest_and_has_its_rate(name, slow, words, opened):
     told = page.run("document.getElementById('network').textContent")
     for (tail, head), fraction in slow.items():
         assert f"{tail} → {head} has {400 * fraction:.0f}" in told
-    dashed = page.run("document.querySelectorAll('.link.slow').length")
-    assert dashed == len([fraction for fraction in slow.values() if fraction < 1])
+    marked = page.run("[...document.querySelectorAll('.slow path')].map((p) => +p.dataset.link)")
+    rates = page.run("[...document.querySelectorAll('.rates text')].map((t) => t.textContent)")
+    assert rates == [f"{400 * fraction:.0f} Gb/s" for fraction in slow.values() if fraction < 1]
+    assert len(marked) == len(rates)
+    assert page.run("document.getElementById('sign-slow').hidden") == (not rates)
+    # Links are coloured by the time that their bytes take: all carry the same here.
+    times = {1.0} | {1 / slow.get(tuple(end), 1.0) for end in run.network.topology.ends.tolist()}
+    for link, end in enumerate(run.network.topology.ends.tolist()):
+        if page.run(f"APP.panels[0].load[{link}]"):
+            shade = page.run(f"APP.panels[0].picture.byLink.get({link})[0].getAttribute('class')")
+            expected = np.ceil(12 / max(times) / slow.get(tuple(end), 1.0))
+            assert shade == f"link q{expected:.0f}"
     loads_agree(page, [run])
 
 
@@ -385,6 +375,7 @@ def test_controls(opened):
     runs, data = case_of("8x8")
     page = opened(data)
     where = "document.getElementById('where').textContent"
+    page.run("APP.go(0)")
     assert page.run(where).startswith("step 1 of 126")
     page.click("#next")
     assert page.run(where).startswith("step 2 of 126")
@@ -425,12 +416,14 @@ def test_pointing_tells(opened):
     page.run("APP.point({kind: 'link', id: 0})")
     tail, head = runs[0].network.topology.ends[0]
     words = page.run("document.querySelector('.details').innerText")
-    assert words.startswith(f"Link {tail} → {head}, dimension 0 +: 256 KiB in 1 message")
+    said = f"Link {tail} → {head}, dimension 0 +: 256 KiB in 1 message, busy for 5.24 µs"
+    assert words.startswith(said)
 
 
 def test_keys(opened):
     _, data = case_of("4x4")
     page = opened(data)
+    page.run("APP.go(0)")
     order = []
     for _ in range(4):
         page.press("Tab")
@@ -460,14 +453,14 @@ def test_keys(opened):
 def test_slices(opened):
     _, data = case_of("sliced")
     page = opened(data)
-    assert page.run("document.querySelectorAll('.panel')[0].querySelectorAll('.node').length") == 16
+    assert page.run("document.querySelectorAll('.panel')[0].querySelectorAll('.node').length") == 32
     page.run(
         "(s => { s.value = '3'; s.dispatchEvent(new Event('input')) })"
         "(document.querySelector('[data-axis=\"0\"]'))"
     )
     first = page.run("document.querySelector('.node').dataset.rank")
-    assert first == str(3 * 16)
-    assert "1 x 4 x 4 of 6 x 4 x 4 ranks" in page.run("document.getElementById('left').textContent")
+    assert first == str(3 * 32)
+    assert "1 x 8 x 4 of 6 x 8 x 4 ranks" in page.run("document.getElementById('left').textContent")
 
 
 def test_a_node_has_as_many_lanes_as_links(opened):
@@ -475,8 +468,8 @@ def test_a_node_has_as_many_lanes_as_links(opened):
     page = opened(data)
     drawn = page.run("[...document.querySelector('.links').children].map((p) => +p.dataset.link)")
     assert set(drawn) == set(range(384))
-    # Every link that wraps around is drawn at both sides.
-    assert len(drawn) == 384 + 6 * 16
+    # A link that wraps around, or leads from one of the four slices to the next, is drawn twice.
+    assert len(drawn) == 384 + 4 * 16 + 128
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -485,7 +478,7 @@ def test_words_can_be_read_in_both_schemes(scheme, opened):
     page = opened(data)
     page.media(prefers_color_scheme=scheme)
     card, *texts = page.run(
-        "['.panel', '.facts', '.busiest', '.hint', '.time', '#lead', '.details', 'th', 'td']"
+        "['.panel', '.facts', '.busiest', '.hint', '.about', '#lead', '.legend', 'th', 'td']"
         ".map((s) => getComputedStyle(document.querySelector(s)))"
         ".map((c, i) => i ? c.color : c.backgroundColor)"
     )
@@ -506,7 +499,7 @@ def test_print_and_narrow_screens(opened):
     _, data = case_of("4x4")
     page = opened(data)
     page.media("print", prefers_color_scheme="dark")
-    assert page.run("getComputedStyle(document.getElementById('play')).display") == "none"
+    assert not page.run("document.getElementById('play').checkVisibility()")
     assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.print().startswith(b"%PDF")
     page.media()

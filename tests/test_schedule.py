@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import swing
 from swing.algorithms.hamiltonian import cycles
 from swing.algorithms.swing import rho
-from swing.build.combine import parallel, reverse
+from swing.build.parallel import parallel
+from swing.build.reversal import reverse
 from swing.schedules.collectives import ALL, KINDS
 from swing.schedules.rank import filtered
 from swing.schedules.step import Op

@@ -7,7 +7,7 @@ import pytest
 
 import netsim
 import swing
-from swing.build.combine import parallel
+from swing.build.parallel import parallel
 from swing.formats import chakra, goal, native_json, protobuf, read, smpi, steps, write
 from swing.formats.event_order import JOIN, RECV, SEND, Event
 from swing.formats.event_trace import recover

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import swing
-from swing.build.combine import parallel
 from swing.build.hamiltonian_cycles import disjoint_cycles
+from swing.build.parallel import parallel
 from swing.schedules.blocks import Blocks
 from swing.schedules.collectives import ALL
 from swing.schedules.rank import Turn

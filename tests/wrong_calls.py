@@ -24,7 +24,7 @@ import swing
 from netsim.report.data import describe
 from netsim.report.page import page
 from swing import formats
-from swing.build import combine
+from swing.build import combine, parallel, reversal
 
 MAX_MESSAGE = 300
 MAX_SECONDS = 20
@@ -84,12 +84,20 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "placement.from_coords": (
         swing.placement.from_coords, {"coords": TORUS.coords, "dims": (2, 3), "wrap": True},
     ),
-    "combine.reverse": (combine.reverse, {"schedule": SCATTER}),
+    "reversal.reverse": (reversal.reverse, {"schedule": SCATTER}),
     "combine.with_allgather": (combine.with_allgather, {"reduce_scatter": SCATTER}),
-    "combine.parallel": (combine.parallel, {"parts": [RING, RING], "weights": [1, 2]}),
+    "parallel.parallel": (parallel.parallel, {"parts": [RING, RING], "weights": [1, 2]}),
     "netsim.topology": (netsim.topology, {"name": "torus:2x3"}),
     "netsim.graph": (
         netsim.graph, {"links": EDGES, "dims": (2, 3), "name": "six", "order": list(range(6))},
+    ),
+    "netsim.sweep": (
+        netsim.sweep, {"networks": [NETWORK], "algorithms": ["ring"], "sizes": [64], "jobs": 1,
+                       "model": "analytic", "sync": "rank", "collective": "allgather"},
+    ),
+    "netsim.tune": (
+        netsim.tune, {"networks": [netsim.paper_network("torus:2")], "sizes": [64],
+                      "collective": "allreduce", "search": netsim.Search(most=1)},
     ),
     "netsim.without": (netsim.without, {"topology": PLACE, "failed": [(0, 1)]}),
     "netsim.Network": (

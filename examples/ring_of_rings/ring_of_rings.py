@@ -20,7 +20,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from swing.build.combine import collect, parallel, product
+from swing.build.combine import collect, product
+from swing.build.parallel import parallel
 from swing.build.pattern import ring_line
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus

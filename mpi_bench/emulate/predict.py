@@ -53,7 +53,7 @@ def predict(schedule: Schedule, network: Network, nbytes: int) -> float:
         PacketRules(
             packet_bytes=network.packet_bytes,
             message_overhead=network.message_overhead,
-            # The kernel queues the packets of a node's sockets in turn.
+            # The kernel queues the packets of a node's messages in turn.
             packet_gap=network.packet_bytes / network.bandwidth,
             bucket=saved(network.topology.nlinks),
         ),
@@ -88,8 +88,8 @@ def _acknowledged(data: Messages, network: Network) -> Messages:
         link_ptr=np.append(data.link_ptr, nlinks + back.ptr[1:]),
         links=_both(data.links, back.links),
         latency=np.concatenate([data.latency, np.zeros(len(back.share))]),
-        # Acknowledgements do not wait behind messages to the same peer.
-        peer=_both(data.peer, network.topology.size + data.peer),
+        # No message waits for another one's last packet, however short, to have had its turn.
+        peer=np.arange(2 * m),
         cost=np.concatenate([data.cost, zeros]) + network.end_latency,
     )
 

@@ -171,8 +171,7 @@ def _post(net: Net, router: np.record, time: float) -> None:
         net.wake[router.post_slot] = max(router.free, net.messages[following].time)
     # Messages from one node to another follow each other through one sender.
     message.time = max(router.free, net.sender_free[message.pair])
-    packets = message.not_sent - 1 + message.last_nbytes / net.packet_bytes
-    net.sender_free[message.pair] = message.time + packets * net.gap
+    net.sender_free[message.pair] = message.time + message.not_sent * net.gap
     _come_to_door(net, router, i)
 
 

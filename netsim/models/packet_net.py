@@ -19,7 +19,7 @@ class PacketRules:
         packet_bytes: size of a full packet.
         flit_bytes: unit in which packets occupy links, crossbars and buffers; 0 for bytes.
         message_overhead: seconds that a node spends on each message it posts.
-        packet_gap: seconds that a full packet takes to the door; a shorter one takes less.
+        packet_gap: seconds between the packets of a message at the door.
         injection_bandwidth: bytes per second of every door; None for no limit.
         ejection_bandwidth: bytes per second from a router to its node; None for no limit.
         injection_latency: seconds from a door until the head is at the router's crossbar.

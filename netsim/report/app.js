@@ -1,22 +1,13 @@
-// The page: what is shown now, the controls that change it, and the words and tables around.
+// The page: what is shown now, and the controls that change it.
 
 /** Whether the same rank or link is meant, or both times none. */
 const same = (a, b) => a?.kind === b?.kind && a?.id === b?.id;
 const byId = (id) => document.getElementById(id);
 
-/** The links that have another rate than most, the first few by name. */
-function othersText() {
-  const links = [...PLACE.rates.keys()];
-  if (!links.length) return "";
-  const named = links.slice(0, 6).map((link) =>
-    `${PLACE.linkName(link, (v) => RUNS[0].rank(v))} has ${figures(PLACE.rate(link))}`);
-  return `, but ${named.join(", ")}${links.length > 6 ? ` and ${links.length - 6} more differ` : ""}`;
-}
-
 class App {
   constructor() {
     this.state = { steps: [0, 0], part: -1, whole: false, selected: null };
-    Object.assign(this, { now: 0, byTime: false, held: null, playing: false });
+    Object.assign(this, { byTime: false, oneScale: false, held: null, playing: false });
     this.from = PLACE.dims.map(() => 0);
     const count = Math.min(2, RUNS.length);
     this.panels = range(count).map((i) => {
@@ -27,8 +18,9 @@ class App {
     byId("panels").classList.toggle("single", count === 1);
     this.axis = new TimeAxis(byId("time"), this);
     this.curves = new Curves(byId("curves"));
+    this.now = tellingStep(this.shown);
     this.controls();
-    this.words();
+    describePage(viewOf(PLACE, this.from), this.shown, this.now);
     this.redraw();
     const draw = () => {
       this.axis.draw(this.shown);
@@ -37,6 +29,8 @@ class App {
     };
     draw();
     new ResizeObserver(draw).observe(byId("time"));
+    const fit = new ResizeObserver(() => this.panels.forEach(({ picture }) => picture.fit()));
+    this.panels.forEach(({ picture }) => fit.observe(picture.root));
   }
 
   get shown() {
@@ -66,13 +60,9 @@ class App {
       const s = run.ends.findIndex((end) => end > time);
       return s < 0 ? run.steps.length : s;
     });
-    const loads = this.shown.map((run, i) => {
-      if (state.whole) return run.whole(state.part);
-      return state.steps[i] < run.steps.length ? run.load(state.steps[i], state.part) : [];
-    });
-    const top = Math.max(0, ...loads.map((load) => load.reduce((a, b) => Math.max(a, b), 0)));
+    const top = Math.max(...this.shown.map((run, i) => this.top(run, state.steps[i])));
     for (const panel of this.panels) panel.show(state, top || 1);
-    this.legend(top);
+    byId("scale").replaceChildren(...scaleText(top).map((words) => make("span", {}, words)));
     this.check();
     const slider = byId("step");
     slider.max = this.last;
@@ -84,6 +74,14 @@ class App {
     this.mark();
   }
 
+  /** The longest time, in seconds, for which a link of a schedule is busy in what is shown. */
+  top(run, s) {
+    const { whole, part } = this.state;
+    if (whole) return PLACE.busiest(run.whole(part)).seconds;
+    if (this.oneScale) return run.busiestStep;
+    return s < run.steps.length ? PLACE.busiest(run.load(s, part)).seconds : 0;
+  }
+
   mark() {
     if (!this.axis.bars) return;
     this.axis.mark(this.state.steps, this.byTime ? (this.now / 1000) * this.longest : Infinity);
@@ -93,11 +91,6 @@ class App {
   check() {
     const wrong = ({ schedule, step }) => step < schedule.steps.length && !schedule.agrees(step);
     if (this.panels.some(wrong)) byId("wrong").hidden = false;
-  }
-
-  legend(top) {
-    const words = (f) => (f && !top ? "" : bytesText(f * top));
-    byId("scale").replaceChildren(...[0, 0.5, 1].map((f) => make("span", {}, words(f))));
   }
 
   go(to) {
@@ -180,6 +173,10 @@ class App {
       this.state.whole = event.target.checked;
       this.update();
     });
+    byId("onescale").addEventListener("change", (event) => {
+      this.oneScale = event.target.checked;
+      this.update();
+    });
     byId("bytime").addEventListener("change", (event) => {
       const time = this.now > 0 ? Math.max(...this.shown.map((run) => run.ends[this.now - 1] ?? 0)) : 0;
       const step = Math.max(...this.state.steps);
@@ -232,44 +229,6 @@ class App {
       const name = shown[j] > 1 ? `dimension ${j} from ` : `slice of dimension ${j} `;
       byId("windows").append(make("label", {}, name, input, value));
     });
-  }
-
-  words() {
-    const size = bytesText(DATA.nbytes);
-    const order = [...RUNS].sort((a, b) => a.seconds - b.seconds);
-    const times = order.map((run) => `${secondsText(run.seconds)} with ${run.label}`).join(", ");
-    const least = DATA.lower_bound === null ? ""
-      : `; none can take less than ${secondsText(DATA.lower_bound)}`;
-    const moved = RUNS.every((run) => run.collective === "barrier") ? "" : ` of ${size}`;
-    byId("lead").textContent = `${collectiveText(RUNS)}${moved} takes ${times}${least}.`;
-    const cell = (tag, words, name) => make(tag, name ? { class: name } : {}, words);
-    const table = (titles, rows) => [
-      make("thead", {}, make("tr", {}, ...titles.map((title) => cell("th", title)))),
-      make("tbody", {}, ...rows.map((row) =>
-        make("tr", {}, ...row.map((value, i) => cell(i ? "td" : "th", value))))),
-    ];
-    byId("figures").append(...table(
-      ["schedule", "parts", "steps", "time", "goodput", "congestion", "busiest link, all steps"],
-      RUNS.map((run) => [run.label, String(run.parts), String(run.steps.length), secondsText(run.seconds),
-        run.goodput_gbps === null ? "" : `${figures(run.goodput_gbps)} Gb/s`, run.congestion.toFixed(4),
-        bytesText(run.whole(-1)[PLACE.busiest(run.whole(-1)).link] ?? 0)])));
-    const { sizes, seconds, lower_bound: bound } = DATA.curves;
-    const columns = [...seconds, ...(bound ? [bound] : [])];
-    byId("sizes").append(...table(
-      ["size", ...RUNS.map((run) => run.label), ...(bound ? ["lower bound"] : [])],
-      sizes.map((n, i) => [bytesText(n), ...columns.map((column) => secondsText(column[i]))])));
-    byId("network").textContent = `${PLACE.name}, ${figures(PLACE.gbps)} Gb/s a link and ` +
-      `direction${othersText()}; times of steps: ${DATA.model} model; ` +
-      `messages half a ring away: ${DATA.ties}${DATA.ties === "adaptive" ? ", drawn as split" : ""}.`;
-    const left = [];
-    if ([...PLACE.rates.values()].some((gbps) => gbps < PLACE.gbps)) left.push("Dashed links are slow.");
-    const shown = Lattice.shown(PLACE.dims);
-    if (!(viewOf(PLACE, this.from) instanceof Circle) && PLACE.dims.some((d, j) => shown[j] < d))
-      left.push(`Drawn are ${shown.join(" x ")} of ${PLACE.dims.join(" x ")} ranks; the sliders choose ` +
-        "which. Numbers and the busiest link are of all.");
-    for (const run of RUNS) if (!("blocks" in (run.steps[0] ?? { blocks: 1 })))
-      left.push(`Blocks of ${run.label} are left out: there are too many messages.`);
-    byId("left").textContent = left.join(" ");
   }
 }
 

@@ -13,6 +13,13 @@ const text = (x, y, words, name, anchor = "start") =>
 const line = (x1, y1, x2, y2, name) =>
   make("svg:path", { d: `M${round(x1)} ${round(y1)}L${round(x2)} ${round(y2)}`, class: name });
 
+/** Text that starts at x, in smaller letters where there is little room. */
+function label(x, y, words, name, room) {
+  const made = text(x, y, words, name);
+  made.setAttribute("font-size", round(Math.min(12.5, room / (0.63 * words.length))));
+  return made;
+}
+
 /** A row of bars for each panel, a bar for each step; a click goes to that step or time. */
 class TimeAxis {
   constructor(root, app) {
@@ -41,7 +48,7 @@ class TimeAxis {
         text(x(t), bottom + 17, secondsText(t), "tick", "middle"));
     this.bars = shown.map((run, row) => {
       const y = head + row * rowHeight + 18;
-      children.push(text(this.left, y - 5, `${run.label}: ${secondsText(run.seconds)}`, "name"));
+      children.push(label(this.left, y - 5, `${run.label}: ${secondsText(run.seconds)}`, "name", this.wide));
       const bars = run.ends.map((end, s) => {
         const start = s ? run.ends[s - 1] : 0;
         const gap = x(end) - x(start) > 3 ? 1 : 0;
@@ -58,8 +65,9 @@ class TimeAxis {
     let words = shown.map((run) => `${run.label} takes ${secondsText(run.seconds)}`).join(", ");
     if (DATA.lower_bound !== null) {
       const [bound, least] = [x(DATA.lower_bound), secondsText(DATA.lower_bound)];
-      children.push(line(bound, head - 4, bound, bottom, "bound"), text(
-        bound, height - 4, `nothing ends before ${least}`, "note", bound > width / 2 ? "end" : "start"));
+      const note = `nothing ends before ${least}`;
+      const from = Math.min(bound, width - 7 * note.length);
+      children.push(line(bound, head - 4, bound, bottom, "bound"), text(from, height - 4, note, "note"));
       words += `; nothing takes less than ${least}`;
     }
     this.picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -139,11 +147,11 @@ class Curves {
       labels.push({ words: run.label, y: y(seconds[i].at(-1)), name: `key${i}` });
     });
     labels.sort((a, b) => a.y - b.y);
-    labels.forEach((label, i) => { if (i) label.y = Math.max(label.y, labels[i - 1].y + 15); });
+    labels.forEach((one, i) => { if (i) one.y = Math.max(one.y, labels[i - 1].y + 15); });
     const over = Math.max(0, labels.at(-1).y - bottom);
-    labels.forEach((label, i) => children.push(aside
-      ? text(width - right + 10, label.y - over + 4, label.words, `label ${label.name}`)
-      : text(left + 8, top + 12 + 16 * i, label.words, `label ${label.name}`)));
+    labels.forEach(({ words, y: at, name }, i) => children.push(aside
+      ? text(width - right + 10, at - over + 4, words, `label ${name}`)
+      : label(left + 8, top + 12 + 16 * i, words, `label ${name}`, width - left - right - 8)));
     this.cursor = line(0, top, 0, bottom, "cursor hidden");
     children.push(this.cursor);
     this.picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -161,14 +169,18 @@ class Curves {
   read(i) {
     this.at = i;
     this.cursor.classList.toggle("hidden", i < 0);
-    const { sizes, seconds, lower_bound: bound, model } = DATA.curves;
+    const { sizes, seconds, variants, lower_bound: bound, model } = DATA.curves;
     if (i < 0) {
-      this.reading.textContent = `Curves: ${model} model. Hollow marks: the run above, ` +
+      const fastest = variants.some(Boolean) ? ", the fastest variant at each size" : "";
+      this.reading.textContent = `Curves: ${model} model${fastest}. Hollow marks: the run above, ` +
         `${DATA.model} model, ${bytesText(DATA.nbytes)}.`;
       return;
     }
     this.cursor.setAttribute("transform", `translate(${round(this.x(sizes[i]))} 0)`);
-    const times = RUNS.map((run, k) => `${run.label} ${secondsText(seconds[k][i])}`);
+    const times = RUNS.map((run, k) => {
+      const variant = variants[k] ? `, ${variants[k][i]},` : "";
+      return `${run.label}${variant} ${secondsText(seconds[k][i])}`;
+    });
     if (bound) times.push(`lower bound ${secondsText(bound[i])}`);
     this.reading.textContent = `${bytesText(sizes[i])}: ${times.join("; ")}`;
   }

@@ -2,8 +2,8 @@
 
 Messages are listed once for all steps with the same signature. If a step does the same on all lines
 of a dimension (`swing.schedules.step.LineRows`), only one line is listed: Σ d_i numbers instead of
-one per rank and part. ``model.js`` expands them to the messages of a step, and finds the links of
-each message in the routes that are listed with the network.
+one per rank and part. ``run.js`` expands them to the messages of a step, and ``place.js`` finds the
+links of each message in the routes that are listed with the network.
 """
 
 from __future__ import annotations
@@ -40,16 +40,23 @@ def check_ranks(topology: Topology) -> None:
         raise ValueError(f"a report shows {MAX_RANKS} ranks at most: choose a smaller topology")
 
 
-def describe(runs: Sequence[Run], sizes: Sequence[int]) -> Data:
+def describe(
+    runs: Sequence[Run],
+    sizes: Sequence[int],
+    variants: Sequence[Sequence[Schedule]] | None = None,
+) -> Data:
     """Return the data of a report, as JSON values.
 
     Args:
         runs: runs of different schedules, on the same network with the same vector and model.
         sizes: sizes of the vector, in bytes, for the curves of time against size.
+        variants: for each run the schedules that its curve considers: at each size it shows the
+            fastest. By default only the schedule of the run.
 
     Raises:
-        ValueError: there are no runs, they differ in more than the schedule, there are too many
-            ranks or messages, or the network breaks ties at random.
+        ValueError: there are no runs, they differ in more than the schedule, ``variants`` is not
+            as long as ``runs``, there are too many ranks or messages, or the network breaks ties at
+            random.
         TypeError: something in ``runs`` is not a run.
     """
     runs = list(runs)
@@ -66,7 +73,6 @@ def describe(runs: Sequence[Run], sizes: Sequence[int]) -> Data:
     pairs: Pairs = [set() for _ in axes(network.topology)]
     # This also fills `pairs` for `describe_network`.
     described = [_run(run, pairs) for run in runs]
-    least = [_least(runs, n) for n in sizes]
     return {
         "place": describe_network(network, pairs),
         "nbytes": nbytes,
@@ -74,14 +80,35 @@ def describe(runs: Sequence[Run], sizes: Sequence[int]) -> Data:
         "ties": network.ties,
         "lower_bound": _least(runs, nbytes),
         "runs": described,
-        "curves": {
-            "model": CURVE,
-            "sizes": list(sizes),
-            "lower_bound": None if None in least else least,
-            "seconds": [
-                [simulate(run.schedule, network, n, CURVE).seconds for n in sizes] for run in runs
-            ],
-        },
+        "curves": _curves(
+            runs, sizes, [[run.schedule] for run in runs] if variants is None else variants
+        ),
+    }
+
+
+def _curves(
+    runs: Sequence[Run], sizes: Sequence[int], variants: Sequence[Sequence[Schedule]]
+) -> Data:
+    """Seconds at each size of the fastest schedule of each run, and the variant if it has some."""
+    if len(variants) != len(runs):
+        raise ValueError(f"{len(runs)} runs need as many lists of variants, not {len(variants)}")
+    least = [_least(runs, n) for n in sizes]
+    fastest = [
+        [
+            min((simulate(s, run.network, n, CURVE).seconds, s.variant) for s in schedules)
+            for n in sizes
+        ]
+        for run, schedules in zip(runs, variants, strict=True)
+    ]
+    return {
+        "model": CURVE,
+        "sizes": list(sizes),
+        "lower_bound": None if None in least else least,
+        "seconds": [[seconds for seconds, _ in curve] for curve in fastest],
+        "variants": [
+            [variant for _, variant in curve] if len(schedules) > 1 else None
+            for curve, schedules in zip(fastest, variants, strict=True)
+        ],
     }
 
 

@@ -16,7 +16,10 @@ from typing import Any
 
 from swing.checks import shown
 
-SCRIPTS = ("model.js", "view.js", "panel.js", "charts.js", "app.js")
+SCRIPTS = (
+    "words.js", "place.js", "run.js", "view.js", "lattice.js", "switches.js", "picture.js",
+    "details.js", "panel.js", "charts.js", "summary.js", "app.js",
+)  # fmt: skip
 """The files of the program, which are concatenated in this order."""
 
 

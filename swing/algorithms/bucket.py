@@ -33,7 +33,8 @@ from typing import Any
 import numpy as np
 
 from swing.algorithms.algorithm import Algorithm, always
-from swing.build.combine import collect, product, segmented
+from swing.build.combine import collect, product
+from swing.build.parallel import segmented
 from swing.build.pattern import ring_line
 from swing.build.variants import by_ports
 from swing.schedules.schedule import Schedule

@@ -34,7 +34,9 @@ from functools import lru_cache
 import numpy as np
 
 from swing.algorithms.algorithm import Algorithm, always, never
-from swing.build.combine import chain, parallel, reverse
+from swing.build.combine import chain
+from swing.build.parallel import parallel
+from swing.build.reversal import reverse
 from swing.build.tree import reduce_to_root
 from swing.schedules.schedule import Schedule
 from swing.torus import Array, Torus

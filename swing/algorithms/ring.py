@@ -31,7 +31,8 @@ from typing import Any
 import numpy as np
 
 from swing.algorithms.algorithm import Algorithm, always
-from swing.build.combine import collect, parallel, segmented
+from swing.build.combine import collect
+from swing.build.parallel import parallel, segmented
 from swing.schedules.blocks import one_block
 from swing.schedules.body import Body
 from swing.schedules.rank import MessageTable, RankMessages, ReductionKeys

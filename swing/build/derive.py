@@ -25,8 +25,10 @@ from functools import cache, cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from swing.build.combine import Parallel, chain, collect, mirrored, parallel, relative, reverse
+from swing.build.combine import chain, collect
+from swing.build.parallel import Parallel, parallel, relative
 from swing.build.paths import Paths
+from swing.build.reversal import mirrored, reverse
 from swing.build.tree import reduce_along
 from swing.checks import shown
 from swing.schedules.blocks import Blocks

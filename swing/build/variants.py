@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
-from swing.build.combine import Order, collect, parallel, product
+from swing.build.combine import Order, collect, product
+from swing.build.parallel import parallel
 from swing.build.pattern import RingPattern
 from swing.checks import shown
 from swing.schedules.collectives import is_scattered

@@ -12,6 +12,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from swing.compilation import collector_paused
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
@@ -181,6 +182,7 @@ def load(name: str) -> ModuleType:
         ImportError: mpi4py or an MPI library is missing.
     """
     try:
-        return import_module(f"swing.executor.{name}")
+        with collector_paused():
+            return import_module(f"swing.executor.{name}")
     except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py without an MPI library
         raise ImportError(f'{error}: pip install "torus-swing[mpi]"') from error

@@ -17,8 +17,8 @@ from dataclasses import replace
 import numpy as np
 from mpi4py import MPI
 
+from swing.executor.buffers.reading import pieces, vector, vectors
 from swing.executor.buffers.reductions import reduction
-from swing.executor.buffers.specs import pieces, vector, vectors
 from swing.executor.buffers.vector import Vector, check_apart, check_types
 from swing.executor.engines.compiled import why_plain
 from swing.executor.engines.plain import play
@@ -42,7 +42,7 @@ from swing.executor.tasks import (
 
 @or_delegate
 def allreduce(call: CollectiveCall) -> Prepared:
-    """Prepare an allreduce; for the buffers see `swing.executor.buffers.specs.vectors`.
+    """Prepare an allreduce; for the buffers see `swing.executor.buffers.reading.vectors`.
 
     Raises:
         TypeError, ValueError: as `swing.allreduce`. Nothing has been sent.

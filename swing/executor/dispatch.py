@@ -17,8 +17,8 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.executor import collectives, explanation
+from swing.executor.buffers.reading import vectors
 from swing.executor.buffers.reductions import Reduction, operation, reduction
-from swing.executor.buffers.specs import vectors
 from swing.executor.buffers.transport import HOST, Kind, Transport
 from swing.executor.engines.progress import wait_for
 from swing.executor.engines.wait import Deadline

@@ -29,7 +29,7 @@ from swing.formats import (
 )
 from swing.formats.files import store
 from swing.formats.rules import Rule
-from swing.schedules.schedule import Schedule
+from swing.schedules.schedule import Schedule, expect_schedule
 from swing.torus import Torus
 
 FORMATS = {
@@ -203,7 +203,7 @@ def read(
 
 
 def _size(schedule: Schedule, nbytes: int | None) -> int:
-    expect(schedule, Schedule, "a schedule, such as swing.schedule('swing', torus)")
+    expect_schedule(schedule)
     expect(nbytes, (Integral, type(None)), "a whole number of bytes")
     if nbytes is None and schedule.is_traffic:
         return schedule.nblocks

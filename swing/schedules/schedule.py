@@ -266,3 +266,8 @@ class Schedule(Sequence[Step]):
     def __str__(self) -> str:
         width = len(str(self.nsteps - 1))
         return "\n".join(abridge(range(self.nsteps), lambda s: f"{s:{width}} {self.step(s)}"))
+
+
+def expect_schedule(value: object) -> None:
+    """Raise TypeError unless a caller passed a schedule."""
+    expect(value, Schedule, "a schedule, such as swing.schedule('ring', torus)")

@@ -30,9 +30,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from swing.checks import expect
 from swing.schedules.collectives import ALL
-from swing.schedules.schedule import Schedule
+from swing.schedules.schedule import Schedule, expect_schedule
 from swing.verification.moves import Flags, moves_of, ranks_of
 from swing.verification.outcome import Report
 from swing.verification.rows import read
@@ -70,7 +69,7 @@ def verify(schedule: Schedule) -> Report:
     at most 4 out of a rank and 4 in at the same time
     blocks sent by a rank: 56
     """
-    expect(schedule, Schedule, "a schedule, as swing.schedule makes it")
+    expect_schedule(schedule)
     report = read(schedule)
     p = schedule.torus.size
     batch = max(1, WORDS // (p * words(p)))

@@ -22,7 +22,7 @@ import numpy as np
 from mpi4py import MPI
 
 from swing.byte_cache import ByteCache
-from swing.compilation import quiet
+from swing.compilation import collector_paused, quiet
 from swing.executor.buffers.reductions import Local, Reduction
 from swing.executor.engines import abi_layout as word
 from swing.executor.engines.messages import Message, abandon, undelivered
@@ -48,9 +48,9 @@ def runner() -> Callable[..., int]:
     """
     if MPI.COMM_WORLD.rank:
         quiet()  # one warning about numba's cache, not one per rank
-    # numba is optional, and importing it takes half a second.
-    from swing.executor.engines.jit import run
-
+    with collector_paused():
+        # numba is optional, and importing it takes half a second.
+        from swing.executor.engines.jit import run
     typed_run: Callable[..., int] = run
     return typed_run
 
@@ -88,8 +88,8 @@ def _why_not_compiled(dtype: np.dtype[Any], reduce: Reduction) -> str:
     if library() is None:
         return "this MPI library is of no known kind"
     try:
-        import numba
-
+        with collector_paused():
+            import numba
         if getattr(numba.config, "DISABLE_JIT", 0):
             return "NUMBA_DISABLE_JIT is set"
         runner()

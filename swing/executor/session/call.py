@@ -1,7 +1,7 @@
 """A collective call as an object: what the user passed, and what was asked for.
 
 The object goes through checks, choice and preparation as it is. What it needs to be read for is
-read once: the buffers by `swing.executor.buffers.specs`, the choices by the planner.
+read once: the buffers by `swing.executor.buffers.reading`, the choices by the planner.
 """
 
 from __future__ import annotations

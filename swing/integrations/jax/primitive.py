@@ -16,7 +16,7 @@ from jax import numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from swing.build.combine import reverse
+from swing.build.reversal import reverse
 from swing.integrations.jax.interpreter import AxisNames, as_rounded, run
 from swing.integrations.jax.layout import pack, unpack
 from swing.integrations.jax.lowering import lower
