@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import sysconfig
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -143,6 +144,22 @@ def test_resumed_rows_are_like_new_ones_and_not_simulated_again(run, rows, tmp_p
     kept = rows(*words, "--sizes", "1KiB,2KiB,4KiB")
     assert len(kept) == 1.5 * len(again)
     assert all((row["seconds"] == 1.5) == (row["nbytes"] < 4096) for row in kept)
+
+
+def test_a_sweep_leaves_out_what_blocks_itself():
+    whole = netsim.paper_network("torus:11")
+    network = replace(whole, buffer_bytes=8192, virtual_channels=1)
+    left_out = []
+    rows = netsim.sweep(
+        network, "recursive_multiplying", [2**10, 2**14], model="packet", jobs=1,
+        tell=left_out.append,
+    )  # fmt: skip
+    assert len(rows) + len(left_out) == 4
+    assert any(
+        line.startswith("recursive_multiplying,variant=latency on torus:11, 16384 bytes: deadlock")
+        for line in left_out
+    )
+    assert len(netsim.sweep(whole, "recursive_multiplying", [2**14], model="packet", jobs=1)) == 2
 
 
 def test_plot_says_what_it_can_not_draw(run, tmp_path, monkeypatch):

@@ -620,6 +620,17 @@ def test_folded_runs_equal_unfolded_ones_to_the_last_bit(dims, kind):
         assert folded.step_seconds.tobytes() == whole.step_seconds.tobytes(), name
 
 
+@pytest.mark.parametrize("variant", ["bandwidth", "latency"])
+@pytest.mark.parametrize("dims", [(9, 9), (11,), (5, 5)], ids=str)
+def test_nothing_blocks_itself_in_the_papers_network(dims, variant):
+    network = netsim.paper_network(swing.Torus(dims).name)
+    for name in ("trivance", "recursive_multiplying"):
+        schedule = swing.schedule(name, swing.Torus(dims), variant=variant)
+        run = netsim.simulate(schedule, network, 2**21, "packet")
+        assert run.seconds > netsim.lower_bound(network, 2**21)
+        assert run.bottleneck.kind == "link"
+
+
 def test_a_million_ranks_are_folded_without_channels():
     torus = swing.Torus((64, 128, 128))
     network = netsim.paper_network("torus:64x128x128")
