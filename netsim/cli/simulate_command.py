@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import click
@@ -18,7 +19,7 @@ from swing.checks import counted
 from swing.cli import JSON, command, is_auto, named_schedule, schedule_options
 from swing.formats.files import check_writable
 from swing.parameters import SIZE
-from swing.progress import Progress
+from swing.progress import Progress, in_background
 from swing.schedules.collectives import BARRIER
 from swing.sizes import format_size
 
@@ -59,7 +60,8 @@ def simulate_command(
     size = 0 if is_barrier else size
     with Progress() as progress:
         progress.show("simulating")
-        run = simulate(schedule, network, size, model, seed=seed, sync=sync, parts=parts)
+        work = partial(simulate, schedule, network, size, model, seed=seed, sync=sync, parts=parts)
+        run = in_background(work)
     if links:
         write_csv(links, _link_rows(run, step))
     bound = schedule_bound(network, size, run.schedule)
