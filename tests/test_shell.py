@@ -333,3 +333,11 @@ def test_what_the_page_says_of_completion_gives_a_script(program, shell):
     environment = os.environ | {variable: f"{shell}_source"}
     done = subprocess.run([script], env=environment, capture_output=True, text=True, check=False)
     assert f"{variable}={shell}_complete" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["sweep --topology torus:2x2", "tune --topology torus:4"])
+@pytest.mark.parametrize("jobs", ["0", "4097", "1" * 30])
+def test_jobs_are_a_number_of_processes_that_a_machine_can_have(command, jobs, capsys):
+    words = [*command.split(), "--sizes", "1KiB", "--jobs", jobs]
+    assert invoke(netsim.__main__.main, "netsim", words) == 2
+    assert "1<=x<=4096" in capsys.readouterr().err
