@@ -10,7 +10,7 @@ import click
 
 from netsim.bounds import schedule_bound
 from netsim.cli.options import PLACE, RUN_OPTIONS, MachineOptions, machine_options
-from netsim.machine import columns
+from netsim.machine import columns, described
 from netsim.rows import ResultRow, write_csv
 from netsim.run import Run, row, simulate
 from netsim.topologies import names
@@ -71,9 +71,8 @@ def simulate_command(
     moved = "" if is_barrier else f"{format_size(size)}, "
     click.echo(f"{repr(run.schedule).strip('<>')}")
     where = columns(network)
-    machine = filter(None, [f"{where['bandwidth_gbps']:g} Gb/s", str(where["machine"])])
     click.echo(
-        f"{moved}{model} model, {where['topology']}, {', '.join(machine)}, ties {where['ties']}, "
+        f"{moved}{model} model, {where['topology']}, {described(network)}, ties {where['ties']}, "
         f"seed {seed}"
     )
     least = "" if bound is None else f" (no {run.schedule.collective} under {bound * 1e6:.3f} us)"

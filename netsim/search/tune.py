@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from netsim.machine import columns
+from netsim.machine import described
 from netsim.network import Network
 from netsim.search.case import Case, Where, asked_collective, networks_of
 from netsim.search.explore import Search, Seconds, Tell, explore, silent, simulate_pairs
@@ -87,11 +87,10 @@ def check_tunable(network: Network) -> None:
 
 def made_by(network: Network, search: Search, collective: str) -> dict[str, str]:
     """Return what a table says of its origin."""
-    where = columns(network)
-    ties = "" if where["ties"] == "adaptive" else f"ties {where['ties']}"
-    machine = f"the Swing paper's network, {where['bandwidth_gbps']:g} Gb/s a link"
+    machine = described(network).replace("Gb/s", "Gb/s a link", 1)
+    ties = "" if network.ties == "adaptive" else f", ties {network.ties}"
     made = {
-        "machine": ", ".join(filter(None, [machine, str(where["machine"]), ties])),
+        "machine": f"the Swing paper's network, {machine}{ties}",
         "model": f"packet up to {format_size(search.packets)}, flow above; "
         + ", ".join(f"{k} {v}" for k, v in RUN_OPTIONS),
         "command": "python -m netsim tune",
