@@ -3,41 +3,44 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 import time
 import traceback
-from contextlib import redirect_stdout
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import asdict
+from types import SimpleNamespace
+from typing import Any
 
 import click
 import numpy as np
 from mpi4py import MPI
-from rich.console import Console
-from rich.progress import Progress
 
-from mpi_bench.formats import STYLES, nccl, osu
+from mpi_bench.formats import STYLES, Json
 from mpi_bench.machine import machine
 from mpi_bench.measure import SECONDS, measure
 from mpi_bench.methods import methods
 from mpi_bench.options import counts, fit, use_gpu
 from mpi_bench.problem import DTYPES, REDUCTIONS, Problem
-from mpi_bench.report import HEAD, MeasuredRow, line
+from mpi_bench.report import IN_PLACE, OUT_OF_PLACE, MeasuredRow
 from netsim.rows import CsvFile
 from swing import Torus
-from swing.cli import HELP, JSON, Parsed, spelt
+from swing.cli import HELP, JSON, command, spelt
 from swing.formats.files import check_writable
-from swing.sizes import parse_sizes
+from swing.parameters import ALGORITHM, SIZES, TORUS
+from swing.progress import Progress
+from swing.text_table import comment
 
 
-@click.command(context_settings=HELP)
+@command(context_settings=HELP)
 @click.version_option(package_name="torus-swing", message="torus-swing %(version)s")
-@click.option("--topology", "torus", type=Parsed("torus", Torus.parse),
+@click.option("--topology", "torus", type=TORUS,
               help="The torus, such as torus:2x4; by default, nearly square.")  # fmt: skip
-@click.option("--algorithm", "names", multiple=True, default=["all"], show_default=True,
+@click.option("--algorithm", "names", type=ALGORITHM, multiple=True,
               help="An algorithm, with options as in bucket,segments=6; or auto, all, mpi, or "
-              "family (all candidates of netsim tune); may be repeated.")  # fmt: skip
-@click.option("--sizes", type=Parsed("sizes", parse_sizes), default="32B:1MiB:x8",
+              "family (all candidates of netsim tune); may be repeated; mpi is always measured.  "
+              "[default: all; with --style osu or nccl, auto]")  # fmt: skip
+@click.option("--sizes", type=SIZES, default="32B:1MiB:x8",
               show_default=True, help="Sizes of each rank's vector, in bytes.")  # fmt: skip
 @click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True,
               help="Type of the elements.")  # fmt: skip
@@ -55,8 +58,8 @@ from swing.sizes import parse_sizes
 @click.option("--alloc", is_flag=True,
               help="Vectors from swing.alloc, in memory that a node shares.")  # fmt: skip
 @JSON
-@click.option("--style", type=click.Choice(STYLES), default="table", show_default=True,
-              help="Print as OSU's benchmarks or nccl-tests do, one table per method.")  # fmt: skip
+@click.option("--style", type=click.Choice(list(STYLES)), default="table", show_default=True,
+              help="Print as OSU's benchmarks or (both placements) nccl-tests do.")  # fmt: skip
 @click.option("--csv", "path", type=click.Path(dir_okay=False),
               help="Also write the rows to this file.")  # fmt: skip
 def main(
@@ -70,10 +73,13 @@ def main(
     """
     comm = MPI.COMM_WORLD
     here = machine(comm)
+    chosen = STYLES[style]
     try:
         torus = fit(torus, comm)
-        todo = methods(names, torus, ports, cuda)
+        todo = methods(names or chosen.default, torus, ports, cuda)
         lengths = counts(sizes, np.dtype(dtype).itemsize, here.memory)
+        if inplace and chosen.placements:
+            raise ValueError(f"--style {style} measures both placements: leave out --inplace")
         if cuda:
             use_gpu(comm)
         _check_writable(path, comm)
@@ -81,34 +87,41 @@ def main(
         raise click.UsageError(str(error)) from None
     problem = Problem(comm.rank, comm.size, dtype, op)
     given = {"topology": torus.name, "dtype": dtype, "op": op}
-    wrong, done = 0, list[MeasuredRow]()
+    placements = chosen.placements or ((IN_PLACE,) if inplace else (OUT_OF_PLACE,))
+    # With more ranks than cores, times include waiting for a core, so ratios mean little.
+    ratio = "" if here.shared else "time/mpi"
+    printer = (Json if as_json else chosen)([method.name for method in todo], ratio)
     file = CsvFile(path) if path and comm.rank == 0 else None
+    done: list[MeasuredRow] = []
+    if not as_json:
+        _print(comment(f"{torus.name}, {dtype} {op}, {here}"))
+        if here.shared:
+            _print(comment("more ranks than cores: times include waiting for a core, so no ratios"))
+    _print(printer.head())
     with _progress(comm) as progress:
-        if not as_json:
-            print(f"# {torus.name}, {dtype} {op}, {here}")
-            if here.shared:
-                print("# more ranks than cores: times include waiting for a core, so no ratios")
-            if style == "table":
-                print(HEAD if here.shared else f"{HEAD}  {'time/mpi':>8}", flush=True)
-        for nbytes, count in progress.track(list(zip(sizes, lengths, strict=True))):
-            samples = measure(comm, todo, problem, count, iterations=iterations, warmup=warmup,
-                              inplace=inplace, check=check, cuda=cuda, alloc=alloc)  # fmt: skip
-            rows = [
-                MeasuredRow.of(method, sample, here, nbytes, **given)
-                for method, sample in zip(todo, samples, strict=True)
-            ]
-            for row in rows:
-                ratio = "" if here.shared else f"  {row.seconds / rows[0].seconds:8.2f}"
-                if as_json or style == "table":
-                    text = f"{line(row)}{ratio}"
-                    print(json.dumps(asdict(row)) if as_json else text, flush=True)
-                wrong += row.wrong or 0
+        for i, (nbytes, count) in enumerate(zip(sizes, lengths, strict=True)):
+            progress.show("measuring", i, len(sizes))
+            rows = []
+            for placement in placements:
+                samples = measure(
+                    comm, todo, problem, count, iterations=iterations, warmup=warmup,
+                    inplace=placement == IN_PLACE, check=check, cuda=cuda, alloc=alloc,
+                )  # fmt: skip
+                rows += [
+                    MeasuredRow.of(method, sample, here, nbytes, placement=placement, **given)
+                    for method, sample in zip(todo, samples, strict=True)
+                ]
+            _print(printer.rows(rows))
             done += rows
             if file:  # written at once, so that an interrupted run keeps its rows
                 file.add([asdict(row) for row in rows])
-    if style != "table" and not as_json:
-        print(osu(done) if style == "osu" else nccl(done))
-    return int(wrong > 0)
+    _print(printer.foot(done))
+    return int(any(row.wrong for row in done))
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, flush=True)
 
 
 def _check_writable(path: str | None, comm: MPI.Intracomm) -> None:
@@ -123,11 +136,11 @@ def _check_writable(path: str | None, comm: MPI.Intracomm) -> None:
         raise ValueError(trouble)
 
 
-def _progress(comm: MPI.Intracomm) -> Progress:
-    # Rows on a terminal show the progress themselves; a bar is for rows that go to a file.
-    shown = comm.rank == 0 and sys.stderr.isatty() and not sys.stdout.isatty()
-    console = Console(stderr=True, quiet=not shown)  # older rich ends a disabled bar with a newline
-    return Progress(console=console, redirect_stdout=False, transient=True, disable=not shown)
+def _progress(comm: MPI.Intracomm) -> AbstractContextManager[Any]:
+    """Show progress on rank 0, unless its rows on a terminal do so themselves."""
+    if comm.rank or sys.stdout.isatty():
+        return nullcontext(SimpleNamespace(show=lambda *_: None))
+    return Progress(disturbs=False)
 
 
 def run(name: str = "mpi-bench") -> int:

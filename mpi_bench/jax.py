@@ -18,14 +18,16 @@ from typing import Any
 import click
 import numpy as np
 
-from mpi_bench.report import HEAD, MeasuredRow, line
+from mpi_bench.formats import Json, Table
+from mpi_bench.report import MeasuredRow
 from netsim.rows import CsvFile
 from swing import ALGORITHMS, Torus
-from swing.algorithms.spelling import parse
-from swing.cli import HELP, JSON, Parsed, invoke
+from swing.algorithms.spelling import parse, spell
+from swing.cli import HELP, JSON, invoke
 from swing.formats.files import check_writable
+from swing.parameters import SIZES, TORUS
 from swing.select.choose import schedule
-from swing.sizes import format_size, parse_sizes
+from swing.sizes import format_size
 
 ITEMSIZE = {"float32": 4, "bfloat16": 2, "float16": 2, "int32": 4, "int8": 1}
 """Bytes of an element, by its type."""
@@ -53,14 +55,14 @@ class Method:
 
 @click.command(context_settings=HELP)
 @click.version_option(package_name="torus-swing", message="torus-swing %(version)s")
-@click.option("--topology", "torus", type=Parsed("torus", Torus.parse),
+@click.option("--topology", "torus", type=TORUS,
               help="The torus, such as torus:2x4; by default, a ring of all devices.")  # fmt: skip
 @click.option("--virtual", type=click.IntRange(1, 1024),
               help="Use this many virtual devices of the CPU.")  # fmt: skip
 @click.option("--algorithm", "names", multiple=True, default=["all"], show_default=True,
               help="An algorithm, with options as in bucket,segments=6; or auto, or all; may be "
               "repeated.")  # fmt: skip
-@click.option("--sizes", type=Parsed("sizes", parse_sizes), default="4KiB,1MiB,64MiB",
+@click.option("--sizes", type=SIZES, default="4KiB,1MiB,64MiB",
               show_default=True, help="Sizes of each device's vector, in bytes.")  # fmt: skip
 @click.option("--dtype", type=click.Choice(list(ITEMSIZE)), default="float32", show_default=True,
               help="Type of the elements.")  # fmt: skip
@@ -88,14 +90,14 @@ def main(
     about = _about(mesh)
     if not as_json:
         print(f"# {torus.name}, {dtype} sum, {about['mpi']}, {about['software']}")
-        print(f"{HEAD}  {'time/psum':>9}", flush=True)
+    words = [spell(method.algorithm, dict(method.options)) for method in methods]
+    printer = (Json if as_json else Table)(words, "time/psum")
+    print(*printer.head(), sep="\n", end="" if as_json else "\n", flush=True)
     wrong, file = 0, CsvFile(path) if path else None
     for nbytes in sizes:
         rows = _measure(mesh, torus, methods, nbytes, dtype, iterations, about)
-        for row in rows:
-            ratio = row.seconds / rows[0].seconds
-            print(json.dumps(asdict(row)) if as_json else f"{line(row)}  {ratio:9.2f}", flush=True)
-            wrong += row.wrong or 0
+        print(*printer.rows(rows), sep="\n", flush=True)
+        wrong += sum(row.wrong or 0 for row in rows)
         if file:  # written at once, so that an interrupted run keeps its rows
             file.add([asdict(row) for row in rows])
     return int(wrong > 0)

@@ -10,7 +10,7 @@ from mpi4py import MPI
 
 import swing
 from mpi_bench.problem import Vector
-from swing.algorithms.spelling import parse
+from swing.algorithms.spelling import parse, spell
 from swing.executor import allreduce
 from swing.executor.gpu import device
 from swing.select.candidates import family
@@ -38,6 +38,11 @@ class Method:
     ports: int | None
     run: Runner = field(compare=False)
     options: Options = ()
+
+    @property
+    def name(self) -> str:
+        """The algorithm with its options, as command lines take it."""
+        return spell(self.algorithm, dict(self.options))
 
 
 def methods(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from swing.algorithms.spelling import spell
-from swing.sizes import format_size
 
 if TYPE_CHECKING:  # these import MPI, which rows measured without it do not need
     from mpi_bench.machine import MachineInfo
@@ -17,11 +16,16 @@ if TYPE_CHECKING:  # these import MPI, which rows measured without it do not nee
     from mpi_bench.methods import Method
 
 
+OUT_OF_PLACE, IN_PLACE = "out-of-place", "in-place"
+"""Placements: whether the result has a buffer of its own, or replaces the contribution."""
+
+
 @dataclass(frozen=True)
 class MeasuredRow:
     """The results of one method at one size.
 
-    ``seconds`` is the median over the iterations. ``algbw`` is bytes per second and ``busbw`` is
+    ``seconds`` is the median over the iterations, and ``time_us_p90`` the time that nine of ten
+    iterations do not exceed. ``algbw`` is bytes per second and ``busbw`` is
     ``algbw`` times 2(p - 1)/p, both in GB/s, as in nccl-tests. ``options`` are those of
     `swing.schedule`, as JSON.
     """
@@ -39,6 +43,8 @@ class MeasuredRow:
     op: str
     time_us_min: float
     time_us_median: float
+    time_us_p90: float
+    time_us_p99: float
     time_us_max: float
     algbw: float
     busbw: float
@@ -48,6 +54,7 @@ class MeasuredRow:
     cores: int
     options: str
     software: str
+    placement: str
 
     @classmethod
     def of(
@@ -60,7 +67,7 @@ class MeasuredRow:
             sample: its measurements.
             machine: the machine they were made on.
             nbytes: size of the vector in bytes.
-            given: the columns topology, dtype and op.
+            given: the columns topology, dtype, op and, unless it is out-of-place, placement.
         """
         return cls.timed(
             sample.seconds,
@@ -78,16 +85,25 @@ class MeasuredRow:
         )
 
     @classmethod
-    def timed(cls, seconds: np.ndarray, nbytes: int, ranks: int, **columns: Any) -> MeasuredRow:
+    def timed(
+        cls,
+        seconds: np.ndarray,
+        nbytes: int,
+        ranks: int,
+        *,
+        placement: str = OUT_OF_PLACE,
+        **columns: Any,
+    ) -> MeasuredRow:
         """Build a row, and compute the columns that follow from times and sizes.
 
         Args:
             seconds: (iterations,) the time of the slowest rank in each iteration.
             nbytes: size of the vector in bytes.
             ranks: number of ranks.
+            placement: `OUT_OF_PLACE` or `IN_PLACE`.
             columns: the other columns.
         """
-        median = float(np.median(seconds))
+        median, p90, p99 = np.percentile(seconds, [50, 90, 99]).tolist()
         algbw = nbytes / median / 1e9
         return cls(
             nbytes=nbytes,
@@ -97,31 +113,17 @@ class MeasuredRow:
             ranks=ranks,
             time_us_min=float(seconds.min()) * 1e6,
             time_us_median=median * 1e6,
+            time_us_p90=p90 * 1e6,
+            time_us_p99=p99 * 1e6,
             time_us_max=float(seconds.max()) * 1e6,
             algbw=algbw,
             busbw=algbw * 2 * (ranks - 1) / ranks,  # the bytes that each rank must send, per second
             iterations=len(seconds),
+            placement=placement,
             **columns,
         )
-
-
-HEAD = (
-    f"{'size':>9}  {'algorithm':44}"
-    f"  {'min us':>10}  {'median us':>10}  {'max us':>10}"
-    f"  {'algbw':>8}  {'busbw':>8}  {'#wrong':>6}"
-)
 
 
 def spelled(row: MeasuredRow) -> str:
     """Return the algorithm with its options, in the notation that every command accepts."""
     return spell(row.algorithm, json.loads(row.options))
-
-
-def line(row: MeasuredRow) -> str:
-    """Format a row as a line of the table under `HEAD`."""
-    times = (row.time_us_min, row.time_us_median, row.time_us_max)
-    return (
-        f"{format_size(row.nbytes):>9}  {spelled(row):44}  "
-        + "  ".join(f"{us:10.1f}" for us in times)
-        + f"  {row.algbw:8.4f}  {row.busbw:8.4f}  {'-' if row.wrong is None else row.wrong:>6}"
-    )

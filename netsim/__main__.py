@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 
+from netsim.cli.compare_command import compare_command
 from netsim.cli.plot_command import plot_command
 from netsim.cli.report_command import report_command
 from netsim.cli.simulate_command import simulate_command
 from netsim.cli.sweep_command import sweep_command
-from netsim.cli.tune_command import compare_command, tune_command
+from netsim.cli.tune_command import tune_command
 from swing.cli import group, invoke
 
 

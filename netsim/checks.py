@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def check_number(name: str, value: object, positive: bool = False) -> None:
         raise ValueError(f"{name} must be a number {bound}, not {shown(value)}")
 
 
-def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Check that a value is one of a few names.
 
     Raises:

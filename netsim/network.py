@@ -9,15 +9,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from netsim.checks import check_choice, check_number, link_name
 from netsim.topologies.names import named
 from netsim.topologies.ties import TIES
-from netsim.topologies.topology import Topology, most_at_a_node
+from netsim.topologies.topology import Topology, most_at_a_node, no_link
 from swing.checks import expect
 
+LINK_LATENCY = 100e-9
+"""Seconds on a link of the Swing paper's network."""
 ARRIVALS = ("tail", "head")
 """The part of a packet that must have come before the packet moves on or counts as arrived."""
 
@@ -94,7 +97,11 @@ class Network:
             link = link_name(pair)
             check_number(f"the fraction left of slow link {link}", fraction, positive=True)
             if pair not in links:
-                raise ValueError(f"there is no link {link} in {self.topology.name}")
+                raise no_link(self.topology, pair)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields, which are all that is sent to another process."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
     def uniform(self) -> bool:
@@ -183,7 +190,10 @@ class Network:
 
 
 def paper_network(
-    where: Topology | str, bandwidth: float = 50e9, ties: str = "adaptive"
+    where: Topology | str,
+    bandwidth: float = 50e9,
+    ties: str = "adaptive",
+    link_latency: float = LINK_LATENCY,
 ) -> Network:
     """The network of the Swing paper's evaluation (§5): 400 Gb/s, 100 ns links, 300 ns routers.
 
@@ -197,37 +207,41 @@ def paper_network(
         where: a topology or its name.
         bandwidth: bytes per second of a link.
         ties: the rule at half a ring; the paper routes adaptively.
+        link_latency: seconds of a link between routers.
 
     Raises:
         TypeError: ``where`` is neither a topology nor a name.
-        ValueError: the name is unknown, or ``bandwidth`` is not above 0.
+        ValueError: the name is unknown, ``bandwidth`` is not above 0, or ``link_latency`` is
+            negative.
     """
     topology = named(where)
     check_number("bandwidth", bandwidth, positive=True)
+    check_number("link_latency", link_latency)
     ports = max(1, 2 * topology.ndim)
-    link, router, flit, packet = 100e-9, 300e-9, 256, 8192
+    router, flit, packet = 300e-9, 256, 8192
     # One stream can keep a link busy if the buffer behind it holds the bytes that the link carries
     # from the start of a packet until that packet has moved on and its credit has come back.
     # A failed link changes no other part of the machine.
-    plain = Network(topology.whole, bandwidth)
-    fastest, node_rate = bandwidth, ports * bandwidth
-    if not (plain.uniform and plain.topology.rows):
-        # Links may have bandwidths of their own, and nodes any number of them.
+    plain = Network(topology.whole, bandwidth, link_latency)
+    if plain.uniform and plain.topology.rows:
+        # All rows of a dimension have the same links, so one row of each is enough.
+        fastest, node_rate, credit = bandwidth, ports * bandwidth, link_latency
+        delays = [row.wire * link_latency + row.router * router for row in plain.topology.rows]
+    else:
+        # Links may have bandwidths and latencies of their own, and nodes any number of them.
         fastest = float(plain.bandwidths.max(initial=bandwidth))
         node_rate = plain.node_rates[0] or bandwidth
-    # All rows of a dimension have the same links, so one row of each is enough.
-    longest = max(
-        float((part.wire * link + part.router * router).max(initial=0.0))
-        for part in plain.topology.rows or [plain.topology]
-    )
-    round_trip_bytes = (longest + flit / fastest + link) * fastest
+        credit = float(plain.credit_latencies.max(initial=link_latency))
+        delays = [plain.credit_latencies + plain.topology.router * router]
+    longest = max(float(delay.max(initial=0.0)) for delay in delays)
+    round_trip_bytes = (longest + flit / fastest + credit) * fastest
     return Network(
         topology,
         bandwidth,
-        link_latency=link,
+        link_latency=link_latency,
         router_latency=router,
-        injection_latency=link,
-        ejection_latency=link,
+        injection_latency=LINK_LATENCY,
+        ejection_latency=LINK_LATENCY,
         injection_bandwidth=node_rate,
         ejection_bandwidth=node_rate,
         flit_bytes=flit,

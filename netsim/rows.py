@@ -15,14 +15,19 @@ ResultRow = dict[str, Any]
 
 KEY = (
     "topology", "algorithm", "variant", "nbytes", "model", "bandwidth_gbps", "ties", "sync",
-    "parts", "seed",
+    "parts", "seed", "machine",
 )  # fmt: skip
 """The columns that identify a simulated row."""
 
 
+def identity(r: ResultRow) -> tuple[str, ...]:
+    """Return the values of `KEY` in a row."""
+    return tuple(str(r[column]) for column in KEY)
+
+
 def in_order(rows: Iterable[ResultRow]) -> list[ResultRow]:
-    """Sort rows by topology, algorithm, variant, bandwidth and size."""
-    by = ("topology", "algorithm", "variant")
+    """Sort rows by topology, algorithm, variant, machine, bandwidth and size."""
+    by = ("topology", "algorithm", "variant", "machine")
     return sorted(
         rows, key=lambda r: (*(r[k] for k in by), float(r["bandwidth_gbps"]), int(r["nbytes"]))
     )
@@ -38,9 +43,12 @@ def fastest(rows: Iterable[ResultRow]) -> dict[tuple[str, int], float]:
 
 
 def winners(rows: Iterable[ResultRow]) -> dict[int, ResultRow]:
-    """The fastest row of each size, by bytes in ascending order."""
+    """The fastest row of each size, by bytes in ascending order.
+
+    Where "auto" is as fast as the algorithm that it has chosen, the algorithm wins.
+    """
     best: dict[int, ResultRow] = {}
-    for r in sorted(rows, key=lambda r: float(r["seconds"])):
+    for r in sorted(rows, key=lambda r: (float(r["seconds"]), r["algorithm"] == "auto")):
         best.setdefault(int(r["nbytes"]), r)
     return dict(sorted(best.items()))
 
@@ -116,5 +124,19 @@ def read_csv(path: str | Path, needs: Iterable[str]) -> list[ResultRow]:
 
 def typed(r: ResultRow) -> ResultRow:
     """Convert the numbers in a row of strings, so that the row equals one of `netsim.run.row`."""
-    texts = ("topology", "algorithm", "variant", "collective", "model", "ties", "sync", "parts")
+    texts = (
+        "topology", "algorithm", "variant", "collective", "model", "ties", "sync", "parts",
+        "machine",
+    )  # fmt: skip
     return {k: v if k in texts else json.loads(v) if v else None for k, v in r.items()}
+
+
+def known_rows(path: str | Path) -> list[ResultRow]:
+    """Read the rows that a sweep has written; those of older versions are of the plain machine.
+
+    Raises:
+        ValueError: as `read_csv` raises it.
+        OSError: the file cannot be read.
+    """
+    rows = read_csv(path, [column for column in KEY if column != "machine"])
+    return [typed(r | {"machine": r.get("machine", "")}) for r in rows]

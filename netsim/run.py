@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from netsim.checks import check_size
+from netsim.machine import columns
 from netsim.models import MODELS
 from netsim.network import Network
 from netsim.traffic.load import check_dims, congestion, link_load, traffic
@@ -174,8 +175,9 @@ def row(run: Run) -> dict[str, object]:
     A barrier has no goodput.
     """
     is_barrier = run.schedule.collective == BARRIER
+    where = columns(run.network)
     return {
-        "topology": run.network.topology.name,
+        "topology": where["topology"],
         "algorithm": run.schedule.name,
         "variant": run.schedule.variant,
         "collective": run.schedule.collective,
@@ -185,9 +187,10 @@ def row(run: Run) -> dict[str, object]:
         "goodput_gbps": run.goodput * 8 / 1e9 if run.seconds and not is_barrier else None,
         "congestion": run.congestion,
         "model": run.model,
-        "bandwidth_gbps": run.network.bandwidth * 8 / 1e9,
-        "ties": run.network.ties,
+        "bandwidth_gbps": where["bandwidth_gbps"],
+        "ties": where["ties"],
         "sync": run.options.sync,
         "parts": run.options.parts,
         "seed": run.options.seed,
+        "machine": where["machine"],
     }

@@ -14,19 +14,18 @@ import click
 import numpy as np
 
 from swing import formats
-from swing.cli import JSON, Parsed, group, invoke, is_auto, named_schedule, schedule_options
+from swing.cli import JSON, group, invoke, is_auto, named_schedule, schedule_options
 from swing.formats.files import store
 from swing.formats.rules import chosen
+from swing.parameters import SIZE, TORUS, Rules
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import spell
 from swing.settings import SETTINGS, table
-from swing.sizes import parse_size
 from swing.torus import Torus
 from swing.verification.outcome import ScheduleError
 from swing.verification.proof import verify as prove
 
-TORUS = click.option("--topology", "torus", type=Parsed("torus", Torus.parse),
-                     help="The torus, such as torus:4x4.")  # fmt: skip
+ON_TORUS = click.option("--topology", "torus", type=TORUS, help="The torus, such as torus:4x4.")
 SETTING_COLUMNS = ("name", "values", "default", "read", "purpose")
 DEFAULT_NBYTES = 2**20
 """Size of the vector of an exported schedule."""
@@ -54,7 +53,7 @@ def main() -> None:
 
 
 @main.command()
-@TORUS
+@ON_TORUS
 @schedule_options
 @click.option("--rank", type=int, help="Print only the messages that this rank sends or receives.")
 @JSON
@@ -88,7 +87,7 @@ def show(torus: Torus | None, rank: int | None, as_json: bool, **options: Any) -
             click.echo(json.dumps(row | {"op": m.op.value, "part": m.part, "blocks": blocks}))
 
 
-@main.command()
+@main.command(short_help="Print every environment variable of this library.")
 @JSON
 def settings(as_json: bool) -> None:
     """Print every environment variable of this library, and its value now if it is set."""
@@ -106,7 +105,7 @@ def settings(as_json: bool) -> None:
 
 
 @main.command()
-@TORUS
+@ON_TORUS
 @schedule_options
 @JSON
 def verify(torus: Torus | None, as_json: bool, **options: Any) -> int:
@@ -131,12 +130,13 @@ def verify(torus: Torus | None, as_json: bool, **options: Any) -> int:
     return 0
 
 
-@main.command("export")
-@TORUS
+@main.command("export", short_help="Write a schedule, or a selection table, in a file format.")
+@ON_TORUS
 @schedule_options
-@click.option("--format", "format", type=click.Choice([*formats.FORMATS, *formats.TABLES]),
+@click.option("--format", "format", type=Rules("Formats", formats.FORMATS | formats.TABLES),
+              metavar="FORMAT",
               help="By default, the format that the suffix of --out stands for.")  # fmt: skip
-@click.option("--nbytes", type=Parsed("size", parse_size), help="Size of the vector, for formats "
+@click.option("--nbytes", type=SIZE, help="Size of the vector, for formats "
               "that contain bytes.  [default: 1MiB; a trace's own]")  # fmt: skip
 @click.option("--machine", default="paper", show_default=True,
               help="For selection tables: a machine of swing.choose, or a table.json.")  # fmt: skip

@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import click
 
 from swing import formats
-from swing.algorithms import ALGORITHMS, DEFAULT, SHIPPED, make
+from swing.algorithms import DEFAULT
 from swing.algorithms.spelling import parse
-from swing.build.derive import IN_CHUNKS
-from swing.schedules.collectives import ALLREDUCE, COLLECTIVES, check_collective, checked_root
+from swing.parameters import ALGORITHM, COLLECTIVE, SIZE, Command, Group, Parsed
+from swing.schedules.collectives import ALLREDUCE, COLLECTIVES
 from swing.schedules.schedule import Schedule
-from swing.select.candidates import spelled
 from swing.select.choose import schedule
 from swing.sizes import parse_size
 from swing.torus import Torus
 
-
-class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
-    """An option whose text a function parses; its ValueError becomes a usage error."""
-
-    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
-        self.name, self.read = name, read
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """The value that the text stands for."""
-        try:
-            return self.read(value) if isinstance(value, str) else value
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+command = partial(click.command, cls=Command)
+"""Makes a function a command whose help explains how its parameters are written."""
 
 
 def group(command: Callable[..., Any]) -> click.Group:
     """Make a function the group of a program's commands, with ``-h`` and ``--version``."""
     version = click.version_option(package_name="torus-swing", message="torus-swing %(version)s")
-    return click.group(context_settings=HELP)(version(command))
+    return click.group(cls=Group, context_settings=HELP)(version(command))
 
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -103,17 +91,19 @@ def joined(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 EAGER_LIMIT = click.option(
-    "--eager-limit", type=Parsed("size", partial(parse_size, least=0)), help="In a trace (GOAL, "
+    "--eager-limit", type=Parsed("size", partial(parse_size, least=0), SIZE.grammar),
+    help="In a trace (GOAL, "
     "SMPI, Chakra), a send of more bytes is done when its receive is.  [default: no limit; a send "
     "is done when it is handed over]"
 )  # fmt: skip
 schedule_options = joined(
-    click.option("--algorithm", help="The algorithm, with options as in swing,variant=hybrid,k=2.  "
-                 f"[default: {DEFAULT}]"),
+    click.option("--algorithm", type=ALGORITHM, help="The algorithm, with options as in "
+                 f"swing,variant=hybrid,k=2.  [default: {DEFAULT}]"),
     click.option("--variant", help="bandwidth, latency or hybrid, if the algorithm has variants."),
     click.option("--k", type=int, help="Number of reduce-scatter steps in a hybrid."),
     click.option("--ports", type=int, help="Number of parts that run side by side."),
-    click.option("--collective", help=f"{', '.join(COLLECTIVES)}.  [default: allreduce]"),
+    click.option("--collective", type=COLLECTIVE,
+                 help=f"{', '.join(COLLECTIVES)}.  [default: allreduce]"),
     click.option("--root", type=int, help="The root of a broadcast, reduce, gather or scatter.  "
                  "[default: 0]"),
     click.option("--chunks", type=int, help="Number of chunks that a broadcast or reduce sends "
@@ -125,27 +115,13 @@ schedule_options = joined(
 """The options that name one schedule, for `named_schedule`."""
 
 
-def _collective(text: str) -> str:
-    check_collective(text)
-    return text
-
-
 collective_options = joined(
-    click.option("--collective", type=Parsed("collective", _collective), default=ALLREDUCE,
-                 show_default=True, help=f"{', '.join(COLLECTIVES)}."),
+    click.option("--collective", type=COLLECTIVE, default=ALLREDUCE, show_default=True,
+                 help=f"{', '.join(COLLECTIVES)}."),
     click.option("--root", type=int, help="The root of a broadcast, reduce, gather or scatter.  "
                  "[default: 0]"),
 )  # fmt: skip
-"""The options that name one collective for several schedules, for `asked_collective`."""
-
-
-def asked_collective(torus: Torus, collective: str, root: int | None) -> dict[str, Any]:
-    """Return the options of schedules for the collective that a command line names.
-
-    Raises:
-        ValueError: a root that is not a rank, or one for a collective that has none.
-    """
-    return spelled(collective, checked_root(collective, root, torus.size))
+"""The options that name one collective for several schedules."""
 
 
 def named_schedule(
@@ -197,53 +173,3 @@ def check_eager_limit(eager_limit: int | None, reads: bool) -> None:
     """
     if eager_limit is not None and not reads:
         raise ValueError("--eager-limit says how a trace is read: name the trace by --from")
-
-
-def algorithm_cases(
-    names: Sequence[str], torus: Torus, asked: Mapping[str, Any] | None = None
-) -> list[tuple[str, dict[str, Any]]]:
-    """Algorithms with their options, from the values of ``--algorithm``.
-
-    A name with options is one case; a name alone gives one case per variant; "all" stands for every
-    algorithm that the torus and the collective allow.
-
-    Args:
-        names: the values.
-        torus: the ranks.
-        asked: the options that name the collective, see `asked_collective`; none for an allreduce.
-
-    Raises:
-        ValueError: an algorithm does not exist or does not run on the torus.
-    """
-    asked = asked or {}
-    cases = []
-    wanted = [n for asked in names for n in (ALGORITHMS if asked == "all" else [asked])]
-    for text in dict.fromkeys(wanted):
-        name, options = parse(text)
-        if name not in ALGORITHMS:
-            raise ValueError(f"no algorithm {name!r}: choose from {', '.join(ALGORITHMS)}, all")
-        for key in options.keys() & asked.keys():
-            raise ValueError(f"{key} is given twice: in --algorithm and by --{key}")
-        if options:
-            make(name, torus, **options, **asked)
-            cases.append((name, options | dict(asked)))
-            continue
-        for options in _plain_options(name, asked):
-            try:
-                make(name, torus, **options)
-            except ValueError:
-                if name in names and (not asked or options == asked):
-                    raise
-                continue
-            except Exception:  # of another package: whoever runs the case says what is wrong
-                if name in SHIPPED:
-                    raise
-            cases.append((name, options))
-    return cases
-
-
-def _plain_options(name: str, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """List the options of the cases of an algorithm that is named without options."""
-    if not asked:
-        return [{"variant": variant} if variant else {} for variant in ALGORITHMS[name].variants]
-    return [dict(asked), *([{"chunks": 1, **asked}] if asked["collective"] in IN_CHUNKS else [])]

@@ -33,14 +33,20 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "netsim/run": ("netsim/run",),
     "netsim/models": ("netsim/models",),
     "netsim/traffic": ("netsim/traffic",),
-    "netsim/network": ("netsim/bounds", "netsim/demand", "netsim/network", "netsim/presets"),
+    "netsim/network": (
+        "netsim/bounds", "netsim/demand", "netsim/machine", "netsim/machine_words",
+        "netsim/network", "netsim/presets",
+    ),
     "netsim/topologies": ("netsim/topologies",),
     "netsim/rows": ("netsim/rows", "netsim/checks"),
     "swing": (
         "swing/__init__", "swing/__main__", "swing/compose", "swing/export", "swing/line",
         "swing/machines",
     ),
-    "swing/cli": ("swing/cli", "swing/display", "swing/integrations"),
+    "swing/cli": (
+        "swing/cli", "swing/display", "swing/integrations", "swing/parameters", "swing/progress",
+        "swing/text_table",
+    ),
     "swing/executor": (
         "swing/executor/__init__", "swing/executor/comm", "swing/executor/communicator",
         "swing/executor/requests",

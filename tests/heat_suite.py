@@ -3,9 +3,9 @@
     python tests/heat_suite.py HEAT [--ranks 2,3] [--only tests.core.test_arithmetics]
 
 HEAT is a checkout of https://github.com/helmholtz-analytics/heat at its tag v1.8.0; the Python that
-runs this needs torch and scipy besides this library. Every test has to have the same outcome with
-mpi4py's communicators and with ours, on every rank. Exit status 0: so it is; 1: it is not; 3: there
-is no checkout or no torch.
+runs this needs torch, torchvision and scipy besides this library. Every test has to have the same
+outcome with mpi4py's communicators and with ours, on every rank. Exit status 0: so it is; 1: it is
+not; 3: there is no checkout, or one of these packages is missing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mpi4py_suite import UNFETCHED, compare
 
+NEEDS = ("torch", "torchvision", "scipy")
 MODULES = [
     f"tests.core.{name}"
     for name in (
@@ -32,8 +33,8 @@ def main() -> int:
     parser.add_argument("--ranks", default="2,3")
     parser.add_argument("--only", default=",".join(MODULES), help="comma-separated modules")
     given = parser.parse_args()
-    if given.heat is None or not (given.heat / "heat").is_dir() or not find_spec("torch"):
-        print("skipped: pass a checkout of HeAT 1.8.0, to a Python that has torch")
+    if given.heat is None or not (given.heat / "heat").is_dir() or not all(map(find_spec, NEEDS)):
+        print(f"skipped: pass a checkout of HeAT 1.8.0, to a Python that has {', '.join(NEEDS)}")
         return UNFETCHED
     only = given.only.split(",")
     same = [compare(int(n), given.heat.resolve(), only) for n in given.ranks.split(",")]

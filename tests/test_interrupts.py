@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 
-import netsim.cli.tune_command
+import netsim.search.tune
 from mpi_bench.launcher import command
 from netsim.__main__ import main
 from netsim.rows import CsvFile, read_csv
@@ -73,13 +73,13 @@ def test_a_benchmark_keeps_its_rows(tmp_path):
 def test_tune_keeps_the_times_it_has_found(tmp_path, monkeypatch, capsys):
     out = tmp_path / "table.json"
     words = ["tune", "--topology", "torus:2x2", "--sizes", "32B,1MiB", "--out", str(out)]
-    search = netsim.cli.tune_command.tune
+    search = netsim.search.tune.explore
 
     def first_half(cases, *more):
         search(cases, *more)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(netsim.cli.tune_command, "tune", first_half)
+    monkeypatch.setattr(netsim.search.tune, "explore", first_half)
     assert invoke(main, "netsim", words) == 2
     error = capsys.readouterr().err
     assert "the same command goes on" in error
@@ -90,7 +90,7 @@ def test_tune_keeps_the_times_it_has_found(tmp_path, monkeypatch, capsys):
     kept = {c[:2]: tuple(t and 2 * t for t in c.seconds) for c in partial.candidates}
     twice = Entry(partial.sizes, tuple(Candidate(*named, kept[named]) for named in kept))
     out.write_text(str(SelectionTable(table.made, {"torus:2x2": twice})))
-    monkeypatch.setattr(netsim.cli.tune_command, "tune", search)
+    monkeypatch.setattr(netsim.search.tune, "explore", search)
     assert invoke(main, "netsim", words) == 0
     whole = SelectionTable.read(out.read_text()).entries["torus:2x2"]
     found = {c[:2]: c.seconds for c in whole.candidates}

@@ -2,6 +2,7 @@ import csv
 import json
 import mmap
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,8 +21,9 @@ BENCH = ["-m", "mpi_bench"]
 QUICK = ["--iterations", "2", "--warmup", "1"]
 KEYS = [
     *("topology", "algorithm", "variant", "nbytes", "seconds", "goodput_gbps", "model", "ranks"),
-    *("ports", "dtype", "op", "time_us_min", "time_us_median", "time_us_max", "algbw", "busbw"),
-    *("wrong", "iterations", "mpi", "cores", "options", "software"),
+    *("ports", "dtype", "op", "time_us_min", "time_us_median", "time_us_p90", "time_us_p99"),
+    *("time_us_max", "algbw", "busbw", "wrong", "iterations", "mpi", "cores", "options"),
+    *("software", "placement"),
 ]
 
 # An allreduce with a fault planted on rank 1, measured by the command line as it is.
@@ -41,11 +43,15 @@ sys.exit(cli.run())
 """
 
 
-def mpirun(n, *argv):
+def mpirun(n, *argv, **environment):
+    """Runs ranks. The lines of progress that a busy machine may cause are left out."""
     start, extra = command(n, [sys.executable, *argv])
-    return subprocess.run(
-        start, env=os.environ | extra, capture_output=True, text=True, timeout=600, check=False
-    )
+    done = subprocess.run(
+        start, env=os.environ | extra | environment, capture_output=True, text=True, timeout=600,
+        check=False,
+    )  # fmt: skip
+    done.stderr = re.sub(r"^measuring: .* so far.*\n", "", done.stderr, flags=re.MULTILINE)
+    return done
 
 
 def complaints(done):
@@ -179,7 +185,8 @@ def test_rows_are_json_and_csv_and_right(tmp_path):
     assert {"mpi", "auto", "swing", "ring"} <= {row["algorithm"] for row in rows}
     assert len({(r["nbytes"], r["algorithm"], r["variant"]) for r in rows}) == len(rows)
     for row in rows:
-        assert row["time_us_min"] <= row["time_us_median"] <= row["time_us_max"]
+        times = [row[f"time_us_{name}"] for name in ("min", "median", "p90", "p99", "max")]
+        assert times == sorted(times)
         assert row["time_us_median"] == pytest.approx(row["seconds"] * 1e6)
         assert row["algbw"] == pytest.approx(row["nbytes"] / row["seconds"] / 1e9)
         assert row["goodput_gbps"] == pytest.approx(8 * row["algbw"])
@@ -216,13 +223,38 @@ def test_rows_are_printed_as_osu_and_nccl_tests_do():
     assert (done.returncode, done.stderr) == (0, "")
     rows = [line.split() for line in done.stdout.splitlines() if line[0] != "#"]
     osu, nccl = rows[:4], rows[4:]
-    assert [row[0] for row in osu] == ["32", "1024"] * 2
-    assert all(row[4:] == ["2", "Pass"] for row in osu)
-    assert [row[:5] for row in nccl[:2]] == [
+    assert [(row[0], row[-1]) for row in osu] == [
+        ("32", "mpi"), ("32", "ring"), ("1024", "mpi"), ("1024", "ring")
+    ]  # fmt: skip
+    assert all(row[6:8] == ["2", "Pass"] for row in osu)
+    assert [row[:5] for row in nccl[1:3]] == [
         ["32", "8", "float32", "sum", "-1"], ["1024", "256", "float32", "sum", "-1"]
     ]  # fmt: skip
-    assert all(row[-1] == "0" for row in nccl)
-    assert done.stdout.count("# Out of bounds values : 0 OK") == 2
+    assert all((row[8], row[12]) == ("0", "0") for row in nccl)
+    assert all(len(row) == 14 for row in nccl)  # both placements side by side
+    assert not any(float(rate) == 0 for row in nccl for rate in (*row[6:8], *row[10:12]))
+    assert done.stdout.count("# Out of bounds values : 0 OK") == 1
+
+
+def test_the_styles_of_other_benchmarks_measure_mpi_and_auto_only_and_every_placement():
+    given = ["--sizes", "4B", "--json", *QUICK]
+    done = mpirun_each(2, [*given, "--style", "osu"], [*given, "--style", "nccl"])
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    both = [("mpi", "out-of-place"), ("auto", "out-of-place"), ("mpi", "in-place"),
+            ("auto", "in-place")]  # fmt: skip
+    assert [(row["algorithm"], row["placement"]) for row in rows] == [*both[:2], *both]
+
+
+def test_rows_of_other_styles_come_as_they_are_measured():
+    """A method that fails at the second size leaves the first size printed."""
+    script = PLANTED.format(fault="assert sendbuf.size < 100, 'planted'")
+    for style in ("osu", "nccl"):
+        given = ["--sizes", "32B,64KiB", "--algorithm", "ring", "--style", style]
+        done = mpirun(2, "-c", script, *given, *QUICK)
+        assert done.returncode != 0
+        rows = [line.split() for line in done.stdout.splitlines() if line[0] != "#"]
+        assert [(row[0], row[-1]) for row in rows] == [("32", "mpi"), ("32", "ring")]
 
 
 CUDA = ["--cuda", "--sizes", "32B,64KiB", "--algorithm", "swing", "--json"]
@@ -377,7 +409,7 @@ def test_more_ranks_than_cores_get_a_line_and_no_ratio():
     assert (done.returncode, done.stderr) == (0, "")
     assert sum("more ranks than cores" in line for line in done.stdout.splitlines()) == 1
     assert "time/mpi" not in done.stdout
-    head, *rows = [line.split() for line in done.stdout.splitlines() if line[0] != "#"]
+    _, head, _, *rows = [line.split() for line in done.stdout.splitlines() if line[0] != "#"]
     assert head[-1] == "#wrong"
     assert rows
     assert all(row[-1] == "0" for row in rows)
@@ -388,6 +420,6 @@ def test_where_each_rank_has_a_core_the_ratio_to_mpi_is_given():
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("one core only")
     done = mpirun(2, *BENCH, "--sizes", "1KiB", "--algorithm", "auto", *QUICK)
-    head, mpi, auto = [line.split() for line in done.stdout.splitlines() if line[0] != "#"]
+    _, head, _, mpi, auto = [line.split() for line in done.stdout.splitlines() if line[0] != "#"]
     assert head[-1] == "time/mpi"
     assert (mpi[2], mpi[-1], auto[2]) == ("mpi", "1.00", "auto")

@@ -192,7 +192,9 @@ def test_an_algorithm_that_raises_costs_its_own_rows(monkeypatch, capsys):
         raise KeyError("no such thing")
 
     monkeypatch.setitem(SHIPPED, "breaks", breaks)
-    monkeypatch.setattr("swing.cli.SHIPPED", {k: v for k, v in SHIPPED.items() if k != "breaks"})
+    monkeypatch.setattr(
+        "netsim.search.case.SHIPPED", {k: v for k, v in SHIPPED.items() if k != "breaks"}
+    )
     monkeypatch.setattr("netsim.search.sweep.SHIPPED", {})
     words = ["sweep", "--topology", "torus:4", "--sizes", "32B,1KiB", "--jobs", "1", "--json"]
     assert invoke(main, "netsim", words) == 0

@@ -5,10 +5,10 @@ import pytest
 import netsim
 import swing
 from netsim.__main__ import main
-from netsim.cli.tune_command import RUN_OPTIONS
 from netsim.rows import write_csv
-from netsim.search.sweep import Case
-from netsim.search.tune import Search, tune
+from netsim.search.case import Case
+from netsim.search.explore import Search, explore
+from netsim.search.tune import RUN_OPTIONS
 from swing.cli import invoke
 from swing.select.candidates import family, published, shortlist
 from swing.select.estimate import figures, seconds
@@ -128,7 +128,9 @@ def test_a_sample_of_the_shipped_times_is_what_a_simulation_says_today(name):
     for n in sizes:
         seconds, winner = entry.ranked(n)[0]
         model = "packet" if n <= 2**23 else "flow"
-        fresh = Case(name, winner.algorithm, winner.options, run_options=RUN_OPTIONS).run(n, model)
+        network = netsim.paper_network(name)
+        case = Case(network, winner.algorithm, winner.options, run_options=RUN_OPTIONS)
+        fresh = case.run(n, model)
         assert fresh["seconds"] == pytest.approx(seconds, rel=1e-9), (n, winner)
 
 
@@ -182,12 +184,14 @@ def test_every_schedule_of_the_family_is_correct(name):
 
 def test_tune_finds_the_fastest_of_all():
     place, sizes = "torus:2x2", [32, 2**20]
-    cases = [Case(place, *named, run_options=RUN_OPTIONS) for named in family(swing.Torus((2, 2)))]
-    found = tune(cases, sizes, Search(keep=4))
+    network = netsim.paper_network(place)
+    named = family(swing.Torus((2, 2)))
+    cases = [Case(network, *each, run_options=RUN_OPTIONS) for each in named]
+    found = explore(cases, sizes, Search(keep=4))
     for n in sizes:
         best = min(case.run(n, "packet")["seconds"] for case in cases)
         least = min(t[n] for t in found.values() if n in t)
-        assert least == best or least <= 1.002 * netsim.lower_bound(cases[0].network, n)
+        assert least == best or least <= 1.002 * netsim.lower_bound(network, n)
 
 
 def test_tune_writes_a_table_that_compare_and_choose_read(tmp_path, capsys):

@@ -8,12 +8,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from click.testing import CliRunner
 
+from swing import settings
 from swing.__main__ import main
-from swing.settings import SETTINGS, WAIT, table
+from swing.settings import MACHINE, SETTINGS, WAIT, table
 from swing.waiting import POLICIES, Policy
 
 ROOT = Path(__file__).parent.parent
@@ -44,6 +46,21 @@ def test_the_command_prints_the_table_and_what_is_set(monkeypatch):
     ]
     assert [row["name"] for row in rows] == [setting.name for setting in SETTINGS]
     assert {row["name"]: row["value"] for row in rows if row["value"]} == {"SWING_ENGINE": "plain"}
+
+
+@pytest.mark.parametrize("getenv", [settings._getenv, None])
+def test_a_value_is_the_one_that_the_program_has_set_last(monkeypatch, getenv):
+    monkeypatch.setattr(settings, "_getenv", getenv)
+    assert MACHINE.get() is None
+    for text in ("node", "Straße.json", "\udcff.json"):  # the last one is no UTF-8
+        os.environ["SWING_MACHINE"] = text
+        assert MACHINE.get() == text
+    with mock.patch.dict(os.environ, {"SWING_MACHINE": "cluster"}):
+        assert MACHINE.get() == "cluster"
+    os.environ["SWING_MACHINE"] = ""
+    assert MACHINE.get() is None
+    del os.environ["SWING_MACHINE"]
+    assert MACHINE.get() is None
 
 
 def test_a_new_way_of_waiting_is_one_line_of_its_table(monkeypatch):

@@ -47,6 +47,7 @@ mpi4py.rc.initialize = False
 import numpy as np
 from mpi4py import MPI
 import swing
+from swing.executor.session.context import contexts
 session = MPI.Session.Init(MPI.INFO_NULL, MPI.ERRORS_RETURN)
 group = session.Create_group("mpi://WORLD")
 comm = MPI.Intracomm.Create_from_group(group, errhandler=MPI.ERRORS_RETURN)
@@ -68,7 +69,22 @@ vector = np.ones(3)
 ours.Allreduce(MPI.IN_PLACE, vector)
 assert (vector == ours.size).all()
 pairs.Free()
-comm.Free()
+others = [MPI.Intracomm.Create_from_group(group, str(i)) for i in range(3)]
+started, waiting, unused = (np.ones(1000) for _ in others)
+request = swing.Comm(others[0]).Iallreduce(MPI.IN_PLACE, started)
+persistent = swing.Comm(others[1]).Allreduce_init(MPI.IN_PLACE, waiting)
+swing.allreduce(others[2], unused)
+privates = [contexts[MPI._handleof(each)].lane.private for each in (comm, *others)]
+for each in (comm, *others):
+    each.Free()
+persistent.Start()
+request.Wait()
+persistent.Wait()
+persistent.Free()
+for vector in (started, waiting, unused):
+    assert (vector == group.size).all()
+del request, persistent
+assert not any(private.comm for private in privates)
 group.Free()
 session.Finalize()
 """
@@ -94,10 +110,23 @@ if len(sys.argv) > 1:
 """
 
 
+UNFINISHED = """
+import sys, numpy as np, swing
+from mpi4py import MPI
+vector = np.ones(10**6)
+for comm in (swing.Comm(MPI.COMM_WORLD), swing.Comm(MPI.COMM_WORLD.Dup())):
+    comm.Iallreduce(MPI.IN_PLACE, vector.copy())
+comm.Free()
+if len(sys.argv) > 1:
+    MPI.Finalize()
+"""
+
+
+@pytest.mark.parametrize("program", [FINALIZE, UNFINISHED], ids=["alloc", "unfinished"])
 @pytest.mark.parametrize("argument", [[], ["by hand"]], ids=["at the end", "by hand"])
-def test_two_ranks_end_in_silence_after_alloc(argument):
+def test_two_ranks_end_in_silence(argument, program):
     pytest.importorskip("mpi4py")
-    argv, environment = command(2, [sys.executable, "-W", "error", "-c", FINALIZE, *argument])
+    argv, environment = command(2, [sys.executable, "-W", "error", "-c", program, *argument])
     job = subprocess.run(
         argv, env=os.environ | environment, capture_output=True, text=True, timeout=300
     )

@@ -91,6 +91,14 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "netsim.graph": (
         netsim.graph, {"links": EDGES, "dims": (2, 3), "name": "six", "order": list(range(6))},
     ),
+    "netsim.sweep": (
+        netsim.sweep, {"networks": [NETWORK], "algorithms": ["ring"], "sizes": [64], "jobs": 1,
+                       "model": "analytic", "sync": "rank", "collective": "allgather"},
+    ),
+    "netsim.tune": (
+        netsim.tune, {"networks": [netsim.paper_network("torus:2")], "sizes": [64],
+                      "collective": "allreduce", "search": netsim.Search(most=1)},
+    ),
     "netsim.without": (netsim.without, {"topology": PLACE, "failed": [(0, 1)]}),
     "netsim.Network": (
         netsim.Network,

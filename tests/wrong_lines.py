@@ -39,6 +39,9 @@ LINES = [
     "netsim simulate --topology mesh:4 --links links.csv --step 1 --bandwidth 100 --json",
     f"netsim sweep --topology torus:4 --algorithm ring {SMALL} --jobs 1 --csv rows.csv --resume",
     f"netsim sweep --topology torus:2x2 --algorithm swing,ports=1 {SMALL} --prune 2 --jobs 1",
+    f"netsim sweep --topology torus:2x3 --algorithm auto --wrap 1,0 --bandwidth 400,100 {SMALL}",
+    "netsim simulate --topology torus:3x3 --slow 0-1=0.25 --fail 1-2 --latency 0.5us --json",
+    f"netsim compare --topology torus:4 --latency 200 --fail 0-1 {SMALL} --most 1 --jobs 1",
     f"netsim compare --topology torus:4 {SMALL} --packets 64 --most 2 --keep 1.5 --jobs 1",
     f"netsim tune --topology torus:4 {SMALL} --most 1 --jobs 1 --out table.json",
     f"netsim report --topology torus:4 --algorithm ring {SMALL} --model analytic --out out.html",
@@ -58,6 +61,8 @@ WORDS = [
     "packet", "json", "goal", "msccl", "chakra", "openmpi", "allreduce", "allgather",
     "alltoall", "broadcast", "no such file", ".", "/", "/dev/null", "ring.json", "given.csv",
     "no/folder/x", "x\0y", "--json", "--help", "--", "-", "--size", "--topology",
+    "1,0", "1,1,0", "400,100", "0.5us", "5 parsecs", "0-1", "0-1=0.25", "0→1=0.5", "0-5",
+    "0-1=0", "--wrap", "--bandwidth", "--latency", "--slow", "--fail", "--ties",
     "--algorithm", "--from", "--out", "--root", "--unknown", "show", "simulate",
 ]  # fmt: skip
 """Words to put into a command line."""

@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from mpi_bench.emulate.compare import agreement, summary, table
 from mpi_bench.emulate.namespaces import destroy, emulated, leftovers, requirements
@@ -20,9 +18,10 @@ from netsim.rows import CsvFile, ResultRow, read_csv
 from netsim.topologies.names import topology
 from swing import ALGORITHMS, Torus
 from swing.algorithms.spelling import parse
-from swing.cli import HELP, Parsed, invoke
+from swing.cli import HELP, invoke
 from swing.formats.files import check_writable
-from swing.sizes import format_size, parse_sizes
+from swing.parameters import SIZES, TORUS
+from swing.sizes import format_size
 
 RATES = (1.0, 1000.0)
 MAX_BYTES = 2**26
@@ -30,11 +29,11 @@ OURS = ("swing", "recursive_doubling", "ring", "bucket", "hamiltonian")
 
 
 @click.group(invoke_without_command=True, context_settings=HELP)
-@click.option("--topology", "torus", type=Parsed("torus", Torus.parse), default="torus:4x4",
+@click.option("--topology", "torus", type=TORUS, default="torus:4x4",
               show_default=True, help="A torus or mesh of 2 to 64 nodes.")  # fmt: skip
 @click.option("--rate", type=float, default=25.0, show_default=True,
               help=f"Of a link, each way, Mbit/s: {RATES[0]:g} to {RATES[1]:g}.")  # fmt: skip
-@click.option("--sizes", type=Parsed("sizes", parse_sizes), default="4KiB:1MiB:x4",
+@click.option("--sizes", type=SIZES, default="4KiB:1MiB:x4",
               show_default=True, help="Bytes each rank contributes, up to 64MiB.")  # fmt: skip
 @click.option("--algorithm", "names", multiple=True, default=[*OURS, "auto"], show_default=True,
               help="One of swing.ALGORITHMS, with options as in bucket,segments=6, or auto; may "
@@ -76,7 +75,7 @@ def main(
         check_writable(path)
     rows = _run(torus, rate, study, as_json, CsvFile(path) if path else None)
     if not as_json:
-        _show(table(rows))
+        click.echo(table(rows))
 
 
 def _study(
@@ -151,8 +150,8 @@ def compare_command(paths: tuple[str, ...], out: str | None, as_json: bool) -> N
     for row in groups if as_json else []:
         click.echo(json.dumps(row))
     if not as_json:
-        _show(table(rows))
-        _show(summary(groups))
+        click.echo(table(rows))
+        click.echo(summary(groups))
     if out:
         try:
             from mpi_bench.emulate.plot import plot
@@ -160,10 +159,6 @@ def compare_command(paths: tuple[str, ...], out: str | None, as_json: bool) -> N
             raise ValueError("plots need matplotlib: pip install 'torus-swing[plot]'") from None
         for figure in plot(rows, Path(out)):
             _tell(f"wrote {figure}")
-
-
-def _show(shown: Table) -> None:
-    Console(width=None if sys.stdout.isatty() else 140).print(shown)
 
 
 if __name__ == "__main__":

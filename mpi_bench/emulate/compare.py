@@ -15,10 +15,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from rich.table import Table
 
 from netsim.rows import ResultRow
 from swing.sizes import format_size
+from swing.text_table import Column, rendered
 
 LINKS = 0.75
 """The share of link time from which a point counts as bound by links."""
@@ -28,27 +28,29 @@ BANDS = {"one port": (0.95, 1.10), "several ports": (0.95, 1.15)}
 Point = tuple[str, str, str, str, int]
 
 
-def table(rows: Sequence[ResultRow]) -> Table:
+def table(rows: Sequence[ResultRow]) -> str:
     """Return a table of times, predictions, their ratios, and ratios of link bytes.
 
     There is one line per method and size. The byte ratio is counted over expected bytes, as a
     range over all used links.
     """
-    shown = Table()
-    for title in ("topology", "Mbit/s", "size", "algorithm", "ports", "ms", "predicted", "ratio",
-                  "bytes on links", "#wrong"):  # fmt: skip
-        shown.add_column(title, justify="left" if title in ("topology", "algorithm") else "right")
+    columns = [
+        Column("topology", 5, is_text=True), Column("Mbit/s", 4), Column("size"),
+        Column("algorithm", is_text=True), Column("ports", 3), Column("ms"), Column("predicted", 1),
+        Column("ratio", 1), Column("bytes on links", 2), Column("#wrong", 1),
+    ]  # fmt: skip
+    cells = []
     for r in rows:
         predicted = r["predicted"] not in (None, "")
-        shown.add_row(
+        cells.append([
             r["topology"], f"{float(r['rate_mbps']):g}", format_size(int(r["nbytes"])), name(r),
             str(r["ports"] or ""), f"{float(r['seconds']) * 1e3:.2f}",
             f"{float(r['predicted']) * 1e3:.2f}" if predicted else "",
             f"{float(r['ratio']):.3f}" if predicted else "",
             f"{float(r['links_least']):.3f}-{float(r['links_most']):.3f}" if predicted else "",
             str(r["wrong"]),
-        )  # fmt: skip
-    return shown
+        ])  # fmt: skip
+    return rendered(columns, cells)
 
 
 def name(row: ResultRow) -> str:
@@ -127,15 +129,20 @@ def agreement(rows: Sequence[ResultRow], least: float = LINKS) -> list[ResultRow
     return counted
 
 
-def summary(groups: Sequence[ResultRow]) -> Table:
+def summary(groups: Sequence[ResultRow]) -> str:
     """Return the groups of `agreement` as a table."""
     bands = "; ".join(f"{ports} {low:g}-{high:g}" for ports, (low, high) in BANDS.items())
-    shown = Table("topology", "Mbit/s", "ports", "bound by", "points", "agree", "least", "median",
-                  "most", title=f"measured over predicted ({bands})")  # fmt: skip
-    for r in groups:
-        shown.add_row(
+    columns = [
+        Column("topology", is_text=True), Column("Mbit/s"), Column("ports", is_text=True),
+        Column("bound by", is_text=True), Column("points", 1), Column("agree"), Column("least", 3),
+        Column("median", 2), Column("most", 3),
+    ]  # fmt: skip
+    cells = [
+        [
             r["topology"], f"{r['rate_mbps']:g}", r["ports"], r["bound"], str(r["points"]),
             f"{r['agree']} ({r['agree'] / r['points']:.0%})",
             *(f"{r[k]:.3f}" for k in ("least", "median", "most")),
-        )  # fmt: skip
-    return shown
+        ]
+        for r in groups
+    ]  # fmt: skip
+    return rendered(columns, cells, f"measured over predicted ({bands})")

@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 from netsim.cli.options import Number
-from swing.cli import JSON
+from swing.cli import JSON, command
 
 # Not the keys of `netsim.plot.KINDS`: help must not need matplotlib.
 KINDS = ("goodput", "runtime", "ratio", "bound", "gain", "links")
 
 
-@click.command("plot")
+@command("plot", short_help="Plot CSV files of sweep, mpi_bench or simulate.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(dir_okay=False))
 @click.option(
     "--out", type=click.Path(file_okay=False), default=".", help="Folder for the figures."

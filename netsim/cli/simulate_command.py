@@ -8,31 +8,33 @@ from typing import Any
 import click
 
 from netsim.bounds import schedule_bound
-from netsim.cli.options import BANDWIDTH, PLACE, RUN_OPTIONS, network_of
+from netsim.cli.options import PLACE, RUN_OPTIONS, MachineOptions, machine_options
+from netsim.machine import columns
 from netsim.rows import ResultRow, write_csv
 from netsim.run import Run, row, simulate
 from netsim.topologies import names
 from netsim.topologies.topology import Topology
-from swing.cli import JSON, Parsed, is_auto, named_schedule, schedule_options
+from swing.checks import counted
+from swing.cli import JSON, command, is_auto, named_schedule, schedule_options
 from swing.formats.files import check_writable
+from swing.parameters import SIZE
+from swing.progress import Progress
 from swing.schedules.collectives import BARRIER
-from swing.sizes import format_size, parse_size
+from swing.sizes import format_size
 
 
-@click.command("simulate")
+@command("simulate", short_help="Simulate one schedule.")
 @click.option("--topology", "topology", type=PLACE, help="The topology, such as torus:8x8.")
 @schedule_options
-@click.option(
-    "--size", type=Parsed("size", parse_size), help="Size of the vector.  [default: 2MiB]"
-)
-@BANDWIDTH
+@click.option("--size", type=SIZE, help="Size of the vector.  [default: 2MiB]")
+@machine_options()
 @RUN_OPTIONS
 @click.option("--links", type=click.Path(dir_okay=False),
               help="Write the bytes on every link to this CSV file.")  # fmt: skip
 @click.option("--step", type=int, help="With --links: write only the bytes of this step.")
 @JSON
 def simulate_command(
-    topology: Topology | None, size: int | None, bandwidth: float, model: str, ties: str, sync: str,
+    topology: Topology | None, size: int | None, machines: MachineOptions, model: str, sync: str,
     parts: str, seed: int, links: str | None, step: int | None, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Simulate one schedule; print its time, goodput, congestion and bottleneck."""
@@ -44,17 +46,20 @@ def simulate_command(
         topology = names.topology(known.torus.name)
     if size is None:
         size = known.nblocks if known is not None and known.is_traffic else 2**21
-    network = network_of(topology, bandwidth, ties)
+    network = machines.network(topology)
+    torus = network.topology.torus
     if is_auto(options["algorithm"]):
         options |= {"nbytes": size, "machine": network}
     if step is not None and not links:
         raise ValueError("--step goes with --links")
     if links:
         check_writable(links)
-    schedule = named_schedule(topology.torus, **options) if known is None else known
+    schedule = named_schedule(torus, **options) if known is None else known
     is_barrier = schedule.collective == BARRIER
     size = 0 if is_barrier else size
-    run = simulate(schedule, network, size, model, seed=seed, sync=sync, parts=parts)
+    with Progress() as progress:
+        progress.show("simulating")
+        run = simulate(schedule, network, size, model, seed=seed, sync=sync, parts=parts)
     if links:
         write_csv(links, _link_rows(run, step))
     bound = schedule_bound(network, size, run.schedule)
@@ -63,8 +68,11 @@ def simulate_command(
         return
     moved = "" if is_barrier else f"{format_size(size)}, "
     click.echo(f"{repr(run.schedule).strip('<>')}")
+    where = columns(network)
+    machine = filter(None, [f"{where['bandwidth_gbps']:g} Gb/s", str(where["machine"])])
     click.echo(
-        f"{moved}{model} model, {topology.name}, {bandwidth:g} Gb/s, ties {ties}, seed {seed}"
+        f"{moved}{model} model, {where['topology']}, {', '.join(machine)}, ties {where['ties']}, "
+        f"seed {seed}"
     )
     least = "" if bound is None else f" (no {run.schedule.collective} under {bound * 1e6:.3f} us)"
     click.echo(f"time        {run.seconds * 1e6:.3f} us{least}")
@@ -73,9 +81,10 @@ def simulate_command(
     click.echo(f"congestion  {run.congestion:.4f}")
     if run.bottleneck:
         src, dst = run.bottleneck.link
+        crossing = counted(len(run.bottleneck.messages), "message")
         click.echo(
             f"bottleneck  step {run.bottleneck.step}, link {src}→{dst}, "
-            f"{len(run.bottleneck.messages)} messages, {run.bottleneck.seconds * 1e6:.3f} us"
+            f"{crossing}, {run.bottleneck.seconds * 1e6:.3f} us"
         )
 
 

@@ -1,10 +1,4 @@
-"""Cost models by name. Each maps (schedule, network, bytes, options) to the seconds of every step.
-
-- analytic: lockstep; a step takes its longest latency plus its busiest link. Takes seconds for a
-  million ranks.
-- flow: messages share links max-min fairly, and each starts when its dependencies allow.
-- packet: messages are cut into packets that queue at links; the most detailed and the slowest.
-"""
+"""Cost models by name: each maps (schedule, network, bytes, options) to the seconds per step."""
 
 from __future__ import annotations
 
@@ -63,6 +57,14 @@ def by_packet(schedule: Schedule, network: Network, nbytes: int, options: RunOpt
 
 
 MODELS: dict[str, Model] = {"analytic": analytic.analytic, "flow": by_flow, "packet": by_packet}
+MEANINGS = {
+    "analytic": "lockstep: a step takes its longest latency plus its busiest link; takes seconds "
+    "for a million ranks",
+    "flow": "messages share links max-min fairly, and each starts when its dependencies allow",
+    "packet": "messages are cut into packets that queue at links; the most detailed model and the "
+    "slowest",
+}
+"""What each model simulates."""
 
 
 def load(model: str) -> None:

@@ -10,17 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from netsim.bounds import lower_bound
-from netsim.network import paper_network
+from netsim.machine import network_of_row
 from netsim.plot.style import COLORS, LINES, legend, panels, size_axis, styles
 from netsim.rows import ResultRow, fastest
-from netsim.topologies.names import topology
 from swing.algorithms import ALGORITHMS, SHIPPED
 from swing.algorithms.spelling import parse, without_collective
 from swing.algorithms.swing import SWING
 
 CONDITIONS = {
     "bandwidth_gbps": "{} Gb/s", "model": "{}", "collective": "{}", "ties": "ties {}",
-    "sync": "sync {}", "parts": "parts {}", "seed": "seed {}", "dtype": "{}", "op": "{}",
+    "sync": "sync {}", "parts": "parts {}", "seed": "seed {}", "machine": "{}",
+    "placement": "{}", "dtype": "{}", "op": "{}",
     "ranks": "{} ranks", "mpi": "{}", "cores": "{} cores",
 }  # fmt: skip
 """Columns that are constant along a curve, and the format of their values in a legend."""
@@ -58,7 +58,7 @@ def ratio(rows: list[ResultRow], width: float | None = None) -> Figure:
 
 
 def bound(rows: list[ResultRow], width: float | None = None) -> Figure:
-    """Time as a multiple of `netsim.lower_bound` on the paper's network.
+    """Time as a multiple of `netsim.lower_bound` on the rows' network.
 
     Raises:
         ValueError: the rows are not simulated, so that no network is known for them.
@@ -68,7 +68,7 @@ def bound(rows: list[ResultRow], width: float | None = None) -> Figure:
         first = curves[0]
         if source(first) == "measured" or not first.get("bandwidth_gbps"):
             raise ValueError("a bound is known only for simulated rows, which have a bandwidth")
-        network = paper_network(topology(first["topology"]), float(first["bandwidth_gbps"]) / 8e-9)
+        network = network_of_row(first)
         collective = first.get("collective") or "allreduce"
 
         def point(name: str, n: int, seconds: float) -> float:

@@ -1,118 +1,167 @@
-"""Simulate a grid of topologies, algorithms and sizes in parallel: ``python -m netsim sweep``.
+"""Simulate a grid of networks, algorithms and sizes in parallel: `netsim.sweep`.
 
-A case has the names of its schedule and network, so it is cheap to send to another process, which
-builds both: with `concurrent.futures` on one machine, with `mpi4py.futures` on a cluster
+The cases (`netsim.search.case`) are sent to other processes: with `concurrent.futures` on one
+machine, with `mpi4py.futures` on a cluster
 (``mpiexec -n N python -m mpi4py.futures -m netsim sweep …``).
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
 from itertools import starmap
 from signal import SIG_IGN, SIGINT, signal
 from typing import Any
 
-from netsim.checks import DeadlockError
-from netsim.models import load
-from netsim.network import Network, paper_network
-from netsim.rows import ResultRow
-from netsim.run import row, simulate
+from netsim.checks import DeadlockError, check_choice, check_number, check_size
+from netsim.machine import columns
+from netsim.models import MODELS, load
+from netsim.network import Network
+from netsim.rows import ResultRow, in_order
+from netsim.search.case import Case, Where, algorithm_cases, networks_of
 from netsim.traffic.message_graph import RunOptions
-from swing.algorithms import SHIPPED, make
-from swing.algorithms.spelling import spell
+from swing.algorithms import SHIPPED
+from swing.checks import expect, shown
 from swing.compilation import quiet
-from swing.schedules.schedule import Schedule
-from swing.select import estimate
-from swing.select.estimate import Phase, figures
+from swing.schedules.collectives import ALLREDUCE, check_collective
+from swing.sizes import parse_sizes
+
+DEFAULT_SIZES = "32B:128MiB:x4"
 
 
-@dataclass(frozen=True)
-class Case:
-    """A schedule and the network that it runs on, by their names.
+def sweep(
+    networks: Where | Sequence[Where],
+    algorithms: str | Sequence[str] = "all",
+    sizes: str | Sequence[int] = DEFAULT_SIZES,
+    *,
+    collective: str = ALLREDUCE,
+    root: int | None = None,
+    model: str = "analytic",
+    prune: float | None = None,
+    jobs: int | None = None,
+    seed: int = 0,
+    sync: str = "rank",
+    parts: str = "schedule",
+    tell: Callable[[str], object] = warnings.warn,
+) -> list[ResultRow]:
+    """Simulate many schedules and sizes.
 
     Args:
-        topology: a name as in `netsim.topology`.
-        algorithm: a key of `swing.ALGORITHMS`.
-        options: the algorithm's options.
-        bandwidth: of a link, in Gb/s; everything else is as in `netsim.paper_network`.
-        ties: a rule of `netsim.topologies.ties.TIES`.
-        model: a key of `netsim.models.MODELS`.
-        run_options: further keyword arguments of `netsim.simulate`.
+        networks: the networks; a topology or its name stands for the Swing paper's network.
+        algorithms: as ``--algorithm`` takes them: "swing", "bucket,segments=6", "auto", or "all".
+        sizes: of the vector on each rank, in bytes, or as in ``32B:128MiB:x4``.
+        collective: the collective.
+        root: the root of a broadcast, reduce, gather or scatter; 0 if None.
+        model: a key of `netsim.MODELS`.
+        prune: leave out variants that are more than this many times slower than another variant in
+            the analytic model.
+        jobs: number of processes; one for the analytic model and one per core for others if None.
+        seed: for random ties.
+        sync: when a rank begins its next step, as in `netsim.simulate`.
+        parts: when parts wait for each other, as in `netsim.simulate`.
+        tell: called with a line of text for each case that has no rows, because it deadlocks.
+
+    Returns:
+        A row per case and size, with the columns of ``netsim sweep --csv``.
+
+    Raises:
+        ValueError: an unknown algorithm, collective, model or rule, a wrong size, or two networks
+            that rows cannot tell apart.
+        TypeError: ``networks`` has something else in it, or an argument has the wrong type.
+
+    >>> rows = sweep(["torus:4x4", "mesh:4x4"], "swing", [2**20])
+    >>> [(row["topology"], row["variant"]) for row in rows][:2]
+    [('mesh:4x4', 'bandwidth'), ('mesh:4x4', 'latency')]
     """
-
-    topology: str
-    algorithm: str
-    options: tuple[tuple[str, Any], ...]
-    bandwidth: float = 400.0
-    ties: str = "adaptive"
-    model: str = "analytic"
-    run_options: tuple[tuple[str, Any], ...] = ()
-
-    def key(self, nbytes: int) -> tuple[str, ...]:
-        """Return the values of the columns `netsim.rows.KEY` in the row of one size."""
-        run = RunOptions(**dict(self.run_options))
-        variant = dict(self.options).get("variant", "")
-        cells = (self.topology, self.label, variant, nbytes, self.model, self.bandwidth)
-        return tuple(map(str, (*cells, self.ties, run.sync, run.parts, run.seed)))
-
-    @property
-    def label(self) -> str:
-        """The algorithm and its options, without the variant, which has its own column."""
-        return spell(self.algorithm, {k: v for k, v in self.options if k != "variant"})
-
-    @property
-    def network(self) -> Network:
-        """The network that the schedule runs on."""
-        return _build(self)[1]
-
-    def estimate(self, nbytes: int) -> float:
-        """Return the seconds that the case takes, estimated without a simulation of messages.
-
-        Args:
-            nbytes: size of the vector on each rank, in bytes.
-        """
-        if "collective" in dict(self.options):
-            return estimate.seconds(_figures(self), self.network, nbytes)
-        return float(self.run(nbytes, "analytic")["seconds"])
-
-    def run(self, nbytes: int, model: str | None = None) -> ResultRow:
-        """Simulate one size and return its row.
-
-        Args:
-            nbytes: size of the vector on each rank, in bytes.
-            model: replaces the case's own model.
-        """
-        schedule, network = _build(self)
-        used = model or self.model
-        result = row(simulate(schedule, network, nbytes, used, **dict(self.run_options)))
-        if self.label != self.algorithm:
-            result |= {"algorithm": self.label, "variant": dict(self.options).get("variant", "")}
-        return result
+    check_collective(collective)
+    expect(algorithms, Iterable, "algorithms, such as ['swing', 'bucket,segments=6']")
+    names = [algorithms] if isinstance(algorithms, str) else list(algorithms)
+    for name in names:
+        expect(name, str, "an algorithm's name, such as 'bucket,segments=6'")
+    if prune is not None:
+        check_number("prune", prune, positive=True)
+    run_options = {"seed": seed, "sync": sync, "parts": parts}
+    cases = [
+        case
+        for network in told_apart(networks_of(networks))
+        for case in cases_on(network, names, collective, root, model, run_options)
+    ]
+    wanted = listed_sizes(sizes)
+    todo = pruned(cases, wanted, prune) if prune else dict.fromkeys(cases, wanted)
+    return in_order(simulate_cases(todo, processes(jobs, model), tell))
 
 
-@lru_cache(maxsize=8)
-def _figures(case: Case) -> tuple[Phase, ...]:
-    return figures(_build(case)[0])
+def cases_on(
+    network: Network,
+    names: Sequence[str],
+    collective: str,
+    root: int | None,
+    model: str,
+    run_options: Mapping[str, Any],
+) -> list[Case]:
+    """Return the cases of a sweep on one network; the arguments are those of `sweep`.
+
+    Raises:
+        ValueError: as `sweep` raises it.
+    """
+    check_choice("model", model, tuple(MODELS))
+    RunOptions(**run_options)  # checks the rules
+    chosen = algorithm_cases(names, network.topology.torus, collective, root)
+    options = tuple(run_options.items())
+    return [Case(network, name, tuple(o.items()), model, options) for name, o in chosen]
 
 
-@lru_cache(maxsize=4)  # all algorithms on a network share its tables of routes
-def _network(topology: str, gbps: float, ties: str) -> Network:
-    return paper_network(topology, gbps * 1e9 / 8, ties)
+def told_apart(networks: Sequence[Network]) -> list[Network]:
+    """Return networks, if rows can tell them apart.
+
+    Raises:
+        ValueError: two of them have the same name and the same costs as far as rows state them.
+    """
+    seen: dict[tuple[object, ...], Network] = {}
+    for network in networks:
+        key = tuple(columns(network).values())
+        if seen.setdefault(key, network) is not network:
+            raise ValueError(
+                f"two networks are {network.topology.name} with the same costs: name each once, "
+                "and graphs by netsim.graph(…, name=)"
+            )
+    return list(networks)
 
 
-@lru_cache(maxsize=8)
-def _build(case: Case) -> tuple[Schedule, Network]:
-    network = _network(case.topology, case.bandwidth, case.ties)
-    return make(case.algorithm, network.topology.torus, **dict(case.options)), network
+def listed_sizes(sizes: str | Sequence[int]) -> list[int]:
+    """Return sizes in bytes, ascending and each once.
+
+    Raises:
+        ValueError: a size is not a whole number of bytes, or there is none.
+    """
+    if isinstance(sizes, str):
+        return parse_sizes(sizes)
+    expect(sizes, Iterable, "sizes, such as [2**10, 2**20] or '1KiB:1MiB:x4'")
+    listed = list(sizes)
+    for nbytes in listed:
+        check_size(nbytes)
+    if not listed:
+        raise ValueError("name a size, such as 2**20")
+    return sorted(set(map(int, listed)))
 
 
-def prune(cases: Sequence[Case], sizes: Sequence[int], most: float) -> dict[Case, list[int]]:
+def processes(jobs: int | None, model: str) -> int:
+    """Return the number of processes: as asked for, else one per core if the model takes long.
+
+    Raises:
+        ValueError: it is not a whole number from 1 up.
+    """
+    if jobs is not None and not (isinstance(jobs, int) and jobs > 0):
+        raise ValueError(f"jobs must be a whole number from 1 up, not {shown(jobs)}")
+    return jobs or (1 if model == "analytic" else os.cpu_count() or 1)
+
+
+def pruned(cases: Sequence[Case], sizes: Sequence[int], most: float) -> dict[Case, list[int]]:
     """Return the sizes at which each case is worth simulating.
 
     A size is left out if another variant of the same algorithm is more than ``most`` times faster
@@ -130,14 +179,13 @@ def prune(cases: Sequence[Case], sizes: Sequence[int], most: float) -> dict[Case
         rivals = [
             rival_seconds
             for rival, rival_seconds in guess.items()
-            if (rival.topology, rival.algorithm, rival.bandwidth)
-            == (case.topology, case.algorithm, case.bandwidth)
+            if (rival.network, rival.algorithm) == (case.network, case.algorithm)
         ]
         kept[case] = [n for n in sizes if seconds[n] <= most * min(r[n] for r in rivals)]
     return kept
 
 
-def sweep(
+def simulate_cases(
     todo: dict[Case, list[int]], jobs: int, tell: Callable[[str], object]
 ) -> Generator[ResultRow]:
     """Simulate all cases at their sizes; yields each row as soon as it is finished.
@@ -170,17 +218,16 @@ def _results(todo: dict[Case, list[int]], jobs: int) -> Iterator[ResultRow | str
 
 
 def _run(case: Case, nbytes: int) -> ResultRow | str:
-    name = spell(case.algorithm, dict(case.options))
     try:
         return case.run(nbytes)
     except DeadlockError as error:
-        return f"{name} on {case.topology}, {nbytes} bytes: {error}"
+        return f"{case.name} on {case.topology}, {nbytes} bytes: {error}"
     except Exception as error:
         if case.algorithm in SHIPPED:
             raise
         # An algorithm of another package may fail in any way: only its own rows are lost.
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        return f"{name} on {case.topology}: {reason}"
+        return f"{case.name} on {case.topology}: {reason}"
 
 
 @contextmanager

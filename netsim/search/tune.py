@@ -1,174 +1,171 @@
-"""Search for the fastest schedule on a topology at each vector size: ``python -m netsim tune``.
-
-First all candidates are estimated: by the analytic model, which takes milliseconds, or, for
-collectives other than allreduce, by `swing.select.estimate`, which knows that the steps of a
-pipeline do not wait for each other. Then, for each size,
-the candidates are simulated in ascending order of their estimates, until
-
-- the fastest time is within a factor of ``enough`` of the lower bound, so that no other candidate
-  can be much faster, or
-- the next estimate is more than ``keep`` times the best one, or
-- ``most`` candidates have been simulated.
-
-The winner at each size is also simulated at the neighbouring sizes, so that interpolation in a
-table finds the size at which one winner overtakes the next.
-"""
+"""Tune selection tables: search for the fastest schedule on each torus, size by size."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, as_completed
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
-from netsim.bounds import lower_bound
-from netsim.search.sweep import Case, executor
-from swing.algorithms.spelling import spell
+from netsim.machine import columns
+from netsim.network import Network
+from netsim.search.case import Case, Where, asked_collective, networks_of
+from netsim.search.explore import Search, Seconds, Tell, explore, silent, simulate_pairs
+from netsim.search.sweep import listed_sizes
+from swing.schedules.collectives import ALLREDUCE, check_collective
+from swing.select.candidates import Named, family, published
+from swing.select.table import Entry, SelectionTable
+from swing.sizes import format_size
 
-ESTIMATE = "estimate"
-"""Stands for the model that estimates candidates before any of them is simulated."""
+RUN_OPTIONS = (("sync", "local"), ("parts", "free"))
+"""The rules used in results/: ranks are not in lockstep, and a send ends when it has left."""
 
-Seconds = dict[Case, dict[int, float]]
-"""Simulated seconds by case and size in bytes."""
-
-
-@dataclass(frozen=True)
-class Search:
-    """The limits of a search.
-
-    Args:
-        keep: candidates are simulated if their estimate is at most this factor times the best one.
-        most: the maximum number of candidates simulated per size.
-        enough: a time of at most this factor times the lower bound ends the search at a size.
-        packets: the largest size, in bytes, for the packet model; above it the flow model is used.
-        jobs: number of processes.
-    """
-
-    keep: float = 3.0
-    most: int = 100
-    enough: float = 1.002
-    packets: int = 2**23
-    jobs: int = 1
-
-    def model(self, nbytes: int) -> str:
-        """Return the model that simulates a size."""
-        return "packet" if nbytes <= self.packets else "flow"
-
-    def workers(self) -> AbstractContextManager[Executor]:
-        """Provide a pool of processes that have both models."""
-        return executor(self.jobs, ("packet", "flow"))
+DEFAULT_SIZES = "32B:2GiB:x4"
 
 
 def tune(
-    cases: Sequence[Case],
-    sizes: Sequence[int],
-    search: Search,
-    times: Seconds | None = None,
-    tell: Callable[[str], None] = lambda line: None,
-) -> Seconds:
-    """Simulate the promising candidates at each size.
+    networks: Where | Sequence[Where],
+    sizes: str | Sequence[int] = DEFAULT_SIZES,
+    *,
+    collective: str = ALLREDUCE,
+    root: int | None = None,
+    search: Search | None = None,
+    tell: Tell = silent,
+) -> SelectionTable:
+    """Search for the fastest schedule for every size.
 
     Args:
-        cases: the candidates, all on one network.
-        sizes: bytes of the vector on each rank, ascending.
+        networks: the networks, of the same machine and with different tori; a topology or its name
+            stands for the Swing paper's network.
+        sizes: of the vector on each rank, in bytes, or as in ``32B:2GiB:x4``.
+        collective: the collective.
+        root: the root of a broadcast, reduce, gather or scatter; 0 if None.
         search: the limits of the search.
-        times: times of an earlier search. They are not simulated again; new times are added.
-        tell: called with a line of text for each new time.
+        tell: called as the search advances.
 
     Returns:
-        The seconds of all simulated candidates; infinite for one that cannot finish. This is
-        ``times``, if that was passed.
+        A table that `swing.choose` takes as ``machine=``; its text, for a file, is ``str(table)``.
+
+    Raises:
+        ValueError: a topology that is no torus, networks of different machines, an unknown
+            collective, or a wrong size.
+        TypeError: ``networks`` has something else in it.
+
+    >>> import swing
+    >>> table = tune("torus:2x2", [2**10, 2**20])
+    >>> swing.choose(swing.Torus((2, 2)), 2**20, table).why.startswith("by a table")
+    True
     """
-    times = {} if times is None else times
-    asked = dict(cases[0].options) if cases else {}
-    what = {key: asked[key] for key in ("collective", "root") if key in asked}
-    bound = {n: lower_bound(cases[0].network, n, **what) for n in sizes}
-
-    def best(n: int) -> Case | None:
-        simulated = [case for case in cases if n in times.get(case, {})]
-        return min(simulated, key=lambda case: times[case][n], default=None)
-
-    def is_open(n: int) -> bool:
-        leader = best(n)
-        return leader is None or times[leader][n] > search.enough * bound[n]
-
-    with search.workers() as pool:
-
-        def run(pairs: Iterable[tuple[Case, int]]) -> None:
-            todo = [(c, n) for c, n in dict.fromkeys(pairs) if n not in times.get(c, {})]
-            simulate_pairs(pool, todo, search, times, tell)
-
-        pairs = [(case, n) for case in cases for n in sizes]
-        guess = {(case, n): t for case, n, t in _times(pool, pairs, lambda n: ESTIMATE)}
-        order = {n: sorted(cases, key=lambda case: guess[case, n]) for n in sizes}
-        # All sizes advance together by one candidate, which gives the processes enough to do.
-        for i in range(min(search.most, len(cases))):
-            run(
-                (order[n][i], n)
-                for n in sizes
-                if is_open(n) and guess[order[n][i], n] <= search.keep * guess[order[n][0], n]
-            )
-        # The slice is the size before, the size itself and the size after.
-        leaders = [best(n) for n in sizes]
-        run(
-            (leader, n)
-            for i, leader in enumerate(leaders)
-            for n in sizes[max(i - 1, 0) : i + 2]
-            if leader
-        )
-    return times
+    check_collective(collective)
+    wanted, limits = listed_sizes(sizes), search or Search()
+    listed = networks_of(networks)
+    for network in listed:
+        check_tunable(network)
+    made = made_by(listed[0], limits, collective)
+    for other in listed[1:]:
+        check_made(made_by(other, limits, collective), made, "another network")
+    entries = {}
+    for network in listed:
+        found: Seconds = {}
+        find(network, wanted, asked_collective(network.topology.torus, collective, root), limits,
+             found, tell)  # fmt: skip
+        entries[network.topology.torus.name] = entry_of(wanted, found)
+    return SelectionTable(made, entries)
 
 
-def simulate_pairs(
-    pool: Executor,
-    pairs: Sequence[tuple[Case, int]],
-    search: Search,
-    times: Seconds,
-    tell: Callable[[str], None],
-) -> None:
-    """Simulate each case at its size, with the search's models.
+def check_tunable(network: Network) -> None:
+    """Check that a table can have an entry for a network.
 
-    Args:
-        pool: the processes, from `Search.workers`.
-        pairs: cases and sizes in bytes.
-        search: the models.
-        times: earlier times, to which the new ones are added.
-        tell: called with a line of text for each new time.
+    Raises:
+        ValueError: its topology is no torus and no mesh.
     """
-    for case, n, seconds in _times(pool, pairs, search.model):
-        times.setdefault(case, {})[n] = seconds
-        tell(f"{n} B, {spell(case.algorithm, dict(case.options))}: {seconds * 1e6:.3f} us")
+    whole = network.topology.whole
+    if whole.torus.name != whole.name:
+        raise ValueError(f"tables are for tori and meshes, not {whole.name}")
 
 
-def _times(
-    pool: Executor, pairs: Sequence[tuple[Case, int]], model: Callable[[int], str]
-) -> Iterator[tuple[Case, int, float]]:
-    """Yield case, size and seconds, as soon as all sizes of the case are finished."""
-    sizes: dict[Case, list[int]] = {}
-    for case, n in pairs:
-        sizes.setdefault(case, []).append(n)
-    jobs = {
-        pool.submit(_seconds, case, case_sizes, [model(n) for n in case_sizes]): case
-        for case, case_sizes in sizes.items()
+def made_by(network: Network, search: Search, collective: str) -> dict[str, str]:
+    """Return what a table says of its origin."""
+    where = columns(network)
+    ties = "" if where["ties"] == "adaptive" else f"ties {where['ties']}"
+    machine = f"the Swing paper's network, {where['bandwidth_gbps']:g} Gb/s a link"
+    made = {
+        "machine": ", ".join(filter(None, [machine, str(where["machine"]), ties])),
+        "model": f"packet up to {format_size(search.packets)}, flow above; "
+        + ", ".join(f"{k} {v}" for k, v in RUN_OPTIONS),
+        "command": "python -m netsim tune",
     }
-    for done in as_completed(jobs):
-        case = jobs[done]
-        yield from ((case, n, t) for n, t in zip(sizes[case], done.result(), strict=True))
+    return made | ({} if collective == ALLREDUCE else {"collective": collective})
 
 
-def _seconds(case: Case, sizes: Sequence[int], models: Sequence[str]) -> list[float]:
-    """Return the seconds of one case at several sizes, in one process that builds it once.
+def check_made(made: dict[str, str], before: dict[str, str], what: str) -> None:
+    """Check that a table has one origin.
 
-    A schedule that deadlocks under a model gets an infinite time, so that it never wins.
+    Raises:
+        ValueError: its times so far have another one.
     """
+    if made != before:
+        raise ValueError(f"{what} was made otherwise: {json.dumps(before)}")
 
-    def seconds(nbytes: int, model: str) -> float:
-        try:
-            if model == ESTIMATE:
-                return case.estimate(nbytes)
-            return float(case.run(nbytes, model)["seconds"])
-        except ValueError:  # DeadlockError is one
-            return math.inf
 
-    return [seconds(n, model) for n, model in zip(sizes, models, strict=True)]
+def known_times(entry: Entry | None, network: Network, asked: dict[str, Any]) -> Seconds:
+    """Return the times in an entry, by case and size."""
+    sizes, candidates = (entry.sizes, entry.candidates) if entry else ((), ())
+    return {
+        _case(network, (c.algorithm, c.options), asked): {
+            n: t for n, t in zip(sizes, c.seconds, strict=True) if t is not None
+        }
+        for c in candidates
+    }
+
+
+def find(
+    network: Network,
+    sizes: Sequence[int],
+    asked: dict[str, Any],
+    search: Search,
+    found: Seconds,
+    tell: Tell = silent,
+) -> None:
+    """Add the times that a search finds on a network, and those of all published rivals."""
+    torus, collective = network.topology.torus, asked.get("collective", ALLREDUCE)
+    rivals = replace(search, enough=0.0)  # simulate every rival, for the comparison
+    for candidates, limits in (
+        (published(torus, collective, later=True), rivals),
+        (family(torus, collective), search),
+    ):
+        cases = [_case(network, named, asked) for named in candidates]
+        explore(cases, sizes, limits, found, tell)
+
+
+def time_again(
+    entry: Entry, network: Network, asked: dict[str, Any], search: Search, tell: Tell = silent
+) -> Seconds:
+    """Simulate the times of an entry again, but none that the entry lacks."""
+    found: Seconds = {}
+    known = known_times(entry, network, asked)
+    todo = [(case, n) for case, times in known.items() for n in times]
+    with search.workers() as pool:
+        simulate_pairs(pool, todo, search, found, tell)
+    return found
+
+
+def entry_of(sizes: Iterable[int], found: Seconds) -> Entry:
+    """Return the table entry for the times found on one network."""
+    cases = sorted(found, key=lambda c: (c.algorithm, str(c.options)))
+    times = ({n: _ended(t) for n, t in found[c].items()} for c in cases)
+    # The table as a whole is for one collective, and for any root.
+    plain = (tuple(o for o in c.options if o[0] not in ("collective", "root")) for c in cases)
+    rows = ((c.algorithm, o, t) for c, o, t in zip(cases, plain, times, strict=True))
+    return Entry.of(sizes, rows)
+
+
+def _case(network: Network, named: Named, asked: dict[str, Any]) -> Case:
+    name, options = named
+    return Case(network, name, (*options, *asked.items()), run_options=RUN_OPTIONS)
+
+
+def _ended(seconds: float | None) -> float | None:
+    """Replace an infinite time by None."""
+    return None if seconds == math.inf else seconds

@@ -8,10 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from netsim.checks import link_name
 from netsim.topologies.routes import Routes, Seed
 from netsim.topologies.shortest import ShortestRoutes, check_connected
-from netsim.topologies.topology import Topology
+from netsim.topologies.topology import Topology, no_link
 from swing.checks import counted, expect
 from swing.torus import Array
 
@@ -122,8 +121,8 @@ def without(topology: Topology, failed: Iterable[tuple[int, int]]) -> Topology:
     if not removed:
         return topology
     pairs = list(map(tuple, topology.ends.tolist()))
-    for pair in removed - set(pairs):
-        raise ValueError(f"there is no link {link_name(pair)} in {topology.name}")
+    for pair in sorted(removed - set(pairs), key=str):
+        raise no_link(topology, pair)
     kept = np.array([i for i, pair in enumerate(pairs) if pair not in removed], dtype=np.int64)
     check_connected(topology.ends[kept], range(topology.size))
     bandwidth, latency = (
@@ -136,3 +135,16 @@ def without(topology: Topology, failed: Iterable[tuple[int, int]]) -> Topology:
         name, topology.torus, topology, kept, first_router=topology.first_router,
         own_bandwidth=bandwidth, own_latency=latency,
     )  # fmt: skip
+
+
+def failed_links(topology: Topology) -> tuple[tuple[int, int], ...]:
+    """Return the (tail, head) of each link that has failed, ascending.
+
+    >>> import netsim
+    >>> failed_links(without(netsim.topology("torus:4"), [(1, 0), (0, 1)]))
+    ((0, 1), (1, 0))
+    """
+    if topology.whole is topology:
+        return ()
+    before, after = (set(map(tuple, t.ends.tolist())) for t in (topology.whole, topology))
+    return tuple(sorted(before - after))

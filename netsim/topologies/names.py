@@ -20,6 +20,13 @@ KINDS: dict[str, Callable[[Torus], Topology]] = {
     "hyperx": hyperx,
 }
 
+MEANINGS = {
+    "hx2mesh:8x8": "a HammingMesh: boards of 2 x 2 nodes, joined by trees in each row and column",
+    "hx4mesh:8x8": "the same with boards of 4 x 4 nodes",
+    "hyperx:8x8": "a HyperX: all nodes of a row or a column are neighbours",
+}
+"""What topologies are besides tori and meshes."""
+
 
 def named(where: Topology | str) -> Topology:
     """The topology itself, or the one of this name.

@@ -203,7 +203,8 @@ def check_connected(ends: Array, nodes: Sequence[Hashable]) -> None:
         for reached, a, b in ((onward, 0, node), (back, node, 0)):
             if node not in reached:
                 raise ValueError(
-                    f"node {shown(nodes[b])} cannot be reached from node {shown(nodes[a])}"
+                    f"node {shown(nodes[b])} cannot be reached from node {shown(nodes[a])}: "
+                    "leave links from every node to every other"
                 )
 
 

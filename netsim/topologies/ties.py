@@ -10,15 +10,14 @@ import numpy as np
 
 from swing.torus import Array
 
-TIES = ("split", "positive", "random", "adaptive", "simgrid")
-"""Rules for a message whose peer is exactly half a ring away.
-
-- split: half of the message goes each way.
-- positive: every message goes towards higher coordinates.
-- random: each message goes one way, drawn with the seed.
-- adaptive: each packet goes the less loaded way; models without queues treat it as split.
-- simgrid: positive, except from coordinate d/2, as SimGrid's torus does it.
-"""
+TIES = {
+    "split": "half of the message goes each way",
+    "positive": "every message goes towards higher coordinates",
+    "random": "each message goes one way, drawn with the seed",
+    "adaptive": "each packet goes the less loaded way; models without queues treat it as split",
+    "simgrid": "positive, except from coordinate d/2, as SimGrid's torus does it",
+}
+"""Rules for a message whose peer is exactly half a ring away."""
 
 
 def forward(

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netsim.checks import link_name
 from netsim.topologies.routes import Routes, Seed
 from netsim.topologies.row import Row, Traffic
 from swing.torus import Array, Torus
 
 if TYPE_CHECKING:
     import networkx as nx
+
+MAX_HEADS = 12
+"""Most neighbours that a message lists."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +47,10 @@ class Topology(ABC):
     first_router: float = field(default=1.0, kw_only=True)
     own_bandwidth: np.ndarray | None = field(default=None, kw_only=True)
     own_latency: np.ndarray | None = field(default=None, kw_only=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields, which are all that is sent to another process."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
     def dims(self) -> tuple[int, ...]:
@@ -140,6 +148,15 @@ class Topology(ABC):
         for (tail, head), dim in zip(self.ends.tolist(), self.dim.tolist(), strict=True):
             graph.add_edge(tail, head, dim=dim)
         return graph
+
+
+def no_link(topology: Topology, pair: object) -> ValueError:
+    """Return the error that says that a link does not exist, and where such links lead."""
+    tail = pair[0] if isinstance(pair, tuple) and pair else None
+    heads = sorted({head for start, head in topology.ends.tolist() if start == tail})
+    links = ", ".join(map(str, heads[:MAX_HEADS])) + " …" * (len(heads) > MAX_HEADS)
+    remedy = f"links from {tail} lead to {links}" if heads else "name two neighbours, as in (0, 1)"
+    return ValueError(f"there is no link {link_name(pair)} in {topology.name}: {remedy}")
 
 
 def most_at_a_node(ends: Array, size: int, weights: np.ndarray | None = None) -> tuple[Any, Any]:

@@ -24,22 +24,20 @@ from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
 from swing.torus import Array
 
-SYNC = ("rank", "local", "receives", "step")
-"""Rules for when a rank begins its next step.
+SYNC = {
+    "rank": "the messages that it sends and those that it receives in the step have arrived",
+    "local": "the messages that it receives have arrived, and those that it sends have left: all "
+    "their packets have passed the first link, or all bytes of a flow are under way",
+    "receives": "the messages that it receives have arrived",
+    "step": "all messages of the step have arrived, at all ranks",
+}
+"""Rules for when a rank begins its next step."""
 
-- rank: the messages that it sends and those that it receives in the step have arrived.
-- local: the messages that it receives have arrived, and those that it sends have left: all their
-  packets have passed the first link, or all bytes of a flow are under way.
-- receives: the messages that it receives have arrived.
-- step: all messages of the step have arrived, at all ranks.
-"""
-
-PARTS = ("schedule", "free")
-"""Rules for when the parts of a schedule wait for each other.
-
-- schedule: at the end of every phase. In most schedules each step is a phase (lockstep).
-- free: at the beginning and end of phases of several steps only; there is no lockstep.
-"""
+PARTS = {
+    "schedule": "at the end of every phase; in most schedules each step is a phase (lockstep)",
+    "free": "at the beginning and end of phases of several steps only; there is no lockstep",
+}
+"""Rules for when the parts of a schedule wait for each other."""
 
 FOLLOWED_STEPS = 16
 """Steps of a run of equal ones that are simulated; the rest take their second half's mean time."""

@@ -135,10 +135,12 @@ def _kind(cls: Any, base: Any) -> Any:
 
 def _base(comm: MPI.Comm | None) -> Any:
     """Find the class of a communicator, or of the one that it wraps if it is a `Comm`."""
-    return MPI.Intracomm if comm is None else _base_of(type(comm))
+    cls: Any = type(comm)
+    return MPI.Intracomm if comm is None else _base_of(cls)
 
 
-def _base_of(cls: type, mpi4pys: bool = False) -> Any:
+@cache
+def _base_of(cls: Any, mpi4pys: bool = False) -> Any:
     """Find the first class of communicators that is not ours, or the first one of mpi4py's."""
     return next(
         each
@@ -149,7 +151,8 @@ def _base_of(cls: type, mpi4pys: bool = False) -> Any:
     )
 
 
-def _asked(cls: type) -> Any:
+@cache
+def _asked(cls: Any) -> Any:
     """Find the class that the user asked for: the first of ours without mpi4py's classes."""
     ours = (each for each in cls.__mro__ if issubclass(each, Communicator))
     return next(each for each in ours if not issubclass(each, MPI.Comm))

@@ -11,6 +11,7 @@ from typing import Any
 from mpi4py import MPI
 
 from swing.algorithms import check_name
+from swing.executor.buffers.datatypes import MAX_ELEMENT
 from swing.executor.buffers.reading import vectors
 from swing.executor.buffers.reductions import UndefinedOperation, is_defined, reduction
 from swing.executor.buffers.specs import element_type
@@ -126,10 +127,15 @@ def why_delegated(call: CollectiveCall) -> str:
     """Return why the MPI library has to run a collective; empty if a schedule can."""
     if call.comm.is_inter:
         return "an intercommunicator joins two groups, not one torus"
-    if call.op is not None and not call.op.Is_commutative():
+    if call.op is None:
+        return ""
+    if not call.op.Is_commutative():
         return "the operation does not commute: MPI reduces in rank order"
-    if call.op is not None and not is_defined(call.op, element_type(call.result, "the buffer")):
+    datatype = element_type(call.result, "the buffer")
+    if not is_defined(call.op, datatype):
         return "the MPI standard does not define the operation for this type"
+    if datatype is not None and datatype.size > MAX_ELEMENT:
+        return f"numpy has no type for elements of {datatype.size} bytes"
     return ""
 
 

@@ -202,6 +202,49 @@ def test_a_communicator_may_be_freed_while_operations_are_under_way(comm):
         assert (vector == SIZE * (SIZE - 1) // 2).all()
 
 
+NONBLOCKING = {
+    "Iallreduce": (np.full(SIZE, RANK), np.empty(SIZE, int), MPI.SUM),
+    "Ireduce_scatter_block": (np.full(SIZE**2, RANK), np.empty(SIZE, int), MPI.SUM),
+    "Iallgather": (np.full(1, RANK), np.empty(SIZE, int)),
+}
+
+
+@pytest.mark.parametrize("name", NONBLOCKING)
+def test_freeing_a_communicator_waits_for_no_operation(comm, name):
+    """The other ranks begin it only when the first one has freed the communicator."""
+    ours = swing.Comm(comm.Dup())
+    arguments = [
+        each.copy() if isinstance(each, np.ndarray) else each for each in NONBLOCKING[name]
+    ]
+    if RANK:
+        comm.recv(source=0)
+    request = getattr(ours, name)(*arguments)
+    ours.Free()
+    if not RANK:
+        for other in range(1, SIZE):
+            comm.send(None, other)
+    request.Wait()
+    right = range(SIZE) if name == "Iallgather" else [SIZE * (SIZE - 1) // 2] * SIZE
+    assert arguments[1].tolist() == [*right]
+
+
+def test_communicators_with_operations_under_way_are_freed_in_any_order(comm):
+    """And the next communicators of the same ranks have nothing to do with those operations."""
+    requests, results = [], [np.empty(5000) for _ in range(4)]
+    freed = [swing.Comm(comm.Dup()) for _ in results]
+    for each, result in zip(freed, results, strict=True):
+        requests.append(each.Iallreduce(np.full(5000, float(RANK)), result))
+    for i in np.random.default_rng(RANK).permutation(len(freed)).tolist():
+        freed[i].Free()
+    for _ in range(3):
+        mine = comm.Dup()
+        assert (swing.allreduce(mine, np.full(5000, 1.0), algorithm="ring") == SIZE).all()
+        mine.Free()
+    for request, result in zip(requests[::-1], results[::-1], strict=True):
+        request.Wait()
+        assert (result == SIZE * (SIZE - 1) / 2).all()
+
+
 def test_an_operation_that_is_over_keeps_no_buffer(comm):
     class Buffer(np.ndarray):
         """An array that can be referred to weakly."""

@@ -7,6 +7,8 @@ import pytest
 from mpi4py import MPI
 
 import swing
+from swing.executor import tasks
+from swing.executor.buffers import datatypes
 from swing.executor.buffers.layout import is_dense
 from tests.mpi.world import RANK, SIZE
 
@@ -93,21 +95,78 @@ def test_elements_that_can_not_be_are_a_value_error(comm, gap, count):
         assert len(str(caught.value)) < 300
 
 
-def test_dense_types_are_known_without_a_look_at_every_byte(comm, monkeypatch):
+def test_dense_types_are_those_that_packing_leaves_as_they_are(comm):
+    byte, short, integer = MPI.BYTE, MPI.SHORT, MPI.INT
     kinds = [
-        (MPI.INT.Create_contiguous(2**18), True),
-        (MPI.INT.Create_contiguous(2**9).Create_contiguous(2**9).Dup(), True),
-        (MPI.INT.Create_vector(2**18, 1, 1), True),
-        (MPI.BYTE.Create_hindexed([2**18, 2**18], [2**18, 0]), False),
-        (MPI.BYTE.Create_hindexed([2**18, 2**18], [0, 2**18]), True),
-        (MPI.BYTE.Create_hindexed([2**18, 2**18], [2**18, 0]).Create_contiguous(2), False),
-        (MPI.BYTE.Create_hindexed([1, 1], [1, 0]).Create_contiguous(2**9).Dup(), False),
-        (MPI.BYTE.Create_hindexed([1, 1, 1], [0, 2, 1]), False),
+        (integer.Create_contiguous(2**9).Create_contiguous(2**9).Dup(), True),
+        (integer.Create_vector(2**18, 1, 1), True),
+        (integer.Create_vector(3, 2, 3), False),
+        (integer.Create_vector(1, 2, 3), True),
+        (integer.Create_vector(2, 2, 1), False),
+        (integer.Create_hvector(3, 2, 8), True),
+        (integer.Create_hvector(2, 1, -4).Create_resized(0, 8), False),
+        (byte.Create_hindexed([2**18, 2**18], [2**18, 0]), False),
+        (byte.Create_hindexed([2**18, 2**18], [0, 2**18]), True),
+        (byte.Create_hindexed([2**18, 2**18], [2**18, 0]).Create_contiguous(2), False),
+        (byte.Create_hindexed([1, 1], [1, 0]).Create_contiguous(2**9).Dup(), False),
+        (byte.Create_hindexed([1, 1, 1], [0, 2, 1]), False),
+        (short.Create_indexed([1, 0, 2], [0, 9, 1]), True),
+        (short.Create_indexed([2, 2], [0, 1]).Create_resized(0, 8), False),
+        (short.Create_indexed_block(2, [0, 2]), True),
+        (short.Create_hindexed_block(2, [4, 0]), False),
+        (MPI.Datatype.Create_struct([1, 2], [0, 4], [integer, short]), True),
+        (MPI.Datatype.Create_struct([2, 1], [4, 0], [short, integer]), False),
+        (MPI.Datatype.Create_struct([1, 1], [0, 6], [integer, short]), False),
+        (integer.Create_subarray([3, 4], [3, 4], [0, 0]), True),
+        (integer.Create_subarray([3, 4], [2, 4], [0, 0]), False),
+        (integer.Create_resized(0, 4), True),
+        (integer.Create_resized(0, 8), False),
+        (MPI.DOUBLE_INT.Dup(), False),
     ]
     for datatype, dense in kinds:
-        assert is_dense(datatype.Commit(), comm) == dense
-    monkeypatch.setattr("swing.executor.buffers.layout.Layout", None)
-    for datatype, _ in kinds[:2]:
-        assert is_dense(datatype, comm)
-    for datatype, _ in kinds:
+        size = datatype.Commit().size
+        element = np.arange(size).astype("u1") + np.arange(size).astype(">u4").view("u1")[1::4]
+        assert is_dense(datatype) == dense, datatype.decode()
+        if dense:
+            message = np.empty_like(element)
+            datatype.Pack(element, message, 0, comm)
+            assert (message == element).all()
         datatype.Free()
+
+
+def test_large_types_are_dense_without_a_look_at_their_bytes():
+    """As programs make them whose counts do not fit into a C int."""
+    row = MPI.BYTE.Create_vector(2, 2**31 - 1, 2**31 - 1)
+    rest = MPI.BYTE.Create_contiguous(10)
+    large = MPI.Datatype.Create_struct([1, 1], [0, row.size], [row, rest]).Commit()
+    assert is_dense(large)
+    for datatype in (row, rest, large):
+        datatype.Free()
+
+
+@pytest.mark.parametrize("kind", ["dense", "scattered"])
+def test_elements_that_are_too_large_for_numpy_are_moved_and_reduced(comm, kind, monkeypatch):
+    monkeypatch.setattr(datatypes, "MAX_ELEMENT", 15)
+    monkeypatch.setattr(tasks, "MAX_ELEMENT", 15)
+    ours, op = swing.Comm(comm), MPI.Op.Create(add_bytes, commute=True)
+    pieces = MPI.BYTE.Create_vector(4, 4, 4 if kind == "dense" else 6)
+    datatype = pieces.Create_resized(0, 24 - 8 * (kind == "dense")).Commit()
+    mine = np.arange(48 * SIZE, dtype="u1") + RANK
+    data = np.arange(48 * SIZE) % 6 < (4 if kind == "scattered" else 6)  # MPI lets gaps be anything
+    for name in ("Allreduce", "Reduce_scatter_block", "Allgather"):
+        arguments = () if name == "Allgather" else (op,)
+        results = []
+        for call in (getattr(comm, name), getattr(ours, name)):
+            results.append(np.zeros(48 * SIZE, "u1"))
+            call([mine, 2, datatype], [results[-1], 2, datatype], *arguments)
+        request = getattr(ours, f"I{name.lower()}")
+        results.append(np.zeros(48 * SIZE, "u1"))
+        request([mine, 2, datatype], [results[-1], 2, datatype], *arguments).Wait()
+        assert (results[1] == results[0])[data].all(), name
+        assert (results[2] == results[0])[data].all(), name
+    assert (
+        "numpy has no type"
+        in ours.explain("Allreduce", [mine, 2, datatype], [results[0], 2, datatype], op=op).why
+    )
+    for each in (datatype, pieces, op):
+        each.Free()

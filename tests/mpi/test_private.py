@@ -90,6 +90,29 @@ def test_two_thousand_communicators_need_no_context_of_their_own(comm):
     assert sum(map(len, private._known.values())) == known
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: WORLD.Split(0, -RANK),
+        lambda: WORLD.Create(WORLD.group),
+        lambda: WORLD.Create_cart([SIZE]),
+        lambda: MPI.COMM_SELF.Dup(),
+    ],
+    ids=["split", "group", "cart", "self"],
+)
+def test_a_private_communicator_serves_many_however_they_are_made(make):
+    """Open MPI says of few communicators what their largest tag is."""
+    first = make()
+    allreduce(first, np.ones(2))
+    known = sum(map(len, private._known.values()))
+    for _ in range(20):
+        mine = make()
+        assert (allreduce(mine, np.ones(2)) == mine.size).all()
+        mine.Free()
+    assert sum(map(len, private._known.values())) == known
+    first.Free()
+
+
 def test_a_new_private_communicator_when_the_lanes_run_out(comm, monkeypatch):
     monkeypatch.setattr(private.Private, "new_lane", lambda self: 0 if not next(self.lanes) else -1)
     first, second = WORLD.Split(0, RANK), WORLD.Split(0, RANK)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -69,6 +71,15 @@ def datatype_of(dtype: np.dtype[Any]) -> MPI.Datatype | None:
     return None
 
 
+MAX_ELEMENT = 2**31 - 1
+"""Bytes of the largest element for which numpy has a type. Larger ones can only be moved."""
+
+
+def bytes_type(nbytes: int) -> np.dtype[Any]:
+    """A numpy type for elements of so many bytes; for parts of elements that are too large."""
+    return np.dtype((np.void, nbytes if nbytes <= MAX_ELEMENT else math.gcd(nbytes, 2**30)))
+
+
 def type_name(dtype: np.dtype[Any], datatype: MPI.Datatype | None) -> str:
     """The name of an element type: the same for all types with the same signature."""
     if datatype is None or number_type(datatype) is not None:
@@ -87,11 +98,26 @@ def _signature(datatype: MPI.Datatype) -> list[tuple[str, int]]:
     if datatype.is_predefined:
         number = number_type(datatype)
         return [(datatype.name if number is None else str(number), 1)]
-    base, _, fields = datatype.decode()
-    if "datatypes" in fields:  # a struct
-        blocks = zip(fields["datatypes"], fields["blocklengths"], strict=True)
-        return [part for each, n in blocks if n for part in _repeated(each, n)]
-    return _repeated(base, datatype.size // base.size if base.size else 0)
+    with decoded(datatype) as (base, _, fields):
+        if "datatypes" in fields:  # a struct
+            blocks = zip(fields["datatypes"], fields["blocklengths"], strict=True)
+            return [part for each, n in blocks if n for part in _repeated(each, n)]
+        return _repeated(base, datatype.size // base.size if base.size else 0)
+
+
+@contextmanager
+def decoded(datatype: MPI.Datatype) -> Iterator[tuple[MPI.Datatype, str, dict[str, Any]]]:
+    """What a derived datatype is made from: its base, its combiner and the combiner's arguments.
+
+    MPI makes new handles of the datatypes in it, which end with the ``with`` statement.
+    """
+    base, combiner, fields = datatype.decode()
+    try:
+        yield base, combiner, fields
+    finally:
+        for each in fields.get("datatypes", [base]):
+            if not each.is_predefined:
+                each.Free()
 
 
 def _repeated(datatype: MPI.Datatype, count: int) -> list[tuple[str, int]]:

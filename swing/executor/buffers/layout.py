@@ -9,14 +9,13 @@ dense copy before, and unpacks the result after.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
-from swing.executor.buffers.datatypes import free
-
-_CHUNK = 2**16  # bytes whose numbers are in memory at a time
+from swing.executor.buffers.datatypes import decoded, free
 
 
 class Layout:
@@ -89,29 +88,40 @@ def check_committed(datatype: MPI.Datatype, name: str, comm: MPI.Comm) -> None:
         ) from None
 
 
-def is_dense(datatype: MPI.Datatype, comm: MPI.Comm) -> bool:
-    """Whether elements lie in memory as in a message: in order, without gaps or overlaps."""
-    size, bounds = datatype.size, (0, datatype.size)
-    if not size or datatype.Get_extent() != bounds or datatype.Get_true_extent() != bounds:
+def is_dense(datatype: MPI.Datatype) -> bool:
+    """Whether elements lie in memory as in a message: in order, without gaps or overlaps.
+
+    The answer may be no for a datatype that is made from others which lie otherwise.
+    """
+    bounds = 0, datatype.size
+    if datatype.Get_extent() != bounds or datatype.Get_true_extent() != bounds:
         return False
-    if datatype.is_predefined:
-        return True
-    base, combiner, _ = datatype.decode()
-    try:
-        if combiner in ("CONTIGUOUS", "DUP") and is_dense(base, comm):
-            return True
-    finally:
-        if not base.is_predefined:
-            base.Free()
-    # Number the bytes of an element, and see whether a message has them in order. The numbers are
-    # compared one byte of them after the other.
-    layout = Layout(datatype, [1], [0], comm)
-    element, message = np.empty((2, size), np.uint8)
-    for shift in range(0, int(size - 1).bit_length(), 8):
-        for start in range(0, size, _CHUNK):
-            numbers = np.arange(start, min(start + _CHUNK, size))
-            element[start : start + _CHUNK] = numbers >> shift & 0xFF
-        layout.pack(MPI.Get_address(element), message)
-        if not np.array_equal(message, element):
-            return False
+    if not datatype.size or datatype.is_predefined:
+        return datatype.size > 0
+    with decoded(datatype) as (base, combiner, fields):
+        bases = {MPI._handleof(each): each for each in fields.get("datatypes", [base])}
+        dense = {handle for handle, each in bases.items() if is_dense(each)}
+        end = 0
+        for start, count, each in _blocks(base, combiner, fields):
+            if count and each.size:
+                if start != end or MPI._handleof(each) not in dense:
+                    return False
+                end += count * each.size
     return True
+
+
+def _blocks(
+    base: MPI.Datatype, combiner: str, fields: dict[str, Any]
+) -> Iterator[tuple[int, int, MPI.Datatype]]:
+    """The first byte of each block of a datatype, its number of elements, and their type.
+
+    If all blocks have the same distance, these are the first two. Those of a subarray are in
+    order, so it is dense if its bounds are; it counts as one block here.
+    """
+    in_bytes = combiner in ("HVECTOR", "HINDEXED", "HINDEXED_BLOCK", "STRUCT")
+    starts = [0, fields["stride"]][: fields["count"]] if "stride" in fields else [0]
+    starts = fields.get("displacements", starts)
+    counts = fields.get("blocklengths", [fields.get("blocklength", 1)] * len(starts))
+    bases = fields.get("datatypes", [base] * len(starts))
+    for start, count, each in zip(starts, counts, bases, strict=True):
+        yield start if in_bytes else start * each.extent, count, each

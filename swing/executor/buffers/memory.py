@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from swing.executor.buffers import dlpack
+
 
 def array_of(buffer: Any, name: str) -> np.ndarray:
     """A numpy array over the memory of a buffer.
@@ -27,7 +29,7 @@ def array_of(buffer: Any, name: str) -> np.ndarray:
     except TypeError:
         pass
     if hasattr(buffer, "__dlpack__"):
-        return _from_dlpack(buffer, name)
+        return dlpack.read(buffer, name)
     if hasattr(buffer, "__cuda_array_interface__"):
         return np.asarray(_Interface(buffer.__cuda_array_interface__))
     raise TypeError(f"{name} is a {type(buffer).__name__} without a buffer: use a numpy array")
@@ -51,10 +53,7 @@ def raw(buffer: Any, name: str) -> np.ndarray:
     """(nbytes,) the bytes of a buffer with elements of any type; errors are those of `flat`."""
     # mpi4py reads the bytes of DLPack objects with elements of any type, even one that numpy lacks.
     if hasattr(buffer, "__dlpack__") and not isinstance(buffer, np.ndarray):
-        try:
-            return _bytes(buffer)
-        except BufferError as error:
-            raise ValueError(f"{name}: {error}") from None
+        return dlpack.read_bytes(buffer, name)
     return flat(buffer, name).view(np.uint8)
 
 
@@ -84,39 +83,3 @@ class _Interface:
 
     def __init__(self, interface: dict[str, Any]) -> None:
         self.__array_interface__ = {**interface, "version": 3}
-
-
-def _from_dlpack(buffer: Any, name: str) -> np.ndarray:
-    """The array of an object that offers DLPack.
-
-    Before DLPack 1.0 an object could not say whether its memory is read-only, and numpy assumes
-    that it is. mpi4py assumes that it is writable, and so does this function.
-
-    Raises:
-        ValueError: the object cannot offer its memory, or its values are not those in memory.
-    """
-    # torch negates and conjugates without touching memory, and offers the memory of the former.
-    if hasattr(buffer, "is_neg") and buffer.is_neg():
-        raise ValueError(f"{name} is a negated view: make it a tensor first, by resolve_neg()")
-    try:
-        if str(getattr(buffer, "dtype", "")).endswith("bfloat16"):  # numpy takes no such DLPack
-            import ml_dtypes
-
-            return _bytes(buffer).view(ml_dtypes.bfloat16)
-        array = np.from_dlpack(buffer)
-    except ImportError:
-        raise ValueError(f"{name} holds bfloat16, which needs ml_dtypes: install it") from None
-    except (BufferError, RuntimeError) as error:
-        raise ValueError(f"{name} offers no memory: {str(error)[:200]}") from None
-    if array.flags.writeable or not array.flags.forc:
-        return array
-    memory = _bytes(buffer)
-    return np.ndarray(array.shape, array.dtype, memory, strides=array.strides)
-
-
-def _bytes(buffer: Any) -> np.ndarray:
-    try:
-        memory = MPI.buffer.frombuffer(buffer)
-    except BufferError:
-        memory = MPI.buffer.frombuffer(buffer, readonly=True)
-    return np.asarray(memory)

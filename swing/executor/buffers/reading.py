@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from swing.executor.buffers.datatypes import datatype_of, number_type
+from swing.executor.buffers.datatypes import bytes_type, datatype_of, number_type
 from swing.executor.buffers.layout import check_committed, is_dense
 from swing.executor.buffers.memory import check_writable, raw
 from swing.executor.buffers.specs import Spec, address_of, each, elements_of, index, layout_of
@@ -72,9 +72,9 @@ def vector(buf: Any, name: str, comm: MPI.Comm, blocks: int = 1, writable: bool 
     check_committed(datatype, name, comm)
     if writable:
         check_writable(memory)
-    if is_dense(datatype, comm):
+    if is_dense(datatype):
         part = _part(memory, spec, len(memory), datatype.extent, name, blocks)
-        number = number_type(datatype) or np.dtype((np.void, datatype.extent))
+        number = number_type(datatype) or bytes_type(datatype.extent)
         return Vector(part.view(number), datatype)
     return _scattered(memory, spec, datatype, name, comm, blocks)
 
@@ -95,7 +95,7 @@ def _scattered(
             "bytes: pass [buffer, count, datatype]"
         )
     layout = layout_of(memory, spec, start, [count], [0], name, comm)
-    elements = np.empty(count if size else 0, np.dtype((np.void, size or 1)))
+    elements = np.empty(count * size, np.uint8).view(bytes_type(size or 1))
     return Vector(elements, datatype, layout, address_of(memory, spec) + start, memory)
 
 
@@ -140,7 +140,7 @@ def pieces(buf: Any, name: str, comm: MPI.Comm) -> tuple[Vector, list[int], list
     starts = [start if n else 0 for start, n in zip(starts, counts, strict=True)]
     if min(counts) < 0:
         raise ValueError(f"{name} has pieces of {counts} elements: a count must not be negative")
-    if datatype is not None and not is_dense(datatype, comm):
+    if datatype is not None and not is_dense(datatype):
         layout = layout_of(memory, spec, 0, counts, starts, name, comm)
         lengths = [n * datatype.size for n in counts]
         dense = np.empty(sum(lengths), np.uint8)

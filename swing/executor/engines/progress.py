@@ -184,9 +184,22 @@ def _advance() -> None:
 
 def _wake_helper() -> None:
     if not _helper and MPI.Query_thread() == MPI.THREAD_MULTIPLE:
+        if MPI.Is_initialized():  # not a program with sessions only
+            # MPI_Finalize frees MPI.COMM_SELF first: after it, the helper may not call MPI.
+            MPI.COMM_SELF.Set_attr(MPI.Comm.Create_keyval(delete_fn=_end_all), None)
         _helper.append(threading.Thread(target=_help, name="swing", daemon=True))
         _helper[0].start()
     _has_work.set()
+
+
+def _end_all(comm: MPI.Comm, keyval: int, value: object) -> None:
+    """Wait until all operations have ended."""
+
+    def ended() -> bool:
+        advance()
+        return not _active
+
+    until(ended)
 
 
 def _help() -> Any:

@@ -7,8 +7,8 @@ next communicator of the same ranks and torus takes it over: only the tags are n
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Hashable
-from contextlib import suppress
 from contextvars import copy_context
 from functools import cache
 from typing import Any
@@ -31,7 +31,7 @@ from swing.executor.session.gpu_programs import GpuPrograms
 from swing.executor.session.infer_torus import shape_of
 from swing.executor.session.layouts import BlockLayouts
 from swing.executor.session.planner import Planner
-from swing.executor.session.private import Lane, Private, finish, forget, latest
+from swing.executor.session.private import Lane, Private, finish, forget, latest, world_ranks
 from swing.executor.session.windows import Windows
 from swing.settings import ENGINE, MACHINE
 
@@ -118,8 +118,9 @@ class Context:
         cls, comm: MPI.Intracomm, deadline: Deadline | None, likely: Context | None
     ) -> Context:
         """Make the first call on a communicator; collective."""
+        ranks = likely.lane.private.ranks if likely else world_ranks(comm)
         try:
-            lane = finish(comm, deadline)
+            lane = finish(comm, ranks, deadline)
         except TimeoutError:
             # An attribute without a context: its delete function removes what is kept for a freed
             # communicator, whose handle MPI may use again. Setting it a second time would call that
@@ -226,24 +227,24 @@ class Context:
         return self.lane.tag(persistent)
 
     def close(self) -> None:
-        """End all operations and become idle, if possible.
+        """Let go of the user's communicator, which is being freed, and become idle if possible.
 
-        After `alloc` or NCCL this is collective. After `alloc` it does not wait for other ranks.
+        As in MPI, active operations go on to their end, and persistent ones can be started even
+        later. After `alloc` or NCCL this is collective. After `alloc` it does not wait for other
+        ranks.
         """
-        for operation in [*self._active]:
-            with suppress(Exception):  # the ``Wait`` of its request raises it
-                operation.wait()
         self.gpu.close(self._failure is not None)
         if self.windows:
             known_calls.forget(self)  # their programs work in windows that the next one will lack
         self.windows.free()
         self._duplicate.free()
         private = self.lane.private
+        in_use = bool(self._active) or self.lane.has_persistent
         if (
-            private.is_shared
+            private.ranks
+            and not in_use
             and self._failure is None
             and self.gpu.nccl is None
-            and not self.lane.has_persistent  # they can be started even now
             and _nbytes(self) <= _idle.limit
         ):
             known_calls.retire(self)
@@ -251,8 +252,12 @@ class Context:
             return
         known_calls.forget(self)
         self._scratch = np.empty(0, np.uint8)
-        if not private.is_shared:
-            private.comm.Free()
+        if not private.ranks:
+            # Operations and persistent requests refer to this context.
+            freed = weakref.finalize(self, private.free)
+            freed.atexit = False
+            if not in_use:
+                freed()
 
     def _scratch_bytes(self, nbytes: int) -> np.ndarray:
         """Return (nbytes,) scratch memory, which all programs share."""
@@ -280,7 +285,7 @@ def _key(comm: MPI.Intracomm, private: Private) -> Hashable:
     that is not shared ends with its context, so nothing is kept for it.
     """
     key = private, *shape_of(comm), MACHINE.get(), ENGINE.get(), policy()
-    return _keys.setdefault(key, object()) if private.is_shared else key
+    return _keys.setdefault(key, object()) if private.ranks else key
 
 
 contexts: dict[int, Context] = {}

@@ -19,6 +19,7 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -47,8 +48,8 @@ class Private:
         number: its number among those of the same ranks, the same on every rank.
         comm: the communicator; it returns errors instead of aborting.
         is_one_node: whether all its ranks are on one node.
-        is_shared: whether it is known to which ranks of MPI.COMM_WORLD it belongs, so that their
-            other communicators can share it. Otherwise it is freed with the user's communicator.
+        ranks: its ranks, whose other communicators can share it; empty if they have no numbers in
+            MPI.COMM_WORLD. Then it is freed with the user's communicator.
         lanes: counts the lanes on rank 0, which gives them out.
         tags: number of tags in a lane.
     """
@@ -56,21 +57,29 @@ class Private:
     number: int
     comm: MPI.Intracomm
     is_one_node: bool
-    is_shared: bool
+    ranks: Ranks
     lanes: count[int] = field(default_factory=count)
     tags: int = 0
 
     def __post_init__(self) -> None:
         # Errors are raised as exceptions, whatever the user has set for the original.
         self.comm.Set_errhandler(MPI.ERRORS_RETURN)
-        # MPI guarantees a largest tag of at least 2**15 - 1.
-        self._ntags = int(self.comm.Get_attr(MPI.TAG_UB) or 2**15 - 1) + 1
+        # MPI attaches the largest tag to its world, and it is at least 2**15 - 1. Open MPI attaches
+        # it to duplicates of the world as well, but to no other communicator.
+        world = MPI.COMM_WORLD if self.ranks else self.comm
+        self._ntags = int(world.Get_attr(MPI.TAG_UB) or 2**15 - 1) + 1
         self.tags = min(MAX_TAGS, self._ntags // 8)
 
     def new_lane(self) -> int:
         """Return the number of a lane that has not been used; -1 if all have been."""
         lane = next(self.lanes)
         return lane if (lane + 1) * self.tags <= self._ntags else -1
+
+    def free(self) -> None:
+        """Free the communicator, unless MPI has ended."""
+        if not MPI.Is_finalized():
+            with suppress(MPI.Exception):  # the session may have ended
+                self.comm.Free()
 
 
 class Lane:
@@ -121,17 +130,16 @@ Opening = Generator[MPI.Request, None, Lane]
 
 def latest(comm: MPI.Intracomm) -> Private | None:
     """Return the private communicator that a communicator will probably share."""
-    known = _known.get(_world_ranks(comm))
+    known = _known.get(world_ranks(comm))
     return next(reversed(known.values())) if known else None
 
 
-def open_lane(comm: MPI.Intracomm) -> Opening:
-    """Find a lane for a communicator; collective, like ``Dup``.
+def open_lane(comm: MPI.Intracomm, ranks: Ranks) -> Opening:
+    """Find a lane for a communicator of these ranks; collective, like ``Dup``.
 
     Raises:
         NoCommunicatorError: MPI cannot make another communicator, on any of the ranks.
     """
-    ranks = _world_ranks(comm)
     known = _known.setdefault(ranks, {}) if ranks else {}
     # Rank 0 proposes a private communicator and a lane on it, or a number for a new one.
     # An ``array`` is made in a fraction of the time of numpy's, in every first call.
@@ -146,7 +154,7 @@ def open_lane(comm: MPI.Intracomm) -> Opening:
     yield MPI.Comm.Iallreduce(comm, MPI.IN_PLACE, decision, MPI.MAX)
     use, number, lane = decision
     if use < 0:
-        private = yield from _make(comm, number, bool(ranks))
+        private = yield from _make(comm, number, ranks)
         if comm.rank == 0:
             lane = private.new_lane()
         with _lock:
@@ -157,9 +165,7 @@ def open_lane(comm: MPI.Intracomm) -> Opening:
     return Lane(known[use], lane)
 
 
-def _make(
-    comm: MPI.Intracomm, number: int, is_shared: bool
-) -> Generator[MPI.Request, None, Private]:
+def _make(comm: MPI.Intracomm, number: int, ranks: Ranks) -> Generator[MPI.Request, None, Private]:
     try:
         # ``MPI.Intracomm(comm)``, because ``Idup`` of a `swing.Comm` would make a `swing.Comm`.
         duplicate, request = MPI.Intracomm(comm).Idup()
@@ -171,10 +177,10 @@ def _make(
     yield duplicate.Iallgather(mine, records)
     node = node_of(mine, records)
     heed(node.ranks, node.cores)
-    return Private(number, duplicate, node.is_only, is_shared)
+    return Private(number, duplicate, node.is_only, ranks)
 
 
-def _world_ranks(comm: MPI.Intracomm) -> Ranks:
+def world_ranks(comm: MPI.Intracomm) -> Ranks:
     """Return the ranks of a communicator in MPI.COMM_WORLD; empty if some are not in it."""
     if not MPI.Is_initialized():  # a session without the world
         return ()
@@ -196,15 +202,20 @@ def forget(handle: int) -> None:
     _unfinished.pop(handle, None)
 
 
-def finish(comm: MPI.Intracomm, deadline: Deadline | None) -> Lane:
+def finish(comm: MPI.Intracomm, ranks: Ranks, deadline: Deadline | None) -> Lane:
     """Make the first call on a communicator; after a timeout the next call continues it.
+
+    Args:
+        comm: the user's communicator.
+        ranks: what `world_ranks` says of it.
+        deadline: when to give up waiting for the other ranks; None waits without a limit.
 
     Raises:
         TimeoutError: not all ranks made the first call by the deadline.
         NoCommunicatorError: see `open_lane`.
     """
     handle = MPI._handleof(comm)
-    start = open_lane(comm), MPI.REQUEST_NULL
+    start = open_lane(comm, ranks), MPI.REQUEST_NULL
     opening, request = _unfinished.pop(handle, start)
     while True:
         try:
