@@ -72,7 +72,8 @@ class Machine:
             own = _by_link(topology, "bandwidth", self.bandwidth)
             topology = replace(topology, own_bandwidth=own)
         if len(self.latency) > 1:
-            topology = replace(topology, own_latency=_by_link(topology, "latency", self.latency))
+            own = _by_link(topology, "latency", self.latency) * topology.wire
+            topology = replace(topology, own_latency=own)
         left = without(topology, self.failed)
         standard = paper_network(left, min(self.bandwidth), self.ties, max(self.latency))
         return replace(standard, slow=dict(self.slow), **dict(self.others))
@@ -93,7 +94,7 @@ class Machine:
         }
         return cls(
             _by_dimension(topology, topology.own_bandwidth, network.bandwidth),
-            _by_dimension(topology, topology.own_latency, network.link_latency),
+            _by_dimension(topology, topology.own_latency, network.link_latency, topology.wire),
             tuple(sorted(network.slow.items())),
             failed_links(topology),
             network.ties,
@@ -151,7 +152,13 @@ class Machine:
         return replace(self, bandwidth=bandwidth, latency=latency)
 
     def slowed(self, links: Mapping[Link, float]) -> Machine:
-        """Return the machine with more slow links."""
+        """Return the machine with more slow links.
+
+        Raises:
+            ValueError: a link is slow already.
+        """
+        for _, link in spell_links({pair: 0 for pair in links if pair in dict(self.slow)}):
+            raise ValueError(f"link {link} is slow twice: state one fraction for it")
         return replace(self, slow=tuple(sorted({**dict(self.slow), **links}.items())))
 
     def failing(self, links: Iterable[Link]) -> Machine:
@@ -232,12 +239,25 @@ def _by_link(topology: Topology, what: str, values: tuple[float, ...]) -> np.nda
     return rates
 
 
-def _by_dimension(topology: Topology, own: np.ndarray | None, usual: float) -> tuple[float, ...]:
-    """Return the value of each dimension if its links agree; otherwise the usual one of all."""
+def _by_dimension(
+    topology: Topology, own: np.ndarray | None, usual: float, unit: np.ndarray | float = 1.0
+) -> tuple[float, ...]:
+    """Return the value of each dimension if its links agree; otherwise the usual one of all.
+
+    Args:
+        topology: the links.
+        own: (nlinks,) the links' own values, or NaN; None if they have none.
+        usual: the value of links without their own.
+        unit: (nlinks,) what the links' own values are multiples of.
+    """
     if own is None:
         return (usual,)
-    values = np.where(np.isnan(own), usual, own)
-    of_dims = [values[topology.dim == j] for j in range(len(topology.dims))]
-    if any(len(np.unique(links)) > 1 for links in of_dims):
-        return (usual,)
-    return one_if_equal(tuple(float(x[0]) if len(x) else usual for x in of_dims))
+    values = np.where(np.isnan(own), usual, own / unit)
+    found = []
+    for j in range(len(topology.dims)):
+        along = values[topology.dim == j]
+        middle = float(np.median(along)) if len(along) else usual
+        if not np.allclose(along, middle, rtol=1e-9, atol=0.0):
+            return (usual,)
+        found.append(middle)
+    return one_if_equal(tuple(found))

@@ -11,6 +11,12 @@ settings.register_profile("default", deadline=None, max_examples=15)
 settings.load_profile("default")
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """On a busy machine, short work is no long work that says how far it is."""
+    monkeypatch.setattr("swing.progress.INTERVAL", 600.0)
+
+
 @pytest.fixture(scope="session")
 def chromium():
     if browser.program() is None:

@@ -123,6 +123,19 @@ def test_turning_the_torus_turns_its_bandwidths_and_latencies(model):
     assert max(times[4]) < min(times[3]) / 3
 
 
+@pytest.mark.parametrize("name", ["torus:4x2", "mesh:4x4", "hx2mesh:4x8", "hyperx:3x4"])
+def test_links_of_a_dimension_are_as_in_a_network_that_is_alike_everywhere(name):
+    """Traces on a board stay shorter than cables."""
+    place = netsim.topology(name)
+    mixed = Machine.parse("bandwidth=200,400 latency=100,500").network(place)
+    for j, words in enumerate(["bandwidth=200 latency=100", "bandwidth=400 latency=500"]):
+        alike, links = Machine.parse(words).network(place), place.dim == j
+        assert mixed.bandwidths[links].tolist() == alike.bandwidths[links].tolist()
+        assert mixed.credit_latencies[links].tolist() == alike.credit_latencies[links].tolist()
+    assert Machine.of(mixed).latency == (1e-7, 5e-7)
+    assert columns(network_of_row(columns(mixed))) == columns(mixed)
+
+
 def test_links_that_are_slow_in_one_dimension_are_a_dimension_with_less_bandwidth():
     network = Machine.parse("bandwidth=400,100").network(PLACE)
     slow = {tuple(pair): 0.25 for pair in PLACE.ends[PLACE.dim == 1].tolist()}
@@ -201,6 +214,7 @@ WRONG = {
     "links from 0 lead to 1, 2, 3, 6": ("--slow", "0-4=0.5"),
     "there is no link 8→9": ("--fail", "8-9"),
     "as in 0-1=0.25": ("--slow", "0-1"),
+    "link 0→1 is slow twice": ("--slow", "0-1=0.5", "--slow", "0->1=0.25"),
     "a link is written 0-1": ("--fail", "0,1"),
     "above 0": ("--bandwidth", "400,0"),
     "3 values of bandwidth": ("--bandwidth", "1,2,3"),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+import sysconfig
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -271,4 +274,26 @@ def test_a_sweep_simulates_what_auto_chooses_at_each_size(run):
     words = [*words[:3], "--sizes", "32B", "--algorithm", "auto"]
     winner = spell(named.algorithm, named.options)
     both = run(200, *words, "--algorithm", winner)
-    assert both.splitlines()[-1].split()[-1] == winner  # of two that are equally fast
+    printed = both.splitlines()[-1].split()[-1]  # of two that are equally fast
+    assert sorted(printed.split(",")) == sorted(winner.split(","))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("program", MAINS)
+def test_what_the_page_says_of_completion_gives_a_script(program, shell):
+    page = (Path(__file__).parent.parent / "docs" / "shell.md").read_text()
+    variable = f"_{program.upper()}_COMPLETE"
+    assert f"_NETSIM_COMPLETE={shell}_source netsim" in page
+    assert variable in page
+    script = Path(sysconfig.get_path("scripts")) / program
+    environment = os.environ | {variable: f"{shell}_source"}
+    done = subprocess.run([script], env=environment, capture_output=True, text=True, check=False)
+    assert f"{variable}={shell}_complete" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["sweep --topology torus:2x2", "tune --topology torus:4"])
+@pytest.mark.parametrize("jobs", ["0", "4097", "1" * 30])
+def test_jobs_are_a_number_of_processes_that_a_machine_can_have(command, jobs, capsys):
+    words = [*command.split(), "--sizes", "1KiB", "--jobs", jobs]
+    assert invoke(netsim.__main__.main, "netsim", words) == 2
+    assert "1<=x<=4096" in capsys.readouterr().err

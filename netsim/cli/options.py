@@ -15,6 +15,7 @@ from netsim.machine import Machine
 from netsim.machine_words import Link
 from netsim.models import MEANINGS
 from netsim.network import Network
+from netsim.search.sweep import MAX_JOBS
 from netsim.topologies import names
 from netsim.topologies.ties import TIES
 from netsim.topologies.topology import Topology
@@ -45,8 +46,8 @@ RUN_OPTIONS = joined(
     click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the random ties."),
 )  # fmt: skip
 """The model, and the options of a run that all models have."""
-JOBS = click.option("--jobs", type=click.IntRange(1), help="Number of processes; by default one "
-                    "for the analytic model, and one per core for the others.")  # fmt: skip
+JOBS = click.option("--jobs", type=click.IntRange(1, MAX_JOBS), help="Number of processes; by "
+                    "default one for the analytic model, one per core for others.")  # fmt: skip
 
 
 class Number(click.FloatRange):

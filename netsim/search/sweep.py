@@ -150,14 +150,18 @@ def listed_sizes(sizes: str | Sequence[int]) -> list[int]:
     return sorted(set(map(int, listed)))
 
 
+MAX_JOBS = 4096
+"""Limit on local processes, far above the cores of a machine."""
+
+
 def processes(jobs: int | None, model: str) -> int:
     """Return the number of processes: as asked for, else one per core if the model takes long.
 
     Raises:
-        ValueError: it is not a whole number from 1 up.
+        ValueError: it is not a whole number from 1 to `MAX_JOBS`.
     """
-    if jobs is not None and not (isinstance(jobs, int) and jobs > 0):
-        raise ValueError(f"jobs must be a whole number from 1 up, not {shown(jobs)}")
+    if jobs is not None and not (isinstance(jobs, int) and 1 <= jobs <= MAX_JOBS):
+        raise ValueError(f"jobs must be a whole number from 1 to {MAX_JOBS}, not {shown(jobs)}")
     return jobs or (1 if model == "analytic" else os.cpu_count() or 1)
 
 
