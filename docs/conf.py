@@ -3,16 +3,22 @@
 project = "torus-swing"
 author = "The torus-swing authors"
 copyright = author
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon",
+    "sphinx_click", "sphinx_copybutton",
+]  # fmt: skip
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["dollarmath", "attrs_inline"]
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # the notebook has its outputs, which a test compares with its cells
 suppress_warnings = ["ref.python"]  # a shape such as (nlinks,) is taken for a type to look up
 default_role = "code"  # names in docstrings are code
 autodoc_default_options = {"members": True, "show-inheritance": False}
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 autodoc_mock_imports = ["cupy"]
+autosummary_generate = False  # its tables lead to the same page
+copybutton_exclude = ".linenos, .gp, .go"  # copies what is typed, without prompts and answers
 html_theme = "furo"
 html_title = "torus-swing"
 html_show_sphinx = False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import doctest
+import inspect
 import os
 import re
 import shlex
@@ -15,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+import netsim
+import swing
 from mpi_bench.launcher import command
 
 ROOT = Path(__file__).parent.parent
@@ -60,15 +64,22 @@ def test_no_page_promises_a_package_on_an_index(path):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """Runs a line once, however many pages show it; what it writes is there for later lines."""
+    """Runs a line once, however many pages show it; what it writes is there for later lines.
+
+    ``done.folder`` is where.
+    """
     folder = tmp_path_factory.mktemp("commands")
 
     @cache
     def call(line):
         words, env = shlex.split(line, comments=True), {}
+        while "=" in words[0]:
+            name, _, value = words.pop(0).partition("=")
+            env[name] = value
         if words[0].startswith("mpiexec"):
             pytest.importorskip("mpi4py")
-            words, env = command(int(words[2]), [sys.executable, *words[4:]])
+            words, started = command(int(words[2]), [sys.executable, *words[4:]])
+            env |= started
         else:
             assert words[0] == "python", line
             words[0] = sys.executable
@@ -78,6 +89,7 @@ def done(tmp_path_factory):
             check=True, capture_output=True, timeout=300,
         )  # fmt: skip
 
+    call.folder = folder
     return call
 
 
@@ -98,10 +110,48 @@ def test_programs_run_under_mpiexec(path, tmp_path):
     if programs:
         pytest.importorskip("mpi4py")
     for number, program in enumerate(programs):
+        if "import torch" in program:
+            pytest.importorskip("torch")
         file = tmp_path / f"program{number}.py"
         file.write_text(program)
         argv, env = command(2, [sys.executable, str(file)])
         subprocess.run(argv, env=os.environ | env, check=True, timeout=100)
+
+
+def test_the_table_of_pandas(done):
+    pytest.importorskip("pandas")
+    page = ROOT / "docs" / "figures.md"
+    done(blocks(page, "sh")[0].strip())
+    (program,) = (text for text in blocks(page, "python") if "import pandas" in text)
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=done.folder, check=True, capture_output=True, text=True
+    )
+    _, table = ran.stdout.split("nbytes,")
+    _, *rows = table.split()
+    assert len(rows) == 5
+    for _, *multiples in csv.reader(rows):
+        assert min(map(float, multiples)) == 1
+
+
+def test_the_reference_has_every_public_name():
+    for package in (swing, netsim):
+        page = (ROOT / "docs" / "api" / f"{package.__name__}.md").read_text()
+        for name in package.__all__:
+            if not inspect.ismodule(getattr(package, name)):
+                assert re.search(rf"^\.\. \S+:: {name}$", page, re.MULTILINE), name
+
+
+def test_the_reference_has_every_command():
+    page = (ROOT / "docs" / "commands.md").read_text()
+    assert set(re.findall(r":prog: python -m (\S+)", page)) == {
+        "swing", "netsim", "mpi_bench", "mpi_bench.emulate"
+    }  # fmt: skip
+
+
+def test_every_page_is_in_the_contents():
+    index = (ROOT / "docs" / "index.md").read_text()
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        assert path.stem == "index" or f"\n{path.stem}\n" in index, path.name
 
 
 def test_the_site_builds_without_a_warning(tmp_path):

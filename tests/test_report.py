@@ -22,8 +22,8 @@ from netsim.report.page import page
 from netsim.traffic.load import link_load
 from swing.ring import distance
 from swing.schedules.collectives import UNKNOWN
+from tests.reports import SIZES, contrast, luminance, told
 
-SIZES = (32, 2**15, 2**21)
 CASES = {
     "4x4": ("torus:4x4", [("swing", {}), ("recursive_doubling", {})]),
     "8x8": ("torus:8x8", [("swing", {}), ("hamiltonian", {})]),
@@ -45,15 +45,6 @@ CASES = {
 def case_of(name):
     """What `told` says of a case."""
     return told(*CASES[name])
-
-
-def told(place, algorithms, model="analytic", ties="adaptive", nbytes=2**21):
-    """The runs of some algorithms, and what a report says of them."""
-    network = netsim.paper_network(place, ties=ties)
-    torus = network.topology.torus
-    schedules = [swing.schedule(name, torus, **options) for name, options in algorithms]
-    runs = [netsim.simulate(schedule, network, nbytes, model) for schedule in schedules]
-    return runs, describe(runs, SIZES)
 
 
 def messages(run, s, shape):
@@ -507,15 +498,3 @@ def test_print_and_narrow_screens(opened):
     wide = page.run("document.documentElement.scrollWidth")
     page.resize(1360, 900)
     assert wide <= 380
-
-
-def luminance(color):
-    """Relative, after WCAG 2.2."""
-    rgb = np.array([int(x) for x in re.findall(r"\d+", color)[:3]]) / 255
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
-
-
-def contrast(a, b):
-    low, high = sorted((luminance(a), luminance(b)))
-    return (high + 0.05) / (low + 0.05)

@@ -16,7 +16,7 @@ import netsim
 import swing
 from netsim.cli.report_command import DEFAULTS, report_command
 from netsim.report.data import describe
-from tests.test_report import SIZES, contrast, told
+from tests.reports import SIZES, contrast, told
 
 ALIKE = [(name, {}) for name in DEFAULTS]
 UNLIKE = [("swing", {}), ("recursive_doubling", {})]

@@ -31,8 +31,9 @@ from swing.compilation import njit
 
 # Counting references to the tables would take two thirds of the time; no table is made or freed
 # here, so it is turned off. To pass the tables to another function would take another third of it,
-# so what `run` calls becomes a part of it.
-_compiled = njit(error_model="numpy", _nrt=False)
+# so what `run` calls becomes a part of it. Other threads, such as one that reports progress, may
+# run meanwhile.
+_compiled = njit(error_model="numpy", _nrt=False, nogil=True)
 _inlined = njit(error_model="numpy", _nrt=False, inline="always")
 
 # A type checker would see the decorated function with its first argument, the typing context.

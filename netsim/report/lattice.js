@@ -222,7 +222,8 @@ class Lattice {
 
   /** Any other link: between neighbours straight, past others in a bow, to other slices in stubs. */
   anyLink(tail, head, draw) {
-    const { radius, aside, place, from } = this;
+    const { radius, place, from } = this;
+    const aside = 0.75 * this.aside; // stubs to several slices stand close
     const [a, b] = [this.inside(tail), this.inside(head)];
     const [x, y] = [tail, head].map((v) => place.coords(v).map((u, j) => u - from[j]));
     const other = (c, far) => c.map((v, j) => (this.beyond.includes(j) ? far[j] : v));
@@ -230,8 +231,8 @@ class Lattice {
       if (a && b) draw(this.direct(a, b));
       return;
     }
-    if (a) draw(lane(this.point(a), this.point(other(a, y), a), radius, 0, aside / 2));
-    if (b) draw(lane(this.point(other(b, x), b), this.point(b), 0, radius, aside / 2));
+    if (a) draw(lane(this.point(a), this.point(other(a, y), a), radius, 0, aside));
+    if (b) draw(lane(this.point(other(b, x), b), this.point(b), 0, radius, aside));
   }
 
   /** A bow passes beside the nodes between its ends, and the longer one farther out. */

@@ -10,7 +10,7 @@ Without it, between ``backward()`` and ``step()``:
     average_gradients(net.parameters(), MPI.COMM_WORLD)
 
 Every rank gets the same bits, so replicas do not drift apart. CPU tensors are reduced in place;
-CUDA tensors are handled like CuPy arrays ("GPUs" in docs/cluster.md) and need CuPy. bfloat16 needs
+CUDA tensors are handled like CuPy arrays (see docs/gpus.md) and need CuPy. bfloat16 needs
 ml_dtypes.
 """
 
