@@ -195,6 +195,20 @@ def columns(network: Network) -> dict[str, str | float]:
     }
 
 
+def described(network: Network) -> str:
+    """Return a network's bandwidth and words, for titles.
+
+    >>> described(Machine.parse("bandwidth=400,100").network(topology_of("torus:4x4")))
+    '400,100 Gb/s'
+    >>> described(Machine.parse("latency=1us", 200).network(topology_of("torus:4x4")))
+    '200 Gb/s, latency=1000ns'
+    """
+    machine = Machine.of(network)
+    rates = f"{spell_numbers(machine.bandwidth, 1 / GBPS)} Gb/s"
+    alike = replace(machine, bandwidth=machine.bandwidth[:1])
+    return ", ".join(filter(None, [rates, str(alike)]))
+
+
 def network_of_row(row: Mapping[str, str]) -> Network:
     """Make the network of a simulated row again.
 

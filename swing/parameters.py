@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import click
+from click.shell_completion import CompletionItem
 
 from swing.algorithms import ALGORITHMS
 from swing.schedules.collectives import COLLECTIVES, check_collective
@@ -59,10 +60,10 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only from cl
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
-    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[Any]:
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
         """List the values that begin as what has been typed."""
         items = (word for word in self.words() if word.startswith(incomplete))
-        return [click.shell_completion.CompletionItem(word) for word in items]
+        return [CompletionItem(word) for word in items]
 
 
 class Rules(click.Choice):  # type: ignore[type-arg]  # generic only from click 8.2 on

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from time import monotonic
 from types import FrameType, TracebackType
 from typing import TypeVar
@@ -113,6 +114,25 @@ def with_progress(what: str, things: Iterable[T], total: int) -> Iterator[T]:
         for done, thing in enumerate(things, start=1):
             yield thing
             progress.show(what, done, total)
+
+
+def in_background(work: Callable[[], T]) -> T:
+    """Return what ``work`` returns, while this thread shows progress.
+
+    Compiled code that releases the interpreter lock hinders neither the timer of a `Progress` nor
+    Ctrl-C, if it runs in another thread than the main one.
+    """
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    # A thread that is no daemon would keep the process alive after Ctrl-C.
+    threading.Thread(target=run, daemon=True).start()
+    return outcome.result()
 
 
 def spelled(seconds: float) -> str:

@@ -5,7 +5,8 @@
 HEAT is a checkout of https://github.com/helmholtz-analytics/heat at its tag v1.8.0; the Python that
 runs this needs torch, torchvision and scipy besides this library. Every test has to have the same
 outcome with mpi4py's communicators and with ours, on every rank. Exit status 0: so it is; 1: it is
-not; 3: there is no checkout, or one of these packages is missing.
+not; 3: there is no checkout, or one of these packages is missing. The tests of large counts, in
+test_communication and test_manipulations, take 3 and more than 8 GB of memory on each rank.
 """
 
 from __future__ import annotations

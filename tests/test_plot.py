@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("matplotlib")
 import netsim
 from netsim import plot
+from netsim.machine import Machine
 from netsim.rows import write_csv
 from swing.algorithms import ALGORITHMS
 
@@ -19,6 +20,7 @@ OTHER = {
     "model": ("flow", "flow"), "bandwidth_gbps": ("100.0", "100 Gb/s"),
     "collective": ("allgather", "allgather"), "ties": ("split", "ties split"),
     "sync": ("local", "sync local"), "parts": ("free", "parts free"), "seed": ("1", "seed 1"),
+    "machine": ("slow=0-1=0.5", "slow=0-1=0.5"), "placement": ("in-place", "in-place"),
 }  # fmt: skip
 
 
@@ -45,6 +47,21 @@ def test_rows_of_other_conditions_are_another_curve(column):
     (other,) = (label for label in found if label.endswith(words))
     assert found.pop(other) == pytest.approx({32: 3.0, 64: 5.0})
     assert found.popitem()[1] == pytest.approx({32: 1.0, 64: 2.0})
+
+
+@pytest.mark.parametrize("words", ["", "latency=1000ns fail=0-1", "bandwidth=400,200"])
+def test_a_bound_is_that_of_the_machine_of_the_rows(words):
+    """A row that takes its lower bound has the height 1."""
+    network = Machine.parse(words).network(netsim.topology("torus:4x4"))
+    at_bound = {n: netsim.lower_bound(network, n) * 1e6 for n in (32, 2**20)}
+    gbps = str(network.bandwidth * 8 / 1e9)
+    (heights,) = curves(plot.bound(rows(at_bound, machine=words, bandwidth_gbps=gbps))).values()
+    assert heights == pytest.approx(dict.fromkeys(at_bound, 1.0))
+
+
+def test_what_auto_chooses_is_no_rival_of_swing():
+    best = {("swing", 32): 2.0, ("ring", 32): 4.0, ("auto", 32): 1.0}
+    assert plot.swing_gain(best) == {32: 100.0}
 
 
 def test_variants_are_one_curve_the_best_at_each_size():

@@ -27,7 +27,7 @@ from netsim.traffic.message_graph import PARTS, SYNC
 from swing.algorithms import ALGORITHMS, SHIPPED
 from swing.algorithms.spelling import spell
 from swing.cli import invoke
-from swing.progress import Progress, with_progress
+from swing.progress import Progress, in_background, with_progress
 from swing.text_table import Column, TextTable, number
 
 MAINS = {"swing": swing.__main__.main, "netsim": netsim.__main__.main}
@@ -190,6 +190,50 @@ def test_a_long_sweep_says_how_far_it_is_and_how_long_it_will_take_without_a_ter
     assert counts == sorted(counts)
     assert any("about" in line for line in lines)
     assert all(json.loads(line) for line in done.stdout.splitlines())
+
+
+SLOW_RUN = """
+import sys, swing.progress as p
+import netsim.cli.simulate_command as c
+from netsim.__main__ import main
+from numba import njit
+from swing.cli import invoke
+p.INTERVAL = 0.1
+@njit(nogil=True)
+def busy(n):
+    x = 0.0
+    for i in range(n):
+        x += i ** 0.5
+    return x
+busy(1)
+simulate = c.simulate
+c.simulate = lambda *a, **k: busy(400_000_000) and simulate(*a, **k)
+sys.exit(invoke(main, "netsim", sys.argv[1:]))
+"""
+
+
+def test_a_long_simulation_says_that_it_goes_on_while_compiled_code_runs():
+    words = ["simulate", "--topology", "torus:4", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", SLOW_RUN, *words], capture_output=True, text=True, check=True
+    )
+    lines = done.stderr.splitlines()
+    assert len(lines) > 1
+    assert all(re.fullmatch(r"simulating, \d+ s so far", line) for line in lines)
+    assert json.loads(done.stdout)["topology"] == "torus:4"
+
+
+def test_compiled_models_let_progress_be_shown():
+    from netsim.models import events, flow
+
+    assert events.run.targetoptions["nogil"]
+    assert flow._run.targetoptions["nogil"]
+
+
+def test_an_error_in_the_background_is_raised_here():
+    with pytest.raises(ZeroDivisionError):
+        in_background(lambda: 1 // 0)
+    assert in_background(lambda: 5) == 5
 
 
 def test_progress_estimates_the_time_left(monkeypatch, capsys):

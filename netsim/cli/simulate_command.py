@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import click
 
 from netsim.bounds import schedule_bound
 from netsim.cli.options import PLACE, RUN_OPTIONS, MachineOptions, machine_options
-from netsim.machine import columns
+from netsim.machine import columns, described
 from netsim.rows import ResultRow, write_csv
 from netsim.run import Run, row, simulate
 from netsim.topologies import names
@@ -18,7 +19,7 @@ from swing.checks import counted
 from swing.cli import JSON, command, is_auto, named_schedule, schedule_options
 from swing.formats.files import check_writable
 from swing.parameters import SIZE
-from swing.progress import Progress
+from swing.progress import Progress, in_background
 from swing.schedules.collectives import BARRIER
 from swing.sizes import format_size
 
@@ -59,7 +60,8 @@ def simulate_command(
     size = 0 if is_barrier else size
     with Progress() as progress:
         progress.show("simulating")
-        run = simulate(schedule, network, size, model, seed=seed, sync=sync, parts=parts)
+        work = partial(simulate, schedule, network, size, model, seed=seed, sync=sync, parts=parts)
+        run = in_background(work)
     if links:
         write_csv(links, _link_rows(run, step))
     bound = schedule_bound(network, size, run.schedule)
@@ -69,9 +71,8 @@ def simulate_command(
     moved = "" if is_barrier else f"{format_size(size)}, "
     click.echo(f"{repr(run.schedule).strip('<>')}")
     where = columns(network)
-    machine = filter(None, [f"{where['bandwidth_gbps']:g} Gb/s", str(where["machine"])])
     click.echo(
-        f"{moved}{model} model, {where['topology']}, {', '.join(machine)}, ties {where['ties']}, "
+        f"{moved}{model} model, {where['topology']}, {described(network)}, ties {where['ties']}, "
         f"seed {seed}"
     )
     least = "" if bound is None else f" (no {run.schedule.collective} under {bound * 1e6:.3f} us)"

@@ -97,7 +97,7 @@ def grow_pool(net: Net) -> Net:
     return net._replace(packets=packets)
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", nogil=True)
 def run(net: Net) -> bool:
     """Serve links in the order of their next start.
 

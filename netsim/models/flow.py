@@ -331,7 +331,7 @@ def _count(order: _Order, events: _Heap, group: int, now: float) -> None:
         group = order.successor[group]
 
 
-@njit()
+@njit(nogil=True)
 def _run(
     order: _Order, net: _Net, events: _Heap, fair: _Heap, message_of: Array, times: np.ndarray,
     local: bool,

@@ -136,7 +136,7 @@ def swing_gain(best: dict[tuple[str, int], float]) -> dict[int, float]:
     """Swing's gain over the best other algorithm in percent, by bytes, as the paper reports it.
 
     In goodputs it is swing/best - 1 where Swing is ahead, and -(best/swing - 1) otherwise. As in
-    the paper, mirrored recursive doubling is not among the others (`Algorithm.rival`).
+    the paper, mirrored recursive doubling is not among the others (`Algorithm.rival`). Nor is auto.
 
     Args:
         best: seconds by (algorithm, bytes), of one collective and root, which the names may state.
@@ -145,7 +145,8 @@ def swing_gain(best: dict[tuple[str, int], float]) -> dict[int, float]:
     for (full, n), seconds in best.items():
         key = without_collective(full), n
         times[key] = min(seconds, times.get(key, seconds))
-    apart = {SWING.name, *(name for name in SHIPPED if not ALGORITHMS[name].rival)}
+    # What auto chooses may be Swing itself.
+    apart = {SWING.name, "auto", *(name for name in SHIPPED if not ALGORITHMS[name].rival)}
     gains = {}
     for n in (n for name, n in times if name == SWING.name):
         others = [t for (other, m), t in times.items() if m == n and other not in apart]

@@ -6,13 +6,15 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from types import NoneType
 from typing import Any
 
-from netsim.machine import columns
+from netsim.machine import described
 from netsim.network import Network
 from netsim.search.case import Case, Where, asked_collective, networks_of
 from netsim.search.explore import Search, Seconds, Tell, explore, silent, simulate_pairs
 from netsim.search.sweep import listed_sizes
+from swing.checks import expect
 from swing.schedules.collectives import ALLREDUCE, check_collective
 from swing.select.candidates import Named, family, published
 from swing.select.table import Entry, SelectionTable
@@ -50,7 +52,7 @@ def tune(
     Raises:
         ValueError: a topology that is no torus, networks of different machines, an unknown
             collective, or a wrong size.
-        TypeError: ``networks`` has something else in it.
+        TypeError: ``networks`` has something else in it, or ``search`` is none.
 
     >>> import swing
     >>> table = tune("torus:2x2", [2**10, 2**20])
@@ -58,6 +60,7 @@ def tune(
     True
     """
     check_collective(collective)
+    expect(search, (Search, NoneType), "the limits of a search, such as netsim.Search(most=8)")
     wanted, limits = listed_sizes(sizes), search or Search()
     listed = networks_of(networks)
     for network in listed:
@@ -87,11 +90,10 @@ def check_tunable(network: Network) -> None:
 
 def made_by(network: Network, search: Search, collective: str) -> dict[str, str]:
     """Return what a table says of its origin."""
-    where = columns(network)
-    ties = "" if where["ties"] == "adaptive" else f"ties {where['ties']}"
-    machine = f"the Swing paper's network, {where['bandwidth_gbps']:g} Gb/s a link"
+    machine = described(network).replace("Gb/s", "Gb/s a link", 1)
+    ties = "" if network.ties == "adaptive" else f", ties {network.ties}"
     made = {
-        "machine": ", ".join(filter(None, [machine, str(where["machine"]), ties])),
+        "machine": f"the Swing paper's network, {machine}{ties}",
         "model": f"packet up to {format_size(search.packets)}, flow above; "
         + ", ".join(f"{k} {v}" for k, v in RUN_OPTIONS),
         "command": "python -m netsim tune",

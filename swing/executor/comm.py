@@ -23,6 +23,7 @@ from swing.executor.explanation import Explanation, explain
 from swing.executor.requests import Prequest, Request
 from swing.executor.session import argument_check
 from swing.executor.session.call import CollectiveCall
+from swing.executor.session.context import contexts
 from swing.executor.tasks import Prepare, Prepared, Task, staged, with_remedy
 
 
@@ -163,6 +164,13 @@ class Comm(Communicator):
     ) -> MPI.Prequest:
         """Prepare a persistent `Allgatherv`."""
         return self._init("Allgatherv_init", info, sendbuf, recvbuf)
+
+    def Disconnect(self) -> None:
+        """Wait until all operations have ended, and free the communicator."""
+        context = contexts.get(MPI._handleof(self))
+        if context is not None:
+            context.wait()
+        super().Disconnect()
 
     def explain(
         self,

@@ -228,6 +228,15 @@ def test_freeing_a_communicator_waits_for_no_operation(comm, name):
     assert arguments[1].tolist() == [*right]
 
 
+def test_disconnecting_a_communicator_waits_for_its_operations(comm):
+    ours, result = swing.Comm(comm.Dup()), np.empty(200_000)
+    request = ours.Iallreduce(np.full(200_000, float(RANK)), result)
+    ours.Disconnect()
+    assert ours == MPI.COMM_NULL
+    assert (result == SIZE * (SIZE - 1) / 2).all()
+    assert request.Test()
+
+
 def test_communicators_with_operations_under_way_are_freed_in_any_order(comm):
     """And the next communicators of the same ranks have nothing to do with those operations."""
     requests, results = [], [np.empty(5000) for _ in range(4)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Hashable
+from contextlib import suppress
 from contextvars import copy_context
 from functools import cache
 from typing import Any
@@ -221,6 +222,12 @@ class Context:
         if self._failure is None:
             self._failure = str(error) or type(error).__name__, (buffers, self._scratch)
         known_calls.forget(self)
+
+    def wait(self) -> None:
+        """Wait until all operations have ended."""
+        for operation in [*self._active]:
+            with suppress(Exception):  # the ``Wait`` of its request raises it
+                operation.wait()
 
     def tag(self, persistent: bool = False) -> int:
         """Return the tag of the next operation's messages, the same on all ranks."""

@@ -11,7 +11,7 @@ Rank 0 of the communicator decides which private communicator and which lane to 
 allreduce on the user's communicator tells the others. So threads may make first calls on several
 communicators at the same time, and a first call waits for all ranks. Private communicators are kept
 until MPI is finalized. Those of sessions, whose ranks have no numbers in MPI.COMM_WORLD, are not
-shared: each is freed with the user's communicator.
+shared: each is freed with the user's communicator, or when the last operation on it has ended.
 """
 
 from __future__ import annotations
