@@ -47,7 +47,7 @@ mpi4py.rc.initialize = False
 import numpy as np
 from mpi4py import MPI
 import swing
-from swing.executor.session.context import contexts
+from swing.executor.session.contexts import contexts
 session = MPI.Session.Init(MPI.INFO_NULL, MPI.ERRORS_RETURN)
 group = session.Create_group("mpi://WORLD")
 comm = MPI.Intracomm.Create_from_group(group, errhandler=MPI.ERRORS_RETURN)

@@ -23,7 +23,7 @@ from swing.executor.explanation import Explanation, explain
 from swing.executor.requests import Prequest, Request
 from swing.executor.session import argument_check
 from swing.executor.session.call import CollectiveCall
-from swing.executor.session.context import contexts
+from swing.executor.session.contexts import contexts
 from swing.executor.tasks import Prepare, Prepared, Task, staged, with_remedy
 
 

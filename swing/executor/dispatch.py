@@ -32,7 +32,7 @@ from swing.executor.session.argument_check import ON, refuse
 from swing.executor.session.argument_check import context as agree
 from swing.executor.session.call import AlgorithmSpec, CollectiveCall
 from swing.executor.session.call_cache import known_calls, row_of
-from swing.executor.session.context import Context, contexts
+from swing.executor.session.contexts import context_of, contexts, likely_context
 from swing.executor.session.private import NoCommunicatorError
 from swing.executor.session.windows import check_array
 from swing.executor.tasks import check_delegated, check_spec, why_delegated, with_remedy
@@ -210,7 +210,7 @@ def explain(
     elif timeout is None and answer.engine and _are_shared(call):
         source, target = vectors(sendbuf, recvbuf, comm)
         send, recv, reduce = source.elements, target.elements, reduction(op, target)
-        if Context.of(call.intracomm).windows.program(spec, send, recv, reduce) is not None:
+        if context_of(call.intracomm).windows.program(spec, send, recv, reduce) is not None:
             return replace(answer, **_in_window(PIECE))
     return answer
 
@@ -230,13 +230,13 @@ def _are_shared(call: CollectiveCall) -> bool:
 def set_up(comm: MPI.Intracomm, deadline: Deadline | None) -> None:
     """Set up a communicator, so that later calls need not wait for other ranks; collective."""
     with suppress(NoCommunicatorError):  # then MPI runs the calls
-        Context.of(comm, deadline)
+        context_of(comm, deadline)
 
 
 def alloc(comm: MPI.Intracomm, shape: Any, dtype: Any, gpu: bool) -> Any:
     """Allocate an array in shared memory; see `swing.executor.alloc`."""
     lengths, numbers = check_array(comm, shape, dtype)
-    context = Context.of(comm)
+    context = context_of(comm)
     known_calls.forget(context)  # their memory may have become part of a window
     return context.windows.alloc(lengths, numbers, gpu)
 
@@ -261,9 +261,9 @@ def run_cached(
     if not isinstance(comm, MPI.Intracomm):
         return False
     earlier = contexts.get(MPI._handleof(comm))
-    likely = earlier or Context.likely(comm)
+    likely = earlier or likely_context(comm)
     known = known_calls.find(likely, sendbuf, recvbuf, op, spec)
-    if known is None or (earlier is None and Context.of(comm, likely=likely) is not likely):
+    if known is None or (earlier is None and context_of(comm, likely=likely) is not likely):
         return False
     if known.may_be_row and known.context.was_called:
         call = CollectiveCall("Allreduce", comm, sendbuf, recvbuf, op, AlgorithmSpec(*spec))

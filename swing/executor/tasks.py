@@ -20,6 +20,7 @@ from swing.executor.gpu import device
 from swing.executor.session import argument_check
 from swing.executor.session.call import CollectiveCall
 from swing.executor.session.context import Context
+from swing.executor.session.contexts import context_of
 from swing.executor.session.layouts import BlockLayouts
 from swing.executor.session.planner import Planner
 from swing.executor.session.private import NoCommunicatorError
@@ -156,7 +157,7 @@ def check_delegated(call: CollectiveCall, why: str) -> bool:
         # MPI's call cannot be made again after a timeout, but the wait for the other ranks' first
         # call on the communicator can.
         with suppress(NoCommunicatorError):
-            Context.of(call.comm, call.deadline)
+            context_of(call.comm, call.deadline)
     return send is recv
 
 

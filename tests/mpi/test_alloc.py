@@ -13,7 +13,7 @@ from swing.executor import dispatch
 from swing.executor.plan import shared
 from swing.executor.session import argument_check
 from swing.executor.session.call_cache import known_calls
-from swing.executor.session.context import Context
+from swing.executor.session.contexts import context_of
 from tests.mpi.world import RANK, SIZE, mixed
 
 COUNTS = [1, SIZE - 1, 1000, 70_001]
@@ -91,7 +91,7 @@ def test_ordinary_arrays_of_the_same_size_are_not_mistaken_for_shared_ones(comm)
 
 def test_what_is_known_of_memory_ends_where_a_window_begins(comm):
     copy = swing.alloc(comm, 300).copy()  # of the same class, and yet in ordinary memory
-    context, send = Context.of(comm), copy[:]
+    context, send = context_of(comm), copy[:]
     for _ in range(2):
         copy[:] = 1
         assert (swing.allreduce(comm, send) == SIZE).all()
@@ -157,7 +157,7 @@ def test_one_rank_alone_is_refused_an_array_that_can_not_be(comm, shape, dtype, 
 
 
 def test_ranks_of_several_nodes_share_no_memory(comm, monkeypatch):
-    monkeypatch.setitem(vars(Context.of(comm).windows), "_is_one_node", False)
+    monkeypatch.setitem(vars(context_of(comm).windows), "_is_one_node", False)
     assert type(swing.alloc(comm, 1000)) is np.ndarray
 
 

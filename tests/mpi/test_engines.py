@@ -11,7 +11,7 @@ from mpi4py import MPI
 
 from swing.executor import allreduce, explain
 from swing.executor.session import call_cache, planner
-from swing.executor.session.context import Context
+from swing.executor.session.contexts import context_of
 from tests.mpi.world import RANK, SIZE, choices, differing, mixed, tori
 
 pytest.importorskip("numba")
@@ -32,7 +32,7 @@ def engines(comm, monkeypatch):
     Both run the plans of one planner, which are made once.
     """
     comms = {engine: comm.Dup() for engine in ENGINES}
-    Context.of(comms["plain"]).planner = Context.of(comms["compiled"]).planner
+    context_of(comms["plain"]).planner = context_of(comms["compiled"]).planner
 
     def reduce(engine, *args, **choice):
         monkeypatch.setenv("SWING_ENGINE", engine)

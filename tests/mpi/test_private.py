@@ -16,7 +16,7 @@ from swing import waiting
 from swing.executor import allreduce, explain
 from swing.executor.engines import wait
 from swing.executor.session import node, private
-from swing.executor.session.context import Context
+from swing.executor.session.contexts import context_of
 from tests.mpi.world import RANK, SIZE, WORLD
 
 
@@ -24,7 +24,7 @@ def test_communicators_of_the_same_ranks_share_one_private_communicator(comm):
     others = [comm.Dup() for _ in range(3)]
     for each in (comm, *others):
         assert (allreduce(each, np.ones(3)) == SIZE).all()
-    contexts = [Context.of(each) for each in (comm, *others)]
+    contexts = [context_of(each) for each in (comm, *others)]
     assert len({MPI._handleof(context.comm) for context in contexts}) == 1
     tags = [
         {context.tag(), context.tag(persistent=True), context.lane.check_tag}
@@ -40,8 +40,8 @@ def test_another_order_of_the_ranks_is_another_private_communicator(comm):
     backwards = WORLD.Split(0, -RANK)
     assert (allreduce(backwards, np.ones(3)) == SIZE).all()
     allreduce(comm, np.ones(3))
-    assert Context.of(backwards).comm.rank == SIZE - 1 - RANK
-    assert MPI._handleof(Context.of(backwards).comm) != MPI._handleof(Context.of(comm).comm)
+    assert context_of(backwards).comm.rank == SIZE - 1 - RANK
+    assert MPI._handleof(context_of(backwards).comm) != MPI._handleof(context_of(comm).comm)
     backwards.Free()
 
 
@@ -74,7 +74,7 @@ def test_threads_make_first_calls_on_several_communicators(comm):
     for thread in threads:
         thread.join()
     assert all((vector == SIZE * (SIZE - 1) / 2).all() for vector in found)
-    lanes = {(MPI._handleof(Context.of(c).comm), Context.of(c).lane.check_tag) for c in comms}
+    lanes = {(MPI._handleof(context_of(c).comm), context_of(c).lane.check_tag) for c in comms}
     assert len(lanes) == len(comms)
     for each in comms:
         each.Free()
@@ -118,7 +118,7 @@ def test_a_new_private_communicator_when_the_lanes_run_out(comm, monkeypatch):
     first, second = WORLD.Split(0, RANK), WORLD.Split(0, RANK)
     for each in (first, second):
         assert (allreduce(each, np.ones(5)) == SIZE).all()
-    assert MPI._handleof(Context.of(first).comm) != MPI._handleof(Context.of(second).comm)
+    assert MPI._handleof(context_of(first).comm) != MPI._handleof(context_of(second).comm)
     first.Free()
     second.Free()
 
@@ -168,11 +168,11 @@ def test_no_rank_waits_longer_than_its_timeout_for_one_that_gives_up(comm, calls
     monkeypatch.setattr(private, "_known", {})
     for _ in range(calls if RANK == SIZE - 1 else 1):
         with suppress(TimeoutError):
-            Context.of(comm, wait.Deadline(0 if RANK == SIZE - 1 else 0.8))
+            context_of(comm, wait.Deadline(0 if RANK == SIZE - 1 else 0.8))
         time.sleep(0.1 if RANK == SIZE - 1 else 0)
     WORLD.Barrier()  # the last rank comes back only after all others have returned
     assert (allreduce(comm, np.full(9, RANK + 1), timeout=30) == SIZE * (SIZE + 1) / 2).all()
-    assert Context.of(comm).planner.is_one_node
+    assert context_of(comm).planner.is_one_node
 
 
 def test_ranks_are_on_one_node_if_they_could_share_memory(monkeypatch):
@@ -239,7 +239,7 @@ def test_the_context_of_a_freed_communicator_serves_the_next_one_with_other_tags
         mine = comm.Split(0, RANK)
         vector[:] = i
         assert (allreduce(mine, vector) == i * SIZE).all()
-        context = Context.of(mine)
+        context = context_of(mine)
         seen.append((context, context.lane.first_tag, context.tag()))
         mine.Free()
     contexts, first_tags, tags = zip(*seen, strict=True)
@@ -248,7 +248,7 @@ def test_the_context_of_a_freed_communicator_serves_the_next_one_with_other_tags
     monkeypatch.setenv("SWING_WAIT", "event")  # what was noted holds for other settings only
     mine = comm.Split(0, RANK)
     allreduce(mine, vector)
-    assert Context.of(mine) is not contexts[0]
+    assert context_of(mine) is not contexts[0]
     mine.Free()
 
 
@@ -270,11 +270,11 @@ def test_a_call_on_a_freed_communicator_is_an_error_although_its_context_is_aliv
 def test_a_context_stays_where_a_persistent_operation_can_still_be_started(comm):
     mine, vector, total = swing.Comm(comm.Dup()), np.ones(5), np.empty(5)
     request = mine.Allreduce_init(vector, total)
-    context = Context.of(mine)
+    context = context_of(mine)
     mine.Free()
     following = comm.Dup()
     allreduce(following, vector.copy())
-    assert Context.of(following) is not context
+    assert context_of(following) is not context
     request.Free()
     following.Free()
 

@@ -27,6 +27,7 @@ from swing.executor.engines.messages import abandon
 from swing.executor.engines.wait import Deadline, until
 from swing.executor.session.call import CollectiveCall
 from swing.executor.session.context import Context
+from swing.executor.session.contexts import context_of
 from swing.schedules.schedule import Schedule
 from swing.settings import CHECK, CHECK_TIMEOUT
 from swing.torus import Torus
@@ -83,7 +84,7 @@ def context(
         RuntimeError: an earlier call on this communicator failed after it had sent messages.
     """
     if not ON:
-        return Context.of(call.intracomm, call.deadline)
+        return context_of(call.intracomm, call.deadline)
     algorithm, torus, consistent, options = call.spec
     facts = {
         "call": call.kind,
@@ -122,7 +123,7 @@ def refuse(comm: MPI.Comm, error: Exception) -> None:
 
 def _agree(comm: MPI.Intracomm, facts: Facts, deadline: Deadline | None = None) -> Context:
     deadline = deadline or Deadline(_SECONDS)
-    context = Context.of(comm, deadline)
+    context = context_of(comm, deadline)
     facts_by_rank = _exchange(context, facts, deadline)
     if any(other != facts_by_rank[0] for other in facts_by_rank):
         raise Disagreement(_difference(facts_by_rank))

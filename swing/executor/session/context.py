@@ -1,8 +1,6 @@
 """Context of a communicator: its tags, planner, cached programs and scratch memory.
 
-Messages travel on a private communicator, see `swing.executor.session.private`. The context is an
-MPI attribute of the user's communicator. When that is freed, the context becomes *idle*, and the
-next communicator of the same ranks and torus takes it over: only the tags are new.
+Messages travel on a private communicator, see `swing.executor.session.private`.
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ import weakref
 from collections.abc import Hashable
 from contextlib import suppress
 from contextvars import copy_context
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -29,21 +26,19 @@ from swing.executor.session.call import AlgorithmSpec
 from swing.executor.session.call_cache import CallKey, Entry, known_calls
 from swing.executor.session.duplicate import Duplicate
 from swing.executor.session.gpu_programs import GpuPrograms
-from swing.executor.session.infer_torus import shape_of
 from swing.executor.session.layouts import BlockLayouts
 from swing.executor.session.planner import Planner
-from swing.executor.session.private import Lane, Private, finish, forget, latest, world_ranks
+from swing.executor.session.private import Lane, Private
 from swing.executor.session.windows import Windows
-from swing.settings import ENGINE, MACHINE
 
 
 class Context:
-    """The state that is kept for one communicator at a time; `of` finds it or makes it.
+    """The state that is kept for one communicator at a time, see `swing.executor.session.contexts`.
 
     Args:
         comm: the user's communicator.
         private: the private communicator of its ranks.
-        key: what all communicators that can take the context over have in common, see `_key`.
+        key: what all communicators that can take it over have in common.
 
     Attributes:
         comm: the private communicator, which communicators of the same ranks share.
@@ -55,13 +50,14 @@ class Context:
         gpu: makes the programs for vectors that stay in GPU memory.
         noted: rows of the call cache's table that belong to this context.
         keys: keys of the call cache's dictionary that belong to it.
+        failure: why an earlier call failed, and what must stay in memory since; None if none did.
     """
 
     lane: Lane
     was_called: bool
 
     def __init__(self, comm: MPI.Intracomm, private: Private, key: Hashable) -> None:
-        self.comm, self._key = private.comm, key
+        self.comm, self.key = private.comm, key
         self.planner = Planner(comm, private.is_one_node)
         self.blocks = BlockLayouts(self.planner)
         self._first_tag = np.zeros(1, np.int64)  # in memory that compiled code reads
@@ -76,68 +72,17 @@ class Context:
         self.noted: dict[int, Entry] = {}
         self.keys: set[CallKey] = set()
         self._active: set[Operation] = set()
-        self._failure: tuple[str, Any] | None = None
+        self.failure: tuple[str, Any] | None = None
         # MPI ignores overflow. If the user's ``np.errstate`` made it raise on one rank, the others
         # would wait for that rank.
         self._quiet = copy_context()
         self._quiet.run(np.seterr, all="ignore")
 
-    @classmethod
-    def of(
-        cls,
-        comm: MPI.Intracomm,
-        deadline: Deadline | None = None,
-        likely: Context | None = None,
-    ) -> Context:
-        """Return the context of a communicator; the first call for it is collective.
-
-        Args:
-            comm: the user's communicator.
-            deadline: when to give up waiting for the other ranks; None waits without a limit.
-            likely: the context that `likely` has returned, if it was asked.
-
-        Raises:
-            TimeoutError: not all ranks made the first call by the deadline.
-            RuntimeError: an earlier call on the communicator failed after it had sent messages.
-        """
-        context = contexts.get(MPI._handleof(comm)) or cls._open(comm, deadline, likely)
-        if context._failure is not None:
-            raise RuntimeError(
-                f"an earlier call failed on this communicator ({context._failure[0]}) and "
-                "its messages may still arrive: go on with a new communicator, comm.Dup()"
-            )
-        return context
-
-    @classmethod
-    def likely(cls, comm: MPI.Intracomm) -> Context | None:
-        """Return the idle context that a communicator will take over, unless another one does."""
-        private = latest(comm) if comm else None
-        return None if private is None else _idle.peek(_key(comm, private))
-
-    @classmethod
-    def _open(
-        cls, comm: MPI.Intracomm, deadline: Deadline | None, likely: Context | None
-    ) -> Context:
-        """Make the first call on a communicator; collective."""
-        ranks = likely.lane.private.ranks if likely else world_ranks(comm)
-        try:
-            lane = finish(comm, ranks, deadline)
-        except TimeoutError:
-            # An attribute without a context: its delete function removes what is kept for a freed
-            # communicator, whose handle MPI may use again. Setting it a second time would call that
-            # function as well.
-            if comm.Get_attr(_keyval()) is None:
-                comm.Set_attr(_keyval(), _UNFINISHED)
-            raise
-        usual = likely is not None and likely.lane.private is lane.private
-        key = likely._key if likely and usual else _key(comm, lane.private)
-        context = _idle.pop(key) or cls(comm, lane.private, key)
-        context.lane, context._first_tag[0] = lane, lane.first_tag
-        context.was_called = False
-        context._duplicate.user = MPI._handleof(comm)
-        comm.Set_attr(_keyval(), context)
-        contexts[MPI._handleof(comm)] = context
-        return context
+    def serve(self, comm: MPI.Intracomm, lane: Lane) -> None:
+        """Take a user's communicator over, whose tags are those of ``lane``."""
+        self.lane, self._first_tag[0] = lane, lane.first_tag
+        self.was_called = False
+        self._duplicate.user = MPI._handleof(comm)
 
     def program(
         self,
@@ -215,12 +160,12 @@ class Context:
         return operation
 
     def fail(self, error: BaseException, *buffers: Any) -> None:
-        """Record that a call failed, after which `of` raises for every further call.
+        """Record that a call failed, after which there is an error for every further call.
 
         The buffers are kept alive, because messages under way may still read or write them.
         """
-        if self._failure is None:
-            self._failure = str(error) or type(error).__name__, (buffers, self._scratch)
+        if self.failure is None:
+            self.failure = str(error) or type(error).__name__, (buffers, self._scratch)
         known_calls.forget(self)
 
     def wait(self) -> None:
@@ -233,38 +178,49 @@ class Context:
         """Return the tag of the next operation's messages, the same on all ranks."""
         return self.lane.tag(persistent)
 
-    def close(self) -> None:
-        """Let go of the user's communicator, which is being freed, and become idle if possible.
+    def leave(self) -> None:
+        """Let go of the user's communicator, which is being freed.
 
         As in MPI, active operations go on to their end, and persistent ones can be started even
         later. After `alloc` or NCCL this is collective. After `alloc` it does not wait for other
         ranks.
         """
-        self.gpu.close(self._failure is not None)
+        self.gpu.close(self.failure is not None)
         if self.windows:
             known_calls.forget(self)  # their programs work in windows that the next one will lack
         self.windows.free()
         self._duplicate.free()
-        private = self.lane.private
-        in_use = bool(self._active) or self.lane.has_persistent
-        if (
-            private.ranks
-            and not in_use
-            and self._failure is None
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether another communicator can be served after `leave`."""
+        return (
+            bool(self.lane.private.ranks)
+            and not self._is_in_use
+            and self.failure is None
             and self.gpu.nccl is None
-            and _nbytes(self) <= _idle.limit
-        ):
-            known_calls.retire(self)
-            _idle.put(self._key, self)
-            return
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it keeps."""
+        return len(self._scratch) + self._compiled.nbytes
+
+    def end(self) -> None:
+        """Give memory back after `leave`, and the private communicator if it is not shared."""
         known_calls.forget(self)
         self._scratch = np.empty(0, np.uint8)
+        private = self.lane.private
         if not private.ranks:
             # Operations and persistent requests refer to this context.
             freed = weakref.finalize(self, private.free)
             freed.atexit = False
-            if not in_use:
+            if not self._is_in_use:
                 freed()
+
+    @property
+    def _is_in_use(self) -> bool:
+        return bool(self._active) or self.lane.has_persistent
 
     def _scratch_bytes(self, nbytes: int) -> np.ndarray:
         """Return (nbytes,) scratch memory, which all programs share."""
@@ -272,46 +228,3 @@ class Context:
             known_calls.forget(self)  # their programs refer to the old scratch memory
             self._scratch = np.empty(nbytes, np.uint8)
         return self._scratch[:nbytes]
-
-
-def _nbytes(context: Context) -> int:
-    return len(context._scratch) + context._compiled.nbytes
-
-
-_idle = ByteCache[Context](2**22, _nbytes, known_calls.forget)
-"""Contexts of freed communicators, which other communicators can take over."""
-
-
-_keys: dict[Hashable, Hashable] = {}
-
-
-def _key(comm: MPI.Intracomm, private: Private) -> Hashable:
-    """What communicators have in common that can take over each other's context.
-
-    Equal keys are one object, which takes less time to look up than a tuple. A private communicator
-    that is not shared ends with its context, so nothing is kept for it.
-    """
-    key = private, *shape_of(comm), MACHINE.get(), ENGINE.get(), policy()
-    return _keys.setdefault(key, object()) if private.ranks else key
-
-
-contexts: dict[int, Context] = {}
-"""The contexts by communicator handle. This dictionary is five times faster to read than the MPI
-attribute, whose delete function removes the entry."""
-
-
-_UNFINISHED = object()
-"""The attribute of a communicator whose first call has timed out."""
-
-
-@cache
-def _keyval() -> int:
-    """Return the key of the attribute that closes a context when its communicator is freed."""
-
-    def delete(comm: MPI.Comm, keyval: int, value: Any) -> None:
-        contexts.pop(MPI._handleof(comm), None)
-        forget(MPI._handleof(comm))
-        if isinstance(value, Context):
-            value.close()
-
-    return MPI.Comm.Create_keyval(delete_fn=delete)
