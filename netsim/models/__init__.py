@@ -71,9 +71,11 @@ def own_sync(model: str) -> str:
     """The rule of `netsim.traffic.message_graph.SYNC` that a model follows unless told otherwise.
 
     In the packet model a send is done when it is posted, because the door of a node keeps messages
-    in order. Flows have no order: those of a later step would take bandwidth from an earlier one.
+    in order. Flows have no order, and those of a later step would take bandwidth from an earlier
+    one: there a send is done when all its bytes are under way, so that the latency of a message
+    does not keep its sender. The analytic model has steps only, and ignores the rule.
     """
-    return "receives" if model == "packet" else "rank"
+    return {"packet": "receives", "flow": "local"}.get(model, "rank")
 
 
 def load(model: str) -> None:
