@@ -22,7 +22,8 @@ from swing.executor.engines.plain import Program, bind, run
 from swing.executor.engines.progress import Operation, Rounds
 from swing.executor.engines.wait import Deadline, policy
 from swing.executor.session.call import AlgorithmSpec
-from swing.executor.session.call_cache import CallKey, Entry, known_calls
+from swing.executor.session.call_cache import CallKey, known_calls
+from swing.executor.session.call_table import Row
 from swing.executor.session.duplicate import Duplicate
 from swing.executor.session.gpu_programs import GpuPrograms
 from swing.executor.session.layouts import BlockLayouts
@@ -68,7 +69,7 @@ class Context:
         self._compiled = ByteCache[Compiled](2**21, lambda compiled: compiled.nbytes)
         # Compiled code runs without the GIL, and meanwhile another thread's call may take its row
         # in the call cache. So the entries are kept alive here too.
-        self.noted: dict[int, Entry] = {}
+        self.noted: dict[int, Row] = {}
         self.keys: set[CallKey] = set()
         self._active: set[Operation] = set()
         self._persistent = 0  # operations that can be started
