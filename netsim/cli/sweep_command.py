@@ -13,7 +13,7 @@ from time import monotonic
 import click
 
 from netsim.cli.options import JOBS, PLACE, RUN_OPTIONS, MachineOptions, Number, machine_options
-from netsim.machine import columns, described
+from netsim.machine import Machine, columns
 from netsim.network import Network
 from netsim.rows import ResultRow, fastest, identity, in_order, known_rows, winners, write_csv
 from netsim.search.sweep import (
@@ -112,9 +112,8 @@ def sweep_command(
 def _title(network: Network, model: str, collective: str) -> str:
     where = columns(network)
     unit = "time in us" if collective == BARRIER else "goodput in Gb/s"
-    return (
-        f"{where['topology']}, {described(network)}: {unit} ({model} model, ties {where['ties']})"
-    )
+    title = f"{where['topology']}, {Machine.of(network).title}"
+    return f"{title}: {unit} ({model} model, ties {where['ties']})"
 
 
 def _spelled(row: ResultRow) -> str:
