@@ -35,7 +35,7 @@ def check_number(name: str, value: object, positive: bool = False) -> None:
 
 
 def check_factor(name: str, value: object) -> None:
-    """Check that a value is a multiple of the best time.
+    """Check a factor by which a time may exceed the best one.
 
     Raises:
         ValueError: it is not a finite number from 1 up.
