@@ -108,9 +108,9 @@ class Osu(Style):
         for row in rows:
             verdict = "-" if row.wrong is None else "Fail" if row.wrong else "Pass"
             yield (
-                f"{row.nbytes:<10}{row.time_us_median:17.2f}{row.time_us_min:17.2f}"
-                f"{row.time_us_max:17.2f}{row.time_us_p90:13.2f}{row.time_us_p99:13.2f}"
-                f"{row.iterations:12}{verdict:>12}  {spelled(row)}"
+                f"{row.nbytes:<10} {row.time_us_median:16.2f} {row.time_us_min:16.2f}"
+                f" {row.time_us_max:16.2f} {row.time_us_p90:12.2f} {row.time_us_p99:12.2f}"
+                f" {row.iterations:11}{verdict:>12}  {spelled(row)}"
             )
 
 
@@ -137,12 +137,12 @@ class Nccl(Style):
             row = placed[0]
             rates = [(number(r.algbw, DIGITS), number(r.busbw, DIGITS)) for r in placed]
             results = "".join(
-                f"{r.time_us_median:10.2f}{algbw:>10}{busbw:>10}{_wrong(r):>8}"
+                f" {number(r.time_us_median):>9} {algbw:>9} {busbw:>9} {_wrong(r):>7}"
                 for r, (algbw, busbw) in zip(placed, rates, strict=True)
             )
             yield (
-                f"{row.nbytes:13}{row.nbytes // np.dtype(row.dtype).itemsize:13}{row.dtype:>10}"
-                f"{row.op:>8}{-1:7}{results}  {name}"
+                f"{row.nbytes:13} {row.nbytes // np.dtype(row.dtype).itemsize:12} {row.dtype:>9}"
+                f" {row.op:>7}{-1:7}{results}  {name}"
             )
 
     def foot(self, rows: Sequence[MeasuredRow]) -> Iterator[str]:

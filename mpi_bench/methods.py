@@ -11,6 +11,7 @@ from mpi4py import MPI
 import swing
 from mpi_bench.problem import Vector
 from swing.algorithms.spelling import parse, spell
+from swing.checks import shown
 from swing.executor import allreduce
 from swing.executor.gpu import device
 from swing.select.candidates import family
@@ -67,7 +68,7 @@ def methods(
         name, spelled = parse(text)
         if name not in (*swing.ALGORITHMS, *GROUPS):
             choices = ", ".join([*swing.ALGORITHMS, *GROUPS])
-            raise ValueError(f"no algorithm {name!r}: choose from {choices}")
+            raise ValueError(f"no algorithm {shown(name)}: choose from {choices}")
         if spelled:
             listed.append(_named(name, torus, ({"ports": ports} if ports else {}) | spelled))
             continue

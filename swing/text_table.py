@@ -143,7 +143,15 @@ def line_width() -> int | None:
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and int(columns):
         return int(columns)
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    # Python has no standard output if the shell has closed it.
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return shutil.get_terminal_size().columns if on_terminal else None
+
+
+def complain(line: str) -> None:
+    """Print a line on standard error, if the shell has not closed it."""
+    if sys.stderr is not None:  # print would take None for standard output
+        print(line, file=sys.stderr, flush=True)
 
 
 def number(value: float, digits: int = 4) -> str:

@@ -228,6 +228,16 @@ def test_what_compare_prints_as_a_winner_is_taken_by_every_command(place, run, r
     assert len(methods(list(winners), torus, None)) == 1 + len(winners)
 
 
+def test_a_sweep_prints_winners_as_the_same_command_takes_them(run):
+    for collective in ("barrier", "broadcast", "alltoall"):
+        words = ("netsim", "sweep", "--topology", "torus:2x2", "--sizes", "1KiB", "--collective",
+                 collective, "--jobs", 1)  # fmt: skip
+        winner = run(*words).out.split()[-1]
+        again = run(*words, "--algorithm", winner)
+        assert again.returncode == 0, again.err
+        assert again.out.split()[-1] == winner
+
+
 def test_a_sweep_of_one_winner_is_resumed_and_printed_as_it_was_asked_for(run, rows, tmp_path):
     words = "netsim", "sweep", "--topology", "torus:4x4", "--csv", tmp_path / "rows.csv"
     asked = [
@@ -331,6 +341,13 @@ BAD = [
     ("swing,ports=1", "netsim", "report", "--topology", "torus:4", "--algorithm", "swing,ports"),
     ("whole number", "netsim", "report", "--topology", "torus:4", "--algorithm", "swing,k=x"),
     ("no option", "netsim", "report", "--topology", "torus:4", "--algorithm", "ring,variant=x"),
+    *(
+        (f"no option {key!r}", program, *words, "--topology", "torus:4", "--algorithm", word)
+        for key in ("name", "torus", "nbytes", "machine", "algorithm", "self")
+        for word in (f"swing,{key}=4", f"auto,{key}=4", f"none,{key}=4")
+        for program, *words in (("netsim", "sweep"), ("netsim", "simulate"), ("swing", "show"))
+    ),
+    ("leave out --retime", "netsim", "tune", "--retime", "--out", "none.json"),
     ("'k' twice", "netsim", "simulate", "--topology", "torus:4", "--algorithm", "swing,k=1,k=2"),
     (
         "given twice",

@@ -6,14 +6,18 @@ import re
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpi_bench.formats import STYLES
 from mpi_bench.launcher import SHARED_CORES, command, sweep
+from mpi_bench.report import MeasuredRow
 from netsim.search.measured import measured_table
 from swing.sizes import MAX_BYTES, format_size, parse_size, parse_sizes
 
@@ -234,6 +238,26 @@ def test_rows_are_printed_as_osu_and_nccl_tests_do():
     assert all(len(row) == 14 for row in nccl)  # both placements side by side
     assert not any(float(rate) == 0 for row in nccl for rate in (*row[6:8], *row[10:12]))
     assert done.stdout.count("# Out of bounds values : 0 OK") == 1
+
+
+def test_columns_stay_apart_however_long_a_call_takes():
+    """From a microsecond to a day, a byte to the largest vector."""
+    text = {"topology": "torus:2", "algorithm": "ring", "variant": "", "model": "measured",
+            "op": "sum", "mpi": "", "options": "{}", "software": ""}  # fmt: skip
+    for seconds, nbytes, dtype in ((1e-6, 4, "int32"), (2.0, 2**20, "float64"),
+                                   (86400.0, MAX_BYTES, "complex128")):  # fmt: skip
+        row = MeasuredRow(
+            **text, nbytes=nbytes, seconds=seconds, goodput_gbps=1.0, ranks=2, ports=1, dtype=dtype,
+            **{f"time_us_{key}": seconds * 1e6 for key in ("min", "median", "p90", "p99", "max")},
+            algbw=nbytes / seconds / 1e9, busbw=nbytes / seconds / 1e9, wrong=10**7 - 1,
+            iterations=2, cores=2, placement="out-of-place",
+        )  # fmt: skip
+        both = [row, replace(row, placement="in-place")]
+        (nccl,) = STYLES["nccl"](["ring"]).rows(both)
+        assert len(nccl.split()) == 14
+        assert nccl.split()[:3] == [str(nbytes), str(nbytes // np.dtype(dtype).itemsize), dtype]
+        assert float(nccl.split()[5]) == pytest.approx(seconds * 1e6)
+        assert [len(line.split()) for line in STYLES["osu"](["ring"]).rows(both)] == [9, 9]
 
 
 def test_the_styles_of_other_benchmarks_measure_mpi_and_auto_only_and_every_placement():

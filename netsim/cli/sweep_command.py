@@ -13,7 +13,7 @@ from time import monotonic
 import click
 
 from netsim.cli.options import JOBS, PLACE, RUN_OPTIONS, MachineOptions, Number, machine_options
-from netsim.machine import columns, described
+from netsim.machine import Machine, columns
 from netsim.network import Network
 from netsim.rows import ResultRow, fastest, identity, in_order, known_rows, winners, write_csv
 from netsim.search.sweep import (
@@ -28,8 +28,8 @@ from swing.algorithms import ALGORITHMS
 from swing.algorithms.spelling import parse, spell, without_collective
 from swing.cli import JSON, collective_options, command
 from swing.formats.files import check_writable, is_stream
-from swing.parameters import ALGORITHM, SIZES
-from swing.progress import with_progress
+from swing.parameters import SEVERAL, SIZES
+from swing.progress import Progress
 from swing.schedules.collectives import BARRIER
 from swing.sizes import format_size
 from swing.text_table import Column, number, rendered
@@ -41,7 +41,7 @@ SAVE_SECONDS = 5.0
 @command("sweep", short_help="Simulate many schedules and sizes.")
 @click.option("--topology", "topologies", type=PLACE, multiple=True, required=True,
               help="A topology, such as torus:8x8; may be repeated.")  # fmt: skip
-@click.option("--algorithm", "names", type=ALGORITHM, multiple=True, default=["all"],
+@click.option("--algorithm", "names", type=SEVERAL, multiple=True, default=["all"],
               show_default=True, help="An algorithm, with options as in bucket,segments=6; auto, "
               "which is chosen for each size; or all, which is every algorithm that the topology "
               "allows; may be repeated.")  # fmt: skip
@@ -82,9 +82,12 @@ def sweep_command(
     total, before = sum(map(len, todo.values())), len(rows)
     interrupted = False
     saved = monotonic()
-    with closing(simulate_cases(todo, processes(jobs, model), left_out.append)) as simulated:
+    with (
+        closing(simulate_cases(todo, processes(jobs, model), left_out.append)) as simulated,
+        Progress() as progress,
+    ):
         try:
-            for found in with_progress("simulating", simulated, total):
+            for found in progress.count("simulating", simulated, total):
                 rows.append(found)
                 if path and not is_stream(path) and monotonic() - saved > SAVE_SECONDS:
                     write_csv(path, in_order(rows))
@@ -112,9 +115,8 @@ def sweep_command(
 def _title(network: Network, model: str, collective: str) -> str:
     where = columns(network)
     unit = "time in us" if collective == BARRIER else "goodput in Gb/s"
-    return (
-        f"{where['topology']}, {described(network)}: {unit} ({model} model, ties {where['ties']})"
-    )
+    title = f"{where['topology']}, {Machine.of(network).title}"
+    return f"{title}: {unit} ({model} model, ties {where['ties']})"
 
 
 def _spelled(row: ResultRow) -> str:
@@ -122,7 +124,7 @@ def _spelled(row: ResultRow) -> str:
     name, options = parse(row["algorithm"])
     if row["variant"] and ALGORITHMS[name].variants != ("",):
         options["variant"] = row["variant"]
-    return spell(name, options)
+    return without_collective(spell(name, options))
 
 
 def _print_winners(rows: Sequence[ResultRow], title: str, collective: str) -> None:
