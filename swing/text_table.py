@@ -112,14 +112,22 @@ class TextTable:
             yield (" " * GAP).join(aligned).rstrip()
 
 
-def rendered(columns: Sequence[Column], rows: Sequence[Sequence[str]], title: str = "") -> str:
-    """Return a table as text, as wide as `line_width` allows, and what was left out below it."""
+def rendered(
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    title: str = "",
+    notes: Sequence[str] = (),
+) -> str:
+    """Return a table as text, as wide as `line_width` allows.
+
+    Below it stand the columns that were left out, and the notes, each of which begins a line.
+    """
     width = line_width()
     table = TextTable(columns, rows, width)
     lines = _filled(title.split(), width or len(title) + 1, " ") if title else []
     lines += [*table.head(), *(line for cells in rows for line in table.row(cells))]
-    if table.left_out:
-        note = f"no room for: {', '.join(table.left_out)}"
+    left_out = [f"no room for: {', '.join(table.left_out)}"] if table.left_out else []
+    for note in [*left_out, *notes]:
         lines += _filled(note.split(), width or len(note), " ")
     return "\n".join(lines)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import matplotlib
@@ -68,14 +69,19 @@ def plot(
     rows = [r for r in every if r["topology"] in topologies and _takes_time(r)]
     if not rows:
         raise ValueError(f"{paths[0]} has nothing to draw: no row of ours that takes time")
-    text = COLUMN_FONT if width else matplotlib.rcParams["font.size"]
-    with matplotlib.rc_context({"font.size": text, "legend.fontsize": COLUMN_FONT - bool(width)}):
+    with text_sizes(width):
         figure = KINDS[kind](rows, width)
         out.mkdir(parents=True, exist_ok=True)
         files = [out / f"{name or paths[0].stem}.{suffix}" for suffix in formats]
         for file in files:
             save(figure, file)
     return files
+
+
+def text_sizes(width: float | None) -> AbstractContextManager[None]:
+    """Set the sizes of text for a figure of this width in inches; None for one without a width."""
+    text = COLUMN_FONT if width else matplotlib.rcParams["font.size"]
+    return matplotlib.rc_context({"font.size": text, "legend.fontsize": COLUMN_FONT - bool(width)})
 
 
 def save(figure: Figure, path: Path) -> None:

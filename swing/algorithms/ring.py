@@ -141,5 +141,6 @@ RING = Algorithm(
     family=family,
     rings=True,
     standard=True,
+    on_all_ports="hamiltonian",
     others=always({"ports": 2}, *({"chunks": count} for count in (1, 16, 64, 256))),
 )
