@@ -11,13 +11,15 @@ from mpi4py import MPI
 import swing
 from mpi_bench.problem import Vector
 from swing.algorithms.spelling import parse, spell
-from swing.executor import allreduce
+from swing.executor import allreduce, explain
+from swing.executor.explanation import Explanation
 from swing.executor.gpu import device
 from swing.select.candidates import family
 from swing.select.table import Options
 
 GROUPS = ("all", "family", "auto", "mpi")
 Runner = Callable[[MPI.Intracomm, Vector | None, Vector, MPI.Op], object]
+Explainer = Callable[[MPI.Intracomm, Vector | None, Vector, MPI.Op], Explanation]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Method:
         run: the function, with arguments ``(comm, sendbuf, recvbuf, op)``; it reduces in place if
             sendbuf is None.
         options: the options of `swing.schedule`, including ``variant`` and ``ports``.
+        explain: tells which algorithm ``run`` chooses for its arguments; None if it chooses none.
     """
 
     algorithm: str
@@ -38,6 +41,7 @@ class Method:
     ports: int | None
     run: Runner = field(compare=False)
     options: Options = ()
+    explain: Explainer | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -82,7 +86,7 @@ def methods(
                         if name != "all":  # "all" means those that can serve the torus
                             raise
         if name in ("auto", "all"):
-            listed.append(Method("auto", "", None, _ours("auto", torus, {})))
+            listed.append(_auto(torus))
         if name == "family":
             listed += [_named(each, torus, dict(options)) for each, options in family(torus)]
     return list(dict.fromkeys(listed))
@@ -94,12 +98,25 @@ def _named(algorithm: str, torus: swing.Torus, options: dict[str, Any]) -> Metho
     return Method(algorithm, variant, len(parts), run, tuple(options.items()))
 
 
+def _auto(torus: swing.Torus) -> Method:
+    def told(
+        comm: MPI.Intracomm, sendbuf: Vector | None, recvbuf: Vector, op: MPI.Op
+    ) -> Explanation:
+        return explain(comm, *_arguments(sendbuf, recvbuf), op, torus=torus)
+
+    return Method("auto", "", None, _ours("auto", torus, {}), explain=told)
+
+
 def _ours(name: str, torus: swing.Torus, options: dict[str, Any]) -> Runner:
     def run(comm: MPI.Intracomm, sendbuf: Vector | None, recvbuf: Vector, op: MPI.Op) -> object:
-        first, second = (recvbuf, None) if sendbuf is None else (sendbuf, recvbuf)
-        return allreduce(comm, first, second, op, algorithm=name, torus=torus, **options)
+        given = _arguments(sendbuf, recvbuf)
+        return allreduce(comm, *given, op, algorithm=name, torus=torus, **options)
 
     return run
+
+
+def _arguments(sendbuf: Vector | None, recvbuf: Vector) -> tuple[Vector, Vector | None]:
+    return (recvbuf, None) if sendbuf is None else (sendbuf, recvbuf)
 
 
 def _library(comm: MPI.Intracomm, sendbuf: Vector | None, recvbuf: Vector, op: MPI.Op) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import swing
+from swing.algorithms.spelling import parse
 from swing.build.parallel import parallel
 from swing.executor.engines.wait import chosen
 from swing.executor.plan.instruction import RECV, SCRATCH, SEND, Opcode
@@ -392,6 +393,22 @@ def test_explain_says_what_and_why(monkeypatch):
         f"waiting: {chosen()[0]}: {chosen()[1]}",
         "scratch memory: 0 bytes",
     ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        ({}, "swing,variant=latency,ports=1"),
+        ({"algorithm": "swing", "variant": "bandwidth"}, "swing,variant=bandwidth, 1 port"),
+        ({"algorithm": "swing", "ports": 1}, "swing,ports=1, variant bandwidth"),
+    ],
+)
+def test_explain_writes_the_algorithm_as_commands_take_it(asked, line):
+    told = explain(MPI.COMM_SELF, np.ones(8), **asked)
+    assert str(told).startswith(f"algorithm: {line}\n")
+    name, options = parse(told.name)
+    again = explain(MPI.COMM_SELF, np.ones(8), algorithm=name, **options)
+    assert (again.name, again.variant, again.ports) == (told.name, told.variant, told.ports)
 
 
 def test_without_mpi_swing_works_and_allreduce_says_what_to_install():
