@@ -29,6 +29,7 @@ MPI = pytest.importorskip("mpi4py.MPI", exc_type=(ImportError, RuntimeError))
 
 from swing.executor import allreduce, explain  # noqa: E402
 from swing.executor.buffers.reading import vectors  # noqa: E402
+from swing.executor.session.infer_torus import _nearly_square  # noqa: E402
 
 SMALL = [dims for dims in SHAPES if math.prod(dims) <= 8]
 shapes = st.lists(st.integers(1, 5), min_size=1, max_size=3).filter(lambda d: math.prod(d) <= 30)
@@ -380,6 +381,13 @@ def test_auto_believes_what_the_environment_says_of_the_machine(monkeypatch):
     with pytest.raises(ValueError, match="no machine 'none such': choose from"):
         allreduce(comm, np.ones(5))
     comm.Free()
+
+
+@pytest.mark.parametrize(
+    ("size", "dims"), [(1, (1,)), (6, (3, 2)), (7, (7,)), (8, (4, 2)), (32, (8, 4)), (36, (6, 6))]
+)
+def test_without_a_torus_two_dimensions_are_nearly_equal_and_the_larger_is_first(size, dims):
+    assert _nearly_square(size).dims == dims
 
 
 def test_explain_says_what_and_why(monkeypatch):
