@@ -169,7 +169,7 @@ def test_a_torus_that_no_table_has_is_refused_with_the_remedy(asked, more):
     (entry,) = small.entries.values()
     others = {f"torus:{n}": entry for n in range(100, 100 + more)}
     table = SelectionTable(small.made, small.entries | others)
-    with pytest.raises(ValueError, match="only torus:2x3.*as torus=") as error:
+    with pytest.raises(ValueError, match=r"only torus:2x3.*as torus=") as error:
         swing.choose(swing.Torus(asked), 1024, table)
     assert len(str(error.value)) <= 250  # SWING_MACHINE's name comes before it
 
