@@ -47,6 +47,11 @@ class Method:
     algorithm: str
     options: tuple[tuple[str, Any], ...] = ()
 
+    @property
+    def name(self) -> str:
+        """The algorithm with its options, as command lines take it."""
+        return spell(self.algorithm, dict(self.options))
+
     def ports(self, torus: Torus) -> int | None:
         """Return the number of parts of its schedule; None if it has no schedule of its own."""
         if self.algorithm in ("psum", "auto"):
@@ -91,8 +96,7 @@ def main(
     about = _about(mesh)
     if not as_json:
         print(f"# {torus.name}, {dtype} sum, {about['mpi']}, {about['software']}")
-    words = [spell(method.algorithm, dict(method.options)) for method in methods]
-    printer = (Json if as_json else Table)(words, "time/psum")
+    printer = (Json if as_json else Table)([method.name for method in methods], "time/psum")
     print(*printer.head(), sep="\n", end="" if as_json else "\n", flush=True)
     wrong, file = 0, CsvFile(path) if path else None
     for nbytes in sizes:
@@ -214,11 +218,25 @@ def _measure(
     return [
         MeasuredRow.timed(
             np.array(times), nbytes, torus.size, topology=torus.name, algorithm=method.algorithm,
-            variant=str(dict(method.options).get("variant", "")), ports=method.ports(torus),
-            dtype=dtype, op="sum", wrong=bad, options=json.dumps(dict(method.options)), **about,
+            variant=str(dict(ran.options).get("variant", "")), ports=ran.ports(torus), dtype=dtype,
+            op="sum", wrong=bad, options=json.dumps(dict(ran.options)), ran=ran.name, **about,
         )
         for method, times, bad in zip(methods, seconds, wrong, strict=True)
+        for ran in [_chosen(method, mesh, count, dtype)]
     ]  # fmt: skip
+
+
+def _chosen(method: Method, mesh: Any, count: int, dtype: str) -> Method:
+    """Return the method, or the algorithm that "auto" chooses for vectors of ``count`` elements."""
+    if method.algorithm != "auto":
+        return method
+    import jax
+
+    from swing.integrations.jax import explain
+
+    told = explain(jax.ShapeDtypeStruct((count,), dtype), mesh, mesh.axis_names)
+    name, options = parse(told.algorithm)
+    return Method(name, tuple(options.items()))
 
 
 def _compiled(method: Method, mesh: Any, torus: Torus, vectors: Any) -> Callable[[Any], Any]:

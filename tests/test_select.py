@@ -165,6 +165,18 @@ def test_choose_takes_the_least_time_of_a_table(tmp_path):
         swing.choose(swing.Torus((3, 3)), 36, str(path))
 
 
+@pytest.mark.parametrize("asked", [(3, 2), (6,), (4, 4)])
+@pytest.mark.parametrize("more", [0, 500])
+def test_a_torus_that_no_table_has_is_refused_with_the_remedy(asked, more):
+    small = SelectionTable.read(TEXT)
+    (entry,) = small.entries.values()
+    others = {f"torus:{n}": entry for n in range(100, 100 + more)}
+    table = SelectionTable(small.made, small.entries | others)
+    with pytest.raises(ValueError, match=r"only torus:2x3.*as torus=") as error:
+        swing.choose(swing.Torus(asked), 1024, table)
+    assert len(str(error.value)) <= 250  # SWING_MACHINE's name comes before it
+
+
 def test_the_shipped_table_serves_every_bandwidth_that_leaves_the_papers_latencies():
     for name in shipped().entries:
         torus = swing.Torus.parse(name)

@@ -150,7 +150,7 @@ def test_tables_of_mpi_bench_fit(width, monkeypatch):
     for seconds in ([1e-6], [3e-5, 123.456789]):
         import numpy as np
 
-        rows = [MeasuredRow.timed(np.array(seconds), 4, 16, algorithm=name, **given)
+        rows = [MeasuredRow.timed(np.array(seconds), 4, 16, algorithm=name, ran=name, **given)
                 for name in SHIPPED]  # fmt: skip
         lines = [*style.head(), *style.rows(rows)]
         assert max(map(len, lines)) <= width

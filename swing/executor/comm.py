@@ -189,7 +189,8 @@ class Comm(Communicator):
         The call is collective like the method, but sends none of the buffers' data.
 
         Example:
-            ``print(comm.explain("Allgather", sendbuf, recvbuf))``
+            ``why = comm.explain("Allgather", sendbuf, recvbuf)`` on all ranks, then
+            ``if comm.rank == 0: print(why)``
 
         Args:
             name: the name of the blocking method.

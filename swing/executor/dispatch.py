@@ -218,8 +218,8 @@ def explain(
 def _in_window(scratch: int) -> dict[str, Any]:
     """Return the fields of `Explanation` for an allreduce in memory of `swing.alloc`."""
     why = "all buffers come from swing.alloc: every rank reduces one block of all vectors"
-    return {"algorithm": "shared memory", "variant": "", "ports": 0, "torus": None,
-            "scratch": scratch, "why": why}  # fmt: skip
+    return {"algorithm": "shared memory", "variant": "", "ports": 0, "options": (),
+            "torus": None, "scratch": scratch, "why": why}  # fmt: skip
 
 
 def _are_shared(call: CollectiveCall) -> bool:
