@@ -441,7 +441,7 @@ import mpi4py
 mpi4py.rc.initialize = False
 from mpi4py import MPI
 import numpy as np, swing
-from swing.executor.session import context
+from swing.executor.session import contexts
 session = MPI.Session.Init()
 group = session.Create_group("mpi://SELF")
 for i in range(2300):
@@ -449,7 +449,7 @@ for i in range(2300):
     assert (swing.allreduce(comm, np.ones(3), algorithm="ring") == comm.size).all()
     assert i < 2299 or swing.explain(comm, np.ones(3)).torus  # else it is left to MPI
     comm.Free()
-assert not context._keys  # nothing is kept for them
+assert not contexts._keys  # nothing is kept for them
 group.Free()
 session.Finalize()
 """
