@@ -104,6 +104,6 @@ def size_axis(axes: Axes, sizes: Iterable[int]) -> None:
 
 def _panel_inches(axes: Axes) -> float:
     """Return the width of the part of a figure in which a panel lies, with its labels."""
-    figure, place = axes.get_figure(root=True), axes.get_subplotspec()
-    width = float(figure.get_figwidth()) if figure else 0.0
+    figure, place = axes.figure, axes.get_subplotspec()
+    width = float(figure.bbox.width / figure.dpi)
     return width / place.get_gridspec().ncols if place else width
