@@ -94,8 +94,8 @@ def methods(
 
 
 def _named(algorithm: str, torus: swing.Torus, options: dict[str, Any]) -> Method:
-    # Calls with options take longer, since compiled code does not look them up. What `auto` chooses
-    # has none, so that a table made from these times must not count them: pass the schedule.
+    # A call that names options takes longer than one by `auto`, because compiled code does not look
+    # it up. A call with a schedule is looked up, so its time is what `auto` would take.
     schedule = swing.schedule(algorithm, torus, **options)
     variant, ports = options.get("variant", ""), len(schedule.parts)
     return Method(algorithm, variant, ports, _ours(schedule, torus), tuple(options.items()))

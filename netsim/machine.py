@@ -84,7 +84,7 @@ class Machine:
     def of(cls, network: Network) -> Machine:
         """Return the machine whose network this is.
 
-        A dimension without links, which no network tells anything of, counts as one of the slowest.
+        A network has no values for a dimension without links: it counts as one of the slowest.
         Where the links of a dimension differ, as they may in a graph, the machine has the network's
         own bandwidth or latency for all.
         """

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from mpi4py import MPI
+from numpy.typing import ArrayLike
 
 from swing.executor.buffers.memory import borrow
 from swing.executor.engines.abi_layout import HEADER, ROW, SPREAD, SPREAD_SHIFT
@@ -23,7 +24,7 @@ from swing.executor.mpi_abi import library
 from swing.executor.session.call import CollectiveCall
 
 SIZE = 256
-"""Rows of the table, a power of two. A new call replaces a call in one of its two rows."""
+"""Rows of the table, a power of two. In each pair of rows, a new call replaces the older one."""
 
 LookupFunction = Callable[..., int]
 """``look(comm, sendbuf, recvbuf, op, algorithm, torus, consistent)``: MPI's error code, or MISS."""
@@ -118,19 +119,27 @@ class CallTable:
         self.look: LookupFunction | None = None
 
     def add(self, call: CollectiveCall, entry: Entry) -> None:
-        """Let compiled code look a noted call up from now on."""
+        """Let compiled code look a noted call up from now on.
+
+        The latest call of a pair of rows is in the first one, and the one before it in the second.
+        """
         if self.look is None:
             self._open()
         bound, objects = entry.program[0], _objects(call)
         memory = call.result.size, call.result.nbytes, call.in_place
         first, second = rows_of(call)
-        row = second if first in self._by_row and second not in self._by_row else first
-        if row in self._by_row:
-            self._by_row[row].entry.may_be_row = True  # it gets a row when it is made again
-        entry.may_be_row = False
+        if first in self._by_row:
+            self._put(second, self._by_row.pop(first), self._rows[first])
         # The columns are those of `swing.executor.engines.abi_layout`, in order.
-        self._rows[row] = *map(id, objects), *memory, bound.compiled.state, bound.scratch
-        self._by_row[row] = entry.context.noted[row] = Row(entry, objects)
+        words = *map(id, objects), *memory, bound.compiled.state, bound.scratch
+        self._put(first, Row(entry, objects), words)
+
+    def _put(self, at: int, row: Row, words: ArrayLike) -> None:
+        if at in self._by_row:
+            self._by_row[at].entry.may_be_row = True  # it gets a row when it is made again
+        row.entry.may_be_row = False
+        self._rows[at] = words
+        self._by_row[at] = row.entry.context.noted[at] = row
 
     def found(self, context: Any, call: CollectiveCall) -> Entry:
         """Return the call of a context that compiled code has just run.
