@@ -17,7 +17,7 @@ from netsim.checks import check_choice, check_number, link_name
 from netsim.topologies.names import named
 from netsim.topologies.ties import TIES
 from netsim.topologies.topology import Topology, most_at_a_node, no_link
-from swing.checks import expect
+from swing.checks import expect, shown
 
 LINK_LATENCY = 100e-9
 """Seconds on a link of the Swing paper's network."""
@@ -95,7 +95,10 @@ class Network:
         links = set(map(tuple, self.topology.ends.tolist())) if self.slow else set()
         for pair, fraction in self.slow.items():
             link = link_name(pair)
-            check_number(f"the fraction left of slow link {link}", fraction, positive=True)
+            name = f"the fraction left of slow link {link}"
+            check_number(name, fraction, positive=True)
+            if fraction > 1:
+                raise ValueError(f"{name} must be at most 1, not {shown(fraction)}")
             if pair not in links:
                 raise no_link(self.topology, pair)
 

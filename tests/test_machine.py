@@ -217,6 +217,7 @@ WRONG = {
     "links from 0 lead to 1, 2, 3, 6": ("--slow", "0-4=0.5"),
     "there is no link 8→9": ("--fail", "8-9"),
     "as in 0-1=0.25": ("--slow", "0-1"),
+    "slow link 0→1 must be at most 1, not 4": ("--slow", "0-1=4"),
     "link 0→1 is slow twice": ("--slow", "0-1=0.5", "--slow", "0->1=0.25"),
     "a link is written 0-1": ("--fail", "0,1"),
     "above 0": ("--bandwidth", "400,0"),
