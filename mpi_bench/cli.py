@@ -27,16 +27,16 @@ from netsim.rows import CsvFile
 from swing import Torus
 from swing.cli import HELP, JSON, command, spelt
 from swing.formats.files import check_writable
-from swing.parameters import ALGORITHM, SIZES, TORUS
+from swing.parameters import SEVERAL, SIZES, TORUS
 from swing.progress import Progress
-from swing.text_table import comment
+from swing.text_table import comment, complain
 
 
 @command(context_settings=HELP)
 @click.version_option(package_name="torus-swing", message="torus-swing %(version)s")
 @click.option("--topology", "torus", type=TORUS,
               help="The torus, such as torus:2x4; by default, nearly square.")  # fmt: skip
-@click.option("--algorithm", "names", type=ALGORITHM, multiple=True,
+@click.option("--algorithm", "names", type=SEVERAL, multiple=True,
               help="An algorithm, with options as in bucket,segments=6; or auto, all, mpi, or "
               "family (all candidates of netsim tune); may be repeated; mpi is always measured.  "
               "[default: all; with --style osu or nccl, auto]")  # fmt: skip
@@ -138,7 +138,7 @@ def _check_writable(path: str | None, comm: MPI.Intracomm) -> None:
 
 def _progress(comm: MPI.Intracomm) -> AbstractContextManager[Any]:
     """Show progress on rank 0, unless its rows on a terminal do so themselves."""
-    if comm.rank or sys.stdout.isatty():
+    if comm.rank or (sys.stdout is not None and sys.stdout.isatty()):
         return nullcontext(SimpleNamespace(show=lambda *_: None))
     return Progress(disturbs=False)
 
@@ -151,12 +151,12 @@ def run(name: str = "mpi-bench") -> int:
             return int(main.main(prog_name=name, standalone_mode=False))
         except click.ClickException as error:
             if comm.rank == 0:
-                print("error:", *error.format_message().split(), file=sys.stderr)
+                complain(" ".join(["error:", *error.format_message().split()]))
             return 2
         except (click.Abort, OSError) as error:
             if comm.rank == 0:
                 why = spelt(error) if isinstance(error, OSError) else "interrupted"
-                print(f"error: {why}", file=sys.stderr, flush=True)
+                complain(f"error: {why}")
             time.sleep(0.5)
             comm.Abort(2)
         except Exception:

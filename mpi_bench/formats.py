@@ -8,9 +8,12 @@ from dataclasses import asdict
 
 import numpy as np
 
-from mpi_bench.report import IN_PLACE, OUT_OF_PLACE, MeasuredRow, spelled
+from mpi_bench.report import IN_PLACE, OUT_OF_PLACE, MeasuredRow, asked, spelled
 from swing.sizes import format_size
 from swing.text_table import Column, TextTable, comment, line_width, number
+
+AUTO_WIDEST = "auto (swing,variant=bandwidth,ports=1)"
+"""The longest choice of "auto" for which a table has room in one line."""
 
 DIGITS = 3
 """Significant digits of bandwidths."""
@@ -60,6 +63,8 @@ class Table(Style):
             *([Column(ratio, 2)] if ratio else []),
         ]  # fmt: skip
         widest = ["1024 KiB", "", *["1.234e-04"] * 7, "123456", *["100.00"] * bool(ratio)]
+        # What "auto" chooses differs from size to size and is known only when it has run.
+        names = [AUTO_WIDEST if name == "auto" else name for name in names]
         cells = [[*widest[:1], name, *widest[2:]] for name in names]
         self._table = TextTable(columns, cells, line_width())
 
@@ -97,10 +102,11 @@ class Osu(Style):
 
     def head(self) -> Iterator[str]:
         """Yield the lines above the rows."""
-        yield "# OSU MPI Allreduce Latency Test style; Avg is the median of the iterations"
+        yield "# OSU MPI Allreduce Latency Test style"
         yield (
             f"{'# Size':<10}{'Avg Latency(us)':>17}{'Min Latency(us)':>17}{'Max Latency(us)':>17}"
-            f"{'P90 Lat(us)':>13}{'P99 Lat(us)':>13}{'Iterations':>12}{'Validation':>12}  Algorithm"
+            f"{'Median(us)':>13}{'P90 Lat(us)':>13}{'P99 Lat(us)':>13}"
+            f"{'Iterations':>12}{'Validation':>12}  Algorithm"
         )
 
     def rows(self, rows: Sequence[MeasuredRow]) -> Iterator[str]:
@@ -108,9 +114,9 @@ class Osu(Style):
         for row in rows:
             verdict = "-" if row.wrong is None else "Fail" if row.wrong else "Pass"
             yield (
-                f"{row.nbytes:<10}{row.time_us_median:17.2f}{row.time_us_min:17.2f}"
-                f"{row.time_us_max:17.2f}{row.time_us_p90:13.2f}{row.time_us_p99:13.2f}"
-                f"{row.iterations:12}{verdict:>12}  {spelled(row)}"
+                f"{row.nbytes:<10} {row.time_us_mean:16.2f} {row.time_us_min:16.2f}"
+                f" {row.time_us_max:16.2f} {row.time_us_median:12.2f} {row.time_us_p90:12.2f}"
+                f" {row.time_us_p99:12.2f} {row.iterations:11}{verdict:>12}  {spelled(row)}"
             )
 
 
@@ -132,25 +138,25 @@ class Nccl(Style):
 
     def rows(self, rows: Sequence[MeasuredRow]) -> Iterator[str]:
         """Yield a line per method, which has both its placements."""
-        for name in dict.fromkeys(map(spelled, rows)):
-            placed = [row for row in rows if spelled(row) == name]
+        for name in dict.fromkeys(map(asked, rows)):
+            placed = [row for row in rows if asked(row) == name]
             row = placed[0]
             rates = [(number(r.algbw, DIGITS), number(r.busbw, DIGITS)) for r in placed]
             results = "".join(
-                f"{r.time_us_median:10.2f}{algbw:>10}{busbw:>10}{_wrong(r):>8}"
+                f" {number(r.time_us_median):>9} {algbw:>9} {busbw:>9} {_wrong(r):>7}"
                 for r, (algbw, busbw) in zip(placed, rates, strict=True)
             )
             yield (
-                f"{row.nbytes:13}{row.nbytes // np.dtype(row.dtype).itemsize:13}{row.dtype:>10}"
-                f"{row.op:>8}{-1:7}{results}  {name}"
+                f"{row.nbytes:13} {row.nbytes // np.dtype(row.dtype).itemsize:12} {row.dtype:>9}"
+                f" {row.op:>7}{-1:7}{results}  {spelled(row)}"
             )
 
     def foot(self, rows: Sequence[MeasuredRow]) -> Iterator[str]:
         """Yield the verdict, and each method's mean bus bandwidth."""
         wrong = sum(row.wrong or 0 for row in rows)
         yield f"# Out of bounds values : {wrong} {'FAILED' if wrong else 'OK'}"
-        for name in dict.fromkeys(map(spelled, rows)):
-            mean = np.mean([row.busbw for row in rows if spelled(row) == name])
+        for name in dict.fromkeys(map(asked, rows)):
+            mean = np.mean([row.busbw for row in rows if asked(row) == name])
             yield f"# Avg bus bandwidth    : {number(float(mean))} ({name})"
 
 

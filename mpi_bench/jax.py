@@ -23,6 +23,7 @@ from mpi_bench.report import MeasuredRow
 from netsim.rows import CsvFile
 from swing import ALGORITHMS, Torus
 from swing.algorithms.spelling import parse, spell
+from swing.checks import shown
 from swing.cli import HELP, JSON, invoke
 from swing.formats.files import check_writable
 from swing.parameters import SIZES, TORUS
@@ -45,6 +46,11 @@ class Method:
 
     algorithm: str
     options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The algorithm with its options, as command lines take it."""
+        return spell(self.algorithm, dict(self.options))
 
     def ports(self, torus: Torus) -> int | None:
         """Return the number of parts of its schedule; None if it has no schedule of its own."""
@@ -90,8 +96,7 @@ def main(
     about = _about(mesh)
     if not as_json:
         print(f"# {torus.name}, {dtype} sum, {about['mpi']}, {about['software']}")
-    words = [spell(method.algorithm, dict(method.options)) for method in methods]
-    printer = (Json if as_json else Table)(words, "time/psum")
+    printer = (Json if as_json else Table)([method.name for method in methods], "time/psum")
     print(*printer.head(), sep="\n", end="" if as_json else "\n", flush=True)
     wrong, file = 0, CsvFile(path) if path else None
     for nbytes in sizes:
@@ -139,7 +144,7 @@ def _methods(names: Iterable[str], torus: Torus) -> list[Method]:
         name, options = parse(text)
         if name not in (*ALGORITHMS, "all", "auto"):
             choices = ", ".join([*ALGORITHMS, "all", "auto"])
-            raise ValueError(f"no algorithm {name!r}: choose from {choices}")
+            raise ValueError(f"no algorithm {shown(name)}: choose from {choices}")
         for algorithm in [*ALGORITHMS, "auto"] if name == "all" else [name]:
             method = Method(algorithm, tuple(options.items()))
             try:
@@ -213,11 +218,25 @@ def _measure(
     return [
         MeasuredRow.timed(
             np.array(times), nbytes, torus.size, topology=torus.name, algorithm=method.algorithm,
-            variant=str(dict(method.options).get("variant", "")), ports=method.ports(torus),
-            dtype=dtype, op="sum", wrong=bad, options=json.dumps(dict(method.options)), **about,
+            variant=str(dict(ran.options).get("variant", "")), ports=ran.ports(torus), dtype=dtype,
+            op="sum", wrong=bad, options=json.dumps(dict(ran.options)), ran=ran.name, **about,
         )
         for method, times, bad in zip(methods, seconds, wrong, strict=True)
+        for ran in [_chosen(method, mesh, count, dtype)]
     ]  # fmt: skip
+
+
+def _chosen(method: Method, mesh: Any, count: int, dtype: str) -> Method:
+    """Return the method, or the algorithm that "auto" chooses for vectors of ``count`` elements."""
+    if method.algorithm != "auto":
+        return method
+    import jax
+
+    from swing.integrations.jax import explain
+
+    told = explain(jax.ShapeDtypeStruct((count,), dtype), mesh, mesh.axis_names)
+    name, options = parse(told.algorithm)
+    return Method(name, tuple(options.items()))
 
 
 def _compiled(method: Method, mesh: Any, torus: Torus, vectors: Any) -> Callable[[Any], Any]:

@@ -15,6 +15,7 @@ from mpi4py import MPI
 import swing
 from mpi_bench.methods import Method
 from mpi_bench.problem import Problem
+from swing.executor.explanation import Explanation
 from swing.executor.gpu import device
 
 # If no number of iterations is given, rounds repeat for SECONDS; there are at least MIN_ROUNDS and
@@ -28,10 +29,12 @@ class Sample(NamedTuple):
     Args:
         seconds: (iterations,) the time of the slowest rank in each iteration.
         wrong: wrong elements, summed over all ranks and checked rounds; None if not checked.
+        ran: which algorithm the method chose; None if it does not choose.
     """
 
     seconds: np.ndarray
     wrong: int | None
+    ran: Explanation | None = None
 
 
 def after_barrier(comm: MPI.Intracomm) -> float:
@@ -108,7 +111,10 @@ def measure(
     longest = np.array(seconds)
     comm.Allreduce(MPI.IN_PLACE, longest, MPI.MAX)
     comm.Allreduce(MPI.IN_PLACE, wrong, MPI.SUM)
-    return [Sample(s, int(w) if check else None) for s, w in zip(longest, wrong, strict=True)]
+    given = comm, None if inplace else source, target, problem.op
+    ran = [method.explain(*given) if method.explain else None for method in methods]
+    counts = [int(w) if check else None for w in wrong]
+    return [Sample(*each) for each in zip(longest, counts, ran, strict=True)]
 
 
 def _rounds(

@@ -11,13 +11,16 @@ from mpi4py import MPI
 import swing
 from mpi_bench.problem import Vector
 from swing.algorithms.spelling import parse, spell
-from swing.executor import allreduce
+from swing.checks import shown
+from swing.executor import allreduce, explain
+from swing.executor.explanation import Explanation
 from swing.executor.gpu import device
 from swing.select.candidates import family
 from swing.select.table import Options
 
 GROUPS = ("all", "family", "auto", "mpi")
 Runner = Callable[[MPI.Intracomm, Vector | None, Vector, MPI.Op], object]
+Explainer = Callable[[MPI.Intracomm, Vector | None, Vector, MPI.Op], Explanation]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Method:
         run: the function, with arguments ``(comm, sendbuf, recvbuf, op)``; it reduces in place if
             sendbuf is None.
         options: the options of `swing.schedule`, including ``variant`` and ``ports``.
+        explain: tells which algorithm ``run`` chooses for its arguments; None if it chooses none.
     """
 
     algorithm: str
@@ -38,6 +42,7 @@ class Method:
     ports: int | None
     run: Runner = field(compare=False)
     options: Options = ()
+    explain: Explainer | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -67,7 +72,7 @@ def methods(
         name, spelled = parse(text)
         if name not in (*swing.ALGORITHMS, *GROUPS):
             choices = ", ".join([*swing.ALGORITHMS, *GROUPS])
-            raise ValueError(f"no algorithm {name!r}: choose from {choices}")
+            raise ValueError(f"no algorithm {shown(name)}: choose from {choices}")
         if spelled:
             listed.append(_named(name, torus, ({"ports": ports} if ports else {}) | spelled))
             continue
@@ -82,24 +87,39 @@ def methods(
                         if name != "all":  # "all" means those that can serve the torus
                             raise
         if name in ("auto", "all"):
-            listed.append(Method("auto", "", None, _ours("auto", torus, {})))
+            listed.append(_auto(torus))
         if name == "family":
             listed += [_named(each, torus, dict(options)) for each, options in family(torus)]
     return list(dict.fromkeys(listed))
 
 
 def _named(algorithm: str, torus: swing.Torus, options: dict[str, Any]) -> Method:
-    parts = swing.schedule(algorithm, torus, **options).parts
-    variant, run = options.get("variant", ""), _ours(algorithm, torus, options)
-    return Method(algorithm, variant, len(parts), run, tuple(options.items()))
+    # A call that names options takes longer than one by `auto`, because compiled code does not look
+    # it up. A call with a schedule is looked up, so its time is what `auto` would take.
+    schedule = swing.schedule(algorithm, torus, **options)
+    variant, ports = options.get("variant", ""), len(schedule.parts)
+    return Method(algorithm, variant, ports, _ours(schedule, torus), tuple(options.items()))
 
 
-def _ours(name: str, torus: swing.Torus, options: dict[str, Any]) -> Runner:
+def _auto(torus: swing.Torus) -> Method:
+    def told(
+        comm: MPI.Intracomm, sendbuf: Vector | None, recvbuf: Vector, op: MPI.Op
+    ) -> Explanation:
+        return explain(comm, *_arguments(sendbuf, recvbuf), op, torus=torus)
+
+    return Method("auto", "", None, _ours("auto", torus), explain=told)
+
+
+def _ours(algorithm: str | swing.Schedule, torus: swing.Torus) -> Runner:
     def run(comm: MPI.Intracomm, sendbuf: Vector | None, recvbuf: Vector, op: MPI.Op) -> object:
-        first, second = (recvbuf, None) if sendbuf is None else (sendbuf, recvbuf)
-        return allreduce(comm, first, second, op, algorithm=name, torus=torus, **options)
+        given = _arguments(sendbuf, recvbuf)
+        return allreduce(comm, *given, op, algorithm=algorithm, torus=torus)
 
     return run
+
+
+def _arguments(sendbuf: Vector | None, recvbuf: Vector) -> tuple[Vector, Vector | None]:
+    return (recvbuf, None) if sendbuf is None else (sendbuf, recvbuf)
 
 
 def _library(comm: MPI.Intracomm, sendbuf: Vector | None, recvbuf: Vector, op: MPI.Op) -> None:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from swing.algorithms.spelling import spell
-
 if TYPE_CHECKING:  # these import MPI, which rows measured without it do not need
     from mpi_bench.machine import MachineInfo
     from mpi_bench.measure import Sample
@@ -26,8 +24,10 @@ class MeasuredRow:
 
     ``seconds`` is the median over the iterations, and ``time_us_p90`` the time that nine of ten
     iterations do not exceed. ``algbw`` is bytes per second and ``busbw`` is
-    ``algbw`` times 2(p - 1)/p, both in GB/s, as in nccl-tests. ``options`` are those of
-    `swing.schedule`, as JSON.
+    ``algbw`` times 2(p - 1)/p, both in GB/s, as in nccl-tests. ``algorithm`` is the one that was
+    asked for. ``ran`` is the one that was run, with its options: for "auto", the one that it chose.
+    ``variant``, ``ports`` and ``options``, which are those of `swing.schedule` as JSON, belong to
+    ``ran``.
     """
 
     topology: str
@@ -42,6 +42,7 @@ class MeasuredRow:
     dtype: str
     op: str
     time_us_min: float
+    time_us_mean: float
     time_us_median: float
     time_us_p90: float
     time_us_p99: float
@@ -55,6 +56,7 @@ class MeasuredRow:
     options: str
     software: str
     placement: str
+    ran: str
 
     @classmethod
     def of(
@@ -69,18 +71,20 @@ class MeasuredRow:
             nbytes: size of the vector in bytes.
             given: the columns topology, dtype, op and, unless it is out-of-place, placement.
         """
+        ran = sample.ran or method
         return cls.timed(
             sample.seconds,
             nbytes,
             machine.ranks,
             algorithm=method.algorithm,
-            variant=method.variant,
-            ports=method.ports,
+            variant=ran.variant,
+            ports=ran.ports or None,
             wrong=sample.wrong,
             mpi=machine.mpi,
             cores=machine.cores,
-            options=json.dumps(dict(method.options)),
+            options=json.dumps(dict(ran.options)),
             software=machine.software,
+            ran=ran.name,
             **given,
         )
 
@@ -112,6 +116,7 @@ class MeasuredRow:
             model="measured",
             ranks=ranks,
             time_us_min=float(seconds.min()) * 1e6,
+            time_us_mean=float(seconds.mean()) * 1e6,
             time_us_median=median * 1e6,
             time_us_p90=p90 * 1e6,
             time_us_p99=p99 * 1e6,
@@ -124,6 +129,14 @@ class MeasuredRow:
         )
 
 
+def asked(row: MeasuredRow) -> str:
+    """Return the algorithm that was asked for, in the notation that every command accepts."""
+    return "auto" if row.algorithm == "auto" else row.ran
+
+
 def spelled(row: MeasuredRow) -> str:
-    """Return the algorithm with its options, in the notation that every command accepts."""
-    return spell(row.algorithm, json.loads(row.options))
+    """Return the algorithm that was asked for and, in parentheses, the one that "auto" chose.
+
+    The latter is in the notation that every command accepts, too.
+    """
+    return f"auto ({row.ran})" if row.algorithm == "auto" else row.ran

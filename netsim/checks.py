@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection
 
 import numpy as np
@@ -33,6 +34,17 @@ def check_number(name: str, value: object, positive: bool = False) -> None:
         raise ValueError(f"{name} must be a number {bound}, not {shown(value)}")
 
 
+def check_factor(name: str, value: object) -> None:
+    """Check a factor by which a time may exceed the best one.
+
+    Raises:
+        ValueError: it is not a finite number from 1 up.
+    """
+    check_number(name, value)
+    if value < 1:  # type: ignore[operator]  # check_number knows that it is a number
+        raise ValueError(f"{name} must be a number from 1 up, not {shown(value)}")
+
+
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Check that a value is one of a few names.
 
@@ -41,6 +53,26 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     """
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, not {shown(value)}")
+
+
+def whole_number(name: str, value: object, least: int, most: int) -> int:
+    """Return a whole number of any kind, such as numpy's, as an int.
+
+    Args:
+        name: of the value, for the message.
+        value: to check; True and False are no numbers.
+        least: the smallest number allowed.
+        most: the largest number allowed.
+
+    Raises:
+        ValueError: it is not a whole number from ``least`` to ``most``.
+    """
+    is_whole = hasattr(value, "__index__") and not isinstance(value, (bool, np.bool_))
+    if not is_whole or not least <= operator.index(value) <= most:  # type: ignore[arg-type]
+        raise ValueError(
+            f"{name} must be a whole number from {least} to {most}, not {shown(value)}"
+        )
+    return operator.index(value)  # type: ignore[arg-type]
 
 
 def check_size(nbytes: object) -> None:

@@ -10,7 +10,7 @@ from html import escape
 
 import numpy as np
 
-from netsim.machine import Machine
+from netsim.machine import columns
 from netsim.network import Network
 from netsim.run import Run
 from netsim.topologies.topology import Topology
@@ -63,9 +63,9 @@ def topology_svg(topology: Topology, link_bytes: np.ndarray | None = None) -> st
 def network_html(network: Network) -> str:
     """A network as a table of its costs and a picture of its links."""
     costs = {"link": network.link_latency, "router": network.router_latency}
-    machine = str(Machine.of(network))
+    machine = str(columns(network)["machine"])
     numbers = {
-        "links": f"{network.topology.nlinks}, {network.bandwidth * 8 / 1e9:g} Gb/s"
+        "links": f"{network.topology.nlinks}, {columns(network)['bandwidth_gbps']:g} Gb/s"
         + (" each" if network.uniform else ""),
         **{part: f"{seconds * 1e9:g} ns" for part, seconds in costs.items()},
         "ties": network.ties,

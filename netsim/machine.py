@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -62,28 +62,31 @@ class Machine:
         """Make the machine's network.
 
         Where dimensions differ, `Network.bandwidth` and ``link_latency``, which estimates use, are
-        those of the slowest one.
+        those of the slowest one that has links.
 
         Raises:
             ValueError: as `netsim.Network` and `netsim.without` raise it, or values per dimension
                 that are not as many as the dimensions.
         """
-        if len(self.bandwidth) > 1:
-            own = _by_link(topology, "bandwidth", self.bandwidth)
+        bandwidth = _of_links(topology, "bandwidth", self.bandwidth)
+        latency = _of_links(topology, "latency", self.latency)
+        if len(bandwidth) > 1:
+            own = np.array(self.bandwidth)[topology.dim]
             topology = replace(topology, own_bandwidth=own)
-        if len(self.latency) > 1:
-            own = _by_link(topology, "latency", self.latency) * topology.wire
+        if len(latency) > 1:
+            own = np.array(self.latency)[topology.dim] * topology.wire
             topology = replace(topology, own_latency=own)
         left = without(topology, self.failed)
-        standard = paper_network(left, min(self.bandwidth), self.ties, max(self.latency))
+        standard = paper_network(left, min(bandwidth), self.ties, max(latency))
         return replace(standard, slow=dict(self.slow), **dict(self.others))
 
     @classmethod
     def of(cls, network: Network) -> Machine:
         """Return the machine whose network this is.
 
-        The links of a graph may have bandwidths and latencies of their own, which a machine does
-        not state.
+        A network has no values for a dimension without links: it counts as one of the slowest.
+        Where the links of a dimension differ, as they may in a graph, the machine has the network's
+        own bandwidth or latency for all.
         """
         topology = network.topology
         standard = paper_network(topology, network.bandwidth, network.ties, network.link_latency)
@@ -111,7 +114,7 @@ class Machine:
             ties: the rule for ties.
 
         Raises:
-            ValueError: a word is none of a machine.
+            ValueError: a word has an unknown key or a wrong value, see `with_word`.
 
         >>> Machine.parse("latency=1us fail=0-1", 100).failed
         ((0, 1), (1, 0))
@@ -130,7 +133,7 @@ class Machine:
             text: the value.
 
         Raises:
-            ValueError: an unknown key, or a value that is none of it.
+            ValueError: an unknown key, or a value that the key does not take.
         """
         match key:
             case "bandwidth":
@@ -182,31 +185,35 @@ class Machine:
         words += [f"{key}={value}" for key, value in self.others]
         return " ".join(words)
 
+    @property
+    def title(self) -> str:
+        """The bandwidths and the other words, for titles.
 
-@lru_cache(maxsize=64)
+        >>> Machine.parse("bandwidth=400,100").title
+        '400,100 Gb/s'
+        >>> Machine.parse("latency=1us", 200).title
+        '200 Gb/s, latency=1000ns'
+        """
+        rates = f"{spell_numbers(self.bandwidth, 1 / GBPS)} Gb/s"
+        alike = replace(self, bandwidth=self.bandwidth[:1])
+        return ", ".join(filter(None, [rates, str(alike)]))
+
+
+_COLUMNS: WeakKeyDictionary[Network, dict[str, str | float]] = WeakKeyDictionary()
+"""The columns of the networks that are in use."""
+
+
 def columns(network: Network) -> dict[str, str | float]:
     """Return the columns of a row that tell its network from others: see `netsim.rows.KEY`."""
-    machine = Machine.of(network)
-    return {
-        "topology": network.topology.whole.name,
-        "bandwidth_gbps": network.bandwidth * 8 / 1e9,
-        "ties": machine.ties,
-        "machine": str(machine),
-    }
-
-
-def described(network: Network) -> str:
-    """Return a network's bandwidth and words, for titles.
-
-    >>> described(Machine.parse("bandwidth=400,100").network(topology_of("torus:4x4")))
-    '400,100 Gb/s'
-    >>> described(Machine.parse("latency=1us", 200).network(topology_of("torus:4x4")))
-    '200 Gb/s, latency=1000ns'
-    """
-    machine = Machine.of(network)
-    rates = f"{spell_numbers(machine.bandwidth, 1 / GBPS)} Gb/s"
-    alike = replace(machine, bandwidth=machine.bandwidth[:1])
-    return ", ".join(filter(None, [rates, str(alike)]))
+    if network not in _COLUMNS:
+        machine = Machine.of(network)
+        _COLUMNS[network] = {
+            "topology": network.topology.whole.name,
+            "bandwidth_gbps": min(machine.bandwidth) * 8 / 1e9,
+            "ties": machine.ties,
+            "machine": str(machine),
+        }
+    return dict(_COLUMNS[network])
 
 
 def network_of_row(row: Mapping[str, str]) -> Network:
@@ -242,15 +249,21 @@ def wrapped(topology: Topology, wrap: tuple[bool, ...]) -> Topology:
     return topology_of(Torus(shape.dims, wrap).name)
 
 
-def _by_link(topology: Topology, what: str, values: tuple[float, ...]) -> np.ndarray:
-    """(nlinks,) the value of each link's dimension."""
+def _of_links(topology: Topology, what: str, values: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the values of the dimensions that have links, or one if they are equal."""
+    if len(values) == 1:
+        return values
     if len(values) != len(topology.dims):
         raise ValueError(
             f"there are {len(values)} values of {what}, but {topology.name} has "
             f"{len(topology.dims)} dimensions: write one, or one for each"
         )
-    rates: np.ndarray = np.array(values)[topology.dim]
-    return rates
+    return one_if_equal(tuple(values[j] for j in _linked(topology)) or values[:1])
+
+
+def _linked(topology: Topology) -> list[int]:
+    """Return the dimensions that have links, ascending."""
+    return [int(j) for j in np.unique(topology.dim)]
 
 
 def _by_dimension(
@@ -267,11 +280,12 @@ def _by_dimension(
     if own is None:
         return (usual,)
     values = np.where(np.isnan(own), usual, own / unit)
-    found = []
-    for j in range(len(topology.dims)):
+    found: dict[int, float] = {}
+    for j in _linked(topology):
         along = values[topology.dim == j]
-        middle = float(np.median(along)) if len(along) else usual
-        if not np.allclose(along, middle, rtol=1e-9, atol=0.0):
+        found[j] = float(np.median(along))
+        if not np.allclose(along, found[j], rtol=1e-9, atol=0.0):
             return (usual,)
-        found.append(middle)
-    return one_if_equal(tuple(found))
+    if len(set(found.values())) <= 1:
+        return (next(iter(found.values()), usual),)
+    return tuple(found.get(j, usual) for j in range(len(topology.dims)))

@@ -116,7 +116,10 @@ class Network:
         links = set(map(tuple, self.topology.ends.tolist())) if self.slow else set()
         for pair, fraction in self.slow.items():
             link = link_name(pair)
-            check_number(f"the fraction left of slow link {link}", fraction, positive=True)
+            name = f"the fraction left of slow link {link}"
+            check_number(name, fraction, positive=True)
+            if fraction > 1:
+                raise ValueError(f"{name} must be at most 1, not {shown(fraction)}")
             if pair not in links:
                 raise no_link(self.topology, pair)
 

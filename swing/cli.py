@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -17,6 +16,7 @@ from swing.schedules.collectives import ALLREDUCE, COLLECTIVES
 from swing.schedules.schedule import Schedule
 from swing.select.choose import schedule
 from swing.sizes import parse_size
+from swing.text_table import complain
 from swing.torus import Torus
 
 command = partial(click.command, cls=Command)
@@ -41,7 +41,7 @@ def invoke(command: click.Command, name: str, args: Sequence[str] | None = None)
     try:
         return int(command.main(args, prog_name=name, standalone_mode=False) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message(), file=sys.stderr)
+        complain(error.format_message())
         return 2
     except click.ClickException as error:
         message = error.format_message()
@@ -53,7 +53,7 @@ def invoke(command: click.Command, name: str, args: Sequence[str] | None = None)
         message = str(error)
     except click.Abort:
         message = "interrupted"
-    print("error:", _cut(" ".join(message.split())), file=sys.stderr)
+    complain(f"error: {_cut(' '.join(message.split()))}")
     return 2
 
 

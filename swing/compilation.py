@@ -34,8 +34,8 @@ def quiet() -> None:
 def collector_paused() -> Iterator[None]:
     """Pause Python's garbage collector while modules and compiled code are loaded.
 
-    Loading numba makes half a million objects, which all stay. The collector would search them for
-    garbage several times, which takes a tenth of the time of a first call.
+    Loading numba and compiled code makes a hundred thousand objects, which all stay. The collector
+    would search them for garbage several times, which takes a tenth of the time of a first call.
     """
     if not gc.isenabled():
         yield

@@ -137,7 +137,8 @@ _ALGORITHMS = Grammar(
 )
 SIZE = Parsed("size", parse_size, _SIZES)
 SIZES = Parsed("sizes", parse_sizes, _SIZES)
-ALGORITHM = Parsed("algorithm", str, _ALGORITHMS, lambda: [*ALGORITHMS, "auto", "all"])
+ALGORITHM = Parsed("algorithm", str, _ALGORITHMS, lambda: [*ALGORITHMS, "auto"])
+SEVERAL = Parsed("algorithm", str, _ALGORITHMS, lambda: [*ALGORITHMS, "auto", "all"])
 COLLECTIVE = Parsed("collective", _collective, words=lambda: COLLECTIVES)
 HOW_TORI_ARE_WRITTEN = (
     "torus:4x8 is a torus of 4 x 8 ranks, numbered row by row; mesh:4x8 has no wraparound links, "

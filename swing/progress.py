@@ -14,6 +14,8 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import Progress as Bar
 
+from swing.text_table import complain
+
 T = TypeVar("T")
 
 INTERVAL = 5.0
@@ -28,12 +30,15 @@ class Progress:
     processes are forked meanwhile.
 
     Args:
-        about: precedes what is under way, such as the name of a network.
+        about: the work as a whole, such as the name of a network; it begins every line.
         disturbs: whether something may be printed at any time, instead of in `show` only, where it
             does not disturb a measurement.
 
     >>> with Progress() as progress:
-    ...     progress.show("simulating", 1, 2)
+    ...     for letter in progress.count("printing", "ab", 2):
+    ...         print(letter)
+    a
+    b
     """
 
     def __init__(self, about: str = "", *, disturbs: bool = True) -> None:
@@ -45,7 +50,8 @@ class Progress:
             transient=True,
             auto_refresh=disturbs,
         )
-        self._task = self._bar.add_task("", start=False) if sys.stderr.isatty() else None
+        on_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._task = self._bar.add_task("", start=False) if on_terminal else None
         self._what, self._done, self._total = "", 0, 0
         self._start = self._printed = monotonic()
 
@@ -68,6 +74,19 @@ class Progress:
             )
         elif not self._disturbs and monotonic() - self._printed > INTERVAL:
             self._print()
+
+    def count(self, what: str, things: Iterable[T], total: int) -> Iterator[T]:
+        """Iterate over things and show how many are done.
+
+        Args:
+            what: as for `show`.
+            things: what to iterate over.
+            total: their number.
+        """
+        self.show(what, 0, total)
+        for done, thing in enumerate(things, start=1):
+            yield thing
+            self.show(what, done, total)
 
     def line(self) -> str:
         """Return a line that says how far the work has come."""
@@ -104,16 +123,7 @@ class Progress:
     def _print(self, number: int = 0, frame: FrameType | None = None) -> None:
         """Print a line; the arguments are those of a signal handler."""
         self._printed = monotonic()
-        print(self.line(), file=sys.stderr, flush=True)
-
-
-def with_progress(what: str, things: Iterable[T], total: int) -> Iterator[T]:
-    """Iterate over things and show how many are done."""
-    with Progress() as progress:
-        progress.show(what, 0, total)
-        for done, thing in enumerate(things, start=1):
-            yield thing
-            progress.show(what, done, total)
+        complain(self.line())
 
 
 def in_background(work: Callable[[], T]) -> T:
@@ -123,16 +133,22 @@ def in_background(work: Callable[[], T]) -> T:
     Ctrl-C, if it runs in another thread than the main one.
     """
     outcome: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(work())
-        except BaseException as error:
-            outcome.set_exception(error)
-
     # A thread that is no daemon would keep the process alive after Ctrl-C.
-    threading.Thread(target=run, daemon=True).start()
-    return outcome.result()
+    threading.Thread(target=_settle, args=(outcome, work), daemon=True).start()
+    try:
+        return outcome.result()
+    finally:
+        # The frames of an error must not keep alive what holds the error.
+        del outcome
+
+
+def _settle(outcome: Future[T], work: Callable[[], T]) -> None:
+    try:
+        outcome.set_result(work())
+    except BaseException as error:
+        outcome.set_exception(error)
+    finally:
+        del outcome
 
 
 def spelled(seconds: float) -> str:

@@ -112,14 +112,22 @@ class TextTable:
             yield (" " * GAP).join(aligned).rstrip()
 
 
-def rendered(columns: Sequence[Column], rows: Sequence[Sequence[str]], title: str = "") -> str:
-    """Return a table as text, as wide as `line_width` allows, and what was left out below it."""
+def rendered(
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    title: str = "",
+    notes: Sequence[str] = (),
+) -> str:
+    """Return a table as text, as wide as `line_width` allows.
+
+    Below it stand the columns that were left out, and the notes, each of which begins a line.
+    """
     width = line_width()
     table = TextTable(columns, rows, width)
     lines = _filled(title.split(), width or len(title) + 1, " ") if title else []
     lines += [*table.head(), *(line for cells in rows for line in table.row(cells))]
-    if table.left_out:
-        note = f"no room for: {', '.join(table.left_out)}"
+    left_out = [f"no room for: {', '.join(table.left_out)}"] if table.left_out else []
+    for note in [*left_out, *notes]:
         lines += _filled(note.split(), width or len(note), " ")
     return "\n".join(lines)
 
@@ -143,7 +151,15 @@ def line_width() -> int | None:
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and int(columns):
         return int(columns)
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    # Python has no standard output if the shell has closed it.
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return shutil.get_terminal_size().columns if on_terminal else None
+
+
+def complain(line: str) -> None:
+    """Print a line on standard error, if the shell has not closed it."""
+    if sys.stderr is not None:  # print would take None for standard output
+        print(line, file=sys.stderr, flush=True)
 
 
 def number(value: float, digits: int = 4) -> str:

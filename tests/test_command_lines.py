@@ -87,6 +87,49 @@ def test_sweep_names_the_winner_of_every_size(run):
     assert "bucket" in large
 
 
+@pytest.mark.parametrize(
+    ("name", "model", "noted"),
+    [
+        ("bucket,segments=6", "analytic", True),
+        ("hamiltonian,segments=2", "analytic", True),
+        ("auto", "analytic", True),
+        ("bucket", "analytic", False),
+        ("bucket,segments=6", "flow", False),
+    ],
+)
+def test_a_sweep_says_that_the_analytic_model_shows_no_gain_from_segments(run, name, model, noted):
+    words = ("--topology", "torus:4x4", "--sizes", "1MiB", "--algorithm", name, "--model", model)
+    out = run("netsim", "sweep", *words, "--jobs", 1).out
+    assert ("does not let segments overlap" in out) == noted
+
+
+@pytest.mark.parametrize(
+    ("name", "topology", "note"),
+    [
+        ("ring", "torus:3x3", "ring: 1 of 4 ports (on all: hamiltonian)"),
+        ("recursive_doubling", "torus:2x4x4", "1 of 6 ports (on all: mirrored recursive doubling)"),
+        ("ring", "torus:5", "ring: 1 of 2 ports"),
+        ("ring,ports=2", "torus:3x3", ""),
+        ("hamiltonian", "torus:3x3", ""),
+        ("swing", "torus:3x3", ""),
+    ],
+)
+def test_a_sweep_says_which_columns_use_one_port(run, name, topology, note):
+    words = ("--topology", topology, "--sizes", "1KiB", "--algorithm", name)
+    out = run("netsim", "sweep", *words).out
+    assert note in out
+    assert ("ports (on" in out) == bool(note)
+
+
+def test_a_sweep_says_how_many_rows_it_replaces(run, tmp_path):
+    path = tmp_path / "rows.csv"
+    words = ("sweep", "--topology", "torus:4", "--algorithm", "swing", "--csv", path, "--sizes")
+    assert "replaced" not in run("netsim", *words, "1KiB,2KiB").err
+    assert "replaced 4 rows of" in run("netsim", *words, "1KiB").err
+    assert "replaced" not in run("netsim", *words, "2KiB", "--resume").err
+    assert "replaced 4 rows of" in run("netsim", *words, "4KiB").err
+
+
 def test_plot_draws_sweeps_and_links(run, tmp_path):
     sweep, links = tmp_path / "sweep.csv", tmp_path / "links.csv"
     run("netsim", "sweep", "--topology", "torus:4x4", "--sizes", "1KiB,1MiB", "--csv", sweep)
@@ -238,6 +281,20 @@ def test_what_compare_prints_as_a_winner_is_taken_by_every_command(place, run, r
     assert len(methods(list(winners), torus, None)) == 1 + len(winners)
 
 
+def test_a_sweep_prints_winners_as_the_same_command_takes_them(run):
+    def winner_in(text):
+        (row,) = (line for line in text.splitlines() if line.startswith("1 KiB"))
+        return row.split()[-1]
+
+    for collective in ("barrier", "broadcast", "alltoall"):
+        words = ("netsim", "sweep", "--topology", "torus:2x2", "--sizes", "1KiB", "--collective",
+                 collective, "--jobs", 1)  # fmt: skip
+        winner = winner_in(run(*words).out)
+        again = run(*words, "--algorithm", winner)
+        assert again.returncode == 0, again.err
+        assert winner_in(again.out) == winner
+
+
 def test_a_sweep_of_one_winner_is_resumed_and_printed_as_it_was_asked_for(run, rows, tmp_path):
     words = "netsim", "sweep", "--topology", "torus:4x4", "--csv", tmp_path / "rows.csv"
     asked = [
@@ -248,7 +305,8 @@ def test_a_sweep_of_one_winner_is_resumed_and_printed_as_it_was_asked_for(run, r
     both = rows(*words, *asked, "--sizes", "32B,512MiB", "--resume")
     assert len(both) == 4
     printed = run(*words, *asked, "--sizes", "512MiB", "--resume").out
-    assert "bucket,segments=6" in printed.splitlines()[-1]
+    (row,) = (line for line in printed.splitlines() if line.startswith("512 MiB"))
+    assert "bucket,segments=6" in row
 
 
 @pytest.mark.parametrize("size", ["2MiB", "2 mib", "2Mi", "2097152", "2097152B"])
@@ -341,6 +399,13 @@ BAD = [
     ("swing,ports=1", "netsim", "report", "--topology", "torus:4", "--algorithm", "swing,ports"),
     ("whole number", "netsim", "report", "--topology", "torus:4", "--algorithm", "swing,k=x"),
     ("no option", "netsim", "report", "--topology", "torus:4", "--algorithm", "ring,variant=x"),
+    *(
+        (f"no option {key!r}", program, *words, "--topology", "torus:4", "--algorithm", word)
+        for key in ("name", "torus", "nbytes", "machine", "algorithm", "self")
+        for word in (f"swing,{key}=4", f"auto,{key}=4", f"none,{key}=4")
+        for program, *words in (("netsim", "sweep"), ("netsim", "simulate"), ("swing", "show"))
+    ),
+    ("leave out --retime", "netsim", "tune", "--retime", "--out", "none.json"),
     ("'k' twice", "netsim", "simulate", "--topology", "torus:4", "--algorithm", "swing,k=1,k=2"),
     (
         "given twice",

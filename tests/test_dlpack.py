@@ -98,3 +98,13 @@ def test_a_negated_view_is_refused_with_and_without_a_datatype():
     for read in (flat, raw):
         with pytest.raises(ValueError, match="negated view"):
             read(negated, "x")
+
+
+@pytest.mark.parametrize("read", [flat, raw])
+def test_an_object_with_only_a_part_of_dlpack_is_no_buffer(read):
+    class NoDevice:
+        def __dlpack__(self):
+            raise AssertionError("not reached")
+
+    with pytest.raises(TypeError, match="sendbuf is a NoDevice without a buffer"):
+        read(NoDevice(), "sendbuf")

@@ -14,8 +14,9 @@ import pytest
 import netsim
 import swing
 from swing.algorithms.disjoint_trees import depths, one_way, shallow
+from swing.build.combine import chain
 from swing.build.derive import derive
-from swing.build.parallel import parallel
+from swing.build.parallel import parallel, segmented
 from swing.build.reversal import reverse
 from swing.schedules.body import Body
 from swing.schedules.collectives import ALL, BARRIER, COLLECTIVES, has_root
@@ -463,6 +464,36 @@ def test_weights_are_one_finite_number_for_each_part(weights):
     part = swing.schedule("ring", Torus(3))
     with pytest.raises(ValueError, match="pass one weight for each of the 2 parts"):
         parallel([part, part], weights)
+    with pytest.raises(ValueError, match="pass one weight for each of the 2 parts"):
+        segmented([part, part], 2, weights)
+
+
+@pytest.mark.parametrize("weights", [np.array([1.0, 3.0]), (1, 3), [5e307, 1.5e308]])
+def test_the_segments_of_a_part_share_its_weight(weights):
+    part = swing.schedule("ring", Torus(3), ports=1)
+    shares = segmented([part, part], [2, 3], weights).part_shares
+    assert shares[:2].sum() == pytest.approx(0.25)
+    assert shares[2:].sum() == pytest.approx(0.75)
+
+
+def test_no_weights_is_not_equal_weights():
+    part = swing.schedule("ring", Torus(3))
+    with pytest.raises(ValueError, match="pass one weight for each of the 2 parts"):
+        segmented([part, part], 1, [])
+
+
+@pytest.mark.parametrize("segments", [0, 1025, 3000, 10**30, False, [1, 2, 3], 1.5])
+def test_segments_are_whole_numbers_up_to_a_limit(segments):
+    part = swing.schedule("ring", Torus(3))
+    with pytest.raises(ValueError, match="from 1 to 1024") as refused:
+        segmented([part, part], segments)
+    assert len(str(refused.value)) <= 300
+    assert np.isfinite(segmented([part], 1024).part_shares).all()
+
+
+def test_a_chain_has_schedules():
+    with pytest.raises(ValueError, match="at least one schedule"):
+        chain()
 
 
 def test_weights_may_be_huge():

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import swing
+from swing.algorithms.spelling import parse
 from swing.build.parallel import parallel
 from swing.executor.engines.wait import chosen
 from swing.executor.plan.instruction import RECV, SCRATCH, SEND, Opcode
@@ -28,6 +29,7 @@ MPI = pytest.importorskip("mpi4py.MPI", exc_type=(ImportError, RuntimeError))
 
 from swing.executor import allreduce, explain  # noqa: E402
 from swing.executor.buffers.reading import vectors  # noqa: E402
+from swing.executor.session.infer_torus import _nearly_square  # noqa: E402
 
 SMALL = [dims for dims in SHAPES if math.prod(dims) <= 8]
 shapes = st.lists(st.integers(1, 5), min_size=1, max_size=3).filter(lambda d: math.prod(d) <= 30)
@@ -381,6 +383,13 @@ def test_auto_believes_what_the_environment_says_of_the_machine(monkeypatch):
     comm.Free()
 
 
+@pytest.mark.parametrize(
+    ("size", "dims"), [(1, (1,)), (6, (3, 2)), (7, (7,)), (8, (4, 2)), (32, (8, 4)), (36, (6, 6))]
+)
+def test_without_a_torus_two_dimensions_are_nearly_equal_and_the_larger_is_first(size, dims):
+    assert _nearly_square(size).dims == dims
+
+
 def test_explain_says_what_and_why(monkeypatch):
     monkeypatch.setenv("SWING_ENGINE", "plain")
     told = explain(MPI.COMM_SELF, np.ones(10**6), algorithm="ring")
@@ -392,6 +401,22 @@ def test_explain_says_what_and_why(monkeypatch):
         f"waiting: {chosen()[0]}: {chosen()[1]}",
         "scratch memory: 0 bytes",
     ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        ({}, "swing,variant=latency,ports=1"),
+        ({"algorithm": "swing", "variant": "bandwidth"}, "swing,variant=bandwidth, 1 port"),
+        ({"algorithm": "swing", "ports": 1}, "swing,ports=1, variant bandwidth"),
+    ],
+)
+def test_explain_writes_the_algorithm_as_commands_take_it(asked, line):
+    told = explain(MPI.COMM_SELF, np.ones(8), **asked)
+    assert str(told).startswith(f"algorithm: {line}\n")
+    name, options = parse(told.name)
+    again = explain(MPI.COMM_SELF, np.ones(8), algorithm=name, **options)
+    assert (again.name, again.variant, again.ports) == (told.name, told.variant, told.ports)
 
 
 def test_without_mpi_swing_works_and_allreduce_says_what_to_install():
@@ -416,7 +441,7 @@ import mpi4py
 mpi4py.rc.initialize = False
 from mpi4py import MPI
 import numpy as np, swing
-from swing.executor.session import context
+from swing.executor.session import contexts
 session = MPI.Session.Init()
 group = session.Create_group("mpi://SELF")
 for i in range(2300):
@@ -424,7 +449,7 @@ for i in range(2300):
     assert (swing.allreduce(comm, np.ones(3), algorithm="ring") == comm.size).all()
     assert i < 2299 or swing.explain(comm, np.ones(3)).torus  # else it is left to MPI
     comm.Free()
-assert not context._keys  # nothing is kept for them
+assert not contexts._keys  # nothing is kept for them
 group.Free()
 session.Finalize()
 """

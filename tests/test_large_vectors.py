@@ -50,5 +50,5 @@ def test_segments_hide_latencies(dims, segments, model):
 
 @pytest.mark.parametrize("segments", [0, True, 2.5, (), (1, 2, 3), (1, "x")])
 def test_segments_are_whole_numbers(segments):
-    with pytest.raises(ValueError, match="whole number from 1 up"):
+    with pytest.raises(ValueError, match="whole number from 1 to 1024"):
         swing.schedule("bucket", swing.Torus((4, 4)), segments=segments)

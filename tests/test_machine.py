@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
+import weakref
 
 import networkx as nx
 import numpy as np
@@ -215,6 +217,7 @@ WRONG = {
     "links from 0 lead to 1, 2, 3, 6": ("--slow", "0-4=0.5"),
     "there is no link 8→9": ("--fail", "8-9"),
     "as in 0-1=0.25": ("--slow", "0-1"),
+    "slow link 0→1 must be at most 1, not 4": ("--slow", "0-1=4"),
     "link 0→1 is slow twice": ("--slow", "0-1=0.5", "--slow", "0->1=0.25"),
     "a link is written 0-1": ("--fail", "0,1"),
     "above 0": ("--bandwidth", "400,0"),
@@ -294,6 +297,91 @@ def test_python_tunes_a_network_for_which_choose_then_finds_the_fastest():
 def test_networks_that_rows_cannot_tell_apart_are_refused(networks, rule):
     with pytest.raises(ValueError, match=rule):
         netsim.sweep(networks, "ring", [64])
+
+
+@pytest.mark.parametrize("model", netsim.MODELS)
+def test_a_dimension_without_links_does_not_count(model):
+    """4x1, 1x4 and 1x4x1 are one ring: the values of the other dimensions change nothing."""
+    plain = Machine().network(netsim.topology("torus:4"))
+    swing_4 = swing.schedule("swing", swing.Torus(4))
+    expected = netsim.simulate(swing_4, plain, 2**16, model).seconds
+    for name, words in (
+        ("torus:4x1", "bandwidth=400,100 latency=100,900"),
+        ("torus:1x4", "bandwidth=100,400 latency=900,100"),
+        ("torus:1x4x1", "bandwidth=100,400,200 latency=0,100,200"),
+    ):
+        network = Machine.parse(words).network(netsim.topology(name))
+        where = columns(network)
+        assert (where["bandwidth_gbps"], where["machine"]) == (400, "")
+        schedule = swing.schedule("swing", network.topology.torus)
+        assert netsim.simulate(schedule, network, 2**16, model).seconds == expected
+        chosen = swing.choose(network.topology.torus, 2**16, network)
+        assert chosen.algorithm == swing.choose(swing.Torus(4), 2**16, plain).algorithm
+
+
+def test_dimensions_with_links_keep_their_values_beside_one_without():
+    network = Machine.parse("bandwidth=400,100,200").network(netsim.topology("torus:2x1x4"))
+    assert network.bandwidth == 25e9
+    assert columns(network)["machine"] == "bandwidth=400,200,200"
+    assert columns(network_of_row(columns(network))) == columns(network)
+
+
+def test_the_links_of_a_graph_that_agree_are_what_rows_and_titles_say():
+    """The bandwidth of the network, which no link has, is in neither."""
+    ring = nx.cycle_graph(4, create_using=nx.DiGraph)
+    ring.add_edges_from([(b, a) for a, b in list(ring.edges)])
+    nx.set_edge_attributes(ring, 10e9, "bandwidth")
+    network = netsim.paper_network(netsim.graph(ring))
+    assert columns(network)["bandwidth_gbps"] == 80
+    assert Machine.of(network).title.startswith("80 Gb/s")
+    assert "80 Gb/s" in network._repr_html_()
+
+
+def test_the_columns_of_a_network_are_the_callers_own_and_end_with_it():
+    network = Machine().network(PLACE)
+    columns(network)["machine"] = "slow=0-1=0.25"
+    assert columns(network)["machine"] == ""
+    alive = weakref.ref(network)
+    del network
+    gc.collect()
+    assert alive() is None
+
+
+TUNE = ("tune", "--sizes", "1KiB", "--most", 1, "--keep", 1, "--jobs", 1)
+
+
+def test_the_same_command_goes_on_where_a_dimension_has_no_links(rows, tmp_path):
+    places = ("--topology", "torus:2x2", "--topology", "torus:2x1", "--bandwidth", "100,400")
+    command = (*TUNE, *places, "--out", tmp_path / "table.json")
+    assert rows(*command) == rows(*command)
+    one, two = (Machine.parse("bandwidth=100,400").network(netsim.topology(f"torus:{dims}"))
+                for dims in ("2x1", "2x2"))  # fmt: skip
+    table = netsim.tune([one, two], [2**10], search=netsim.Search(most=1))
+    assert table.made["machine"].endswith("100,400 Gb/s a link")
+
+
+def test_a_table_has_the_times_of_one_root(rows, run, tmp_path):
+    """On a mesh, a corner takes longer than the middle."""
+    command = (*TUNE, "--topology", "mesh:8", "--collective", "broadcast")
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    (corner,) = rows(*command, "--root", 0, "--out", first)
+    (middle,) = rows(*command, "--root", 3, "--out", second)
+    assert middle["seconds"] < corner["seconds"]
+    assert "root" not in json.loads(first.read_text())["made"]
+    assert json.loads(second.read_text())["made"]["root"] == "3"
+    for path, root in ((first, 3), (second, 0)):
+        status, _, err = run(*command, "--root", root, "--out", path)
+        assert status == 2
+        assert "was made otherwise" in err
+
+
+def test_there_must_be_times_to_simulate_again(run, tmp_path):
+    out = tmp_path / "new.json"
+    for places in ((), ("--topology", "torus:2")):
+        status, printed, err = run(*TUNE, *places, "--retime", "--out", out)
+        assert (status, printed) == (2, "")
+        assert "leave out --retime" in err
+        assert not out.exists()
 
 
 def test_a_table_is_of_one_machine():

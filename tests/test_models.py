@@ -335,6 +335,7 @@ def test_any_graph_is_a_topology():
         (lambda: netsim.simulate(*on("torus:4", "ring"), 2**50, "packet"), "model='flow'"),
         (lambda: netsim.Network(netsim.topology("torus:4"), 1e9, slow={(0, 2): 0.5}), "no link"),
         (lambda: netsim.Network(netsim.topology("torus:4"), 1e9, slow={(0, 1): 0}), "above 0"),
+        (lambda: netsim.Network(netsim.topology("torus:4"), 1e9, slow={(0, 1): 4}), "at most 1"),
         (lambda: netsim.simulate(*on("torus:4", "ring"), 8, sync="never"), "sync must be"),
         (lambda: netsim.simulate(*on("torus:4", "ring"), 8, parts="never"), "parts must be"),
         (lambda: netsim.simulate(*on("torus:4", "ring"), 8, skew=-1), "skew must be"),

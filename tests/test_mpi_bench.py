@@ -6,24 +6,39 @@ import re
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpi_bench.formats import STYLES
 from mpi_bench.launcher import SHARED_CORES, command, sweep
+from mpi_bench.report import MeasuredRow
 from netsim.search.measured import measured_table
+from swing import Torus, schedule
+from swing.algorithms.spelling import parse
 from swing.sizes import MAX_BYTES, format_size, parse_size, parse_sizes
 
 BENCH = ["-m", "mpi_bench"]
 QUICK = ["--iterations", "2", "--warmup", "1"]
 KEYS = [
     *("topology", "algorithm", "variant", "nbytes", "seconds", "goodput_gbps", "model", "ranks"),
-    *("ports", "dtype", "op", "time_us_min", "time_us_median", "time_us_p90", "time_us_p99"),
+    *(
+        "ports",
+        "dtype",
+        "op",
+        "time_us_min",
+        "time_us_mean",
+        "time_us_median",
+        "time_us_p90",
+        "time_us_p99",
+    ),
     *("time_us_max", "algbw", "busbw", "wrong", "iterations", "mpi", "cores", "options"),
-    *("software", "placement"),
+    *("software", "placement", "ran"),
 ]
 
 # An allreduce with a fault planted on rank 1, measured by the command line as it is.
@@ -187,6 +202,14 @@ def test_rows_are_json_and_csv_and_right(tmp_path):
     for row in rows:
         times = [row[f"time_us_{name}"] for name in ("min", "median", "p90", "p99", "max")]
         assert times == sorted(times)
+        assert row["time_us_min"] <= row["time_us_mean"] <= row["time_us_max"]
+        name, options = parse(row["ran"])  # what ran, as a command would run it again
+        if row["algorithm"] != "mpi":
+            assert (name == row["algorithm"]) == (row["algorithm"] != "auto")
+            assert (json.loads(row["options"]), row["variant"]) == (
+                options, options.get("variant", "")
+            )  # fmt: skip
+            assert row["ports"] == len(schedule(name, Torus(2), **options).parts)
         assert row["time_us_median"] == pytest.approx(row["seconds"] * 1e6)
         assert row["algbw"] == pytest.approx(row["nbytes"] / row["seconds"] / 1e9)
         assert row["goodput_gbps"] == pytest.approx(8 * row["algbw"])
@@ -226,7 +249,10 @@ def test_rows_are_printed_as_osu_and_nccl_tests_do():
     assert [(row[0], row[-1]) for row in osu] == [
         ("32", "mpi"), ("32", "ring"), ("1024", "mpi"), ("1024", "ring")
     ]  # fmt: skip
-    assert all(row[6:8] == ["2", "Pass"] for row in osu)
+    assert all(row[7:9] == ["2", "Pass"] for row in osu)
+    for _, mean, least, most, median, *_ in osu:  # of two iterations, the mean is the median
+        assert mean == median
+        assert float(least) <= float(mean) <= float(most)
     assert [row[:5] for row in nccl[1:3]] == [
         ["32", "8", "float32", "sum", "-1"], ["1024", "256", "float32", "sum", "-1"]
     ]  # fmt: skip
@@ -234,6 +260,27 @@ def test_rows_are_printed_as_osu_and_nccl_tests_do():
     assert all(len(row) == 14 for row in nccl)  # both placements side by side
     assert not any(float(rate) == 0 for row in nccl for rate in (*row[6:8], *row[10:12]))
     assert done.stdout.count("# Out of bounds values : 0 OK") == 1
+
+
+def test_columns_stay_apart_however_long_a_call_takes():
+    """From a microsecond to a day, a byte to the largest vector."""
+    text = {"topology": "torus:2", "algorithm": "ring", "variant": "", "model": "measured",
+            "op": "sum", "mpi": "", "options": "{}", "software": "", "ran": "ring"}  # fmt: skip
+    for seconds, nbytes, dtype in ((1e-6, 4, "int32"), (2.0, 2**20, "float64"),
+                                   (86400.0, MAX_BYTES, "complex128")):  # fmt: skip
+        row = MeasuredRow(
+            **text, nbytes=nbytes, seconds=seconds, goodput_gbps=1.0, ranks=2, ports=1, dtype=dtype,
+            **{f"time_us_{key}": seconds * 1e6
+               for key in ("min", "mean", "median", "p90", "p99", "max")},
+            algbw=nbytes / seconds / 1e9, busbw=nbytes / seconds / 1e9, wrong=10**7 - 1,
+            iterations=2, cores=2, placement="out-of-place",
+        )  # fmt: skip
+        both = [row, replace(row, placement="in-place")]
+        (nccl,) = STYLES["nccl"](["ring"]).rows(both)
+        assert len(nccl.split()) == 14
+        assert nccl.split()[:3] == [str(nbytes), str(nbytes // np.dtype(dtype).itemsize), dtype]
+        assert float(nccl.split()[5]) == pytest.approx(seconds * 1e6)
+        assert [len(line.split()) for line in STYLES["osu"](["ring"]).rows(both)] == [10, 10]
 
 
 def test_the_styles_of_other_benchmarks_measure_mpi_and_auto_only_and_every_placement():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 pytest.importorskip("matplotlib")
@@ -176,6 +178,47 @@ def test_formats_and_the_width_of_a_column(tmp_path):
     before = files[1].read_bytes()
     plot.plot([tmp_path / "some.csv"], tmp_path, formats=["svg", "pdf"], width=3.35)
     assert files[1].read_bytes() == before
+
+
+@pytest.mark.parametrize("width", [3.35, 4.5, None])
+@pytest.mark.parametrize("count", [2, 6, 11, 14, 23])
+def test_the_labels_of_sizes_do_not_collide(count, width):
+    with plot.text_sizes(width):
+        figure = plot.goodput(rows({32 * 2**i: 1.0 + i for i in range(count)}), width)
+        figure.draw_without_rendering()
+    (axes,) = figure.axes
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+    assert len(boxes) >= 2
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+@pytest.mark.parametrize("kind", ["goodput", "ratio", "gain"])
+@pytest.mark.parametrize("names", [["swing", "ring"], list(ALGORITHMS)])
+def test_the_legend_of_a_narrow_figure_is_below_the_curves_and_leaves_them_room(kind, names):
+    table = [
+        r for i, name in enumerate(names) for r in rows({32: 1.0 + i, 64: 2.0}, algorithm=name)
+    ]
+    with plot.text_sizes(3.35):
+        figure = plot.KINDS[kind](table, 3.35)
+        figure.draw_without_rendering()
+    (axes,), (legend,) = figure.axes, figure.legends
+    box = legend.get_window_extent()
+    assert not axes.get_legend()
+    assert box.y1 < axes.get_window_extent().y0
+    assert axes.get_window_extent().height > 1.5 * figure.dpi
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+
+
+def test_a_panel_names_the_only_model_of_its_rows():
+    (axes,) = plot.goodput(rows({32: 1.0, 64: 2.0})).axes
+    assert axes.get_title() == "torus:4x4 (packet model)"
+    (axes,) = plot.goodput(rows({32: 1.0}) + rows({64: 2.0}, model="flow")).axes
+    assert axes.get_title() == "torus:4x4 (simulated)"
+    paper = rows({32: 1.0}, model="paper")
+    (axes,) = plot.goodput(rows({32: 1.0}, model="analytic") + paper).axes
+    assert axes.get_title() == "torus:4x4 (analytic model, paper hollow)"
+    (axes,) = plot.goodput(rows({32: 1.0}, model="measured")).axes
+    assert axes.get_title() == "torus:4x4 (measured)"
 
 
 def test_link_maps_have_units_and_hold_all_stubs():

@@ -187,7 +187,8 @@ def test_an_algorithm_without_options_says_so(monkeypatch):
         swing.schedule("plain", swing.Torus(4), k=1)
 
 
-def test_an_algorithm_that_raises_costs_its_own_rows(monkeypatch, capsys):
+@pytest.mark.parametrize("prune", [(), ("--prune", "2")])
+def test_an_algorithm_that_raises_costs_its_own_rows(prune, monkeypatch, capsys):
     def breaks(torus):
         raise KeyError("no such thing")
 
@@ -197,7 +198,7 @@ def test_an_algorithm_that_raises_costs_its_own_rows(monkeypatch, capsys):
     )
     monkeypatch.setattr("netsim.search.sweep.SHIPPED", {})
     words = ["sweep", "--topology", "torus:4", "--sizes", "32B,1KiB", "--jobs", "1", "--json"]
-    assert invoke(main, "netsim", words) == 0
+    assert invoke(main, "netsim", [*words, *prune]) == 0
     done = capsys.readouterr()
     assert done.err.splitlines() == ["left out: breaks on torus:4: KeyError: 'no such thing'"]
     assert {json.loads(line)["algorithm"] for line in done.out.splitlines()} == set(SHIPPED) - {

@@ -1,5 +1,7 @@
 import json
+import math
 
+import numpy as np
 import pytest
 
 import netsim
@@ -8,6 +10,7 @@ from netsim.__main__ import main
 from netsim.rows import write_csv
 from netsim.search.case import Case
 from netsim.search.explore import Search, explore
+from netsim.search.sweep import processes
 from swing.cli import invoke
 from swing.select.candidates import family, published, shortlist
 from swing.select.estimate import figures, seconds
@@ -161,6 +164,18 @@ def test_choose_takes_the_least_time_of_a_table(tmp_path):
         swing.choose(swing.Torus((3, 3)), 36, str(path))
 
 
+@pytest.mark.parametrize("asked", [(3, 2), (6,), (4, 4)])
+@pytest.mark.parametrize("more", [0, 500])
+def test_a_torus_that_no_table_has_is_refused_with_the_remedy(asked, more):
+    small = SelectionTable.read(TEXT)
+    (entry,) = small.entries.values()
+    others = {f"torus:{n}": entry for n in range(100, 100 + more)}
+    table = SelectionTable(small.made, small.entries | others)
+    with pytest.raises(ValueError, match=r"only torus:2x3.*as torus=") as error:
+        swing.choose(swing.Torus(asked), 1024, table)
+    assert len(str(error.value)) <= 250  # SWING_MACHINE's name comes before it
+
+
 def test_the_shipped_table_serves_every_bandwidth_that_leaves_the_papers_latencies():
     for name in shipped().entries:
         torus = swing.Torus.parse(name)
@@ -179,6 +194,29 @@ def test_every_schedule_of_the_family_is_correct(name):
     for algorithm, options in {*family(torus), *shortlist(torus)}:
         schedule = swing.schedule(algorithm, torus, **dict(options))
         assert swing.verify(schedule).same_bits, (algorithm, options)
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"),
+    [
+        *(("most", value) for value in (0, -1, 1.5, True, "8")),
+        *(("keep", value) for value in (0.5, math.nan, math.inf, "a")),
+        *(("packets", value) for value in (-1, 0, 2**51, 1e6)),
+        *(("jobs", value) for value in (0, 5000, True, None)),
+        *(("enough", value) for value in (-1, math.nan, "a")),
+    ],
+)
+def test_the_limits_of_a_search_are_those_of_the_command(limit, value):
+    with pytest.raises(ValueError, match=limit):
+        Search(**{limit: value})
+
+
+@pytest.mark.parametrize("kind", [int, np.int64, np.uint8])
+def test_whole_numbers_of_any_kind_are_taken(kind):
+    assert Search(most=kind(3), packets=kind(64), jobs=kind(1)) == Search(most=3, packets=64)
+    assert processes(kind(2), "packet") == 2
+    with pytest.raises(ValueError, match="from 1 to 4096, not True"):
+        processes(True, "packet")
 
 
 def test_tune_finds_the_fastest_of_all():

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import sysconfig
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -27,7 +30,7 @@ from netsim.traffic.message_graph import PARTS, SYNC
 from swing.algorithms import ALGORITHMS, SHIPPED
 from swing.algorithms.spelling import spell
 from swing.cli import invoke
-from swing.progress import Progress, in_background, with_progress
+from swing.progress import Progress, in_background
 from swing.text_table import Column, TextTable, number
 
 MAINS = {"swing": swing.__main__.main, "netsim": netsim.__main__.main}
@@ -147,7 +150,7 @@ def test_tables_of_mpi_bench_fit(width, monkeypatch):
     for seconds in ([1e-6], [3e-5, 123.456789]):
         import numpy as np
 
-        rows = [MeasuredRow.timed(np.array(seconds), 4, 16, algorithm=name, **given)
+        rows = [MeasuredRow.timed(np.array(seconds), 4, 16, algorithm=name, ran=name, **given)
                 for name in SHIPPED]  # fmt: skip
         lines = [*style.head(), *style.rows(rows)]
         assert max(map(len, lines)) <= width
@@ -243,8 +246,62 @@ def test_progress_estimates_the_time_left(monkeypatch, capsys):
     progress.show("simulating", 3, 12)
     assert progress.line() == "torus:4: simulating: 3 of 12, 30 s so far, about 90 s left"
     monkeypatch.undo()
-    assert list(with_progress("counting", "abc", 3)) == ["a", "b", "c"]
+    with progress:
+        assert list(progress.count("counting", "abc", 3)) == ["a", "b", "c"]
     assert capsys.readouterr().err == ""
+
+
+def test_a_command_that_fails_leaves_no_timer(monkeypatch, tmp_path):
+    """Even while somebody holds the error, and with it all frames of the command."""
+    monkeypatch.setattr("netsim.cli.report_command.simulate", lambda *_: 1 // 0)
+    before = signal.getsignal(signal.SIGALRM)
+    words = ["report", "--topology", "torus:2", "--out", str(tmp_path / "report.html")]
+    with pytest.raises(ZeroDivisionError) as held:
+        invoke(netsim.__main__.main, "netsim", words)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert held.traceback
+
+
+def test_an_error_in_the_background_frees_what_its_frames_hold():
+    class Held:
+        pass
+
+    def fail():
+        held = Held()
+        alive.append(weakref.ref(held))
+        raise ValueError(held)
+
+    alive = []
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match="Held"):
+            in_background(fail)
+        deadline = time.monotonic() + 5  # the thread may end a moment later
+        while alive[0]() is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert alive[0]() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("closed", ["1", "2"])
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("netsim simulate --topology torus:4", 0),
+        ("netsim sweep --topology torus:4 --algorithm ring --sizes 1KiB", 0),
+        ("swing show --topology torus:4", 0),
+        ("swing show --topology none", 2),
+    ],
+)
+def test_a_command_runs_without_standard_output_or_standard_error(words, status, closed):
+    command = f"{sys.executable} -m {words} {closed}>&-"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    if (status, closed) == (2, "2"):
+        assert done.stdout == ""
 
 
 def test_a_measurement_is_not_disturbed_by_its_progress(monkeypatch, capsys):
@@ -296,6 +353,12 @@ def completed(program, *words):
     return [line.partition(",")[2] for line in done.output.splitlines()]
 
 
+def test_all_is_completed_where_several_algorithms_are_meant():
+    assert completed("netsim", "sweep", "--algorithm", "al") == ["all"]
+    assert completed("netsim", "simulate", "--algorithm", "a") == ["auto"]
+    assert completed("netsim", "report", "--algorithm", "a") == ["auto"]
+
+
 def test_the_shell_completes_commands_algorithms_and_rules():
     assert completed("netsim", "sw") == ["sweep"]
     assert completed("netsim", "simulate", "--algorithm", "rec") == [
@@ -318,7 +381,8 @@ def test_a_sweep_simulates_what_auto_chooses_at_each_size(run):
     words = [*words[:3], "--sizes", "32B", "--algorithm", "auto"]
     winner = spell(named.algorithm, named.options)
     both = run(200, *words, "--algorithm", winner)
-    printed = both.splitlines()[-1].split()[-1]  # of two that are equally fast
+    (row,) = (line for line in both.splitlines() if line.lstrip().startswith("32 B"))
+    printed = row.split()[-1]  # of two that are equally fast
     assert sorted(printed.split(",")) == sorted(winner.split(","))
 
 

@@ -83,10 +83,9 @@ persistent.Wait()
 persistent.Free()
 for vector in (started, waiting, unused):
     assert (vector == group.size).all()
-del request, persistent
 assert not any(private.comm for private in privates)
 group.Free()
-session.Finalize()
+session.Finalize()  # while the requests are still objects
 """
 
 

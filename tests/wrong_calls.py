@@ -87,6 +87,9 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "reversal.reverse": (reversal.reverse, {"schedule": SCATTER}),
     "combine.with_allgather": (combine.with_allgather, {"reduce_scatter": SCATTER}),
     "parallel.parallel": (parallel.parallel, {"parts": [RING, RING], "weights": [1, 2]}),
+    "parallel.segmented": (
+        parallel.segmented, {"parts": [RING, RING], "segments": 2, "weights": [1, 2]},
+    ),
     "netsim.topology": (netsim.topology, {"name": "torus:2x3"}),
     "netsim.graph": (
         netsim.graph, {"links": EDGES, "dims": (2, 3), "name": "six", "order": list(range(6))},
@@ -98,6 +101,9 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "netsim.tune": (
         netsim.tune, {"networks": [netsim.paper_network("torus:2")], "sizes": [64],
                       "collective": "allreduce", "search": netsim.Search(most=1)},
+    ),
+    "netsim.Search": (
+        netsim.Search, {"keep": 2.0, "most": 1, "enough": 1.0, "packets": 64, "jobs": 1},
     ),
     "netsim.without": (netsim.without, {"topology": PLACE, "failed": [(0, 1)]}),
     "netsim.Network": (

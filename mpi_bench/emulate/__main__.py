@@ -18,6 +18,7 @@ from netsim.rows import CsvFile, ResultRow, read_csv
 from netsim.topologies.names import topology
 from swing import ALGORITHMS, Torus
 from swing.algorithms.spelling import parse
+from swing.checks import shown
 from swing.cli import HELP, invoke
 from swing.formats.files import check_writable
 from swing.parameters import SIZES, TORUS
@@ -86,10 +87,10 @@ def _study(
     for name in names:
         key, options = parse(name)
         if key == "auto" and options:
-            raise ValueError(f"auto takes no options, not {name!r}: write auto")
+            raise ValueError(f"auto takes no options, not {shown(name)}: write auto")
         if key not in (*ALGORITHMS, "auto"):
             raise ValueError(
-                f"no algorithm {name!r}: choose from {', '.join([*ALGORITHMS, 'auto'])}"
+                f"no algorithm {shown(name)}: choose from {', '.join([*ALGORITHMS, 'auto'])}"
             )
     for size in sizes:
         if size % 4 or not 0 < size <= MAX_BYTES:

@@ -19,7 +19,7 @@ from mpi4py import MPI
 
 from mpi_bench.emulate.patterns import calibrate, together
 from mpi_bench.machine import machine
-from mpi_bench.measure import Sample, measure
+from mpi_bench.measure import measure
 from mpi_bench.methods import Method, methods
 from mpi_bench.problem import Problem
 from mpi_bench.report import MeasuredRow
@@ -56,7 +56,7 @@ def main(spec: dict[str, Any]) -> None:
                           check=False, begin=together)  # fmt: skip
         every = zip(cases, todo, samples, firsts, strict=True)
         for case, method, sample, (_, wrong, sent) in every:
-            row = MeasuredRow.of(method, Sample(sample.seconds, wrong), info, nbytes,
+            row = MeasuredRow.of(method, sample._replace(wrong=wrong), info, nbytes,
                          topology=spec["topology"], dtype="float32", op="sum")  # fmt: skip
             _print(comm, case=case, sent=sent, **asdict(row))
 

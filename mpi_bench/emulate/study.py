@@ -141,7 +141,8 @@ def measure(emulation: Emulation, study: Study, tell: Tell) -> Iterator[ResultRo
         with _table(times, grid.torus, study.sizes) as path:
             ours = {"points": [(n, some) for n, some in points if some]}
             for measured in run(emulation, spec | ours, {"SWING_MACHINE": path}):
-                yield base | _with_prediction(measured, times, network)
+                variant = Case(*measured["case"]).variant  # rather than that of auto's choice
+                yield base | _with_prediction(measured | {"variant": variant}, times, network)
     # MPICH reads the variable when it starts, so each of its algorithms needs its own run.
     for name in study.native:
         sizes = [n for n in study.sizes if ABOUT * n / network.bandwidth <= study.longest]

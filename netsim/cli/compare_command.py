@@ -11,7 +11,7 @@ import click
 from netsim.bounds import lower_bound
 from netsim.cli.options import MachineOptions
 from netsim.cli.tune_command import search_of, search_options
-from netsim.machine import columns, described
+from netsim.machine import Machine, columns
 from netsim.network import Network
 from netsim.search.case import asked_collective
 from netsim.search.explore import Search, Seconds
@@ -27,8 +27,8 @@ from swing.text_table import Column, number, rendered
 
 COLUMNS = (
     Column("size"), Column("winner", is_text=True), Column("time"), Column("Swing", 3),
-    Column("best published", 4, is_text=True), Column("its time", 2), Column("÷ ours", 5),
-    Column("bound", 1), Column("ours ÷ bound", 6),
+    Column("best published", 4, is_text=True), Column("its time", 2),
+    Column("best published ÷ ours", 5), Column("bound", 1), Column("ours ÷ bound", 6),
 )  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def compare_command(
             for r in rows:
                 click.echo(json.dumps(about | r))
             continue
-        title = f"{collective} on {where['topology']}, {described(network)}"
+        title = f"{collective} on {where['topology']}, {Machine.of(network).title}"
         click.echo(rendered(COLUMNS, list(map(_cells, rows)), f"{title}: microseconds"))
 
 

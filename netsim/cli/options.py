@@ -83,6 +83,12 @@ class MachineOptions:
             topology = machine.wrapped(topology, self._wrap)
         return [each.network(topology) for each in self._machines]
 
+    @property
+    def machine(self) -> Machine:
+        """The only machine."""
+        (only,) = self._machines
+        return only
+
     def network(self, topology: Topology) -> Network:
         """Make the network of the only machine.
 

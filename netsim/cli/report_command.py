@@ -27,7 +27,7 @@ from swing.cli import (
 )
 from swing.formats.files import check_writable, store
 from swing.parameters import ALGORITHM, SIZE, SIZES
-from swing.progress import in_background, with_progress
+from swing.progress import Progress, in_background
 from swing.schedules.collectives import ALLREDUCE
 from swing.schedules.schedule import Schedule
 
@@ -81,8 +81,9 @@ def report_command(
         if len(own) > 1:
             raise ValueError("the traces have different sizes: give --size, or report them apart")
         size = own.pop() if own else 2**21
-    todo = with_progress("simulating", schedules, len(schedules))
-    runs = [in_background(partial(simulate, schedule, network, size, model)) for schedule in todo]
+    with Progress() as progress:
+        todo = progress.count("simulating", schedules, len(schedules))
+        runs = [in_background(partial(simulate, each, network, size, model)) for each in todo]
     variants = [_variants(name, own) for name, own in zip(names, named, strict=True)]
     variants += [[schedule] for schedule in read]
     store([(out, [page(describe(runs, sizes, variants))])])

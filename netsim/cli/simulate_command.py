@@ -10,7 +10,7 @@ import click
 
 from netsim.bounds import schedule_bound
 from netsim.cli.options import PLACE, RUN_OPTIONS, MachineOptions, machine_options
-from netsim.machine import columns, described
+from netsim.machine import Machine, columns
 from netsim.rows import ResultRow, write_csv
 from netsim.run import Run, row, simulate
 from netsim.topologies import names
@@ -73,8 +73,8 @@ def simulate_command(
     click.echo(f"{repr(run.schedule).strip('<>')}")
     where = columns(network)
     click.echo(
-        f"{moved}{model} model, {where['topology']}, {described(network)}, ties {where['ties']}, "
-        f"seed {seed}"
+        f"{moved}{model} model, {where['topology']}, {Machine.of(network).title}, "
+        f"ties {where['ties']}, seed {seed}"
     )
     least = "" if bound is None else f" (no {run.schedule.collective} under {bound * 1e6:.3f} us)"
     click.echo(f"time        {run.seconds * 1e6:.3f} us{least}")

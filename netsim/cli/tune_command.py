@@ -89,14 +89,16 @@ def tune_command(
     file = Path(out)
     table = SelectionTable.read(file.read_text()) if file.is_file() else SelectionTable({}, {})
     entries = dict(table.entries)
+    if retime and not entries:
+        raise ValueError(f"{out} has no times to simulate again: leave out --retime")
     if retime:
         topologies = topologies or tuple(map(names.topology, entries))
     networks = [machines.network(topology) for topology in dict.fromkeys(topologies)]
+    made = made_by(machines.machine, search, collective, root)
+    if entries:
+        check_made(made, dict(table.made), out)
     for network in networks:
         check_tunable(network)
-        made = made_by(network, search, collective)
-        if entries:
-            check_made(made, dict(table.made), out)
         if retime and network.topology.torus.name not in entries:
             raise ValueError(f"{out} has no {network.topology.name} to take the times of again")
     for network in networks:

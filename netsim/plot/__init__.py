@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import matplotlib
@@ -84,8 +85,7 @@ def plot(
     if bands and kind not in HEIGHTS:
         raise ValueError(f"bands are drawn in figures of {' and '.join(HEIGHTS)}, not of {kind}")
     ranges = [r for path in bands for r in read_csv(path, ["topology", "nbytes", "seconds"])]
-    text = COLUMN_FONT if width else matplotlib.rcParams["font.size"]
-    with matplotlib.rc_context({"font.size": text, "legend.fontsize": COLUMN_FONT - bool(width)}):
+    with text_sizes(width):
         figure = KINDS[kind](rows, width)
         if ranges:
             shade(figure, ranges, kind, list(dict.fromkeys(r["topology"] for r in rows)))
@@ -94,6 +94,12 @@ def plot(
         for file in files:
             save(figure, file)
     return files
+
+
+def text_sizes(width: float | None) -> AbstractContextManager[None]:
+    """Set the sizes of text for a figure of this width in inches; None for one without a width."""
+    text = COLUMN_FONT if width else matplotlib.rcParams["font.size"]
+    return matplotlib.rc_context({"font.size": text, "legend.fontsize": COLUMN_FONT - bool(width)})
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -131,7 +131,7 @@ def gain(rows: list[ResultRow], width: float | None = None) -> Figure:
         )
     axes.axhline(0, color="#333333", linewidth=0.8)
     axes.set_ylabel("Swing's gain over the best other, %")
-    size_axis(axes, _sizes(rows))
+    size_axis(axes, (int(r["nbytes"]) for r in rows))
     legend(figure)
     return figure
 
@@ -186,9 +186,10 @@ def _curves(
             for nth, (conditions, curves) in enumerate(series.items()):
                 _draw(axes, curves, height(curves), looks, shown, conditions, nth,
                       origin == sources[0])  # fmt: skip
-        origins = sources[0] + "".join(f", {origin} hollow" for origin in sources[1:])
+        hollow = "".join(f", {origin} hollow" for origin in sources[1:])
+        origins = _origin(panel_rows, sources[0]) + hollow
         axes.set(title=f"{name} ({origins})", ylabel=label)
-        size_axis(axes, _sizes(panel_rows))
+        size_axis(axes, (int(r["nbytes"]) for r in panel_rows))
     legend(figure)
     return figure
 
@@ -292,7 +293,7 @@ def source(r: ResultRow) -> str:
     return r["model"] if r.get("model") in ("paper", "measured") else "simulated"
 
 
-def _sizes(rows: list[ResultRow]) -> list[int]:
-    """The sizes to label: all, or every k-th of many."""
-    sizes = sorted({int(r["nbytes"]) for r in rows})
-    return sizes[:: max(1, len(sizes) // 6)]
+def _origin(rows: list[ResultRow], first: str) -> str:
+    """The first source of a panel in words: the model, if all simulated rows have the same."""
+    models = {r["model"] for r in rows if source(r) == first and r.get("model")}
+    return f"{models.pop()} model" if first == "simulated" and len(models) == 1 else first

@@ -25,6 +25,14 @@ SPARE = (("#AA4499", "<"), ("#44AA99", ">"), ("#999933", "h"), ("#661100", "p"),
 
 MAX_INSIDE = 7
 """Most curves whose legend has room between them."""
+NARROW = 4.0
+"""Width in inches below which a figure has no room for a legend between the curves."""
+MAX_PAIR = 50
+"""Most characters of two labels that stand side by side in a narrow figure."""
+LINE_INCHES = 0.16
+"""Height of a line of the legend of a narrow figure."""
+TICK_INCHES = 0.55
+"""Width that the label of a size needs."""
 
 
 def styles(names: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -62,25 +70,40 @@ def panels(count: int, width: float | None) -> tuple[Figure, list[Axes]]:
 
 
 def legend(figure: Figure) -> None:
-    """Put short legends into the panels, or one long one below them."""
+    """Put short legends into the panels; in a narrow figure, or if it is long, one below them."""
     labelled = [axes.get_legend_handles_labels() for axes in figure.axes]
-    if max(len(labels) for _, labels in labelled) <= MAX_INSIDE:
+    width, most = figure.get_figwidth(), max(len(labels) for _, labels in labelled)
+    if most <= MAX_INSIDE and width >= NARROW:
         for axes in figure.axes:
             axes.legend(frameon=False)
         return
     pairs = [pair for handles, labels in labelled for pair in zip(labels, handles, strict=True)]
     by_label = dict(reversed(pairs))
     names = list(dict.fromkeys(label for label, _ in pairs))
+    pair = sum(sorted(map(len, names))[-2:])
+    columns = 3 if width > 5 else 2 if pair <= MAX_PAIR else 1
+    if width < NARROW:  # the panels keep their size
+        lines = -(-len(names) // columns)
+        figure.set_figheight(figure.get_figheight() + lines * LINE_INCHES)
     figure.legend(
         [by_label[name] for name in names], names, frameon=False, loc="outside lower center",
-        ncols=3 if figure.get_figwidth() > 5 else 2,
+        ncols=columns,
     )  # fmt: skip
 
 
-def size_axis(axes: Axes, ticks: list[int]) -> None:
-    """Label a logarithmic axis of sizes of the vector."""
+def size_axis(axes: Axes, sizes: Iterable[int]) -> None:
+    """Make a logarithmic axis of sizes of the vector; label all of them, or every k-th of many."""
+    room = max(1, int(_panel_inches(axes) / TICK_INCHES))
+    each = sorted(set(sizes))
     axes.set_xscale("log", base=2)
-    axes.set_xticks(ticks)
+    axes.set_xticks(each[:: max(1, -(-len(each) // room))])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: format_size(round(n))))
     axes.set_xlabel("vector on each rank")
     axes.grid(alpha=0.3)
+
+
+def _panel_inches(axes: Axes) -> float:
+    """Return the width of the part of a figure in which a panel lies, with its labels."""
+    figure, place = axes.figure, axes.get_subplotspec()
+    width = float(figure.bbox.width / figure.dpi)
+    return width / place.get_gridspec().ncols if place else width

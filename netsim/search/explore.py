@@ -17,14 +17,17 @@ table finds the size at which one winner overtakes the next.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from netsim.bounds import lower_bound
+from netsim.checks import check_factor, check_number, whole_number
 from netsim.search.case import Case
-from netsim.search.sweep import executor
+from netsim.search.sweep import MAX_JOBS, executor
+from swing.sizes import MAX_BYTES
 
 ESTIMATE = "estimate"
 """Stands for the model that estimates candidates before any of them is simulated."""
@@ -46,6 +49,10 @@ class Search:
         enough: a time of at most this factor times the lower bound ends the search at a size.
         packets: the largest size, in bytes, for the packet model; above it the flow model is used.
         jobs: number of processes.
+
+    Raises:
+        ValueError: ``keep`` is not a finite number from 1 up, ``most`` or ``jobs`` is not a whole
+            number from 1 up, ``enough`` is not a number from 0 up, or ``packets`` is not a size.
     """
 
     keep: float = 3.0
@@ -53,6 +60,13 @@ class Search:
     enough: float = 1.002
     packets: int = 2**23
     jobs: int = 1
+
+    def __post_init__(self) -> None:
+        check_factor("keep", self.keep)
+        check_number("enough", self.enough)
+        whole_number("most", self.most, 1, sys.maxsize)
+        whole_number("packets", self.packets, 1, MAX_BYTES)
+        whole_number("jobs", self.jobs, 1, MAX_JOBS)
 
     def model(self, nbytes: int) -> str:
         """Return the model that simulates a size."""

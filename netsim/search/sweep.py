@@ -7,10 +7,12 @@ machine, with `mpi4py.futures` on a cluster
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import sys
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ from itertools import starmap
 from signal import SIG_IGN, SIGINT, signal
 from typing import Any
 
-from netsim.checks import DeadlockError, check_choice, check_number, check_size
+from netsim.checks import DeadlockError, check_choice, check_factor, check_size, whole_number
 from netsim.machine import columns
 from netsim.models import MODELS, load, own_sync
 from netsim.network import Network
@@ -26,7 +28,7 @@ from netsim.rows import ResultRow, in_order
 from netsim.search.case import Case, Where, algorithm_cases, networks_of
 from netsim.traffic.message_graph import RunOptions
 from swing.algorithms import SHIPPED
-from swing.checks import expect, shown
+from swing.checks import expect
 from swing.compilation import quiet
 from swing.schedules.collectives import ALLREDUCE, check_collective
 from swing.sizes import parse_sizes
@@ -85,7 +87,7 @@ def sweep(
     for name in names:
         expect(name, str, "an algorithm's name, such as 'bucket,segments=6'")
     if prune is not None:
-        check_number("prune", prune, positive=True)
+        check_factor("prune", prune)
     run_options = {"seed": seed, "sync": sync or own_sync(model), "parts": parts}
     cases = [
         case
@@ -161,9 +163,9 @@ def processes(jobs: int | None, model: str) -> int:
     Raises:
         ValueError: it is not a whole number from 1 to `MAX_JOBS`.
     """
-    if jobs is not None and not (isinstance(jobs, int) and 1 <= jobs <= MAX_JOBS):
-        raise ValueError(f"jobs must be a whole number from 1 to {MAX_JOBS}, not {shown(jobs)}")
-    return jobs or (1 if model == "analytic" else os.cpu_count() or 1)
+    if jobs is not None:
+        return whole_number("jobs", jobs, 1, MAX_JOBS)
+    return 1 if model == "analytic" else os.cpu_count() or 1
 
 
 def pruned(cases: Sequence[Case], sizes: Sequence[int], most: float) -> dict[Case, list[int]]:
@@ -178,16 +180,21 @@ def pruned(cases: Sequence[Case], sizes: Sequence[int], most: float) -> dict[Cas
         sizes: sizes of the vector, in bytes.
         most: the ratio of estimated times up to which a variant is kept.
     """
-    guess = {case: {n: case.run(n, "analytic")["seconds"] for n in sizes} for case in cases}
-    kept = {}
-    for case, seconds in guess.items():
-        rivals = [
-            rival_seconds
-            for rival, rival_seconds in guess.items()
-            if (rival.network, rival.algorithm) == (case.network, case.algorithm)
-        ]
-        kept[case] = [n for n in sizes if seconds[n] <= most * min(r[n] for r in rivals)]
-    return kept
+    guess: dict[Case, dict[int, float]] = {}
+    best: dict[tuple[Network, str, int], float] = defaultdict(lambda: math.inf)
+    for case in cases:
+        for n in sizes:
+            found = _run(case, n, "analytic")
+            # A case that fails is kept: its simulation says what is wrong.
+            seconds = 0.0 if isinstance(found, str) else float(found["seconds"])
+            guess.setdefault(case, {})[n] = seconds
+            if not isinstance(found, str):
+                rivals = case.network, case.algorithm, n
+                best[rivals] = min(best[rivals], seconds)
+    return {
+        case: [n for n in sizes if seconds[n] <= most * best[case.network, case.algorithm, n]]
+        for case, seconds in guess.items()
+    }
 
 
 def simulate_cases(
@@ -222,9 +229,10 @@ def _results(todo: dict[Case, list[int]], jobs: int) -> Iterator[ResultRow | str
             yield done.result()
 
 
-def _run(case: Case, nbytes: int) -> ResultRow | str:
+def _run(case: Case, nbytes: int, model: str | None = None) -> ResultRow | str:
+    """Return the row of a case at one size, or a line of text that says why there is none."""
     try:
-        return case.run(nbytes)
+        return case.run(nbytes, model)
     except DeadlockError as error:
         return f"{case.name} on {case.topology}, {nbytes} bytes: {error}"
     except Exception as error:

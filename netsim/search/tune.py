@@ -9,11 +9,12 @@ from dataclasses import replace
 from types import NoneType
 from typing import Any
 
-from netsim.machine import described
+from netsim.machine import Machine, columns
 from netsim.network import Network
 from netsim.search.case import Case, Where, asked_collective, networks_of
 from netsim.search.explore import Search, Seconds, Tell, explore, silent, simulate_pairs
 from netsim.search.sweep import listed_sizes
+from netsim.topologies.names import topology as topology_of
 from swing.checks import expect
 from swing.schedules.collectives import ALLREDUCE, check_collective
 from swing.select.candidates import Named, family, published
@@ -49,7 +50,7 @@ def tune(
     Raises:
         ValueError: a topology that is no torus, networks of different machines, an unknown
             collective, or a wrong size.
-        TypeError: ``networks`` has something else in it, or ``search`` is none.
+        TypeError: ``networks`` has something else in it, or ``search`` is not a `netsim.Search`.
 
     >>> import swing
     >>> table = tune("torus:2x2", [2**10, 2**20])
@@ -62,9 +63,7 @@ def tune(
     listed = networks_of(networks)
     for network in listed:
         check_tunable(network)
-    made = made_by(listed[0], limits, collective)
-    for other in listed[1:]:
-        check_made(made_by(other, limits, collective), made, "another network")
+    made = made_by(common_machine(listed), limits, collective, root)
     entries = {}
     for network in listed:
         found: Seconds = {}
@@ -85,16 +84,39 @@ def check_tunable(network: Network) -> None:
         raise ValueError(f"tables are for tori and meshes, not {whole.name}")
 
 
-def made_by(network: Network, search: Search, collective: str) -> dict[str, str]:
-    """Return what a table says of its origin."""
-    machine = described(network).replace("Gb/s", "Gb/s a link", 1)
-    ties = "" if network.ties == "adaptive" else f", ties {network.ties}"
+def common_machine(networks: Sequence[Network]) -> Machine:
+    """Return the machine that all networks are of.
+
+    A dimension without links tells nothing of the machine, so the network with the most dimensions
+    that have links tells which machine it is.
+
+    Raises:
+        ValueError: the networks are of different machines.
+    """
+    machine = Machine.of(max(networks, key=lambda network: network.topology.ndim))
+    for network in networks:
+        again = machine.network(topology_of(network.topology.whole.name))
+        if columns(again) != columns(network):
+            raise ValueError(
+                f"{network.topology.whole.name} was made otherwise: a table is for one machine, "
+                f"and another network is of {machine.title}, ties {machine.ties}"
+            )
+    return machine
+
+
+def made_by(
+    machine: Machine, search: Search, collective: str, root: int | None = None
+) -> dict[str, str]:
+    """Return what a table says of its origin; a root only if it is not 0, the usual one."""
+    title = machine.title.replace("Gb/s", "Gb/s a link", 1)
+    ties = "" if machine.ties == "adaptive" else f", ties {machine.ties}"
     made = {
-        "machine": f"the Swing paper's network, {machine}{ties}",
+        "machine": f"the Swing paper's network, {title}{ties}",
         "model": f"packet up to {format_size(search.packets)}, flow above",
         "command": "python -m netsim tune",
     }
-    return made | ({} if collective == ALLREDUCE else {"collective": collective})
+    made |= {} if collective == ALLREDUCE else {"collective": collective}
+    return made | ({"root": str(root)} if root else {})
 
 
 def check_made(made: dict[str, str], before: dict[str, str], what: str) -> None:
@@ -153,7 +175,7 @@ def entry_of(sizes: Iterable[int], found: Seconds) -> Entry:
     """Return the table entry for the times found on one network."""
     cases = sorted(found, key=lambda c: (c.algorithm, str(c.options)))
     times = ({n: _ended(t) for n, t in found[c].items()} for c in cases)
-    # The table as a whole is for one collective, and for any root.
+    # The table as a whole is for one collective and root, see `made_by`.
     plain = (tuple(o for o in c.options if o[0] not in ("collective", "root")) for c in cases)
     rows = ((c.algorithm, o, t) for c, o, t in zip(cases, plain, times, strict=True))
     return Entry.of(sizes, rows)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from swing.checks import shown
 from swing.torus import Array
 
 TIES = {
@@ -50,5 +51,5 @@ def forward(
     elif ties == "simgrid":
         share[tied] = src[tied] != d // 2
     else:
-        raise ValueError(f"ties must be one of {', '.join(TIES)}, not {ties!r}")
+        raise ValueError(f"ties must be one of {', '.join(TIES)}, not {shown(ties)}")
     return share

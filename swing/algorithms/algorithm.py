@@ -72,6 +72,8 @@ class Algorithm:
             another library names that library's ring algorithm instead.
         rival: whether figures of Swing's gain include it among the algorithms that Swing is
             compared with.
+        on_all_ports: the name of the algorithm that is this one on all ports of a torus, if it
+            uses fewer by default.
         style: colour and marker of its curve in figures.
     """
 
@@ -87,6 +89,7 @@ class Algorithm:
     standard: bool = False
     rings: bool = False
     rival: bool = True
+    on_all_ports: str = ""
     style: tuple[str, str] = ("#555555", ".")
 
     def __post_init__(self) -> None:

@@ -48,7 +48,7 @@ def hamiltonian(
         collective: "allreduce", "reduce_scatter" or "allgather".
 
     Raises:
-        ValueError: a torus on which no such cycles were found, or segments below 1.
+        ValueError: a torus on which no such cycles were found, or segments out of range.
     """
     forward = cycles(torus)
     backward = [cycle[::-1] for cycle in forward]

@@ -123,6 +123,7 @@ RECURSIVE_DOUBLING = Algorithm(
     "recursive_doubling", recursive_doubling, style=("#0072B2", "s"),
     source="Thakur, Rabenseifner, Gropp 2005; Sack, Gropp 2012",
     family=family, published=pure_variants, standard=True,
+    on_all_ports="mirrored_recursive_doubling",
 )  # fmt: skip
 MIRRORED_RECURSIVE_DOUBLING = Algorithm(
     "mirrored_recursive_doubling", mirrored_recursive_doubling, style=("#56B4E9", "D"),

@@ -54,7 +54,7 @@ def ring(
         collective: "allreduce", "reduce_scatter" or "allgather".
 
     Raises:
-        ValueError: another number of ports, or segments below 1.
+        ValueError: another number of ports, or segments out of range.
     """
     if ports not in (1, 2):
         raise ValueError(f"ring uses 1 or 2 ports, not {ports}")
@@ -141,5 +141,6 @@ RING = Algorithm(
     family=family,
     rings=True,
     standard=True,
+    on_all_ports="hamiltonian",
     others=always({"ports": 2}, *({"chunks": count} for count in (1, 16, 64, 256))),
 )

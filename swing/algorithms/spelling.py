@@ -13,6 +13,8 @@ from typing import Any
 from swing.algorithms import ALGORITHMS
 from swing.checks import shown
 
+NO_OPTIONS = ("self", "name", "torus", "nbytes", "machine", "algorithm")
+"""Arguments of the functions that options are passed to; no option can have such a name."""
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -46,7 +48,8 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     """Return the name and options of an algorithm, with the types that its function declares.
 
     Raises:
-        ValueError: an option has no value, is given twice, or is of another type.
+        ValueError: an option has no value, is given twice, is of another type, or has a name of
+            `NO_OPTIONS`.
 
     >>> parse("bucket,segments=3x6")
     ('bucket', {'segments': (3, 6)})
@@ -59,6 +62,10 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
         if not equals or not key or not value:
             rule = "options of an algorithm are written swing,ports=1"
             raise ValueError(f"{rule}, not {shown(text)}")
+        if key in NO_OPTIONS:
+            raise ValueError(
+                f"algorithms have no option {shown(key)}: leave {shown(item)} out of --algorithm"
+            )
         if key in options:
             raise ValueError(f"{shown(text)} gives {shown(key)} twice")
         options[key] = _value(key, value, str(hints.get(key) or "int | str"))

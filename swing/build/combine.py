@@ -147,7 +147,13 @@ def chain(*schedules: Schedule) -> Schedule:
 
     The homes are those of the last schedule; everything else, such as the name, the parts and the
     origins, is that of the first.
+
+    Raises:
+        TypeError: one is not a schedule.
+        ValueError: there are none.
     """
+    if not schedules:
+        raise ValueError("chain needs at least one schedule")
     for schedule in schedules:
         expect_schedule(schedule)
     first, last = schedules[0], schedules[-1]

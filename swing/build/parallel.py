@@ -139,12 +139,7 @@ def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) 
     offsets = np.cumsum([0] + [part.nblocks for part in parts]).tolist()
     shares = None
     if weights is not None:
-        sizes = relative(weights, (len(parts),))
-        if sizes is None:
-            raise ValueError(
-                f"pass one weight for each of the {len(parts)} parts, finite numbers from 0 up "
-                f"that are not all 0, not {shown(weights)}"
-            )
+        sizes = _checked(weights, len(parts))
         fractions = sizes * first.vectors / sizes.sum()
         shares = np.concatenate(
             [np.full(p.nblocks, w / p.nblocks) for p, w in zip(parts, fractions, strict=True)]
@@ -160,6 +155,21 @@ def parallel(parts: Sequence[Schedule], weights: Sequence[float] | None = None) 
         shares=shares,
         phases=None,
     )
+
+
+def _checked(weights: ArrayLike, nparts: int) -> np.ndarray:
+    """Return the weights of parts as fractions of the largest.
+
+    Raises:
+        ValueError: they are not one finite number from 0 up for each part with a sum above 0.
+    """
+    sizes = relative(weights, (nparts,))
+    if sizes is None:
+        raise ValueError(
+            f"pass one weight for each of the {nparts} parts, finite numbers from 0 up that are "
+            f"not all 0, not {shown(weights)}"
+        )
+    return sizes
 
 
 def relative(sizes: ArrayLike, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -187,6 +197,8 @@ GROWTH = 1.3
 Segments of equal size would keep step with each other: all of them would wait for latencies, and
 change dimension, at the same time.
 """
+MAX_SEGMENTS = 1024
+"""Limit on the segments of a part: the largest is then 1e116 times as large as the smallest."""
 
 
 def segmented(
@@ -201,20 +213,25 @@ def segmented(
         weights: relative size of each part's share; equal if None.
 
     Raises:
-        ValueError: segments that are not whole numbers from 1 up, or a sequence whose length does
-            not divide the number of parts.
+        ValueError: segments that are not whole numbers from 1 to `MAX_SEGMENTS`, a sequence whose
+            length does not divide the number of parts, or as `parallel` raises it.
     """
     try:
         counts = [index(count) for count in np.atleast_1d(segments)]
     except (TypeError, ValueError):
         counts = []
-    if not counts or len(parts) % len(counts) or min(counts) < 1:
+    if (
+        not counts
+        or len(parts) % len(counts)
+        or not 1 <= min(counts) <= max(counts) <= MAX_SEGMENTS
+    ):
         raise ValueError(
-            f"segments must be a whole number from 1 up, or one for each dimension, "
+            f"segments must be a whole number from 1 to {MAX_SEGMENTS}, or one for each dimension, "
             f"not {shown(segments)}"
         )
+    each = np.ones(len(parts)) if weights is None else _checked(weights, len(parts))
     pieces, shares = [], []
-    for i, (part, weight) in enumerate(zip(parts, weights or [1] * len(parts), strict=True)):
+    for i, (part, weight) in enumerate(zip(parts, each, strict=True)):
         sizes = GROWTH ** np.arange(counts[i % len(counts)])
         pieces += [part] * len(sizes)
         shares += (weight * sizes / sizes.sum()).tolist()

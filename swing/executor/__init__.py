@@ -157,8 +157,9 @@ def explain(
     ``SWING_CHECK=1``.
 
     Example:
-        ``print(swing.explain(comm, gradient))`` prints the algorithm, the reason for it, the torus,
-        the engine and the scratch memory, one per line.
+        ``why = swing.explain(comm, gradient)`` on all ranks, then ``if comm.rank == 0: print(why)``
+        prints the algorithm, the reason for it, the torus, the engine and the scratch memory, one
+        per line.
 
     The arguments are those of `allreduce`, without ``timeout=``.
 

@@ -25,7 +25,7 @@ from swing.executor.engines.plain import play
 from swing.executor.engines.progress import Rounds, wait_for
 from swing.executor.engines.wait import Deadline
 from swing.executor.session import argument_check
-from swing.executor.session.call import AlgorithmSpec, CollectiveCall
+from swing.executor.session.call import AlgorithmSpec, CollectiveCall, Options
 from swing.executor.session.context import Context
 from swing.executor.session.layouts import Layout
 from swing.executor.tasks import (
@@ -70,6 +70,7 @@ def allreduce(call: CollectiveCall) -> Prepared:
             target.after(),
         ),
         planner.order(resolved).schedule,
+        resolved.options,
         why,
         scratch.nbytes,
         (source, target, scratch),
@@ -213,7 +214,9 @@ def _reduce_scatter(
     assert call.op is not None
     send, recv, reduce = source.elements, target.elements, reduction(call.op, target)
     context = argument_check.context(call, counts, recv.dtype, target.datatype)
-    why, layout = _layout(context, "reduce_scatter", call.spec, counts, None, send.itemsize)
+    why, options, layout = _layout(
+        context, "reduce_scatter", call.spec, counts, None, send.itemsize
+    )
     rank = call.comm.rank
     work = np.empty(len(send), send.dtype)
     scratch = np.empty(layout.plan.scratch, send.dtype)
@@ -232,7 +235,7 @@ def _reduce_scatter(
     nbytes = work.nbytes + scratch.nbytes
     all_rounds = surrounded(source.before(), rounds, target.after())
     keep = source, target, work, scratch
-    return Task(context, all_rounds, layout.schedule, why, nbytes, keep)
+    return Task(context, all_rounds, layout.schedule, options, why, nbytes, keep)
 
 
 def _allgather(
@@ -255,7 +258,7 @@ def _allgather(
             "make them equal"
         )
     context = argument_check.context(call, counts, np.dtype(np.uint8), None)
-    why, layout = _layout(context, "allgather", call.spec, counts, starts, 1)
+    why, options, layout = _layout(context, "allgather", call.spec, counts, starts, 1)
     moves = [move for piece in layout.pieces for move in piece]
     # If the schedule's order of blocks is the ranks' order, gather in the receive buffer itself.
     same_order = all(user == ours for user, ours in moves)
@@ -274,7 +277,7 @@ def _allgather(
     nbytes = scratch.nbytes + (0 if same_order else work.nbytes)
     all_rounds = surrounded(source.before(), rounds, target.after())
     keep = source, target, work, scratch
-    return Task(context, all_rounds, layout.schedule, why, nbytes, keep)
+    return Task(context, all_rounds, layout.schedule, options, why, nbytes, keep)
 
 
 def _layout(
@@ -284,12 +287,16 @@ def _layout(
     counts: Sequence[int],
     starts: Sequence[int] | None,
     itemsize: int,
-) -> tuple[str, Layout]:
-    """Choose a schedule for the pieces and lay them out; the reason for the choice comes first."""
+) -> tuple[str, Options, Layout]:
+    """Choose a schedule for the pieces and lay them out.
+
+    Returns:
+        The reason for the choice, the options of the schedule, and the layout.
+    """
     total = sum(counts)
     if starts is None:  # the pieces follow each other
         starts = np.append(0, np.cumsum(counts)[:-1]).tolist()
     resolved, why = context.blocks.choose(collective, spec, total * itemsize)
     # Tuples, because layouts are cached by these arguments.
     layout = context.blocks.layout(collective, resolved, tuple(counts), tuple(starts), itemsize)
-    return why, layout
+    return why, resolved.options, layout

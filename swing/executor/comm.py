@@ -166,10 +166,14 @@ class Comm(Communicator):
         return self._init("Allgatherv_init", info, sendbuf, recvbuf)
 
     def Disconnect(self) -> None:
-        """Wait until all operations have ended, and free the communicator."""
+        """Wait until all operations have ended, and free the communicator.
+
+        Raises:
+            TimeoutError: they have not ended in time; the communicator is not freed.
+        """
         context = contexts.get(MPI._handleof(self))
         if context is not None:
-            context.wait()
+            context.wait(self._deadline())
         super().Disconnect()
 
     def explain(
@@ -185,7 +189,8 @@ class Comm(Communicator):
         The call is collective like the method, but sends none of the buffers' data.
 
         Example:
-            ``print(comm.explain("Allgather", sendbuf, recvbuf))``
+            ``why = comm.explain("Allgather", sendbuf, recvbuf)`` on all ranks, then
+            ``if comm.rank == 0: print(why)``
 
         Args:
             name: the name of the blocking method.
@@ -230,7 +235,8 @@ class Comm(Communicator):
         task = self._prepare(name.removesuffix("_init"), self._deadline(), *args)
         if isinstance(task, Task):
             # All starts use one tag: only one of them is active at a time.
-            return Prequest(partial(task.start, task.context.tag(persistent=True)), self._timeout)
+            start = partial(task.start, task.context.tag(persistent=True))
+            return Prequest(start, task.context.release, self._timeout)
         request: MPI.Prequest = self._by_mpi(name, *args, info)
         return request
 

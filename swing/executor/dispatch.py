@@ -31,7 +31,7 @@ from swing.executor.plan.shared import PIECE, Shared
 from swing.executor.session.argument_check import ON, refuse
 from swing.executor.session.argument_check import context as agree
 from swing.executor.session.call import AlgorithmSpec, CollectiveCall
-from swing.executor.session.call_cache import known_calls, row_of
+from swing.executor.session.call_cache import known_calls
 from swing.executor.session.contexts import context_of, contexts, likely_context
 from swing.executor.session.private import NoCommunicatorError
 from swing.executor.session.windows import check_array
@@ -218,8 +218,8 @@ def explain(
 def _in_window(scratch: int) -> dict[str, Any]:
     """Return the fields of `Explanation` for an allreduce in memory of `swing.alloc`."""
     why = "all buffers come from swing.alloc: every rank reduces one block of all vectors"
-    return {"algorithm": "shared memory", "variant": "", "ports": 0, "torus": None,
-            "scratch": scratch, "why": why}  # fmt: skip
+    return {"algorithm": "shared memory", "variant": "", "ports": 0, "options": (),
+            "torus": None, "scratch": scratch, "why": why}  # fmt: skip
 
 
 def _are_shared(call: CollectiveCall) -> bool:
@@ -246,17 +246,14 @@ def run_cached(
 ) -> bool:
     """Run a call if the cache has an earlier one like it; return whether it did."""
     algorithm, torus, consistent, options = spec
-    if known_calls.look is not None and not options:
-        error = known_calls.look(comm, sendbuf, recvbuf, op, algorithm, torus, consistent)
+    if known_calls.table.look is not None and not options:
+        error = known_calls.table.look(comm, sendbuf, recvbuf, op, algorithm, torus, consistent)
         if not error:
             return True
         if error > 0:  # an MPI error code; a call that is not in the table gives MISS, -1
-            # Meanwhile another thread's call may have taken this call's row of the table, so the
-            # entry is read from the context, which keeps it.
             context = contexts[MPI._handleof(comm)]
             call = CollectiveCall("Allreduce", comm, sendbuf, recvbuf, op, AlgorithmSpec(*spec))
-            entry = context.noted[row_of(call)]
-            fail = entry.program[0].compiled.fail
+            fail = known_calls.table.found(context, call).program[0].compiled.fail
             context.run([partial(fail, error)], sendbuf, recvbuf)
     if not isinstance(comm, MPI.Intracomm):
         return False

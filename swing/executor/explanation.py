@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from swing.algorithms.spelling import spell
 from swing.executor.buffers.transport import Kind
 from swing.executor.engines.wait import chosen
 from swing.executor.gpu import device
-from swing.executor.session.call import CollectiveCall
+from swing.executor.session.call import CollectiveCall, Options
 from swing.executor.tasks import Delegated, Prepare
 from swing.schedules.schedule import Schedule
 from swing.settings import ENGINE
@@ -34,6 +35,7 @@ class Explanation:
             if the MPI library runs the collective.
         engine: the engine that runs the plan in a blocking call without ``timeout=``, and why if
             it is not the compiled one; empty if the MPI library runs the collective.
+        options: the options that were asked for, or chosen by "auto".
     """
 
     algorithm: str
@@ -46,12 +48,21 @@ class Explanation:
     scratch: int
     engine: str = ""
     waiting: str = ""
+    options: Options = ()
+
+    @property
+    def name(self) -> str:
+        """The algorithm with its options, as command lines take it."""
+        return spell(self.algorithm, dict(self.options))
 
     def __str__(self) -> str:
-        lines = [f"algorithm: {' '.join(filter(None, (self.algorithm, self.variant)))}"]
-        if self.torus is not None:
+        lines = [f"algorithm: {self.name}", f"why: {self.why}"]
+        # What the options leave to the algorithm's defaults is added in words.
+        said = dict(self.options)
+        if self.variant and "variant" not in said:
+            lines[0] += f", variant {self.variant}"
+        if self.torus is not None and "ports" not in said:
             lines[0] += f", {self.ports} port{'s' * (self.ports > 1)}"
-        lines.append(f"why: {self.why}")
         if self.torus is not None:
             lines.append(f"torus: {self.torus}, from {self.torus_from}")
         if self.staging:
@@ -104,6 +115,7 @@ def explain(prepare: Prepare, call: CollectiveCall) -> Explanation:
         task.scratch,
         engine_of(task.engine),
         "{}: {}".format(*chosen()),
+        task.options,
     )
 
 

@@ -89,15 +89,19 @@ class Prequest(_PolledRequest, MPI.Prequest):
 
     Args:
         begin: starts the operation and returns it.
+        release: called once when the request is freed.
         timeout: seconds after which ``Wait`` raises TimeoutError; None waits without a limit.
     """
 
     _begin: Begin | None = None
+    _release: Callable[[], object]
 
-    def __new__(cls, begin: Begin, timeout: float | None) -> Prequest:
+    def __new__(
+        cls, begin: Begin, release: Callable[[], object], timeout: float | None
+    ) -> Prequest:
         """Create the request; see the class."""
         self = super().__new__(cls)
-        self._begin, self._timeout = begin, timeout
+        self._begin, self._release, self._timeout = begin, release, timeout
         return self
 
     def Start(self) -> None:
@@ -129,7 +133,9 @@ class Prequest(_PolledRequest, MPI.Prequest):
         """Free the request; an active operation still runs to its end."""
         if super().__bool__():  # the operation is active: there is a generalized request to free
             super().Free()
-        self._begin = None
+        if self._begin is not None:
+            self._begin = None
+            self._release()
 
     def free(self) -> None:
         """Free the request like `Free`; a second call does nothing."""

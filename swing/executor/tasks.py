@@ -18,7 +18,7 @@ from swing.executor.buffers.specs import element_type
 from swing.executor.engines.progress import Operation, Rounds
 from swing.executor.gpu import device
 from swing.executor.session import argument_check
-from swing.executor.session.call import CollectiveCall
+from swing.executor.session.call import CollectiveCall, Options
 from swing.executor.session.context import Context
 from swing.executor.session.contexts import context_of
 from swing.executor.session.layouts import BlockLayouts
@@ -35,6 +35,7 @@ class Task:
         context: the communicator's context.
         rounds: returns the generator that runs the operation with a message tag.
         schedule: the schedule to run.
+        options: the options that the schedule was made with.
         why: the reason for this schedule.
         scratch: bytes of scratch memory.
         keep: the buffers, which must stay in memory if the operation fails.
@@ -44,6 +45,7 @@ class Task:
     context: Context
     rounds: Callable[[int], Rounds]
     schedule: Schedule
+    options: Options
     why: str
     scratch: int
     keep: Any
@@ -104,7 +106,9 @@ def staged(prepare: Prepare, call: CollectiveCall) -> Prepared:
     # The receive buffer holds data too: the vector in place, and the gaps between pieces.
     fetch = [partial(device.fetch, sendbuf, send), partial(device.fetch, recvbuf, recv)]
     rounds = surrounded(fetch, task.rounds, [partial(device.put, recv, recvbuf)])
-    return Task(task.context, rounds, task.schedule, task.why, task.scratch, task.keep)
+    return Task(
+        task.context, rounds, task.schedule, task.options, task.why, task.scratch, task.keep
+    )
 
 
 def surrounded(

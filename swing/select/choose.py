@@ -34,6 +34,9 @@ NODE_LATENCY_BYTES = 32 * 1024
 """Measured for allreduces on shared memory: above this size, less traffic outweighs twice as many
 steps. For other collectives on one node, estimates for `NODE` are compared."""
 
+MOST_NAMES = 6
+"""Tori of a table that an error names."""
+
 MOST_BYTES = 2**62
 """The largest vector that `Schedule.ends` divides into blocks."""
 
@@ -205,8 +208,12 @@ def _entry_or_model(
                 f"the table is for {machine.collective}, not for {collective}: tune one for that"
             )
         if torus.name not in machine.entries:
-            tori = ", ".join(machine.entries)
-            raise ValueError(f"the table has no {torus.name}, only {tori}: tune it for this torus")
+            tori = ", ".join([*machine.entries][:MOST_NAMES])
+            tori += " and others" * (len(machine.entries) > MOST_NAMES)
+            raise ValueError(
+                f"the table has no {torus.name}, only {tori}: "
+                "pass the torus that it was tuned for as torus=, or tune it for this one"
+            )
         return machine.entries[torus.name]
     if isinstance(machine, str):
         if machine == "node":

@@ -237,6 +237,20 @@ def test_disconnecting_a_communicator_waits_for_its_operations(comm):
     assert request.Test()
 
 
+def test_disconnecting_raises_after_its_timeout(comm):
+    ours = swing.Comm(comm.Dup())
+    ours.Allreduce(MPI.IN_PLACE, np.ones(1))
+    late = swing.Comm(ours, timeout=0.1)
+    request = None
+    if RANK == 0:
+        request = late.Iallreduce(MPI.IN_PLACE, np.ones(5))
+        with pytest.raises(TimeoutError, match=r"within 0\.1 s"):
+            late.Disconnect()
+        assert late != MPI.COMM_NULL
+    comm.Barrier()
+    assert (RANK == 0) == (request is not None)
+
+
 def test_communicators_with_operations_under_way_are_freed_in_any_order(comm):
     """And the next communicators of the same ranks have nothing to do with those operations."""
     requests, results = [], [np.empty(5000) for _ in range(4)]

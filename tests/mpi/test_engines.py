@@ -11,6 +11,8 @@ from mpi4py import MPI
 
 from swing.executor import allreduce, explain
 from swing.executor.session import call_cache, planner
+from swing.executor.session.call import AlgorithmSpec, CollectiveCall
+from swing.executor.session.call_table import rows_of
 from swing.executor.session.contexts import context_of
 from tests.mpi.world import RANK, SIZE, choices, differing, mixed, tori
 
@@ -118,7 +120,7 @@ def test_what_has_no_compiled_loop_is_refused_or_left_to_the_plain_engine(comm, 
 def found(comm, *args):
     """Whether the table knows a call."""
     sendbuf, recvbuf, op = (*args, None, None)[:3]
-    return call_cache.known_calls.look(comm, sendbuf, recvbuf, op, "auto", None, True) == 0
+    return call_cache.known_calls.table.look(comm, sendbuf, recvbuf, op, "auto", None, True) == 0
 
 
 def test_a_call_that_differs_from_all_earlier_ones_is_looked_at(comm):
@@ -161,8 +163,40 @@ def test_the_table_knows_no_communicator_that_is_gone(comm):
         mine.Free()
         assert gone
         assert not any(
-            entry.context.comm == MPI.COMM_NULL for entry in call_cache.known_calls._by_row.values()
+            row.entry.context.comm == MPI.COMM_NULL
+            for row in call_cache.known_calls.table._by_row.values()
         )
+
+
+@pytest.fixture
+def alone():
+    """This rank by itself: a call that only some ranks find in their tables would not hang."""
+    mine = MPI.COMM_SELF.Dup()
+    yield mine
+    mine.Free()
+
+
+def test_calls_that_differ_in_a_multiple_of_the_table_do_not_replace_each_other(alone):
+    """Layers have such sizes: powers of two."""
+    arrays = [np.ones(256 * 2**i) for i in range(6)]
+    for array in 2 * arrays:
+        allreduce(alone, array, np.empty_like(array))
+    assert sum(found(alone, array, np.empty_like(array)) for array in arrays) >= 5
+
+
+def test_a_call_that_was_replaced_in_the_table_comes_back(alone):
+    def rows(count):
+        vector = np.ones(count)
+        spec = AlgorithmSpec("auto", None, True, ())
+        return rows_of(CollectiveCall("Allreduce", alone, vector, vector.copy(), None, spec))
+
+    a, b = np.ones(5), np.empty(5)
+    same = [count for count in range(6, 5000) if rows(count) == rows(5)][:3]
+    for count in (5, 5, *same, *same):
+        allreduce(alone, *((a, b) if count == 5 else (np.ones(count), np.empty(count))))
+    assert not found(alone, a, b)
+    allreduce(alone, a, b)
+    assert found(alone, a, b)
 
 
 def test_many_communicators_and_calls_share_the_table(comm):

@@ -152,6 +152,35 @@ def test_first_calls_of_threads_wait_for_their_own_communicator_only(comm):
     assert sums == [SIZE, SIZE]
 
 
+def test_threads_that_begin_operations_at_once_start_one_helper(monkeypatch):
+    from threading import Thread
+    from time import sleep
+    from types import SimpleNamespace
+
+    from swing.executor.engines import progress
+
+    if MPI.Query_thread() < MPI.THREAD_MULTIPLE:
+        pytest.skip("MPI was not started with THREAD_MULTIPLE")
+    made = []
+
+    class SlowThread:
+        def __init__(self, **_):
+            sleep(0.01)  # meanwhile the other threads ask for a helper, too
+            made.append(self)
+
+        def start(self):
+            pass
+
+    monkeypatch.setattr(progress, "threading", SimpleNamespace(Thread=SlowThread))
+    monkeypatch.setattr(progress, "_helper", [])
+    threads = [Thread(target=progress._wake_helper) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+
+
 def test_concurrent_calls_on_different_communicators(comm):
     from threading import Thread
 

@@ -33,6 +33,7 @@ def read_bytes(buffer: Any, name: str) -> np.ndarray:
         name: its name in error messages.
 
     Raises:
+        TypeError: it has only a part of DLPack's methods.
         ValueError: the object cannot offer its memory, or its values are not those in memory.
     """
     # torch negates and conjugates without touching memory, and offers the memory of the former.
@@ -43,6 +44,10 @@ def read_bytes(buffer: Any, name: str) -> np.ndarray:
             return np.asarray(MPI.buffer.frombuffer(buffer))
         except BufferError:
             return np.asarray(MPI.buffer.frombuffer(buffer, readonly=True))
+    except (TypeError, AttributeError):
+        raise TypeError(
+            f"{name} is a {type(buffer).__name__} without a buffer: use a numpy array"
+        ) from None
     except (BufferError, RuntimeError) as error:
         raise ValueError(
             f"{name} offers no memory ({str(error)[:150]}): copy it to a numpy array"

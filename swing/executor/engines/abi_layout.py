@@ -29,5 +29,9 @@ OF_COMM, OP, ALGORITHM, TORUS, CONSISTENT, DTYPE, COUNT, NBYTES, INSITU, RUNS, S
 )
 """The words of a row of the table of calls; ROW is their number."""
 
+SPREAD, SPREAD_SHIFT = 0x1E3779B97F4A7C15, 48
+"""The hash of a call is its number times SPREAD, from bit SPREAD_SHIFT on. All bits of the number
+count, so that sizes which are multiples of 256 have different hashes."""
+
 MISS = -1
 """The result of looking up a call that is not in the table; MPI's error codes are not negative."""

@@ -61,6 +61,8 @@ from swing.executor.engines.abi_layout import (
     SECONDS,
     SENDRECV,
     SPIN,
+    SPREAD,
+    SPREAD_SHIFT,
     TAG,
     TESTALL,
     TORUS,
@@ -230,20 +232,26 @@ def look(table: int, arguments: int, like: Any) -> Any:
     for i in range(load32(send + HEAD + 8)):
         count *= load(dims + 8 * i)
     dtype = load(send + HEAD + 40)
-    # The hash is that of `call_cache.row_of`; objects are aligned to 16 bytes.
-    slot = (comm >> 4) + (op >> 4) + (dtype >> 4) + 31 * count + insitu
-    row = rows + 8 * HEADER + (slot & load(rows + 8 * MASK)) * 8 * ROW
-    if (
+    algorithm, torus = load(arguments + 32), load(arguments + 40)
+    # The hash is that of `call_cache.rows_of`; objects are aligned to 16 bytes.
+    number = (comm >> 4) + (op >> 4) + (dtype >> 4) + (algorithm >> 4) + (torus >> 4)
+    slot = ((number + 31 * count + insitu) * SPREAD >> SPREAD_SHIFT) & load(rows + 8 * MASK)
+    row, ways = rows + 8 * HEADER + slot * 8 * ROW, 2
+    while (
         comm != load(row + 8 * OF_COMM)
         or op != load(row + 8 * OP)
-        or load(arguments + 32) != load(row + 8 * ALGORITHM)
-        or load(arguments + 40) != load(row + 8 * TORUS)
+        or algorithm != load(row + 8 * ALGORITHM)
+        or torus != load(row + 8 * TORUS)
         or load(arguments + 48) != load(row + 8 * CONSISTENT)
         or dtype != load(row + 8 * DTYPE)
         or count != load(row + 8 * COUNT)
         or insitu != load(row + 8 * INSITU)
-        or load32(recv + HEAD + 48) & 0x501 != 0x501  # C order, aligned, writable
     ):
+        ways -= 1
+        if not ways:
+            return call64(to_python, (int64(MISS),))
+        row = rows + 8 * HEADER + (slot ^ 1) * 8 * ROW
+    if load32(recv + HEAD + 48) & 0x501 != 0x501:  # C order, aligned, writable
         return call64(to_python, (int64(MISS),))
     source, target = load(send + HEAD), load(recv + HEAD)
     if not insitu:

@@ -171,6 +171,7 @@ _active: list[Operation] = []
 _last = 0.0  # when `advance` was last called
 _has_work = threading.Event()
 _helper: list[threading.Thread] = []  # the helper thread, once it has been started
+_helper_lock = threading.Lock()
 
 
 def _advance() -> None:
@@ -183,12 +184,13 @@ def _advance() -> None:
 
 
 def _wake_helper() -> None:
-    if not _helper and MPI.Query_thread() == MPI.THREAD_MULTIPLE:
-        if MPI.Is_initialized():  # not a program with sessions only
-            # MPI_Finalize frees MPI.COMM_SELF first: after it, the helper may not call MPI.
-            MPI.COMM_SELF.Set_attr(MPI.Comm.Create_keyval(delete_fn=_end_all), None)
-        _helper.append(threading.Thread(target=_help, name="swing", daemon=True))
-        _helper[0].start()
+    with _helper_lock:
+        if not _helper and MPI.Query_thread() == MPI.THREAD_MULTIPLE:
+            if MPI.Is_initialized():  # not a program with sessions only
+                # MPI_Finalize frees MPI.COMM_SELF first: after it, the helper may not call MPI.
+                MPI.COMM_SELF.Set_attr(MPI.Comm.Create_keyval(delete_fn=_end_all), None)
+            _helper.append(threading.Thread(target=_help, name="swing", daemon=True))
+            _helper[0].start()
     _has_work.set()
 
 

@@ -5,7 +5,6 @@ Messages travel on a private communicator, see `swing.executor.session.private`.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Hashable
 from contextlib import suppress
 from contextvars import copy_context
@@ -23,7 +22,8 @@ from swing.executor.engines.plain import Program, bind, run
 from swing.executor.engines.progress import Operation, Rounds
 from swing.executor.engines.wait import Deadline, policy
 from swing.executor.session.call import AlgorithmSpec
-from swing.executor.session.call_cache import CallKey, Entry, known_calls
+from swing.executor.session.call_cache import CallKey, known_calls
+from swing.executor.session.call_table import Row
 from swing.executor.session.duplicate import Duplicate
 from swing.executor.session.gpu_programs import GpuPrograms
 from swing.executor.session.layouts import BlockLayouts
@@ -69,9 +69,11 @@ class Context:
         self._compiled = ByteCache[Compiled](2**21, lambda compiled: compiled.nbytes)
         # Compiled code runs without the GIL, and meanwhile another thread's call may take its row
         # in the call cache. So the entries are kept alive here too.
-        self.noted: dict[int, Entry] = {}
+        self.noted: dict[int, Row] = {}
         self.keys: set[CallKey] = set()
         self._active: set[Operation] = set()
+        self._persistent = 0  # operations that can be started
+        self._has_ended = False
         self.failure: tuple[str, Any] | None = None
         # MPI ignores overflow. If the user's ``np.errstate`` made it raise on one rank, the others
         # would wait for that rank.
@@ -155,7 +157,7 @@ class Context:
         """Start an operation; ``keep`` holds the buffers that must stay in memory if it fails."""
         operation = Operation(rounds, lambda error: self.fail(error, keep))
         self._active.add(operation)
-        operation.when_done(lambda: self._active.discard(operation))
+        operation.when_done(lambda: self._has_done(operation))
         operation.start()
         return operation
 
@@ -168,15 +170,30 @@ class Context:
             self.failure = str(error) or type(error).__name__, (buffers, self._scratch)
         known_calls.forget(self)
 
-    def wait(self) -> None:
-        """Wait until all operations have ended."""
+    def wait(self, deadline: Deadline | None) -> None:
+        """Wait until all operations have ended.
+
+        Raises:
+            TimeoutError: one had not ended by the deadline.
+        """
         for operation in [*self._active]:
             with suppress(Exception):  # the ``Wait`` of its request raises it
-                operation.wait()
+                operation.wait(deadline)
+            if isinstance(operation.error, TimeoutError):
+                raise operation.error
 
     def tag(self, persistent: bool = False) -> int:
-        """Return the tag of the next operation's messages, the same on all ranks."""
+        """Return the tag of the next operation's messages, the same on all ranks.
+
+        A persistent operation uses the context until `release` is called for it.
+        """
+        self._persistent += persistent
         return self.lane.tag(persistent)
+
+    def release(self) -> None:
+        """Let go of a persistent operation, which is not started again."""
+        self._persistent -= 1
+        self._free_unused()
 
     def leave(self) -> None:
         """Let go of the user's communicator, which is being freed.
@@ -210,17 +227,23 @@ class Context:
         """Give memory back after `leave`, and the private communicator if it is not shared."""
         known_calls.forget(self)
         self._scratch = np.empty(0, np.uint8)
+        self._has_ended = True
+        self._free_unused()
+
+    def _has_done(self, operation: Operation) -> None:
+        self._active.discard(operation)
+        self._free_unused()
+
+    def _free_unused(self) -> None:
+        # Not left to the garbage collector: it may come after the end of a session, where MPICH
+        # aborts.
         private = self.lane.private
-        if not private.ranks:
-            # Operations and persistent requests refer to this context.
-            freed = weakref.finalize(self, private.free)
-            freed.atexit = False
-            if not self._is_in_use:
-                freed()
+        if self._has_ended and not self._is_in_use and not private.ranks:
+            private.free()
 
     @property
     def _is_in_use(self) -> bool:
-        return bool(self._active) or self.lane.has_persistent
+        return bool(self._active) or self._persistent > 0
 
     def _scratch_bytes(self, nbytes: int) -> np.ndarray:
         """Return (nbytes,) scratch memory, which all programs share."""

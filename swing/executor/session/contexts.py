@@ -1,7 +1,8 @@
 """The contexts of all communicators: made in a first call, ended when the communicator is freed.
 
-A context is an MPI attribute of the user's communicator. When that is freed, the context becomes
-*idle*, and the next communicator of the same ranks and torus takes it over: only the tags are new.
+A context is an MPI attribute of the user's communicator. When that is freed, and no operation is
+active or can still be started, the context becomes *idle*: the next communicator of the same ranks
+and torus takes it over. Only the tags are new.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ def shape_of(comm: MPI.Intracomm) -> tuple[Torus, str]:
     """Return the torus of a communicator and, in words, its origin.
 
     It is the communicator's Cartesian topology if it has one, else two dimensions that are as equal
-    as possible; a prime number of ranks makes a ring.
+    as possible, the larger one first (3x2 for 6 ranks); a prime number of ranks makes a ring.
     """
     if comm.topology == MPI.CART:
         dims, periods, _ = MPI.Cartcomm(comm).Get_topo()

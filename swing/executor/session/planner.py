@@ -85,7 +85,7 @@ class Planner:
                 raise ValueError(f"'auto' chooses {names} itself: name an algorithm")
             try:
                 choice = choose(torus, nbytes, machine=self.machine)
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 if not MACHINE.get():
                     raise
                 raise ValueError(f"{MACHINE.name}={MACHINE.get()}: {error}") from None

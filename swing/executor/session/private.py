@@ -76,8 +76,8 @@ class Private:
         return lane if (lane + 1) * self.tags <= self._ntags else -1
 
     def free(self) -> None:
-        """Free the communicator, unless MPI has ended."""
-        if not MPI.Is_finalized():
+        """Free the communicator, unless this has been done or MPI has ended."""
+        if self.comm and not MPI.Is_finalized():
             with suppress(MPI.Exception):  # the session may have ended
                 self.comm.Free()
 
@@ -105,11 +105,6 @@ class Lane:
     def check_tag(self) -> int:
         """The tag of the argument check, which no operation uses."""
         return self.first_tag + self.private.tags - 1
-
-    @property
-    def has_persistent(self) -> bool:
-        """Whether it has given a tag to a persistent operation."""
-        return self._nth[True] > 0
 
     def tag(self, persistent: bool = False) -> int:
         """Return the tag of the next operation's messages, the same on all ranks."""
