@@ -42,7 +42,7 @@ PARTS = {
 """Rules for when the parts of a schedule wait for each other."""
 
 FOLLOWED_STEPS = 16
-"""Steps of a run of equal ones that are simulated; the rest take their second half's mean time."""
+"""Steps of a run of equal ones that are simulated; the rest repeat the second half of these."""
 
 
 MAX_MESSAGES = 10**8
@@ -134,18 +134,17 @@ def kept_steps(schedule: Schedule) -> Array:
 def step_seconds(schedule: Schedule, messages: Messages, arrival: np.ndarray) -> np.ndarray:
     """(nsteps,) seconds that every step adds to the end of all steps before it.
 
-    Of a long run of equal steps only the first are simulated (`kept_steps`). Each of the others
-    adds the mean of the second half of these, by which time the start-up is over.
+    Of a long run of equal steps only the first are simulated (`kept_steps`). The others repeat the
+    second half of these, by which time the start-up is over: where steps lead over short and long
+    links in turn, they still do.
     """
     end = np.zeros(schedule.nsteps)
     np.maximum.at(end, messages.step, arrival + messages.cost)
     added = np.diff(np.maximum.accumulate(end), prepend=0.0)
     stand_in = kept_steps(schedule)
-    skipped = stand_in != np.arange(schedule.nsteps)
-    last = stand_in[skipped]
-    if len(last):
-        recent = last[:, None] - np.arange(FOLLOWED_STEPS // 2)
-        added[skipped] = added[recent].mean(axis=1)
+    skipped = np.flatnonzero(stand_in != np.arange(schedule.nsteps))
+    last, repeated = stand_in[skipped], FOLLOWED_STEPS // 2
+    added[skipped] = added[last - repeated + 1 + (skipped - last - 1) % repeated]
     return added
 
 
