@@ -9,7 +9,7 @@ import numpy as np
 from netsim.bounds.cuts import Cuts
 from netsim.bounds.demand import Demand, demand_of, named_demand
 from netsim.bounds.grid_cuts import across_dimensions
-from netsim.bounds.links import Links
+from netsim.bounds.links import DirectedLinks
 from netsim.bounds.rank_cuts import around_ranks, sole_starts
 from netsim.checks import check_size
 from netsim.network import Network
@@ -163,8 +163,8 @@ def _cuts(network: Network, origin: bytes | None, home: bytes | None) -> dict[st
     if not (sent := demand.sent(network.topology.size)):
         return found
     for links, wanted in (
-        (Links(network), demand),
-        (Links(network, backwards=True), demand.reversed),
+        (DirectedLinks(network), demand),
+        (DirectedLinks(network, backwards=True), demand.reversed),
     ):
         starts = sole_starts(links, wanted)
         start = starts[0] if starts else None
@@ -175,7 +175,7 @@ def _cuts(network: Network, origin: bytes | None, home: bytes | None) -> dict[st
             from netsim.bounds.min_cuts import smallest_cuts
 
             found["cut"] += smallest_cuts(links, wanted, start)
-    links, nlinks = Links(network), network.topology.nlinks
+    links, nlinks = DirectedLinks(network), network.topology.nlinks
     rate = nlinks * network.bandwidth if links.alike else network.bandwidths.sum()
     every = sent, links.least, rate, links.credit(nlinks)
     found["links"].append(Cuts.single(*np.array(every)[:, None]))

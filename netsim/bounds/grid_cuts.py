@@ -10,7 +10,7 @@ import numpy as np
 
 from netsim.bounds.cuts import Cuts, Mask
 from netsim.bounds.demand import Demand
-from netsim.bounds.links import Links
+from netsim.bounds.links import DirectedLinks
 from swing.torus import Array
 
 
@@ -28,7 +28,7 @@ class Plane(NamedTuple):
     nlinks: int
 
 
-def across_dimensions(links: Links, demand: Demand, start: int | None) -> Iterator[Cuts]:
+def across_dimensions(links: DirectedLinks, demand: Demand, start: int | None) -> Iterator[Cuts]:
     """Yield cuts across each dimension, in both directions.
 
     If all bytes on their way over a cut depend on one rank's input, and some rank beyond needs all
@@ -53,7 +53,7 @@ def across_dimensions(links: Links, demand: Demand, start: int | None) -> Iterat
             yield Cuts.single(*np.array(row, dtype=float)[:, None])
 
 
-def _planes(links: Links) -> Iterator[Plane]:
+def _planes(links: DirectedLinks) -> Iterator[Plane]:
     """Yield the planes between any two coordinates.
 
     If all links are alike, only those at the ends and in the middle are tried, and the links of one

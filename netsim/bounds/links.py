@@ -34,7 +34,7 @@ class Incoming(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Links:
+class DirectedLinks:
     """The links of a network, in one of the two directions of time.
 
     A schedule that runs backwards sends every message the other way, and takes as long. So what is
@@ -49,9 +49,9 @@ class Links:
     backwards: bool = False
 
     @property
-    def reversed(self) -> Links:
+    def reversed(self) -> DirectedLinks:
         """The links in the other direction of time."""
-        return Links(self.network, not self.backwards)
+        return DirectedLinks(self.network, not self.backwards)
 
     @property
     def ends(self) -> Array:

@@ -27,7 +27,7 @@ import numpy as np
 from netsim.bounds.cuts import Cuts, Mask
 from netsim.bounds.demand import Demand
 from netsim.bounds.grid_cuts import leaving
-from netsim.bounds.links import Links
+from netsim.bounds.links import DirectedLinks
 from netsim.bounds.max_flow import FlowNetwork
 from swing.torus import Array
 
@@ -49,7 +49,7 @@ class _Line(NamedTuple):
         return self.rate + y * self.nlinks
 
 
-def smallest_cuts(links: Links, demand: Demand, start: int | None) -> Iterator[Cuts]:
+def smallest_cuts(links: DirectedLinks, demand: Demand, start: int | None) -> Iterator[Cuts]:
     """Yield the smallest cuts between ranks and those that need something of them.
 
     None if the network has more than `MAX_VERTICES` vertices, because it would take too long.
@@ -114,7 +114,7 @@ class _Flows:
         vectors: (p, p) what each rank (row) must send to each other one (column).
     """
 
-    def __init__(self, links: Links, vectors: np.ndarray) -> None:
+    def __init__(self, links: DirectedLinks, vectors: np.ndarray) -> None:
         self.links, self.vectors = links, vectors
         p = len(vectors)
         self.vertices = 1 + int(links.ends.max(initial=p - 1))

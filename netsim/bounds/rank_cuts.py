@@ -8,14 +8,14 @@ import numpy as np
 
 from netsim.bounds.cuts import Cuts
 from netsim.bounds.demand import Demand
-from netsim.bounds.links import Links
+from netsim.bounds.links import DirectedLinks
 from swing.torus import Array
 
 MAX_WATCHED = 128
 """The most ranks whose latencies are all looked at, if their links are not alike."""
 
 
-def sole_starts(links: Links, demand: Demand) -> list[int]:
+def sole_starts(links: DirectedLinks, demand: Demand) -> list[int]:
     """List ranks on whose input alone everything depends that any rank needs.
 
     This is the root if there is one. If all ranks contribute to every block, it is any of them;
@@ -31,7 +31,7 @@ def sole_starts(links: Links, demand: Demand) -> list[int]:
     return _watched(links, np.arange(p))
 
 
-def around_ranks(links: Links, demand: Demand, starts: list[int]) -> Iterator[Cuts]:
+def around_ranks(links: DirectedLinks, demand: Demand, starts: list[int]) -> Iterator[Cuts]:
     """Yield cuts around ranks that need something.
 
     Args:
@@ -49,7 +49,7 @@ def around_ranks(links: Links, demand: Demand, starts: list[int]) -> Iterator[Cu
         yield _after_one_message(links, demand, ends)
 
 
-def _watched(links: Links, ranks: Array) -> list[int]:
+def _watched(links: DirectedLinks, ranks: Array) -> list[int]:
     """The ranks of some that are looked at one by one: all of them, or one that is far from others.
 
     One is enough if all links are alike. With many ranks, all would take too long. The choice
@@ -66,7 +66,7 @@ def _equal(home: np.ndarray | None, ranks: Array) -> bool:
     return home is None or not np.ptp(home[ranks])
 
 
-def _from_start(links: Links, demand: Demand, start: int) -> Iterator[Cuts]:
+def _from_start(links: DirectedLinks, demand: Demand, start: int) -> Iterator[Cuts]:
     """Yield the cuts around all ranks that need something which depends on one rank's input.
 
     If all links and needs are alike, only a rank that is farthest away is tried.
@@ -94,7 +94,7 @@ def _from_start(links: Links, demand: Demand, start: int) -> Iterator[Cuts]:
         yield Cuts.single(vectors, latency, *links.capacity_into(ends))
 
 
-def _to_end(links: Links, demand: Demand, end: int) -> Cuts:
+def _to_end(links: DirectedLinks, demand: Demand, end: int) -> Cuts:
     """The cut around one rank that needs blocks of other ranks, once for each of their latencies.
 
     Of the blocks of ranks that are at least as far away as some latency, none arrives before it.
@@ -111,7 +111,7 @@ def _to_end(links: Links, demand: Demand, end: int) -> Cuts:
     return Cuts.single(from_there_on, latency, rate * ones, credit * ones)
 
 
-def _after_one_message(links: Links, demand: Demand, ends: Array) -> Cuts:
+def _after_one_message(links: DirectedLinks, demand: Demand, ends: Array) -> Cuts:
     """The cuts around ranks, for all that they need and the least latency of any message."""
     vectors = demand.entering(links.network.topology.size)[ends]
     return Cuts.single(vectors, np.full(len(ends), links.least), *links.capacity_into(ends))
