@@ -6,6 +6,7 @@ import contextlib
 import random
 import time
 from dataclasses import replace
+from itertools import pairwise
 
 import networkx as nx
 import numpy as np
@@ -326,6 +327,31 @@ def test_a_cut_counts_with_the_latency_of_those_that_it_separates():
         assert cut * 1e6 == pytest.approx(hops + vectors * 2000)
     # All of the vector leaves 0 over two links, and enters 5 over two links.
     assert netsim.lower_bounds(network, 10**6, "reduce", 5)["rank"] * 1e6 == pytest.approx(503.5)
+
+
+def test_which_cut_is_the_tightest_depends_on_the_size():
+    # Two ranks at the ends of a row of switches.
+    links = nx.MultiDiGraph()
+    links.add_nodes_from(range(2, 7), switch=True)
+    row = [0, 2, 3, 4, 5, 6, 1]
+    between = [(1, 1000.0), (2, 9.7), (9, 9.2), (1, 10.0), (4, 9.4), (1, 1000.0)]
+    for (count, rate), a, b in zip(between, row, row[1:], strict=False):
+        links.add_edges_from([(a, b)] * count, bandwidth=rate / count)
+        links.add_edge(b, a, bandwidth=1000.0)
+    network = netsim.Network(netsim.graph(links), 1.0, packet_bytes=1, arrival="head")
+    cases = ((20, 19 / 10), (50, 48 / 9.7), (117, 113 / 9.4), (10**4, (10**4 - 9) / 9.2))
+    for nbytes, seconds in cases:
+        assert netsim.lower_bounds(network, nbytes, "broadcast")["cut"] == pytest.approx(seconds)
+
+
+def test_a_flow_can_be_taken_back():
+    # The shortest path 0 2 3 4 5 1 is part of no largest flow.
+    arcs = np.array(
+        [*pairwise([0, 2, 3, 4, 5, 1]), *pairwise([0, 6, 7, 8, 9, 10, 5]), (9, 3), (4, 13),
+         *pairwise([2, 11, 12, 13, 14]), (14, 1), (14, 1)]
+    )  # fmt: skip
+    side = FlowNetwork(arcs, 15).near_side(np.ones(len(arcs), dtype=np.int64), 0, 1)
+    assert np.count_nonzero(side[arcs[:, 0]] & ~side[arcs[:, 1]]) == 2
 
 
 def test_a_limited_door_and_the_cost_of_a_message_count():
