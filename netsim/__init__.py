@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from netsim import display
-from netsim.bounds import lower_bound
+from netsim.bounds import lower_bound, lower_bounds
 from netsim.models import MODELS
 from netsim.network import Network, paper_network
 from netsim.presets import tpu_network
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from netsim.search.tune import tune as tune
 
 __all__ = [
-    "MODELS", "Network", "Run", "Search", "display", "graph", "lower_bound", "paper_network",
-    "simulate", "sweep", "topology", "tpu_network", "tune", "without",
+    "MODELS", "Network", "Run", "Search", "display", "graph", "lower_bound", "lower_bounds",
+    "paper_network", "simulate", "sweep", "topology", "tpu_network", "tune", "without",
 ]  # fmt: skip
 
 _SEARCH = {

@@ -34,7 +34,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "netsim/models": ("netsim/models",),
     "netsim/traffic": ("netsim/traffic",),
     "netsim/network": (
-        "netsim/bounds", "netsim/demand", "netsim/machine", "netsim/machine_words",
+        "netsim/bounds", "netsim/machine", "netsim/machine_words",
         "netsim/network", "netsim/presets",
     ),
     "netsim/topologies": ("netsim/topologies",),

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from netsim.bounds import lower_bound
+from netsim.bounds import lower_bounds, tightest
 from netsim.cli.options import MachineOptions
 from netsim.cli.tune_command import search_of, search_options
 from netsim.machine import Machine, columns
@@ -28,7 +28,8 @@ from swing.text_table import Column, number, rendered
 COLUMNS = (
     Column("size"), Column("winner", is_text=True), Column("time"), Column("Swing", 3),
     Column("best published", 4, is_text=True), Column("its time", 2),
-    Column("best published ÷ ours", 5), Column("bound", 1), Column("ours ÷ bound", 6),
+    Column("best published ÷ ours", 5), Column("bound", 1), Column("bound by", 7, is_text=True),
+    Column("ours ÷ bound", 6),
 )  # fmt: skip
 
 
@@ -41,6 +42,10 @@ def compare_command(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Compare the fastest schedule with Swing, the best published one and the lower bound.
+
+    The largest of four bounds is shown, with what it counts: the latency between two ranks
+    ("latency"), and then what one rank must send or receive ("rank"), what must cross a cut
+    ("cut"), or the bytes on all links together ("links").
 
     On the Swing paper's network, the times of the tori and sizes in the shipped selection table are
     read from it. All other times are simulated now.
@@ -88,6 +93,7 @@ def _row(entry: Entry, network: Network, n: int, collective: str, root: int) -> 
     rivals = {*published(network.topology.torus, collective, later=True)}
     old = [(t, c) for t, c in ranked if (c.algorithm, c.options) in rivals]
     seconds, best = ranked[0]
+    argument, bound = tightest(lower_bounds(network, n, collective, root))
     return {
         "nbytes": n,
         "winner": best.name,
@@ -95,7 +101,8 @@ def _row(entry: Entry, network: Network, n: int, collective: str, root: int) -> 
         "swing_s": next((t for t, c in old if c.algorithm == SWING.name), None),
         "published": old[0][1].name if old else None,
         "published_s": old[0][0] if old else None,
-        "lower_bound_s": lower_bound(network, n, collective, root),
+        "lower_bound_s": bound,
+        "lower_bound_by": argument,
     }
 
 
@@ -107,5 +114,5 @@ def _cells(row: dict[str, Any]) -> Sequence[str]:
     return (
         format_size(row["nbytes"]), row["winner"], micro(ours), micro(row["swing_s"]),
         row["published"] or "", micro(theirs), f"{theirs / ours:.2f}" if theirs else "",
-        micro(bound), f"{ours / bound:.2f}" if bound else "",
+        micro(bound), row["lower_bound_by"], f"{ours / bound:.2f}" if bound else "",
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from netsim.bounds import schedule_bound
+from netsim.bounds import ARGUMENTS, schedule_bounds, tightest
 from netsim.cli.options import PLACE, RUN_OPTIONS, MachineOptions, machine_options
 from netsim.machine import Machine, columns
 from netsim.rows import ResultRow, write_csv
@@ -65,9 +65,10 @@ def simulate_command(
         run = in_background(work)
     if links:
         write_csv(links, _link_rows(run, step))
-    bound = schedule_bound(network, size, run.schedule)
+    bounds = schedule_bounds(network, size, run.schedule)
+    argument, bound = (None, None) if bounds is None else tightest(bounds)
     if as_json:
-        click.echo(json.dumps(row(run) | {"lower_bound_s": bound}))
+        click.echo(json.dumps(row(run) | {"lower_bound_s": bound, "lower_bound_by": argument}))
         return
     moved = "" if is_barrier else f"{format_size(size)}, "
     click.echo(f"{repr(run.schedule).strip('<>')}")
@@ -76,7 +77,10 @@ def simulate_command(
         f"{moved}{model} model, {where['topology']}, {Machine.of(network).title}, "
         f"ties {where['ties']}, seed {seed}"
     )
-    least = "" if bound is None else f" (no {run.schedule.collective} under {bound * 1e6:.3f} us)"
+    least = ""
+    if argument is not None and bound is not None:
+        of = run.schedule.collective
+        least = f" (no {of} under {bound * 1e6:.3f} us: {ARGUMENTS[argument]})"
     click.echo(f"time        {run.seconds * 1e6:.3f} us{least}")
     if not is_barrier:
         click.echo(f"goodput     {run.goodput * 8 / 1e9:.2f} Gb/s")

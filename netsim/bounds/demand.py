@@ -43,6 +43,19 @@ class Demand(NamedTuple):
         end = np.ones(p) if self.home is None else self.home
         return end * (1.0 if self.origin is None else self.origin.sum() - self.origin)
 
+    @property
+    def reversed(self) -> Demand:
+        """The demand of the schedules that run backwards."""
+        return Demand(self.home, self.origin)
+
+    @property
+    def root(self) -> int | None:
+        """The rank that all blocks start on, if there is one."""
+        if self.origin is None:
+            return None
+        starts = np.flatnonzero(self.origin)
+        return int(starts[0]) if len(starts) == 1 else None
+
     def sent(self, p: int) -> float:
         """Vectors that the ranks send, all together.
 
