@@ -78,6 +78,35 @@ def test_simulate_and_sweep_agree(rows):
     assert same["goodput_gbps"] == pytest.approx(2**24 / same["seconds"] / 1e9)
 
 
+@pytest.mark.parametrize(
+    ("fits", "other", "words", "why"),
+    [
+        ("torus:4x4", "torus:16", ("--algorithm", "swing,ports=4"), "uses 1 to 2 ports, not 4"),
+        ("torus:4x4", "torus:4x4x2", ("--algorithm", "recursive_multiplying,radices=4x4"),
+         "radices needs 3 whole numbers"),
+        ("torus:4x4", "torus:2x2", ("--algorithm", "ring", "--collective", "broadcast",
+         "--root", 9), "root must be a rank from 0 to 3, not 9"),
+    ],
+)  # fmt: skip
+def test_a_sweep_leaves_out_what_runs_on_other_topologies_only(fits, other, words, why, rows, run):
+    sweep = ("netsim", "sweep", "--sizes", "1KiB")
+    places = ("--topology", other, "--topology", fits, "--bandwidth", 100, "--bandwidth", 400)
+    done = run(*sweep, *places, *words, "--json")
+    assert done.returncode == 0
+    (line,) = done.err.splitlines()  # one for both machines
+    assert line.startswith(f"left out: {words[1]} on {other}: ")
+    assert why in line
+    alone = [rows(*sweep, *places[2:4], "--bandwidth", gbps, *words) for gbps in (100, 400)]
+    found = sorted(map(json.loads, done.out.splitlines()), key=str)
+    assert found == sorted((row for part in alone for row in part), key=str)
+    done = run(*sweep, *places, *words)
+    assert other not in done.out  # nor has it an empty table
+    done = run(*sweep, "--topology", other, "--topology", other, *words)
+    assert (done.returncode, done.out) == (2, "")
+    assert done.err.startswith("error: ")
+    assert len(done.err.splitlines()) == 1
+
+
 def test_sweep_names_the_winner_of_every_size(run):
     names = ("--algorithm", "swing", "--algorithm", "bucket")
     done = run("netsim", "sweep", "--topology", "torus:8x8", "--sizes", "32B,512MiB", *names)
