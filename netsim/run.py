@@ -69,6 +69,15 @@ class Run:
             return 0.0
         return self.nbytes / self.seconds if self.seconds else float("inf")
 
+    @cached_property
+    def latency(self) -> float:
+        """Seconds that the same run takes with an empty vector.
+
+        That is what delays of links and routers and the work per message cost. The other seconds
+        are those that the bytes of the vector add.
+        """
+        return float(np.sum(MODELS[self.model](self.schedule, self.network, 0, self.options)))
+
     @property
     def congestion(self) -> float:
         """Σ over steps of the busiest directed link's bytes, ÷ (n/D): n bytes, D dimensions."""
@@ -88,7 +97,7 @@ class Run:
 
     @cached_property
     def bottleneck(self) -> Bottleneck | None:
-        """The link that holds up the longest step; None for a schedule without steps."""
+        """The link that holds up the longest step; None if no message crosses a link in it."""
         if not self.schedule.nsteps:
             return None
         topology, net = self.network.topology, self.network
@@ -102,7 +111,11 @@ class Run:
             wait += self.options.starts(topology.size)[step.src]
         waited = np.zeros(topology.nlinks)
         np.maximum.at(waited, routes.links, wait[message])
-        link = int((self.step_bytes(s) / net.bandwidths + waited).argmax())
+        if not len(routes.links):
+            return None
+        # Messages without bytes load no link, but one that none of them crosses holds up nobody.
+        crossed = np.unique(routes.links)
+        link = int(crossed[(self.step_bytes(s) / net.bandwidths + waited)[crossed].argmax()])
         users = np.unique(message[routes.links == link])
         tail, head = topology.ends[link].tolist()
         messages = tuple(step.message(i) for i in users.tolist())

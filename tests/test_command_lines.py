@@ -17,6 +17,7 @@ import swing
 import swing.__main__
 from netsim.rows import read_csv, write_csv
 from swing.cli import invoke
+from swing.text_table import number
 
 MAINS = {"swing": swing.__main__.main, "netsim": netsim.__main__.main}
 
@@ -76,6 +77,23 @@ def test_simulate_and_sweep_agree(rows):
     keys = {"topology", "algorithm", "variant", "nbytes", "seconds", "goodput_gbps", "model"}
     assert keys <= set(same)
     assert same["goodput_gbps"] == pytest.approx(2**24 / same["seconds"] / 1e9)
+
+
+@pytest.mark.parametrize("asked", [(), ("--size", "32B"), ("--collective", "barrier")])
+@pytest.mark.parametrize("model", ["analytic", "packet"])
+def test_simulate_says_what_of_the_time_is_latency(asked, model, rows, run):
+    words = "netsim", "simulate", "--topology", "torus:8x8", "--model", model, *asked
+    (row,) = rows(*words)
+    assert row["latency_s"] + row["bytes_s"] == pytest.approx(row["seconds"], rel=1e-12)
+    assert row["bytes_s"] >= 0  # a few bytes fit into the flit that an empty message has, too
+    assert asked or row["bytes_s"] > 0
+    said = [line for line in run(*words).out.splitlines() if line.startswith("latency")]
+    if "barrier" in asked:
+        assert not said  # all of it
+        return
+    share = round(100 * row["latency_s"] / row["seconds"])
+    added = f"the bytes add {number(row['bytes_s'] * 1e6)} us"
+    assert said == [f"latency     {row['latency_s'] * 1e6:.3f} us, {share} % of the time; {added}"]
 
 
 @pytest.mark.parametrize(
@@ -265,7 +283,8 @@ def test_report_is_one_page_with_the_numbers_of_simulate(run, rows, tmp_path):
     (told,) = rows("netsim", "report", *words, "--out", out)
     (same,) = rows("netsim", "simulate", *words[:2], "--ports", 1, "--model", "packet")
     assert told["report"] == str(out)
-    assert told | same == told | {"lower_bound_s": same["lower_bound_s"]}
+    own = ("latency_s", "bytes_s", "lower_bound_s")
+    assert told | same == told | {key: same[key] for key in own}
 
 
 @pytest.mark.parametrize(

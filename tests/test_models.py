@@ -87,6 +87,39 @@ def test_more_bandwidth_is_never_slower(model, algorithm):
     assert times == sorted(times, reverse=True)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_the_latency_of_a_run_is_all_but_its_bytes(model):
+    """A ring of five, in bytes and seconds: eight steps of 23 s and a fifth of the bytes."""
+    network = netsim.Network(netsim.topology("torus:5"), 2.0, 20.0, message_overhead=3.0)
+    ring = swing.schedule("ring", network.topology.torus, ports=1)
+    for nbytes in (0, 40, 400):
+        run = netsim.simulate(ring, network, nbytes, model)
+        assert run.latency == 8 * 23
+        assert run.seconds - run.latency == pytest.approx(8 * nbytes / 5 / 2, rel=1e-9)
+    schedule, network = on("torus:4x6", "swing")
+    run = netsim.simulate(schedule, network, 2**20, model)
+    # But for flits, which take time on a link, it is what a boundless bandwidth leaves, if buffers
+    # are boundless, too: full ones wait for credits, whose way back is a delay.
+    network = replace(network, buffer_bytes=None)
+    fast = replace(network, bandwidth=1e20, injection_bandwidth=1e20, ejection_bandwidth=1e20)
+    without_flits = replace(network, flit_bytes=0, header_bytes=0)
+    assert netsim.simulate(schedule, without_flits, 0, model).seconds == pytest.approx(
+        netsim.simulate(schedule, fast, 2**20, model).seconds, rel=1e-6
+    )
+    assert 0 < run.latency < run.seconds
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("place", ["torus:8x8", "torus:5", "hyperx:3x4"])
+def test_messages_without_bytes_have_a_bottleneck_that_they_cross(place, model):
+    network = netsim.paper_network(place)
+    for collective in ("barrier", "allreduce"):
+        schedule = swing.schedule("swing", network.topology.torus, collective=collective)
+        run = netsim.simulate(schedule, network, 0, model)
+        assert run.bottleneck.messages
+        assert run.latency == run.seconds
+
+
 def goes_over(run, message, link):
     """Whether a message (source and destination first) passes a link."""
     place = run.network.topology
