@@ -142,15 +142,17 @@ class Network:
         usual = LinkCosts(self.bandwidth, self.link_latency)
         if self.uniform:
             return (usual,) * len(topology.rows)
-        first = first_links(topology.rows)
         found = []
-        for start, stop in pairwise(first):
+        for start, stop in pairwise(first_links(topology.rows)):
             along = slice(start, stop)
             bandwidth = one_value(self.bandwidths[along])
             latency = one_value(self.credit_latencies[along] / topology.wire[along])
-            if start < stop and (bandwidth is None or latency is None):
+            if bandwidth is not None and latency is not None:
+                found.append(LinkCosts(bandwidth, latency))
+            elif start == stop:
+                found.append(usual)
+            else:
                 return None
-            found.append(usual if start == stop else LinkCosts(bandwidth, latency))
         return tuple(found)
 
     def delay(self, dim: int, path: Path) -> float:
