@@ -104,6 +104,15 @@ def common_machine(networks: Sequence[Network]) -> Machine:
     return machine
 
 
+def models_in_words(search: Search) -> str:
+    """Return the models that give the times of a search.
+
+    >>> models_in_words(Search())
+    'packet up to 8 MiB, flow above'
+    """
+    return f"packet up to {format_size(search.packets)}, flow above"
+
+
 def made_by(
     machine: Machine, search: Search, collective: str, root: int | None = None
 ) -> dict[str, str]:
@@ -112,7 +121,7 @@ def made_by(
     ties = "" if machine.ties == "adaptive" else f", ties {machine.ties}"
     made = {
         "machine": f"the Swing paper's network, {title}{ties}",
-        "model": f"packet up to {format_size(search.packets)}, flow above",
+        "model": models_in_words(search),
         "command": "python -m netsim tune",
     }
     made |= {} if collective == ALLREDUCE else {"collective": collective}
