@@ -24,7 +24,6 @@ Source: our own.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -71,9 +70,8 @@ def windows(
         )
         return collect(product(torus, lines, [j for *_, j in order]), collective)
 
-    schedule = by_ports("windows", torus, part, "", ports)
     square = len({torus.dims[j] for j in torus.active}) < 2
-    return schedule if square else replace(schedule, phases=lambda s: 0)
+    return by_ports("windows", torus, part, "", ports, lockstep=square)
 
 
 def family(torus: Torus) -> list[dict[str, Any]]:

@@ -93,7 +93,12 @@ def halving_options(torus: Torus, ports: Iterable[int]) -> list[dict[str, Any]]:
 
 
 def by_ports(
-    name: str, torus: Torus, part: Callable[[int, bool], Schedule], variant: str, ports: int | None
+    name: str,
+    torus: Torus,
+    part: Callable[[int, bool], Schedule],
+    variant: str,
+    ports: int | None,
+    lockstep: bool = True,
 ) -> Schedule:
     """Run the first ``ports`` of an algorithm's 2D parts side by side.
 
@@ -106,6 +111,7 @@ def by_ports(
             is True.
         variant: name of the variant in the schedule.
         ports: the number of parts, 1 … 2D; 2D if None.
+        lockstep: whether the parts synchronise, as in `parallel`.
 
     Raises:
         ValueError: ports out of range, with the range.
@@ -117,4 +123,4 @@ def by_ports(
         raise ValueError(f"{name} on {torus} uses 1 to {max_ports} ports, not {shown(ports)}")
     # A single rank has no active dimension, but still needs a part, of no steps.
     parts = [part(dim, mirrored) for dim, mirrored in starts[:ports] or [(0, False)]]
-    return replace(parallel(parts), name=name, variant=variant)
+    return replace(parallel(parts, lockstep=lockstep), name=name, variant=variant)
