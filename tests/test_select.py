@@ -11,9 +11,9 @@ from netsim.rows import write_csv
 from netsim.search.case import Case
 from netsim.search.explore import Search, explore
 from netsim.search.sweep import processes
-from netsim.search.tune import RUN_OPTIONS
+from netsim.search.tune import RUN_OPTIONS, tune
 from swing.cli import invoke
-from swing.select.candidates import family, published, shortlist
+from swing.select.candidates import SEGMENTS, family, published, shortlist
 from swing.select.estimate import figures, seconds
 from swing.select.table import Candidate, Entry, SelectionTable, shipped
 
@@ -230,6 +230,22 @@ def test_tune_finds_the_fastest_of_all():
         best = min(case.run(n, "packet")["seconds"] for case in cases)
         least = min(t[n] for t in found.values() if n in t)
         assert least == best or least <= 1.002 * netsim.lower_bound(network, n)
+
+
+def test_tune_tries_the_fastest_in_segments():
+    for collective in ("allreduce", "allgather"):
+        table = tune("torus:4x4", [2**21], collective=collective, search=Search(most=3))
+        (entry,) = table.entries.values()
+        cut = [c for c in entry.candidates if "segments" in dict(c.options)]
+        assert {dict(c.options)["segments"] for c in cut} >= set(SEGMENTS)
+        assert "segments" in entry.ranked(2**21)[0][1].name
+        for candidate in cut:
+            swing.verify(
+                swing.schedule(
+                    candidate.algorithm, swing.Torus((4, 4)), **dict(candidate.options),
+                    collective=collective,
+                )
+            )  # fmt: skip
 
 
 def test_tune_writes_a_table_that_compare_and_choose_read(tmp_path, capsys):

@@ -6,6 +6,7 @@ Each function returns a `Schedule` whose body is an instance of a small frozen c
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -133,6 +134,9 @@ class Chain(Body):
     def sync_phase(self, s: int) -> Hashable:
         i, link, t = self._locate(s)
         return i, link.sync_phase(t)
+
+    def phase_lengths(self) -> list[int]:
+        return list(itertools.chain(*(link.phase_lengths() for link in self.links)))
 
     def part(self, j: int) -> Body:
         return Chain(tuple(replace(link, body=link.part(j)) for link in self.links))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby, zip_longest
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -99,7 +99,7 @@ class Parallel(Body):
     @cached_property
     def _starts(self) -> Array:
         """(phases,) the step in which each phase begins."""
-        each = zip_longest(*map(_phase_lengths, self.schedules), fillvalue=0)
+        each = zip_longest(*(each.phase_lengths() for each in self.schedules), fillvalue=0)
         longest = [max(lengths) for lengths in each]
         return np.cumsum([0, *longest[:-1]])
 
@@ -110,11 +110,16 @@ class Parallel(Body):
             return [np.arange(schedule.nsteps) for schedule in self.schedules]
         each = []
         for schedule in self.schedules:
-            lengths = _phase_lengths(schedule)
+            lengths = schedule.phase_lengths()
             begins = np.cumsum([0, *lengths])[:-1]
             waits = self._starts[: len(lengths)] - begins
             each.append(np.arange(schedule.nsteps) + np.repeat(waits, lengths))
         return each
+
+    @cached_property
+    def _distinct(self) -> list[Placed]:
+        """The parts without those of the same schedule, which act in the same steps."""
+        return list({id(part.schedule): part for part in reversed(self.parts)}.values())
 
     @cached_property
     def nsteps(self) -> int:  # type: ignore[override]
@@ -145,7 +150,7 @@ class Parallel(Body):
         return sum(described, ()) if len(described) == len(each) else None
 
     def signature(self, s: int) -> Hashable:
-        return tuple((part.j, part.signature(s)) for part in self._active(s))
+        return tuple(part.signature(s) for part in self._distinct)
 
     def sync_phase(self, s: int) -> Hashable:
         return int(np.searchsorted(self._starts, s, side="right")) if self.lockstep else 0
@@ -155,12 +160,6 @@ class Parallel(Body):
 
     def reversed(self) -> Body:
         return Parallel(tuple(map(reverse, self.schedules)), self.lockstep)
-
-
-def _phase_lengths(schedule: Schedule) -> list[int]:
-    """Return the number of steps of each synchronisation phase."""
-    phases = groupby(map(schedule.sync_phase, range(schedule.nsteps)))
-    return [sum(1 for _ in phase) for _, phase in phases]
 
 
 def parts_of(schedule: Schedule) -> list[Schedule]:

@@ -102,8 +102,8 @@ def _nearest(
     """Return the member of class ``target[i]`` nearest to node ``x[i]``, and its distance."""
     d = len(classes)
     key = np.sort(classes * d + np.arange(d))  # the nodes by class, then by coordinate
-    size = np.bincount(classes)[target]
-    start = np.searchsorted(key, target * d)
+    members = np.bincount(classes)
+    size, start = members[target], (np.cumsum(members) - members)[target]
     nbelow = np.searchsorted(key, target * d + x) - start  # number of members below x
     if wrap:
         above, below = (key[start + i % size] % d for i in (nbelow, nbelow - 1))
