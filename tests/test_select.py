@@ -45,13 +45,16 @@ def test_an_estimate_is_the_analytic_model_on_powers_of_two(dims, name):
 
 
 @pytest.mark.parametrize("dims", [(7,), (6, 10), (3, 5), (5, 5, 5), (1, 4)])
-def test_an_estimate_is_near_the_analytic_model_elsewhere(dims):
+def test_an_estimate_is_near_a_simulation_elsewhere(dims):
     torus = swing.Torus(dims)
     network = netsim.paper_network(torus.name, ties="split")
     for name, options in shortlist(torus):
         schedule = swing.schedule(name, torus, **dict(options))
-        run = netsim.simulate(schedule, network, 2**16)
-        assert 0.85 < seconds(figures(schedule), network, 2**16) / run.seconds < 1.35
+        # To the analytic model segments do not overlap, and an estimate does not know how long they
+        # wait for each other's links.
+        model, least = ("flow", 0.6) if "segments" in dict(options) else ("analytic", 0.85)
+        run = netsim.simulate(schedule, network, 2**16, model)
+        assert least < seconds(figures(schedule), network, 2**16) / run.seconds < 1.35
 
 
 @pytest.mark.parametrize("nbytes", [-1, 2**62 + 1, 2**2000, 1.5, "8"])

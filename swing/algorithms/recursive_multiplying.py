@@ -242,7 +242,8 @@ def _joined(steps: Radices) -> Radices:
 
 def _shortlist(torus: Torus) -> list[dict[str, Any]]:
     hybrids = [{"variant": "hybrid", "k": k} for k in (1, 2)]
-    return [{"variant": "latency", "ports": max(1, len(torus.active))}, *hybrids]
+    cut = [hybrid | {"segments": 4} for hybrid in hybrids]
+    return [{"variant": "latency", "ports": max(1, len(torus.active))}, *hybrids, *cut]
 
 
 def _others(torus: Torus) -> list[dict[str, Any]]:

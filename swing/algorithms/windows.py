@@ -186,5 +186,5 @@ def _others(torus: Torus) -> list[dict[str, Any]]:
 
 WINDOWS = Algorithm(
     "windows", windows, source="our own", style=("#882255", "d"), family=family,
-    shortlist=always({}), others=_others,
+    shortlist=always({}, {"segments": 4}), others=_others,
 )  # fmt: skip

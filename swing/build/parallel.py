@@ -167,6 +167,14 @@ def parts_of(schedule: Schedule) -> list[Schedule]:
     return list(schedule.body.schedules) if isinstance(schedule.body, Parallel) else [schedule]
 
 
+def originals(schedule: Schedule) -> list[int]:
+    """Return for each part the first part that has the same messages, for a share of its own."""
+    if not isinstance(schedule.body, Parallel):
+        return list(range(len(schedule.parts)))
+    first: dict[int, int] = {}
+    return [first.setdefault(id(each), j) for j, each in enumerate(schedule.body.schedules)]
+
+
 def in_lockstep(schedule: Schedule) -> bool:
     """Return whether the parts of a schedule synchronise."""
     return not isinstance(schedule.body, Parallel) or schedule.body.lockstep

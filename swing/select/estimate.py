@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from swing.build.parallel import originals
 from swing.ring import distance, ring_load
 from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
@@ -64,6 +65,9 @@ class _Cost(NamedTuple):
     def peak(self) -> float:
         return max((float(load.max(initial=0)) for load in self.loads), default=0.0)
 
+    def scaled(self, factor: float) -> _Cost:
+        return _Cost(self.hops, tuple(load * factor for load in self.loads))
+
 
 def figures(schedule: Schedule) -> tuple[Phase, ...]:
     """Return the cost of each phase of a schedule.
@@ -72,15 +76,22 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
     >>> figures(swing.schedule("bucket", swing.Torus((4, 4)), collective="reduce_scatter"))
     (Phase(steps=3, hops=3, own=0.1875, total=0.1875), Phase(steps=3, hops=3, own=0.046875, total=0.046875))
     """  # noqa: E501
-    parts = range(len(schedule.parts))
+    first_of, shares = originals(schedule), schedule.part_shares
     cache: dict[tuple[Hashable, bool], list[_Cost]] = {}
 
     def costs(s: int, key: Hashable, lockstep: bool) -> list[_Cost]:
         """Return the cost of step s: one for all parts together, or one per part."""
         if (key, lockstep) not in cache:
-            bodies = [schedule.body] if lockstep else map(schedule.part, parts)
-            cache[key, lockstep] = [_cost(schedule, body, s) for body in bodies]
+            cache[key, lockstep] = [_cost(schedule, schedule.body, s)] if lockstep else of_parts(s)
         return cache[key, lockstep]
+
+    def of_parts(s: int) -> list[_Cost]:
+        # The segments of a part differ in their shares only.
+        each = {j: _cost(schedule, schedule.part(j), s) for j in set(first_of)}
+        return [
+            each[i] if i == j else each[i].scaled(shares[j] / shares[i])
+            for j, i in enumerate(first_of)
+        ]
 
     phases = []
     start = 0
@@ -96,7 +107,7 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
             [(n, cost) for n, cost in column if cost.hops]
             for column in zip(*([(n, c) for c in row] for n, row in table), strict=True)
         ]
-        slowest = max(range(len(runs)), key=lambda j: sum(n * (1 + c.hops) for n, c in runs[j]))
+        slowest = max(range(len(runs)), key=lambda j: _latency_and_bytes(runs[j]))
         run = runs[slowest]
         length, hops = sum(n for n, _ in run), sum(n * c.hops for n, c in run)
         if nsteps > 1 and schedule.lines(steps[0]) is None:
@@ -107,6 +118,11 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
         )
         phases.append(Phase(length, hops, sum(n * c.peak for n, c in run), busiest))
     return tuple(phases)
+
+
+def _latency_and_bytes(run: Sequence[tuple[int, _Cost]]) -> tuple[int, float]:
+    """Return the steps and hops of a part, and its bytes, by which its segments differ."""
+    return sum(n * (1 + c.hops) for n, c in run), sum(n * c.peak for n, c in run)
 
 
 def _longest_chain(schedule: Schedule, body: Body, steps: Sequence[int]) -> tuple[int, int]:
