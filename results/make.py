@@ -156,8 +156,8 @@ Written by `make results`. Each figure is made by the commands below it, run in 
 - The network is the paper's: 400 Gb/s, 100 ns links, 300 ns routers, adaptive ties.
 - Sizes up to 8 MiB use the packet model, larger ones the flow model. A packet counts as arrived as
   soon as its head has, and every message has a header, as in the paper's simulator.
-- A rank begins its next step when the messages that it receives in a step have arrived (packet
-  model) and, where flows have no order, those that it sends (flow model). Where the parts of a
+- A rank begins its next step when the messages that it receives in a step have arrived and, in the
+  flow model, which keeps no order of messages, those that it sends have left. Where the parts of a
   schedule wait for each other follows from the schedule.
 - Shaded is the range of one-port recursive doubling under all rules for ties and three seeds: its
   time is chaotic (see below).
@@ -165,8 +165,9 @@ Written by `make results`. Each figure is made by the commands below it, run in 
 - Equivalent nodes are simulated once (`netsim.traffic.symmetry`). In a run of equal steps only
   the first 16 are simulated (`netsim.traffic.message_graph.FOLLOWED_STEPS`).
 - Two constants of the packet model are fitted, on runs of the paper's simulator on 8x8
-  (`netsim.paper_network`; SST.md has the check with each torus left out), and two of HammingMesh,
-  on three runtimes of 32 B (`netsim/topologies/hamming_mesh.py`).
+  (`netsim.paper_network`; SST.md has the check with each torus left out). No constant belongs to a
+  figure. Where the boards of HammingMesh begin is inferred from three runtimes of 32 B
+  (`netsim/topologies/hamming_mesh.py`).
 
 SPEED.md says how long simulations take; EXECUTOR.md compares real allreduces with MPI's own.
 
