@@ -96,7 +96,12 @@ def algorithms(as_json: bool) -> None:
 
     Of options with several values, the first one is the default.
     """
-    for row in map(facts, ALGORITHMS.values()):
+    for each in ALGORITHMS:
+        try:
+            row = facts(ALGORITHMS[each])
+        except ValueError as error:  # of a package that cannot be loaded
+            click.echo(f"left out: {error}", err=True)
+            continue
         if as_json:
             click.echo(json.dumps(row))
             continue

@@ -18,7 +18,7 @@ def facts(algorithm: Algorithm) -> dict[str, str]:
     ...     print(f"{what}: {words}")
     name: ring
     idea: Pass one block per step on to the next rank, round one ring of all ranks.
-    options: ports=1, segments
+    options: ports=1, segments=
     collectives: all
     tori: any
     source: Patarasuk, Yuan 2009
@@ -27,15 +27,20 @@ def facts(algorithm: Algorithm) -> dict[str, str]:
     return {
         "name": algorithm.name,
         "idea": (inspect.getdoc(algorithm.function) or "").partition("\n")[0],
-        "options": ", ".join(_options(algorithm)),
+        "options": ", ".join(options_in_words(algorithm)),
         "collectives": "all" if serves == COLLECTIVES else ", ".join(serves),
         "tori": algorithm.restriction or "any",
         "source": algorithm.source,
     }
 
 
-def _options(algorithm: Algorithm) -> Iterator[str]:
-    """Yield each option of the function with its default; of a choice, the other values follow."""
+def options_in_words(algorithm: Algorithm) -> Iterator[str]:
+    """Yield each option of the function with its default; of a choice, the other values follow.
+
+    >>> from swing.algorithms.swing import SWING
+    >>> print(*options_in_words(SWING))
+    variant=bandwidth|latency|hybrid k= ports= blocks=last|early
+    """
     if not algorithm.options:
         return
     for name, parameter in inspect.signature(algorithm.function).parameters.items():
@@ -46,4 +51,4 @@ def _options(algorithm: Algorithm) -> Iterator[str]:
         if choices:
             yield f"{name}={'|'.join(sorted(choices, key=lambda value: value != default))}"
         else:
-            yield name if default in (None, inspect.Parameter.empty) else f"{name}={default}"
+            yield f"{name}=" + ("" if default in (None, inspect.Parameter.empty) else str(default))
