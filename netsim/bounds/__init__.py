@@ -112,7 +112,7 @@ def lower_bound(
     >>> import netsim
     >>> network = netsim.paper_network("torus:64x64")
     >>> f"{netsim.lower_bound(network, 32) * 1e6:.2f} us"
-    '26.10 us'
+    '26.11 us'
     >>> for collective in ("allreduce", "reduce_scatter", "allgather"):
     ...     print(f"{netsim.lower_bound(network, 2**30, collective) * 1e3:.1f} ms")
     10.7 ms
