@@ -27,7 +27,7 @@ from netsim.machine_words import (
     spell_links,
     spell_numbers,
 )
-from netsim.network import LINK_LATENCY, Network, paper_network
+from netsim.network import LINK_LATENCY, Network, one_value, paper_network
 from netsim.topologies.failures import failed_links, without
 from netsim.topologies.names import topology as topology_of
 from netsim.topologies.topology import Topology
@@ -283,9 +283,10 @@ def _by_dimension(
     found: dict[int, float] = {}
     for j in _linked(topology):
         along = values[topology.dim == j]
-        found[j] = float(np.median(along))
-        if not np.allclose(along, found[j], rtol=1e-9, atol=0.0):
+        value = one_value(along)
+        if value is None:
             return (usual,)
+        found[j] = value
     if len(set(found.values())) <= 1:
         return (next(iter(found.values()), usual),)
     return tuple(found.get(j, usual) for j in range(len(topology.dims)))

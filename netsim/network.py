@@ -9,12 +9,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from netsim.checks import check_choice, check_number, link_name
+from netsim.topologies.lines import first_links
 from netsim.topologies.names import named
+from netsim.topologies.row import Path
 from netsim.topologies.ties import TIES
 from netsim.topologies.topology import Topology, most_at_a_node, no_link
 from swing.checks import expect, shown
@@ -23,6 +26,18 @@ LINK_LATENCY = 100e-9
 """Seconds on a link of the Swing paper's network."""
 ARRIVALS = ("tail", "head")
 """The part of a packet that must have come before the packet moves on or counts as arrived."""
+
+
+class LinkCosts(NamedTuple):
+    """The costs of links that are alike.
+
+    Args:
+        bandwidth: bytes per second.
+        latency: seconds on a link of length 1.
+    """
+
+    bandwidth: float
+    latency: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +131,43 @@ class Network:
         return not self.slow and all(own is None for own in owns)
 
     @cached_property
+    def by_dimension(self) -> tuple[LinkCosts, ...] | None:
+        """The costs of the links of each dimension.
+
+        None if links of one dimension differ, or if the topology has no rows.
+        """
+        topology = self.topology
+        if not topology.rows or self.slow:
+            return None
+        usual = LinkCosts(self.bandwidth, self.link_latency)
+        if self.uniform:
+            return (usual,) * len(topology.rows)
+        found = []
+        for start, stop in pairwise(first_links(topology.rows)):
+            along = slice(start, stop)
+            bandwidth = one_value(self.bandwidths[along])
+            latency = one_value(self.credit_latencies[along] / topology.wire[along])
+            if bandwidth is not None and latency is not None:
+                found.append(LinkCosts(bandwidth, latency))
+            elif start == stop:
+                found.append(usual)
+            else:
+                return None
+        return tuple(found)
+
+    def delay(self, dim: int, path: Path) -> float:
+        """Seconds until the first byte of a message has gone along a dimension of `by_dimension`.
+
+        Raises:
+            ValueError: links of one dimension differ.
+        """
+        if self.by_dimension is None:
+            raise ValueError(f"{self.topology.name} has links of one dimension that differ")
+        bandwidth, latency = self.by_dimension[dim]
+        flits = path.hops * self.flit_bytes / bandwidth
+        return path.wire * latency + path.routers * self.router_latency + flits
+
+    @cached_property
     def bandwidths(self) -> np.ndarray:
         """(nlinks,) bytes per second of every link."""
         rates = np.full(self.topology.nlinks, self.bandwidth)
@@ -190,6 +242,14 @@ class Network:
             + float(routers) * self.router_latency
             + float(hops) * self.flit_bytes / self.bandwidth
         )
+
+
+def one_value(values: np.ndarray) -> float | None:
+    """Return the value that all have, but for rounding; None if they differ, or there are none."""
+    if not len(values):
+        return None
+    middle = float(np.median(values))
+    return middle if np.allclose(values, middle, rtol=1e-9, atol=0.0) else None
 
 
 def paper_network(

@@ -69,6 +69,15 @@ class Run:
             return 0.0
         return self.nbytes / self.seconds if self.seconds else float("inf")
 
+    @cached_property
+    def latency(self) -> float:
+        """Seconds that the same run takes with an empty vector.
+
+        That is what delays of links and routers and the work per message cost. The other seconds
+        are those that the bytes of the vector add.
+        """
+        return float(np.sum(MODELS[self.model](self.schedule, self.network, 0, self.options)))
+
     @property
     def congestion(self) -> float:
         """Σ over steps of the busiest directed link's bytes, ÷ (n/D): n bytes, D dimensions."""
@@ -88,21 +97,30 @@ class Run:
 
     @cached_property
     def bottleneck(self) -> Bottleneck | None:
-        """The link that holds up the longest step; None for a schedule without steps."""
+        """The link that holds up the longest step; None if no message crosses a link in it."""
         if not self.schedule.nsteps:
             return None
         topology, net = self.network.topology, self.network
         s = int(self.step_seconds.argmax())
         step = self.schedule.step(s)
         flow = traffic(self.schedule, step)
-        routes = topology.routes(flow.src, flow.dst, net.ties, (self.options.seed, s))
-        message = routes.message[routes.per_link()]
+        busy = self.step_bytes(s) / net.bandwidths
         wait = self.options.delays(topology.size)[step.dst]
         if not s:  # skew delays the first step only; later ones wait for messages anyway
             wait += self.options.starts(topology.size)[step.src]
+        some = np.arange(len(flow.src))
+        if busy.any() and not wait.any() and net.ties != "random":
+            # Then it is the busiest link, and of a million ranks few send messages along its row.
+            some = np.flatnonzero(topology.may_cross(flow, int(busy.argmax())))
+        routes = topology.routes(flow.src[some], flow.dst[some], net.ties, (self.options.seed, s))
+        if not len(routes.links):
+            return None
+        message = some[routes.message[routes.per_link()]]
         waited = np.zeros(topology.nlinks)
         np.maximum.at(waited, routes.links, wait[message])
-        link = int((self.step_bytes(s) / net.bandwidths + waited).argmax())
+        # Messages without bytes load no link, but one that none of them crosses holds up nobody.
+        crossed = np.unique(routes.links)
+        link = int(crossed[(busy + waited)[crossed].argmax()])
         users = np.unique(message[routes.links == link])
         tail, head = topology.ends[link].tolist()
         messages = tuple(step.message(i) for i in users.tolist())

@@ -14,6 +14,8 @@ import click
 import numpy as np
 
 from swing import formats
+from swing.algorithms import ALGORITHMS
+from swing.algorithms.facts import facts
 from swing.cli import JSON, group, invoke, is_auto, named_schedule, schedule_options
 from swing.formats.files import store
 from swing.formats.rules import chosen
@@ -85,6 +87,26 @@ def show(torus: Torus | None, rank: int | None, as_json: bool, **options: Any) -
                 continue
             blocks = np.r_[m.blocks].tolist()
             click.echo(json.dumps(row | {"op": m.op.value, "part": m.part, "blocks": blocks}))
+
+
+@main.command(short_help="Print every algorithm and what there is to know about it.")
+@JSON
+def algorithms(as_json: bool) -> None:
+    """Print every algorithm with its idea, options, collectives, tori and source.
+
+    Of options with several values, the first one is the default.
+    """
+    for each in ALGORITHMS:
+        try:
+            row = facts(ALGORITHMS[each])
+        except ValueError as error:  # of a package that cannot be loaded
+            click.echo(f"left out: {error}", err=True)
+            continue
+        if as_json:
+            click.echo(json.dumps(row))
+            continue
+        name, *others = row.items()
+        click.echo("\n".join([name[1], *(f"  {what}: {words}" for what, words in others if words)]))
 
 
 @main.command(short_help="Print every environment variable of this library.")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from swing.algorithms import ALGORITHMS
+from swing.algorithms.facts import options_in_words
 from swing.schedules.collectives import COLLECTIVES, check_collective
 from swing.sizes import parse_size, parse_sizes
 from swing.torus import Torus
@@ -100,22 +101,14 @@ class Group(click.Group):
 
 
 def _algorithms() -> list[tuple[str, str]]:
-    asked = ("collective", "root", "chunks")
     lines = []
     for name in ALGORITHMS:
         try:
-            options = ALGORITHMS[name].options
+            words = " ".join(options_in_words(ALGORITHMS[name]))
         except ValueError:  # of a package that cannot be loaded: whoever uses it learns why
             continue
-        words = [_option(key, hint) for key, hint in options.items() if key not in asked]
-        lines.append((name, " ".join(words) or "-"))
+        lines.append((name, words or "-"))
     return [*lines, ("auto", "the fastest one for the size and the machine; takes no options")]
-
-
-def _option(key: str, hint: Any) -> str:
-    """Return an option as the help shows it: with its values, if they are few."""
-    values = [value for value in get_args(hint) if isinstance(value, str)]
-    return f"{key}={'|'.join(values)}" if values else f"{key}="
 
 
 def _collective(text: str) -> str:
@@ -132,7 +125,8 @@ _SIZES = Grammar(
 _ALGORITHMS = Grammar(
     "Algorithms",
     "Options follow behind commas, as in swing,variant=latency,ports=1. A list is written with x "
-    "(segments=3x6), a list of lists with - (radices=8x1-1x8). Algorithms and their options:",
+    "(segments=3x6), a list of lists with - (radices=8x1-1x8). Algorithms and their options, with "
+    "the default, which is the first of several values:",
     _algorithms,
 )
 SIZE = Parsed("size", parse_size, _SIZES)

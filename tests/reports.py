@@ -32,3 +32,11 @@ def luminance(color):
 def contrast(a, b):
     low, high = sorted((luminance(a), luminance(b)))
     return (high + 0.05) / (low + 0.05)
+
+
+def turn_to(page, pace):
+    """Chooses what moves on together: "step", "time" or "busiest"."""
+    page.run(
+        f"(s => {{ s.value = '{pace}'; s.dispatchEvent(new Event('change')) }})"
+        "(document.getElementById('pace'))"
+    )

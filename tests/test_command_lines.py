@@ -17,6 +17,7 @@ import swing
 import swing.__main__
 from netsim.rows import read_csv, write_csv
 from swing.cli import invoke
+from swing.text_table import number
 
 MAINS = {"swing": swing.__main__.main, "netsim": netsim.__main__.main}
 
@@ -76,6 +77,52 @@ def test_simulate_and_sweep_agree(rows):
     keys = {"topology", "algorithm", "variant", "nbytes", "seconds", "goodput_gbps", "model"}
     assert keys <= set(same)
     assert same["goodput_gbps"] == pytest.approx(2**24 / same["seconds"] / 1e9)
+
+
+@pytest.mark.parametrize("asked", [(), ("--size", "32B"), ("--collective", "barrier")])
+@pytest.mark.parametrize("model", ["analytic", "packet"])
+def test_simulate_says_what_of_the_time_is_latency(asked, model, rows, run):
+    words = "netsim", "simulate", "--topology", "torus:8x8", "--model", model, *asked
+    (row,) = rows(*words)
+    assert row["latency_s"] + row["bytes_s"] == pytest.approx(row["seconds"], rel=1e-12)
+    assert row["bytes_s"] >= 0  # a few bytes fit into the flit that an empty message has, too
+    assert asked or row["bytes_s"] > 0
+    said = [line for line in run(*words).out.splitlines() if line.startswith("latency")]
+    if "barrier" in asked:
+        assert not said  # all of it
+        return
+    share = round(100 * row["latency_s"] / row["seconds"])
+    added = f"the bytes add {number(row['bytes_s'] * 1e6)} us"
+    assert said == [f"latency     {row['latency_s'] * 1e6:.3f} us, {share} % of the time; {added}"]
+
+
+@pytest.mark.parametrize(
+    ("fits", "other", "words", "why"),
+    [
+        ("torus:4x4", "torus:16", ("--algorithm", "swing,ports=4"), "uses 1 to 2 ports, not 4"),
+        ("torus:4x4", "torus:4x4x2", ("--algorithm", "recursive_multiplying,radices=4x4"),
+         "radices needs 3 whole numbers"),
+        ("torus:4x4", "torus:2x2", ("--algorithm", "ring", "--collective", "broadcast",
+         "--root", 9), "root must be a rank from 0 to 3, not 9"),
+    ],
+)  # fmt: skip
+def test_a_sweep_leaves_out_what_runs_on_other_topologies_only(fits, other, words, why, rows, run):
+    sweep = ("netsim", "sweep", "--sizes", "1KiB")
+    places = ("--topology", other, "--topology", fits, "--bandwidth", 100, "--bandwidth", 400)
+    done = run(*sweep, *places, *words, "--json")
+    assert done.returncode == 0
+    (line,) = done.err.splitlines()  # one for both machines
+    assert line.startswith(f"left out: {words[1]} on {other}: ")
+    assert why in line
+    alone = [rows(*sweep, *places[2:4], "--bandwidth", gbps, *words) for gbps in (100, 400)]
+    found = sorted(map(json.loads, done.out.splitlines()), key=str)
+    assert found == sorted((row for part in alone for row in part), key=str)
+    done = run(*sweep, *places, *words)
+    assert other not in done.out  # nor has it an empty table
+    done = run(*sweep, "--topology", other, "--topology", other, *words)
+    assert (done.returncode, done.out) == (2, "")
+    assert done.err.startswith("error: ")
+    assert len(done.err.splitlines()) == 1
 
 
 def test_sweep_names_the_winner_of_every_size(run):
@@ -236,8 +283,8 @@ def test_report_is_one_page_with_the_numbers_of_simulate(run, rows, tmp_path):
     (told,) = rows("netsim", "report", *words, "--out", out)
     (same,) = rows("netsim", "simulate", *words[:2], "--ports", 1, "--model", "packet")
     assert told["report"] == str(out)
-    bound = {key: same[key] for key in ("lower_bound_s", "lower_bound_by")}
-    assert told | same == told | bound
+    own = ("latency_s", "bytes_s", "lower_bound_s", "lower_bound_by")
+    assert told | same == told | {key: same[key] for key in own}
 
 
 @pytest.mark.parametrize(

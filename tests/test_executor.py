@@ -213,6 +213,30 @@ def test_powers_of_two_pack_nothing_and_need_half_the_vector(dims):
             assert sent == 2 * count * (torus.size - 1) // torus.size
 
 
+@pytest.mark.parametrize("piece", [64, 160, 10**9])
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("dims", [(2,), (8,), (4, 4)], ids=str)
+def test_what_a_step_reduces_into_is_sent_as_a_copy_unless_it_is_short(dims, in_place, piece):
+    """The latency-optimal variant sends all and reduces into all, in place from the first step on.
+
+    Without the copy, 16 KiB in place took two ranks twice as long, since a line that the peer has
+    read is written.
+    """
+    torus, count = swing.Torus(dims), 10
+    schedule = swing.schedule("swing", torus, variant="latency", ports=1)
+    for plan in plans(orders(schedule), count, in_place, piece):
+        sends = [i for i in plan if i.do in (Opcode.ISEND, Opcode.SENDRECV)]
+        assert len(sends) == schedule.nsteps
+        for i in sends:
+            at_home = RECV if in_place or i.step else SEND
+            is_copy = count >= piece // 16 and at_home == RECV
+            assert i.a.buffer == (SCRATCH if is_copy else at_home)
+    wide = swing.schedule("recursive_multiplying", torus, variant="latency", radices=[dims])
+    several = math.prod(dims) > 2
+    for plan in plans(orders(wide), count, True, 64):
+        assert any(i.do == Opcode.COPY for i in plan) != several
+
+
 @pytest.mark.parametrize("dims", [(8,), (2, 4), (2, 2, 2)], ids=str)
 def test_two_pieces_of_every_message_are_all_the_scratch_memory_there_is(dims):
     torus = swing.Torus(dims)

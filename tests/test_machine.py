@@ -258,6 +258,16 @@ def test_a_case_takes_its_network_along_and_keeps_it_there():
         assert after.key(2**16) == before.key(2**16)
 
 
+def test_a_python_sweep_warns_of_what_runs_on_other_networks_only():
+    with pytest.warns(UserWarning, match="swing,ports=4 on torus:8: swing on 8 uses 1 to 2 ports"):
+        rows = netsim.sweep(["torus:4x4", "torus:8"], ["swing,ports=4", "ring"], [2**10])
+    assert {(row["topology"], row["algorithm"]) for row in rows} == {
+        ("torus:4x4", "swing,ports=4"), ("torus:4x4", "ring"), ("torus:8", "ring"),
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="1 to 2 ports, not 4"):
+        netsim.sweep(["torus:4", "torus:8"], ["swing,ports=4", "ring"], [2**10])
+
+
 def test_python_sweeps_networks_of_any_kind():
     graph = netsim.graph(nx.cycle_graph(6), name="six")
     own = netsim.Network(graph, 1e9, link_latency=1e-6, gamma=1e-10)

@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 import netsim
 import swing
+from netsim.machine import Machine
 from netsim.models import MODELS
 from netsim.topologies.failures import without
 from netsim.topologies.graph import graph
+from netsim.topologies.grid import Grid
 from netsim.topologies.lines import diameter
+from netsim.topologies.topology import Topology
 from netsim.traffic.message_graph import PARTS, SYNC, messages_of
 from netsim.traffic.symmetry import fold
 
@@ -85,6 +88,87 @@ def test_more_bandwidth_is_never_slower(model, algorithm):
         for rate in (1e9, 3e9, 10e9, 100e9)
     ]
     assert times == sorted(times, reverse=True)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_latency_of_a_run_is_all_but_its_bytes(model):
+    """A ring of five, in bytes and seconds: eight steps of 23 s and a fifth of the bytes."""
+    network = netsim.Network(netsim.topology("torus:5"), 2.0, 20.0, message_overhead=3.0)
+    ring = swing.schedule("ring", network.topology.torus, ports=1)
+    for nbytes in (0, 40, 400):
+        run = netsim.simulate(ring, network, nbytes, model)
+        assert run.latency == 8 * 23
+        assert run.seconds - run.latency == pytest.approx(8 * nbytes / 5 / 2, rel=1e-9)
+    schedule, network = on("torus:4x6", "swing")
+    run = netsim.simulate(schedule, network, 2**20, model)
+    # But for flits, which take time on a link, it is what a boundless bandwidth leaves, if buffers
+    # are boundless, too: full ones wait for credits, whose way back is a delay.
+    network = replace(network, buffer_bytes=None)
+    fast = replace(network, bandwidth=1e20, injection_bandwidth=1e20, ejection_bandwidth=1e20)
+    without_flits = replace(network, flit_bytes=0, header_bytes=0)
+    assert netsim.simulate(schedule, without_flits, 0, model).seconds == pytest.approx(
+        netsim.simulate(schedule, fast, 2**20, model).seconds, rel=1e-6
+    )
+    assert 0 < run.latency < run.seconds
+
+
+MACHINES = [
+    ("torus:4x6", "bandwidth=400,100"),
+    ("torus:4x4x3", "bandwidth=100,400,200 latency=1us,2us,3us"),
+    ("torus:4x1x6", "bandwidth=400,7,100"), ("mesh:3x5", "latency=1us,100ns"),
+    ("hx2mesh:4x4", "bandwidth=100,400 latency=1us,3us"), ("hyperx:4x6", "bandwidth=300,100"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("name", ["swing", "bucket", "hamiltonian"])
+@pytest.mark.parametrize(("place", "words"), MACHINES)
+def test_links_that_differ_by_dimension_only_cost_no_accuracy(place, words, name, model):
+    """One line of each dimension stands for all, with the times that all links one by one have."""
+    topology = netsim.topology(place)
+    quick, slow = (Machine.parse(words, ties="split").network(topology) for _ in range(2))
+    vars(slow)["by_dimension"] = None  # as if it were not known
+    assert len(quick.by_dimension) == len(topology.dims)
+    schedule = swing.schedule(name, topology.torus)
+    for nbytes in (64, 2**20):
+        runs = [netsim.simulate(schedule, each, nbytes, model) for each in (quick, slow)]
+        assert runs[0].seconds == pytest.approx(runs[1].seconds, rel=1e-9)
+        np.testing.assert_allclose(runs[0].step_seconds, runs[1].step_seconds, 1e-9, 1e-15)
+
+
+def test_links_of_one_dimension_that_differ_are_no_dimension():
+    topology = netsim.topology("torus:4x4")
+    rates = np.where(np.arange(topology.nlinks) == 5, 1e9, 2e9)
+    own = netsim.Network(replace(topology, own_bandwidth=rates), 2e9)
+    slow = netsim.Network(topology, 2e9, slow={(0, 1): 0.5})
+    for network in (own, slow, netsim.Network(without(topology, [(0, 1)]), 2e9)):
+        assert network.by_dimension is None
+        with pytest.raises(ValueError, match="of one dimension that differ"):
+            network.delay(0, (1, 1.0, 1.0))
+    assert netsim.Network(topology, 2e9, 1e-6).by_dimension == ((2e9, 1e-6), (2e9, 1e-6))
+
+
+@pytest.mark.parametrize("place", ["torus:4x6", "torus:3x4x5", "hx2mesh:4x4", "hyperx:4x3"])
+@pytest.mark.parametrize("name", ["swing", "bucket", "recursive_doubling", "bruck"])
+def test_the_bottleneck_is_found_among_the_messages_near_it(place, name, monkeypatch):
+    schedule, network = on(place, name)
+    quick = netsim.simulate(schedule, network, 2**20).bottleneck
+    monkeypatch.setattr(Grid, "may_cross", Topology.may_cross)  # all messages
+    whole = netsim.simulate(schedule, network, 2**20).bottleneck
+    assert (quick.link, quick.step, quick.seconds) == (whole.link, whole.step, whole.seconds)
+    assert list(map(str, quick.messages)) == list(map(str, whole.messages))
+    assert quick.messages
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("place", ["torus:8x8", "torus:5", "hyperx:3x4"])
+def test_messages_without_bytes_have_a_bottleneck_that_they_cross(place, model):
+    network = netsim.paper_network(place)
+    for collective in ("barrier", "allreduce"):
+        schedule = swing.schedule("swing", network.topology.torus, collective=collective)
+        run = netsim.simulate(schedule, network, 0, model)
+        assert run.bottleneck.messages
+        assert run.latency == run.seconds
 
 
 def goes_over(run, message, link):

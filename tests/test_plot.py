@@ -211,3 +211,18 @@ def test_link_maps_have_units_and_hold_all_stubs():
     for path in axes.collections[0].get_paths():
         assert (path.vertices >= (x[0], y[0])).all()
         assert (path.vertices <= (x[1], y[1])).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "writer"),
+    [("links", "simulate --links"), ("ratio", "sweep --csv"), ("goodput", "sweep --csv")],
+)
+def test_a_file_of_another_command_is_refused_with_the_command_that_writes_one(
+    kind, writer, tmp_path
+):
+    rows = [FIRST | {"nbytes": 1024, ("seconds" if kind == "links" else "src"): 1e-6}]
+    write_csv(tmp_path / "rows.csv", rows)
+    with pytest.raises(
+        ValueError, match=f"has no column '.*': draw {kind} of a file of .*{writer}"
+    ):
+        plot.plot([tmp_path / "rows.csv"], tmp_path, kind)

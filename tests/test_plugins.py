@@ -15,6 +15,7 @@ import pytest
 
 import netsim
 import swing
+import swing.__main__
 from mpi_bench.launcher import command
 from netsim import plot
 from netsim.__main__ import main
@@ -162,6 +163,14 @@ def test_a_package_may_state_the_facts_of_its_algorithm(tmp_path, monkeypatch):
 
 def test_figures_draw_what_cannot_be_imported(broken):
     assert len(set(plot.styles(["absent", "missing", "mpi", "auto"]).values())) == 4
+
+
+def test_the_table_of_algorithms_leaves_out_what_cannot_be_loaded(broken, capsys):
+    assert invoke(swing.__main__.main, "swing", ["algorithms", "--json"]) == 0
+    found = capsys.readouterr()
+    names = [json.loads(line)["name"] for line in found.out.splitlines()]
+    assert names == [*SHIPPED, "nothing"]
+    assert found.err.count("left out: ") == 3
 
 
 def test_names_that_ship_stay_ours(broken):

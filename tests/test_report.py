@@ -22,7 +22,7 @@ from netsim.report.page import page
 from netsim.traffic.load import link_load
 from swing.ring import distance
 from swing.schedules.collectives import UNKNOWN
-from tests.reports import SIZES, contrast, luminance, told
+from tests.reports import SIZES, contrast, luminance, told, turn_to
 
 CASES = {
     "4x4": ("torus:4x4", [("swing", {}), ("recursive_doubling", {})]),
@@ -385,7 +385,7 @@ def test_controls(opened):
     )
     assert 0 < page.run(arcs) < every
     assert "64 messages" in page.run("APP.panels[0].facts.textContent")
-    page.click("#bytime")
+    turn_to(page, "time")
     page.run("APP.go(999)")
     assert page.run("APP.panels[0].done")
     page.click("#whole")

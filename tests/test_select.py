@@ -12,10 +12,12 @@ from netsim.search.case import Case
 from netsim.search.explore import Search, explore
 from netsim.search.sweep import processes
 from netsim.search.tune import RUN_OPTIONS
+from swing.algorithms.spelling import parse
 from swing.cli import invoke
 from swing.select.candidates import family, published, shortlist
 from swing.select.estimate import figures, seconds
 from swing.select.table import Candidate, Entry, SelectionTable, shipped
+from swing.sizes import format_size, parse_size
 
 TEXT = str(
     SelectionTable(
@@ -328,6 +330,25 @@ def test_every_shipped_torus_was_compared_with_what_came_later():
 def test_one_rank_has_a_table_too(capsys):
     assert invoke(main, "netsim", ["compare", "--topology", "torus:1", "--sizes", "32B"]) == 0
     assert "torus:1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("nbytes", [2**10, 2**20, 2**25])
+@pytest.mark.parametrize("packets", ["8MiB", "1KiB", "64MiB"])
+def test_compare_names_its_models_and_has_their_times(packets, nbytes, capsys):
+    """The shipped table, which is made with 8 MiB, does not stand in for other models."""
+    words = ["compare", "--topology", "torus:4x4", "--sizes", str(nbytes), "--packets", packets]
+    assert invoke(main, "netsim", [*words, "--json", "--most", "2"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    model = "packet" if nbytes <= parse_size(packets) else "flow"
+    assert (row["model"], row["sync"], row["parts"]) == (model, "local", "free")
+    name, options = parse(row["winner"])
+    schedule = swing.schedule(name, swing.Torus((4, 4)), **options)
+    rules = {"sync": row["sync"], "parts": row["parts"]}
+    run = netsim.simulate(schedule, netsim.paper_network("torus:4x4"), nbytes, model, **rules)
+    assert row["seconds"] == pytest.approx(run.seconds, rel=1e-12)
+    assert invoke(main, "netsim", [*words, "--most", "2"]) == 0
+    title = capsys.readouterr().out.split("-----")[0]
+    assert f"packet up to {format_size(parse_size(packets))}, flow above" in title
 
 
 def test_compare_never_finds_a_published_schedule_faster(capsys):

@@ -15,7 +15,7 @@ from netsim.machine import Machine, columns
 from netsim.network import Network
 from netsim.search.case import asked_collective
 from netsim.search.explore import Search, Seconds
-from netsim.search.tune import entry_of, find
+from netsim.search.tune import RUN_OPTIONS, entry_of, find, models_in_words
 from netsim.topologies.topology import Topology
 from swing.algorithms.swing import SWING
 from swing.cli import JSON, command
@@ -48,34 +48,40 @@ def compare_command(
     ("cut"), or the bytes on all links together ("links").
 
     On the Swing paper's network, the times of the tori and sizes in the shipped selection table are
-    read from it. All other times are simulated now.
+    read from it. All other times are simulated now, with the models that the title names.
     """
     if not topologies:
         raise ValueError("name a --topology, such as torus:8x8")
     search = search_of(keep, most, packets, jobs)
     for network in [machines.network(topology) for topology in dict.fromkeys(topologies)]:
-        entry = _shipped(network, collective, root)
+        entry = _shipped(network, collective, root, models_in_words(search))
         if entry is None or not set(sizes) <= set(entry.sizes):
             entry = _searched(network, sizes, collective, root, search)
         where = columns(network)
-        rows = [_row(entry, network, n, collective, root or 0) for n in sizes]
+        rules = dict(RUN_OPTIONS)
+        rows = [
+            _row(entry, network, n, collective, root or 0) | {"model": search.model(n)} | rules
+            for n in sizes
+        ]
         about = {key: where[key] for key in ("topology", "bandwidth_gbps", "machine")}
         about["collective"] = collective
         if as_json:
             for r in rows:
                 click.echo(json.dumps(about | r))
             continue
-        title = f"{collective} on {where['topology']}, {Machine.of(network).title}"
-        click.echo(rendered(COLUMNS, list(map(_cells, rows)), f"{title}: microseconds"))
+        title = f"{collective} on {where['topology']}, {Machine.of(network).title}: microseconds"
+        title += f" (models: {models_in_words(search)})"
+        click.echo(rendered(COLUMNS, list(map(_cells, rows)), title))
 
 
-def _shipped(network: Network, collective: str, root: int | None) -> Entry | None:
-    """Return the entry of the shipped table, if it is for this network."""
+def _shipped(network: Network, collective: str, root: int | None, models: str) -> Entry | None:
+    """Return the entry of the shipped table, if it is for this network and from these models."""
     where = columns(network)
     is_paper = where["machine"] == "" and where["ties"] == "adaptive"
     if root or not is_paper or where["bandwidth_gbps"] != 400:
         return None
-    return shipped(collective).entries.get(network.topology.name)
+    table = shipped(collective)
+    return table.entries.get(network.topology.name) if table.made.get("model") == models else None
 
 
 def _searched(

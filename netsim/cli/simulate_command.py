@@ -22,6 +22,7 @@ from swing.parameters import SIZE
 from swing.progress import Progress, in_background
 from swing.schedules.collectives import BARRIER
 from swing.sizes import format_size
+from swing.text_table import number
 
 
 @command("simulate", short_help="Simulate one schedule.")
@@ -38,7 +39,11 @@ def simulate_command(
     topology: Topology | None, size: int | None, machines: MachineOptions, model: str, sync: str,
     parts: str, seed: int, links: str | None, step: int | None, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
-    """Simulate one schedule; print its time, goodput, congestion and bottleneck."""
+    """Simulate one schedule; print its time, goodput, congestion and bottleneck.
+
+    The time has two parts. Its latency is what the same schedule takes with an empty vector: the
+    delays of links and routers, and the work for each message. The rest is what the bytes add.
+    """
     known = None
     if options["source"] is not None:
         known = named_schedule(None if topology is None else topology.torus, **options)
@@ -62,12 +67,15 @@ def simulate_command(
         progress.show("simulating")
         work = partial(simulate, schedule, network, size, model, seed=seed, sync=sync, parts=parts)
         run = in_background(work)
+        latency = in_background(lambda: run.latency)
     if links:
         write_csv(links, _link_rows(run, step))
     bounds = schedule_bounds(network, size, run.schedule)
     argument, bound = (None, None) if bounds is None else tightest(bounds)
     if as_json:
-        click.echo(json.dumps(row(run) | {"lower_bound_s": bound, "lower_bound_by": argument}))
+        times = {"latency_s": latency, "bytes_s": run.seconds - latency}
+        bounded = {"lower_bound_s": bound, "lower_bound_by": argument}
+        click.echo(json.dumps(row(run) | times | bounded))
         return
     moved = "" if is_barrier else f"{format_size(size)}, "
     click.echo(f"{repr(run.schedule).strip('<>')}")
@@ -82,6 +90,11 @@ def simulate_command(
         least = f" (no {of} under {bound * 1e6:.3f} us: {ARGUMENTS[argument]})"
     click.echo(f"time        {run.seconds * 1e6:.3f} us{least}")
     if not is_barrier:
+        share = latency / run.seconds if run.seconds else 0.0
+        click.echo(
+            f"latency     {latency * 1e6:.3f} us, {100 * share:.0f} % of the time; "
+            f"the bytes add {number((run.seconds - latency) * 1e6)} us"
+        )
         click.echo(f"goodput     {run.goodput * 8 / 1e9:.2f} Gb/s")
     click.echo(f"congestion  {run.congestion:.4f}")
     if run.bottleneck:

@@ -17,7 +17,7 @@ from netsim.machine import Machine, columns
 from netsim.network import Network
 from netsim.rows import ResultRow, fastest, identity, in_order, known_rows, winners, write_csv
 from netsim.search.case import AUTO
-from netsim.search.sweep import DEFAULT_SIZES, cases_on, processes, pruned, simulate_cases
+from netsim.search.sweep import DEFAULT_SIZES, cases_of, processes, pruned, simulate_cases
 from netsim.topologies.topology import Topology
 from swing.algorithms import ALGORITHMS
 from swing.algorithms.spelling import parse, spell, without_collective
@@ -41,7 +41,8 @@ SAVE_SECONDS = 5.0
 @click.option("--algorithm", "names", type=SEVERAL, multiple=True, default=["all"],
               show_default=True, help="An algorithm, with options as in bucket,segments=6; auto, "
               "which is chosen for each size; or all, which is every algorithm that the topology "
-              "allows; may be repeated.")  # fmt: skip
+              "allows; may be repeated. One that runs on some topologies only is left out on the "
+              "others.")  # fmt: skip
 @click.option("--sizes", type=SIZES, default=DEFAULT_SIZES, show_default=True,
               help="Sizes of the vector.")  # fmt: skip
 @collective_options
@@ -63,11 +64,7 @@ def sweep_command(
     run_options = {"seed": seed, "sync": sync, "parts": parts}
     every = chain.from_iterable(map(machines.networks, topologies))
     networks = list({tuple(columns(network).values()): network for network in every}.values())
-    cases = [
-        case
-        for network in networks
-        for case in cases_on(network, names, collective, root, model, run_options)
-    ]
+    cases = cases_of(networks, names, collective, root, model, run_options, _tell_left_out)
     if resume and not path:
         raise ValueError("--resume goes with --csv")
     if path:
@@ -101,11 +98,11 @@ def sweep_command(
             said = f"replaced {counted(replaced, 'row')} of {path}; with --resume they stay"
             click.echo(said, err=True)
     for line in dict.fromkeys(left_out):
-        click.echo(f"left out: {line}", err=True)
+        _tell_left_out(line)
     for r in rows if as_json else []:
         click.echo(json.dumps(r))
     if not as_json:
-        for network in networks:
+        for network in dict.fromkeys(case.network for case in cases):
             keys = {c.key(n) for c in cases if c.network is network for n in sizes}
             of_network = [r for r in rows if identity(r) in keys]
             title = _title(network, model, collective)
@@ -114,6 +111,10 @@ def sweep_command(
     if interrupted:
         kept = f"; {path} has them, and --resume goes on" if path and rows else ""
         raise ValueError(f"interrupted after {done} of {total} rows{kept}")
+
+
+def _tell_left_out(line: str) -> None:
+    click.echo(f"left out: {line}", err=True)
 
 
 def _title(network: Network, model: str, collective: str) -> str:

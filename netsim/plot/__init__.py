@@ -63,7 +63,10 @@ def plot(
     for path, table in zip(paths, tables, strict=True):
         for column in needs:
             if column not in table[0] and source(table[0]) != "paper":
-                raise ValueError(f"{path} has no column {column!r}: it is not made for {kind}")
+                writer = "simulate --links" if kind == "links" else "sweep --csv or mpi_bench --csv"
+                raise ValueError(
+                    f"{path} has no column {column!r}: draw {kind} of a file of {writer}"
+                )
     every = [r for table in tables for r in table]
     topologies = {r["topology"] for r in every if source(r) != "paper"}
     rows = [r for r in every if r["topology"] in topologies and _takes_time(r)]

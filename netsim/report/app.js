@@ -7,7 +7,7 @@ const byId = (id) => document.getElementById(id);
 class App {
   constructor() {
     this.state = { steps: [0, 0], part: -1, whole: false, selected: null };
-    Object.assign(this, { byTime: false, oneScale: false, held: null, playing: false });
+    Object.assign(this, { oneScale: false, held: null, playing: false, now: 0 });
     this.from = PLACE.dims.map(() => 0);
     const count = Math.min(2, RUNS.length);
     this.panels = range(count).map((i) => {
@@ -18,8 +18,9 @@ class App {
     byId("panels").classList.toggle("single", count === 1);
     this.axis = new TimeAxis(byId("time"), this);
     this.curves = new Curves(byId("curves"));
-    this.now = tellingStep(this.shown);
     this.controls();
+    byId("pace").value = inStep(this.shown) ? "step" : "busiest";
+    this.now = inStep(this.shown) ? tellingStep(this.shown) : this.shown[0].busiestStep;
     describePage(viewOf(PLACE, this.from), this.shown, this.now);
     this.redraw();
     const draw = () => {
@@ -35,6 +36,15 @@ class App {
 
   get shown() {
     return this.panels.map((panel) => panel.schedule);
+  }
+
+  /** What moves on together: "step" by step, by "time", or nothing, with each at its "busiest" step. */
+  get pace() {
+    return byId("pace").value;
+  }
+
+  get byTime() {
+    return this.pace === "time";
   }
 
   /** The largest value of the slider: steps of the longer schedule, or thousandths of its time. */
@@ -55,11 +65,7 @@ class App {
   update() {
     const { state } = this;
     const time = (this.now / 1000) * this.longest;
-    state.steps = this.shown.map((run) => {
-      if (!this.byTime) return this.now;
-      const s = run.ends.findIndex((end) => end > time);
-      return s < 0 ? run.steps.length : s;
-    });
+    state.steps = this.shown.map((run) => this.stepOf(run, time));
     const top = Math.max(...this.shown.map((run, i) => this.top(run, state.steps[i])));
     for (const panel of this.panels) panel.show(state, top || 1);
     byId("scale").replaceChildren(...scaleText(top).map((words) => make("span", {}, words)));
@@ -68,17 +74,26 @@ class App {
     slider.max = this.last;
     slider.value = this.now;
     const words = this.byTime ? `${secondsText(time)} of ${secondsText(this.longest)}`
-      : `step ${this.now + 1} of ${this.last + 1}`;
+      : this.pace === "step" ? `step ${this.now + 1} of ${this.last + 1}`
+      : state.steps.length > 1 ? "the busiest steps" : "the busiest step";
     slider.setAttribute("aria-valuetext", words);
     byId("where").textContent = words;
     this.mark();
+  }
+
+  /** The step of a schedule that is shown; `time`, in seconds, counts only by time. */
+  stepOf(run, time) {
+    if (this.pace === "step") return this.now;
+    if (this.pace === "busiest") return run.busiestStep;
+    const s = run.ends.findIndex((end) => end > time);
+    return s < 0 ? run.steps.length : s;
   }
 
   /** The longest time, in seconds, for which a link of a schedule is busy in what is shown. */
   top(run, s) {
     const { whole, part } = this.state;
     if (whole) return PLACE.busiest(run.whole(part)).seconds;
-    if (this.oneScale) return run.busiestStep;
+    if (this.oneScale) return run.steps.length ? run.busy(run.busiestStep) : 0;
     return s < run.steps.length ? PLACE.busiest(run.load(s, part)).seconds : 0;
   }
 
@@ -94,7 +109,20 @@ class App {
   }
 
   go(to) {
+    if (this.pace === "busiest") byId("pace").value = "step";
     this.now = Math.max(0, Math.min(this.last, to));
+    this.update();
+  }
+
+  /** To the other pace that has been chosen, at the step or the time that is shown. */
+  turn() {
+    const { steps } = this.state;
+    if (this.pace === "step") return this.go(Math.max(...steps));
+    if (this.byTime) {
+      const starts = this.shown.map((run, i) => run.ends[steps[i] - 1] ?? 0);
+      return this.go((1000 * Math.max(...starts)) / this.longest);
+    }
+    this.now = this.shown[0].busiestStep;
     this.update();
   }
 
@@ -177,12 +205,8 @@ class App {
       this.oneScale = event.target.checked;
       this.update();
     });
-    byId("bytime").addEventListener("change", (event) => {
-      const time = this.now > 0 ? Math.max(...this.shown.map((run) => run.ends[this.now - 1] ?? 0)) : 0;
-      const step = Math.max(...this.state.steps);
-      this.byTime = event.target.checked;
-      this.go(this.byTime ? (1000 * time) / this.longest : step);
-    });
+    byId("pace").addEventListener("change", () => this.turn());
+    if (this.shown.length === 1) byId("pace").options[2].textContent = "the busiest step";
     document.addEventListener("keydown", (event) => this.key(event));
     this.parts();
     this.windows();

@@ -1,5 +1,9 @@
 // The schedules: the messages of their steps, and the bytes on links.
 
+/** The first of the indices below n at which a value is largest, but for rounding. */
+const firstLargest = (n, value) =>
+  range(n).reduce((most, i) => (value(i) > value(most) * (1 + 1e-6) ? i : most), 0);
+
 /** One schedule on the place. */
 class Run {
   constructor(told, place) {
@@ -15,10 +19,15 @@ class Run {
     return this.ends[s] - (s ? this.ends[s - 1] : 0);
   }
 
-  /** The longest time, in seconds, for which a link is busy in any one step. */
+  /** The longest time, in seconds, for which a link is busy in step s. */
+  busy(s) {
+    const { busiest, bytes } = this.steps[s];
+    return busiest < 0 ? 0 : this.place.seconds(busiest, bytes);
+  }
+
+  /** The first of the steps in which a link is busy for longest. */
   get busiestStep() {
-    return Math.max(0, ...this.steps.map(({ busiest, bytes }) =>
-      (busiest < 0 ? 0 : this.place.seconds(busiest, bytes))));
+    return firstLargest(this.steps.length, (s) => this.busy(s));
   }
 
   rank(node) {
@@ -153,9 +162,10 @@ RUNS.forEach((run, i) => {
   run.label = own ?? `${names(run).at(-1)} ${i + 1}`;
 });
 
+/** Whether a step of one schedule compares with the same step of the other: both have as many. */
+const inStep = (runs) => new Set(runs.map((run) => run.steps.length)).size === 1;
+
 /** The step in which two schedules take the most different time; of one, its longest step. */
 function tellingStep([a, b]) {
-  const steps = range(Math.min(a.steps.length, b?.steps.length ?? Infinity));
-  const differ = (s) => Math.abs(a.duration(s) - (b?.duration(s) ?? 0));
-  return steps.reduce((most, s) => (differ(s) > differ(most) * (1 + 1e-6) ? s : most), 0);
+  return firstLargest(a.steps.length, (s) => Math.abs(a.duration(s) - (b?.duration(s) ?? 0)));
 }

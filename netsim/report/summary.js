@@ -35,10 +35,18 @@ function leadText(shown, step) {
   const least = DATA.lower_bound === null ? ""
     : `; none can take less than ${secondsText(DATA.lower_bound)}`;
   const moved = RUNS.every((run) => run.collective === "barrier") ? "" : ` of ${bytesText(DATA.nbytes)}`;
-  const why = shown.length > 1 ? "in which their times differ most" : "which takes longest";
-  const first = step > 0 ? `The page opens at step ${step + 1}, ${why}.` : "";
-  const said = [`${collectiveText(RUNS)}${moved} takes ${times}${least}.`, differencesText(RUNS), first];
+  const said = [`${collectiveText(RUNS)}${moved} takes ${times}${least}.`, differencesText(RUNS),
+    openingText(shown, step)];
   return said.filter(Boolean).join(" ");
+}
+
+/** Where the page opens, and why; "" for the first step. */
+function openingText(shown, step) {
+  const counts = shown.map((run) => `${run.label} has ${plural(run.steps.length, "step")}`);
+  if (!inStep(shown))
+    return `The page opens with each at its busiest step, because ${listed(counts)}.`;
+  const why = shown.length > 1 ? "in which their times differ most" : "which takes longest";
+  return step > 0 ? `The page opens at step ${step + 1}, ${why}.` : "";
 }
 
 function fillTable(id, titles, rows) {

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from itertools import starmap
+from itertools import product, starmap
 from signal import SIG_IGN, SIGINT, signal
 from typing import Any
 
@@ -66,14 +66,15 @@ def sweep(
         seed: for random ties.
         sync: when a rank begins its next step, as in `netsim.simulate`.
         parts: when parts wait for each other, as in `netsim.simulate`.
-        tell: called with a line of text for each case that has no rows, because it deadlocks.
+        tell: called with a line of text for each case that has no rows, because it deadlocks or its
+            algorithm does not run on the network.
 
     Returns:
         A row per case and size, with the columns of ``netsim sweep --csv``.
 
     Raises:
-        ValueError: an unknown algorithm, collective, model or rule, a wrong size, or two networks
-            that rows cannot tell apart.
+        ValueError: an unknown algorithm, collective, model or rule, an algorithm that runs on none
+            of the networks, a wrong size, or two networks that rows cannot tell apart.
         TypeError: ``networks`` has something else in it, or an argument has the wrong type.
 
     >>> rows = sweep(["torus:4x4", "mesh:4x4"], "swing", [2**20])
@@ -88,34 +89,49 @@ def sweep(
     if prune is not None:
         check_factor("prune", prune)
     run_options = {"seed": seed, "sync": sync, "parts": parts}
-    cases = [
-        case
-        for network in told_apart(networks_of(networks))
-        for case in cases_on(network, names, collective, root, model, run_options)
-    ]
+    listed = told_apart(networks_of(networks))
+    cases = cases_of(listed, names, collective, root, model, run_options, tell)
     wanted = listed_sizes(sizes)
     todo = pruned(cases, wanted, prune) if prune else dict.fromkeys(cases, wanted)
     return in_order(simulate_cases(todo, processes(jobs, model), tell))
 
 
-def cases_on(
-    network: Network,
+def cases_of(
+    networks: Sequence[Network],
     names: Sequence[str],
     collective: str,
     root: int | None,
     model: str,
     run_options: Mapping[str, Any],
+    tell: Callable[[str], object],
 ) -> list[Case]:
-    """Return the cases of a sweep on one network; the arguments are those of `sweep`.
+    """Return the cases of a sweep, network by network; the arguments are those of `sweep`.
+
+    An algorithm that runs on some of the networks only is left out on the others.
 
     Raises:
         ValueError: as `sweep` raises it.
     """
     check_choice("model", model, tuple(MODELS))
     RunOptions(**run_options)  # checks the rules
-    chosen = algorithm_cases(names, network.topology.torus, collective, root)
     options = tuple(run_options.items())
-    return [Case(network, name, tuple(o.items()), model, options) for name, o in chosen]
+    cases: dict[Case, None] = {}  # each once, also if "all" stands beside names
+    reasons: dict[str, list[tuple[Network, ValueError]]] = defaultdict(list)
+    for network, text in product(networks, names):
+        try:
+            chosen = algorithm_cases([text], network.topology.torus, collective, root)
+        except ValueError as error:
+            reasons[text].append((network, error))
+            continue
+        cases |= {Case(network, name, tuple(o.items()), model, options): None for name, o in chosen}
+    for refused in reasons.values():
+        if len(refused) == len(networks):
+            raise refused[0][1]
+    for text, refused in reasons.items():
+        lines = (f"{text} on {network.topology.whole.name}: {error}" for network, error in refused)
+        for line in dict.fromkeys(lines):  # a topology may have several machines
+            tell(line)
+    return list(cases)
 
 
 def told_apart(networks: Sequence[Network]) -> list[Network]:

@@ -107,6 +107,16 @@ def common_machine(networks: Sequence[Network]) -> Machine:
     return machine
 
 
+def models_in_words(search: Search) -> str:
+    """Return the models and the rules that give the times of a search.
+
+    >>> models_in_words(Search())
+    'packet up to 8 MiB, flow above; sync local, parts free'
+    """
+    rules = ", ".join(f"{key} {value}" for key, value in RUN_OPTIONS)
+    return f"packet up to {format_size(search.packets)}, flow above; {rules}"
+
+
 def made_by(
     machine: Machine, search: Search, collective: str, root: int | None = None
 ) -> dict[str, str]:
@@ -115,8 +125,7 @@ def made_by(
     ties = "" if machine.ties == "adaptive" else f", ties {machine.ties}"
     made = {
         "machine": f"the Swing paper's network, {title}{ties}",
-        "model": f"packet up to {format_size(search.packets)}, flow above; "
-        + ", ".join(f"{k} {v}" for k, v in RUN_OPTIONS),
+        "model": models_in_words(search),
         "command": "python -m netsim tune",
     }
     made |= {} if collective == ALLREDUCE else {"collective": collective}

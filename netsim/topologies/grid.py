@@ -118,6 +118,15 @@ class Grid(Topology):
             total += self.rows[j].path(leg.src, leg.dst)
         return total
 
+    def may_cross(self, traffic: Traffic, link: int) -> np.ndarray:
+        """(m,) whether each message goes along the row that a link is in."""
+        dim = int(np.searchsorted(self._first_links, link, side="right")) - 1
+        within = (link - self._first_links[dim]) // len(self.rows[dim].ends)
+        (along,) = ((row, leg) for j, row, leg in self._legs(traffic) if j == dim)
+        row, leg = along
+        crosses: np.ndarray = (row == within) & (leg.src != leg.dst)
+        return crosses
+
     def _legs(self, traffic: Traffic) -> Iterator[tuple[int, Array, Traffic]]:
         """Yield (dimension, row of every message, source and destination in that row).
 

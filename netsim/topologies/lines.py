@@ -7,7 +7,7 @@ dimension follows from the load of a single row, so its cost grows with Σ d_i i
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -49,11 +49,11 @@ def _longest(row: Row) -> tuple[int, list[float]]:
     return int(src[paths[:, 0].argmax()]), paths.max(axis=0).tolist()
 
 
-def line_peak(
+def line_peaks(
     rows: Sequence[Row], lines: Sequence[LineRows], units: Sequence[float], ties: str,
     seed: Seed = (),
-) -> float:  # fmt: skip
-    """Return the largest weight on any link, without the loads of all lines.
+) -> np.ndarray:  # fmt: skip
+    """Return the (D,) largest weights on any link of each dimension, without loads of all lines.
 
     Lines of a dimension differ only in how many blocks the coordinates of the other dimensions
     hold, so one line for each combination of these numbers is enough.
@@ -65,7 +65,7 @@ def line_peak(
         ties: a rule of `netsim.topologies.ties.TIES`.
         seed: for random ties.
     """
-    peak = 0.0
+    peaks = np.zeros(len(rows))
     for j in range(len(rows)):
         along = [(line, u) for line, u in zip(lines, units, strict=True) if line.dim == j]
         if not along:
@@ -76,15 +76,15 @@ def line_peak(
             if i != j:
                 counts = _distinct(np.stack([line.pending[i] for line, _ in along]))
                 factors = (factors[:, :, None] * counts[:, None, :]).reshape(len(along), -1)
-        peak = max(peak, float((_distinct(factors).T @ per_block).max(initial=0)))
-    return peak
+        peaks[j] = (_distinct(factors).T @ per_block).max(initial=0)
+    return peaks
 
 
 def line_load(
     rows: Sequence[Row], lines: Sequence[LineRows], units: Sequence[float], ties: str,
     seed: Seed = (),
 ) -> np.ndarray:  # fmt: skip
-    """Return the (nlinks,) total weight on every link; the arguments are those of `line_peak`."""
+    """Return the (nlinks,) total weight on every link; the arguments are those of `line_peaks`."""
     first = first_links(rows)
     total = np.zeros(first[-1])
     for line, unit in zip(lines, units, strict=True):
@@ -97,10 +97,13 @@ def line_load(
     return total
 
 
-def line_paths(rows: Sequence[Row], lines: Sequence[LineRows]) -> np.ndarray:
-    """Return the (k, 3) different `Path` values of all messages of ``lines``."""
-    paths = [rows[line.dim].path(line.src, line.dst) for line in lines]
-    return _distinct(np.concatenate(paths).T).T
+def line_paths(rows: Sequence[Row], lines: Sequence[LineRows]) -> Iterator[tuple[int, Path]]:
+    """Yield the dimension and the `Path` of all messages of ``lines`` that differ in either."""
+    for j, row in enumerate(rows):
+        paths = [row.path(line.src, line.dst) for line in lines if line.dim == j]
+        if paths:
+            for hops, wire, routers in _distinct(np.concatenate(paths).T).T.tolist():
+                yield j, Path(int(hops), wire, routers)
 
 
 def _distinct(table: np.ndarray) -> np.ndarray:

@@ -137,6 +137,10 @@ class Topology(ABC):
         first = np.searchsorted(routes.message, np.arange(len(src)))
         return routes.paths(self.wire, self.router)[first]
 
+    def may_cross(self, traffic: Traffic, link: int) -> np.ndarray:
+        """(m,) False for messages that do not cross a link, if that is known without routes."""
+        return np.ones(len(traffic.src), dtype=bool)
+
     def to_networkx(self) -> nx.MultiDiGraph[int]:
         """Return the links as a networkx graph: nodes have ``coords``, edges have ``dim``."""
         # Imported here because it would add a third to the time that `import netsim` takes.

@@ -1,7 +1,7 @@
 """Load of steps and phases on links and ranks, in fractions of the vector.
 
 Where a step repeats one pattern on all lines of a dimension of a grid, its load is computed from
-one line (`netsim.topologies.lines.line_peak`), so that a step of a million ranks costs little
+one line (`netsim.topologies.lines.line_peaks`), so that a step of a million ranks costs little
 more than one of a single ring. Otherwise all its messages are routed.
 """
 
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from netsim.network import Network
-from netsim.topologies.lines import line_load, line_paths, line_peak
+from netsim.topologies.lines import line_load, line_paths, line_peaks
 from netsim.topologies.routes import Seed
 from netsim.topologies.row import Traffic
 from netsim.topologies.topology import Topology
@@ -185,11 +185,12 @@ def _peak(
         needs.
     """
     topology = network.topology
-    if network.uniform and topology.rows and all(lines for *_, lines in times):
+    if network.by_dimension and all(lines for *_, lines in times):
         rows = [row for *_, lines in times if lines for row in lines[0]]
         units = [n * unit for _, n, lines in times if lines for unit in lines[1]]
-        peak = line_peak(topology.rows, rows, units, network.ties, seed)
-        return peak, peak / network.bandwidth
+        peaks = line_peaks(topology.rows, rows, units, network.ties, seed)
+        rates = np.array([costs.bandwidth for costs in network.by_dimension])
+        return float(peaks.max()), float((peaks / rates).max())
     loads = [
         n * topology.load(traffic(schedule, body.step(s)), network.ties, seed) for s, n, _ in times
     ]
@@ -201,12 +202,11 @@ def _measure(schedule: Schedule, body: Body, s: int, network: Network, seed: int
     topology = network.topology
     lines = line_units(schedule, body.lines(s), network.ties)
     peak, drain = _peak(schedule, body, [(s, 1, lines)], network, (seed, s))
-    if lines and network.uniform and topology.rows:
+    if lines and network.by_dimension:
         if not lines[0]:
             return StepLoad()
-        latency = max(
-            network.latency(*path) for path in line_paths(topology.rows, lines[0]).tolist()
-        )
+        delays = (network.delay(*each) for each in line_paths(topology.rows, lines[0]))
+        latency = network.end_latency + max(delays)
         sends, receives, sent, received = _per_node(*lines, topology.dims)
         reduced = received if any(line.reduces for line in lines[0]) else 0.0
     else:

@@ -194,7 +194,7 @@ def fold(schedule: Schedule, network: Network, steps: Iterable[int]) -> Whole | 
     """
     topology = network.topology
     whole = Whole(schedule, network)
-    if not topology.rows or not network.uniform or network.ties in ("random", "simgrid"):
+    if network.by_dimension is None or network.ties in ("random", "simgrid"):
         return whole
     by_signature: dict[Hashable, tuple[LineRows, ...]] = {}
     for s in steps:

@@ -75,6 +75,7 @@ class Algorithm:
         on_all_ports: the name of the algorithm that is this one on all ports of a torus, if it
             uses fewer by default.
         style: colour and marker of its curve in figures.
+        restriction: the tori that it runs on, in words; empty if these are all.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Algorithm:
     rival: bool = True
     on_all_ports: str = ""
     style: tuple[str, str] = ("#555555", ".")
+    restriction: str = ""
 
     def __post_init__(self) -> None:
         # With this attribute, `inspect.signature` returns the function's signature.

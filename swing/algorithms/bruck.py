@@ -32,7 +32,7 @@ from swing.torus import Torus
 
 
 def bruck(torus: Torus, *, collective: str = "allreduce") -> Schedule:
-    """Bruck's exchange among all ranks in order.
+    """Send all blocks whose offset has bit k to the rank 2^k further on, in step k.
 
     Args:
         torus: the ranks.

@@ -48,7 +48,7 @@ def bucket(
     segments: int | Sequence[int] | None = None,
     collective: str = "allreduce",
 ) -> Schedule:
-    """Bucket on any torus.
+    """Reduce and scatter round the rings of one dimension after the other.
 
     Args:
         torus: the ranks.

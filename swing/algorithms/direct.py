@@ -36,7 +36,7 @@ from swing.torus import Array, Torus
 
 
 def linear(torus: Torus, *, collective: str = "allreduce") -> Schedule:
-    """Send to all other ranks at once.
+    """Send every block straight to its home, to all other ranks at once.
 
     Args:
         torus: the ranks.
@@ -47,7 +47,7 @@ def linear(torus: Torus, *, collective: str = "allreduce") -> Schedule:
 
 
 def pairwise(torus: Torus, *, collective: str = "allreduce") -> Schedule:
-    """Send to one other rank per step.
+    """Send every block straight to its home, to one other rank in each step.
 
     Args:
         torus: the ranks.

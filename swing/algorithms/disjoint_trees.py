@@ -45,7 +45,7 @@ from swing.torus import Array, Torus
 def disjoint_trees(
     torus: Torus, *, chunks: int = 1, collective: str = "allreduce", root: int = 0
 ) -> Schedule:
-    """Pipelines on edge-disjoint trees.
+    """Send chunks one after the other along spanning trees that share no link.
 
     Args:
         torus: the ranks.

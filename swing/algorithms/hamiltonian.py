@@ -39,7 +39,7 @@ from swing.torus import Array, Torus
 def hamiltonian(
     torus: Torus, *, segments: int | None = None, collective: str = "allreduce"
 ) -> Schedule:
-    """Rings along edge-disjoint Hamiltonian cycles, in both directions.
+    """Pass blocks round edge-disjoint Hamiltonian cycles, each in both directions.
 
     Args:
         torus: the ranks.
@@ -103,4 +103,5 @@ HAMILTONIAN = Algorithm(
     "hamiltonian", hamiltonian, style=("#CC79A7", "v"),
     source="De Sensi, Bonato, Saam, Hoefler, NSDI 2024; Bae, Bose 2003",
     family=family, others=family, published=_published, rings=True,
+    restriction="those on which the search finds cycles; it fails on some with a size of 2",
 )  # fmt: skip

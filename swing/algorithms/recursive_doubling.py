@@ -48,7 +48,7 @@ def recursive_doubling(
     ports: int | None = 1,
     collective: str = "allreduce",
 ) -> Schedule:
-    """Recursive doubling on any torus.
+    """Exchange with the coordinate XOR 2^σ in step σ along a dimension, by default on one port.
 
     Args:
         torus: the ranks.
@@ -82,7 +82,7 @@ def mirrored_recursive_doubling(
     k: int | None = None,
     collective: str = "allreduce",
 ) -> Schedule:
-    """Recursive doubling on all 2D ports: see `recursive_doubling`."""
+    """Recursive doubling on all ports: half of the parts step in the other direction."""
     schedule = recursive_doubling(torus, variant=variant, k=k, ports=None, collective=collective)
     return replace(schedule, name="mirrored_recursive_doubling")
 

@@ -62,7 +62,7 @@ def recursive_multiplying(
     ports: int | None = None,
     collective: str = "allreduce",
 ) -> Schedule:
-    """Recursive multiplying on any torus.
+    """Exchange with m - 1 peers at once in each step, so that there are fewer steps.
 
     Args:
         torus: the ranks.
@@ -102,11 +102,11 @@ def trivance(
     ports: int | None = None,
     collective: str = "allreduce",
 ) -> Schedule:
-    """Two peers per step, at distance 3^s on either side: the pattern of Trivance.
+    """Exchange with two peers at once, at distance 3^s on either side.
 
-    This is not its authors' code. Sizes other than powers of three, the order of the steps (long
-    hops first, for the same bits on all ranks), the parts and the options are those of
-    `recursive_multiplying`.
+    This is the pattern of Trivance, but not its authors' code. Sizes other than powers of three,
+    the order of the steps (long hops first, for the same bits on all ranks), the parts and the
+    options are those of `recursive_multiplying`.
     """
     steps = steps_in_turn([(3,) * _steps(d, 3) for d in torus.dims])
     schedule = recursive_multiplying(

@@ -44,7 +44,7 @@ from swing.torus import Array, Torus
 def ring(
     torus: Torus, *, ports: int = 1, segments: int | None = None, collective: str = "allreduce"
 ) -> Schedule:
-    """A ring through all ranks in order.
+    """Pass one block per step on to the next rank, round one ring of all ranks.
 
     Args:
         torus: the ranks.

@@ -53,7 +53,7 @@ def swing(
     blocks: BlockRule = "last",
     collective: str = "allreduce",
 ) -> Schedule:
-    """Swing on any torus.
+    """Exchange with peers on alternating sides, at distances 1, 1, 3, 5, 11 and so on.
 
     Args:
         torus: the ranks.

@@ -41,7 +41,7 @@ from swing.torus import Array, Torus
 def windows(
     torus: Torus, *, extra: int = 0, ports: int | None = None, collective: str = "allreduce"
 ) -> Schedule:
-    """Multilevel nearest-neighbour reduction on any torus.
+    """Reduce towards the middle of windows of neighbours, then among the middles, and so on.
 
     Args:
         torus: the ranks.

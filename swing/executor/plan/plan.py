@@ -6,10 +6,10 @@ scratch buffer. It avoids copies:
 - A block stays in the send buffer until this rank receives it for the first time. If it is reduced
   then, the reduction reads the send buffer and writes the receive buffer. So the vector is never
   copied from one to the other in advance; blocks that are never received are copied at the end.
-- A message that is contiguous in one buffer is sent from that buffer without packing. A message
-  to be reduced is received into the scratch buffer. Any other message is received directly into
-  the receive buffer, unless it is not contiguous there or another message of the same step uses
-  that memory.
+- A message that is contiguous in one buffer is sent from that buffer without packing, unless the
+  same step reduces into that memory: then a copy is sent (see `Transfers`). A message to be reduced
+  is received into the scratch buffer. Any other message is received directly into the receive
+  buffer, unless it is not contiguous there or another message of the same step uses that memory.
 - Long messages travel in *pieces*, of which two are in flight per message: while one piece is
   reduced, the next one arrives. A piece is reduced while it is still in the cache, and the scratch
   buffer holds at most two pieces per message. Where the messages of a step overlap in part, all

@@ -33,6 +33,8 @@ class Places(NamedTuple):
         return Places(*(np.where(condition, a, b) for a, b in zip(self, other, strict=True)))
 
 
+SHORT = 16
+"""A message of less than a piece ÷ `SHORT` is not copied: MPI libraries do so themselves."""
 NOWHERE = Places(np.zeros(1, np.int64), np.zeros(1, np.int64))
 
 
@@ -136,6 +138,22 @@ class Transfers:
         apart[step[mixed]] = False
         return apart
 
+    def _find_copied(self) -> Flags:
+        """Find the sent messages of which a copy is sent, because this step reduces into them.
+
+        The peer's core reads what is sent. To be written after that, each cache line has to come
+        back: where vectors do not begin at a line, this takes longer than to copy them. What goes
+        to several peers is not copied, since that would take a copy for each.
+        """
+        recvs, sends = self.order.messages.recvs, self.order.messages.sends
+        width, reduced = len(self.ends), recvs.reduces[self.into.row]
+        written = (recvs.step[self.into.row] * width + self.into.block)[reduced]
+        read = sends.step[self.out.row] * width + self.out.block
+        copied = np.zeros(len(sends.step), dtype=bool)
+        copied[self.out.row[~self.fresh & np.isin(read, written) & ~repeated(read)]] = True
+        copied[self.out.length < self.piece // SHORT] = False
+        return copied
+
     def _find_flows(self) -> Flows:
         """Decide which messages go through the scratch buffer, and where in it."""
         recvs, sends = self.order.messages.recvs, self.order.messages.sends
@@ -157,7 +175,7 @@ class Transfers:
         crossed = np.zeros(nrecvs, dtype=bool)
         crossed[self.into.row[repeated(keys)[: len(self.into.row)]]] = True
         through_scratch = np.concatenate(
-            [recvs.reduces | (nextents[0] > 1) | crossed, nextents[1] > 1]
+            [recvs.reduces | (nextents[0] > 1) | crossed, (nextents[1] > 1) | self._find_copied()]
         )
         apart = self.apart[self.step]
         two_pieces = np.minimum(self.length, 2 * self.piece)
