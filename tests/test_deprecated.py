@@ -15,7 +15,8 @@ MOVED = {
     "swing.machines": ("swing.placement", ["gathered", "fugaku", "tpu"]),
     "swing.export": ("swing.formats", ["read", "write"]),
     "swing.compose": ("swing.build.combine", ["product", "with_allgather"]),
-    "swing.build.combine": ("swing.build.parallel", ["parallel", "segmented"]),
+    "swing.build.combine": ("swing.build.parallel", ["parallel"]),
+    "swing.build.parallel": ("swing.build.segments", ["segmented"]),
     "swing.line": ("swing.build.pattern", ["ring_line"]),
 }
 

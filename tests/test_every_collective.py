@@ -16,8 +16,9 @@ import swing
 from swing.algorithms.disjoint_trees import depths, one_way, shallow
 from swing.build.combine import chain
 from swing.build.derive import derive
-from swing.build.parallel import parallel, segmented
+from swing.build.parallel import parallel
 from swing.build.reversal import reverse
+from swing.build.segments import segmented
 from swing.schedules.body import Body
 from swing.schedules.collectives import ALL, BARRIER, COLLECTIVES, has_root
 from swing.select.candidates import shortlist
@@ -79,7 +80,7 @@ def random_case(rng: random.Random):
             options["chunks"] = rng.randint(1, 5)
         if "ports" in algorithm.options and rng.random() < 0.5:
             options["ports"] = rng.randint(1, 2 if name == "ring" else max(1, torus.ports))
-        if "segments" in algorithm.options and "ports" not in options and rng.random() < 0.3:
+        if "segments" in algorithm.options and collective != BARRIER and rng.random() < 0.3:
             options["segments"] = rng.randint(1, 3)
         try:
             return torus, name, options, swing.schedule(name, torus, **options)

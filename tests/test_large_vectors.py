@@ -8,16 +8,19 @@ from hypothesis import strategies as st
 
 import netsim
 import swing
-from swing.algorithms.bucket import balanced
+from swing.build.parallel import parts_of
+from swing.build.segments import balanced
 
 sizes = st.lists(st.integers(2, 12), min_size=1, max_size=4)
 
 
 @given(sizes)
 def test_balanced_shares_are_shares(dims):
-    shares = balanced(dims)
+    parts = parts_of(swing.schedule("bucket", swing.Torus(dims)))
+    shares = balanced(parts)
     assert sum(shares) == pytest.approx(1)
-    assert min(shares) >= -1e-12
+    assert len(shares) == len(parts)
+    assert min(shares) >= 0
 
 
 @pytest.mark.parametrize("dims", [(2,), (4, 4), (3, 5), (2, 7), (12, 3), (2, 2, 3), (4, 1, 6)])

@@ -105,13 +105,27 @@ def test_all_of_the_family_is_correct(dims):
 
 
 @pytest.mark.parametrize("dims", [(64, 64), (128, 8), (13, 61), (16, 16, 16), (5, 5, 5), (8,) * 4])
-def test_the_family_is_some_dozens(dims):
+def test_the_family_is_some_hundred_at_most(dims):
     torus = Torus(dims)
     options = family(torus)
-    assert 8 <= len(options) <= 100
+    assert 8 <= len(options) <= 300
     assert len({tuple(some.items()) for some in options}) == len(options)
     for some in options:
         assert swing.schedule(NAME, torus, **some).nsteps
+
+
+@pytest.mark.parametrize(
+    ("dims", "radices", "k", "ports"),
+    [
+        ((8, 8), ((8, 1), (1, 8)), 1, 2),
+        ((8, 8), ((2, 1), (1, 2), (4, 1), (1, 4)), 3, None),
+        ((8, 8, 8), ((8, 1, 1), (1, 8, 1), (1, 1, 8)), 1, 3),
+        ((8, 8), ((2, 1), (4, 1), (1, 2), (1, 4)), 3, None),
+    ],
+)
+def test_hybrids_that_end_within_a_round_of_the_dimensions_are_candidates(dims, radices, k, ports):
+    hybrid = {"radices": radices, "variant": "hybrid", "k": k} | ({"ports": ports} if ports else {})
+    assert hybrid in family(Torus(dims))
 
 
 BAD = {

@@ -24,7 +24,7 @@ import swing
 from netsim.report.data import describe
 from netsim.report.page import page
 from swing import formats
-from swing.build import combine, parallel, reversal
+from swing.build import combine, parallel, reversal, segments
 
 MAX_MESSAGE = 300
 MAX_SECONDS = 20
@@ -87,8 +87,8 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "reversal.reverse": (reversal.reverse, {"schedule": SCATTER}),
     "combine.with_allgather": (combine.with_allgather, {"reduce_scatter": SCATTER}),
     "parallel.parallel": (parallel.parallel, {"parts": [RING, RING], "weights": [1, 2]}),
-    "parallel.segmented": (
-        parallel.segmented, {"parts": [RING, RING], "segments": 2, "weights": [1, 2]},
+    "segments.segmented": (
+        segments.segmented, {"parts": [RING, RING], "segments": 2, "weights": [1, 2]},
     ),
     "netsim.topology": (netsim.topology, {"name": "torus:2x3"}),
     "netsim.graph": (

@@ -16,8 +16,8 @@ from netsim.search.explore import Search, Seconds, Tell, explore, silent, simula
 from netsim.search.sweep import listed_sizes
 from netsim.topologies.names import topology as topology_of
 from swing.checks import expect
-from swing.schedules.collectives import ALLREDUCE, check_collective
-from swing.select.candidates import Named, family, published
+from swing.schedules.collectives import ALLREDUCE, BARRIER, check_collective
+from swing.select.candidates import Named, family, in_segments, published
 from swing.select.table import Entry, SelectionTable
 from swing.sizes import format_size
 
@@ -161,7 +161,10 @@ def find(
     found: Seconds,
     tell: Tell = silent,
 ) -> None:
-    """Add the times that a search finds on a network, and those of all published rivals."""
+    """Add the times that a search finds on a network, and those of all published rivals.
+
+    The fastest candidates of each size are also tried in segments.
+    """
     torus, collective = network.topology.torus, asked.get("collective", ALLREDUCE)
     rivals = replace(search, enough=0.0)  # simulate every rival, for the comparison
     for candidates, limits in (
@@ -170,6 +173,33 @@ def find(
     ):
         cases = [_case(network, named, asked) for named in candidates]
         explore(cases, sizes, limits, found, tell)
+    if collective != BARRIER:  # which has no bytes to cut
+        _cut_leaders(sizes, asked, search, found, tell)
+
+
+LEADERS = 3
+"""The number of fastest candidates of each size that a search tries in segments."""
+
+
+def _cut_leaders(
+    sizes: Sequence[int], asked: dict[str, Any], search: Search, found: Seconds, tell: Tell
+) -> None:
+    """Add the times of the fastest cases in segments, at their size and its neighbours."""
+
+    def cut(case: Case) -> list[Case]:
+        own = tuple(option for option in case.options if option[0] not in asked)
+        return [_case(case.network, named, asked) for named in in_segments((case.algorithm, own))]
+
+    pairs: dict[tuple[Case, int], None] = {}
+    for i, n in enumerate(sizes):
+        whole = [case for case in found if n in found[case] and cut(case)]
+        for case in sorted(whole, key=lambda case: found[case][n])[:LEADERS]:
+            # The slice is the size before, the size itself and the size after.
+            near = sizes[max(i - 1, 0) : i + 2]
+            pairs |= dict.fromkeys((piece, m) for piece in cut(case) for m in near)
+    todo = [(case, n) for case, n in pairs if n not in found.get(case, {})]
+    with search.workers() as pool:
+        simulate_pairs(pool, todo, search, found, tell)
 
 
 def time_again(

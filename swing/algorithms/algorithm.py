@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, get_args, get_type_hints
@@ -12,6 +12,7 @@ from typing import Any, get_args, get_type_hints
 import numpy as np
 
 from swing.build.derive import IN_CHUNKS, check_chunks, derive, with_counts
+from swing.build.segments import cut
 from swing.checks import expect, shown
 from swing.schedules.collectives import (
     ALLTOALL,
@@ -22,6 +23,11 @@ from swing.schedules.collectives import (
 )
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
+
+DERIVED: dict[str, Any] = {
+    "root": int | None, "chunks": int | None, "segments": int | Sequence[int] | None,
+}  # fmt: skip
+"""Options, with their types, of an algorithm that makes reduce-scatters, besides its own."""
 
 OptionSets = Callable[[Torus], list[dict[str, Any]]]
 """Lists option sets for a torus, one per candidate. Some may be out of range on that torus."""
@@ -49,8 +55,9 @@ class Algorithm:
     """An algorithm: call it with a torus and options to make a schedule.
 
     The options, their types and their defaults are those of the function's keyword arguments. An
-    algorithm that makes reduce-scatters serves every collective (`swing.build.derive`); it then
-    also takes the options ``root`` and ``chunks``.
+    algorithm that makes reduce-scatters serves every collective (`swing.build.derive`) and can be
+    cut into segments (`swing.build.segments`); it then also takes the options ``root``, ``chunks``
+    and ``segments``.
 
     Args:
         name: its name in `swing.ALGORITHMS`.
@@ -109,6 +116,9 @@ class Algorithm:
                 - ``root``: the root of a broadcast, reduce, gather or scatter; 0 by default;
                 - ``chunks``: for a broadcast or a reduce, the number of chunks that follow each
                   other along a tree; by default a broadcast is a scatter and an allgather;
+                - ``segments``: number of segments that each part is cut into, so that one of them
+                  uses a link while another waits; one number for all parts, or one for each
+                  dimension that parts start in. By default the parts are whole, and in lockstep;
                 - ``counts``: for an all-to-all, a (p, p) array of the bytes from each rank to each
                   rank. The vector of one rank then has their mean, Σ counts / p.
 
@@ -133,16 +143,37 @@ class Algorithm:
         collective = options.get("collective", "allreduce")
         self._check_collective(collective)
         root = checked_root(collective, options.get("root"), torus.size)
-        # None is the default of root and chunks, which the function need not know.
-        options = {k: v for k, v in options.items() if v is not None or k not in ("root", "chunks")}
+        # None is the default of these options, which the function need not know.
+        options = {k: v for k, v in options.items() if v is not None or k not in DERIVED}
         own = {option: options[option] for option in options.keys() & self._declared.keys()}
         chunks = options.get("chunks")
         if "chunks" not in self._declared:
             check_chunks(collective, chunks)
         if counts is not None and collective != ALLTOALL:
             raise ValueError(f"{collective} has no counts: leave out counts=, or make an alltoall")
+        segments = None if "segments" in self._declared else options.get("segments")
+        if collective == BARRIER and segments is not None:
+            raise ValueError("a barrier has no bytes to cut: leave out segments=")
+        schedule = self._schedule(torus, collective, root, chunks, segments, own)
+        return schedule if counts is None else with_counts(schedule, counts)
+
+    def _schedule(
+        self,
+        torus: Torus,
+        collective: str,
+        root: int,
+        chunks: int | None,
+        segments: int | Sequence[int] | None,
+        own: dict[str, Any],
+    ) -> Schedule:
+        """Make the schedule from that of the function with its own options."""
+
+        def make(**options: Any) -> Schedule:
+            schedule = self.function(torus, **options)
+            return schedule if segments is None else cut(schedule, segments)
+
         if collective in self._made:
-            return self.function(torus, **own)
+            return make(**own)
         if collective == BARRIER and own.get("variant", "latency") == "latency":
             exchange = self._exchange(torus, own)
             if exchange:
@@ -150,9 +181,8 @@ class Algorithm:
         if own.get("variant", "bandwidth") != "bandwidth":
             remedy = "chunks=1 for a tree" if collective in IN_CHUNKS else "variant='bandwidth'"
             raise ValueError(f"{collective} has no {own['variant']} variant: use {remedy}")
-        reduce_scatter = self.function(torus, **own | {"collective": "reduce_scatter"})
-        schedule = derive(reduce_scatter, collective, root, chunks)
-        return schedule if counts is None else with_counts(schedule, counts)
+        reduce_scatter = make(**own | {"collective": "reduce_scatter"})
+        return derive(reduce_scatter, collective, root, chunks)
 
     def _exchange(self, torus: Torus, own: dict[str, Any]) -> Schedule | None:
         """Return the barrier in which ranks exchange a block without bytes, if there is one."""
@@ -187,8 +217,8 @@ class Algorithm:
     @cached_property
     def options(self) -> dict[str, Any]:
         """The name of each option, with its type; None if unknown."""
-        derived = {"root": int | None, "chunks": int | None}
-        return self._declared | (derived if "reduce_scatter" in self._made else {})
+        derived = DERIVED if "reduce_scatter" in self._made else {}
+        return {**self._declared, **derived, **self._declared}
 
     @cached_property
     def _declared(self) -> dict[str, Any]:

@@ -28,7 +28,6 @@ Source: the decomposition is our own; that one exists: Edmonds 1973.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -68,7 +67,7 @@ def disjoint_trees(
             part if collective == "reduce" else reverse(part) if collective == "broadcast"
             else chain(part, reverse(part))
         )  # fmt: skip
-    return replace(parallel(parts), phases=lambda s: 0)
+    return parallel(parts, lockstep=False)
 
 
 MAX_SEARCHED = 4096

@@ -36,22 +36,19 @@ from swing.schedules.schedule import Schedule
 from swing.torus import Array, Torus
 
 
-def hamiltonian(
-    torus: Torus, *, segments: int | None = None, collective: str = "allreduce"
-) -> Schedule:
+def hamiltonian(torus: Torus, *, collective: str = "allreduce") -> Schedule:
     """Pass blocks round edge-disjoint Hamiltonian cycles, each in both directions.
 
     Args:
         torus: the ranks.
-        segments: number of segments that each ring's part is cut into; None for one, in lockstep.
         collective: "allreduce", "reduce_scatter" or "allgather".
 
     Raises:
-        ValueError: a torus on which no such cycles were found, or segments out of range.
+        ValueError: a torus on which no such cycles were found.
     """
     forward = cycles(torus)
     backward = [cycle[::-1] for cycle in forward]
-    return replace(around(torus, forward + backward, segments, collective), name="hamiltonian")
+    return replace(around(torus, forward + backward, collective), name="hamiltonian")
 
 
 def family(torus: Torus) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ the hybrid is our own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -34,7 +35,7 @@ import numpy as np
 from swing.algorithms.algorithm import Algorithm, never, pure_variants
 from swing.build.partition import digits_of, partition_pattern
 from swing.build.pattern import RingPattern, fold_to_power_of_two, halving
-from swing.build.variants import Variant, by_ports, halving_options, in_turn, make_variant
+from swing.build.variants import Variant, arranged, by_ports, halving_options, make_variant
 from swing.schedules.collectives import is_scattered
 from swing.schedules.schedule import Schedule
 from swing.torus import Array, Torus
@@ -46,6 +47,7 @@ def recursive_doubling(
     variant: Variant = "bandwidth",
     k: int | None = None,
     ports: int | None = 1,
+    order: int | Sequence[int] | None = None,
     collective: str = "allreduce",
 ) -> Schedule:
     """Exchange with the coordinate XOR 2^σ in step σ along a dimension, by default on one port.
@@ -57,6 +59,9 @@ def recursive_doubling(
         k: for "hybrid", from 0 to the number of halving steps, Σ ⌈log2 d_i⌉.
         ports: number of parts that run side by side, 1 … 2D; 2D if None. All parts after the D-th
             are mirrored.
+        order: the dimension of each step of a reduce-scatter, apart from steps that fold a
+            dimension; dimensions take turns if None. The part that starts in dimension j begins at
+            the first step along j, and the steps before it come last.
         collective: "allreduce", "reduce_scatter" or "allgather" (bandwidth only).
 
     Raises:
@@ -70,7 +75,7 @@ def recursive_doubling(
             lines = [nested_line(d, wrap, mirrored) for d, wrap in torus.sides]
         else:
             lines = [xor_line(d, mirrored, deliver) for d in torus.dims]
-        return make_variant(torus, lines, list(in_turn(lines, start)), variant, k, collective)
+        return make_variant(torus, lines, arranged(lines, start, order), variant, k, collective)
 
     return by_ports("recursive_doubling", torus, part, variant, ports)
 
@@ -80,10 +85,13 @@ def mirrored_recursive_doubling(
     *,
     variant: Variant = "bandwidth",
     k: int | None = None,
+    order: int | Sequence[int] | None = None,
     collective: str = "allreduce",
 ) -> Schedule:
     """Recursive doubling on all ports: half of the parts step in the other direction."""
-    schedule = recursive_doubling(torus, variant=variant, k=k, ports=None, collective=collective)
+    schedule = recursive_doubling(
+        torus, variant=variant, k=k, ports=None, order=order, collective=collective
+    )
     return replace(schedule, name="mirrored_recursive_doubling")
 
 

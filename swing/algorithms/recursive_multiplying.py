@@ -27,6 +27,7 @@ sizes that no radix divides and the hybrid are our own.
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Sequence
@@ -185,9 +186,9 @@ def family(torus: Torus) -> list[dict[str, Any]]:
     """Option sets that `tune` searches: the same rule for the radices of all dimensions.
 
     Radices are as equal as possible below a bound, or a small first one is followed by the fewest
-    steps that cover the nodes. Both are tried with one dimension per step and, where few peers
-    result, with several at once. The reduce-scatter of a hybrid ends after a whole round of the
-    dimensions.
+    steps that cover the nodes. Both are tried with one dimension per step, in turn or one dimension
+    after the other, and, where few peers result, with several at once. The reduce-scatter of a
+    hybrid may end after any step.
 
     >>> family(Torus(2))[:2]
     [{'radices': ((2,),), 'variant': 'latency', 'ports': 1}, {'radices': ((2,),), 'variant': 'bandwidth'}]
@@ -197,8 +198,11 @@ def family(torus: Torus) -> list[dict[str, Any]]:
     rules = [(0, widest) for widest in (2, 3, 4, 8, 16, 32, 64, 128)]
     rules += [(first, 32) for first in (2, 3, 4, 8)]
     in_turn = [steps_in_turn([_radices(d, *rule) for d in torus.dims]) for rule in rules]
+    in_sequence = [
+        tuple(sorted(steps, key=lambda step: [m == 1 for m in step])) for steps in in_turn
+    ]
     at_once = [_joined(steps) for steps in in_turn]
-    for steps in dict.fromkeys(in_turn + at_once):
+    for steps in dict.fromkeys(in_turn + in_sequence + at_once):
         if not steps:
             continue
         messages = torus.size * max(map(math.prod, steps))
@@ -207,9 +211,10 @@ def family(torus: Torus) -> list[dict[str, Any]]:
             ports = sorted({1, ndim if one_dim else 1})
             options += [{"radices": steps, "variant": "latency", "ports": n} for n in ports]
         if one_dim or messages <= MAX_MESSAGES_AT_ONCE // 16:
-            rounds = range(ndim, len(steps), ndim) if one_dim else range(1, len(steps))
-            options += [{"radices": steps, "variant": "hybrid", "k": k} for k in rounds]
-            options += [{"radices": steps, "variant": "bandwidth"}]
+            # Small vectors need half of the parts only: each rank then sends half of the messages.
+            for k, some in itertools.product(range(1, len(steps)), ({}, {"ports": ndim})):
+                options.append({"radices": steps, "variant": "hybrid", "k": k} | some)
+            options.append({"radices": steps, "variant": "bandwidth"})
     return options
 
 
@@ -237,7 +242,8 @@ def _joined(steps: Radices) -> Radices:
 
 def _shortlist(torus: Torus) -> list[dict[str, Any]]:
     hybrids = [{"variant": "hybrid", "k": k} for k in (1, 2)]
-    return [{"variant": "latency", "ports": max(1, len(torus.active))}, *hybrids]
+    cut = [hybrid | {"segments": 4} for hybrid in hybrids]
+    return [{"variant": "latency", "ports": max(1, len(torus.active))}, *hybrids, *cut]
 
 
 def _others(torus: Torus) -> list[dict[str, Any]]:

@@ -4,8 +4,7 @@ The ranks form one logical ring, in order. In the reduce-scatter every message g
 right-hand neighbour; the allgather sends the messages back. No rank sends more bytes than necessary
 and, where neighbours on the ring are neighbours on the torus, no link is shared, but the number of
 steps grows with the number of ranks. With two ports, half of the vector goes in the other
-direction. Segments of the vector go round independently: one uses a link while another waits for a
-latency.
+direction.
 
 Restrictions: none.
 
@@ -32,7 +31,7 @@ import numpy as np
 
 from swing.algorithms.algorithm import Algorithm, always
 from swing.build.combine import collect
-from swing.build.parallel import parallel, segmented
+from swing.build.parallel import parallel
 from swing.schedules.blocks import one_block
 from swing.schedules.body import Body
 from swing.schedules.rank import MessageTable, RankMessages, ReductionKeys
@@ -41,25 +40,21 @@ from swing.schedules.step import Step
 from swing.torus import Array, Torus
 
 
-def ring(
-    torus: Torus, *, ports: int = 1, segments: int | None = None, collective: str = "allreduce"
-) -> Schedule:
+def ring(torus: Torus, *, ports: int = 1, collective: str = "allreduce") -> Schedule:
     """Pass one block per step on to the next rank, round one ring of all ranks.
 
     Args:
         torus: the ranks.
         ports: 1, or 2 to send in both directions.
-        segments: number of segments that each direction's part is cut into; None for one, in
-            lockstep.
         collective: "allreduce", "reduce_scatter" or "allgather".
 
     Raises:
-        ValueError: another number of ports, or segments out of range.
+        ValueError: another number of ports.
     """
     if ports not in (1, 2):
         raise ValueError(f"ring uses 1 or 2 ports, not {ports}")
     directions = [torus.ranks, torus.ranks[::-1]][:ports]
-    return replace(around(torus, directions, segments, collective), name="ring")
+    return replace(around(torus, directions, collective), name="ring")
 
 
 def family(torus: Torus) -> list[dict[str, Any]]:
@@ -74,19 +69,15 @@ def family(torus: Torus) -> list[dict[str, Any]]:
     return options
 
 
-def around(
-    torus: Torus, cycles: Sequence[Array], segments: int | None, collective: str
-) -> Schedule:
+def around(torus: Torus, cycles: Sequence[Array], collective: str) -> Schedule:
     """Run one ring part around each cycle.
 
     Args:
         torus: the ranks.
         cycles: (p,) arrays that list every rank once; block i belongs to the i-th rank.
-        segments: number of segments per part; None for one, in lockstep.
         collective: "allreduce", "reduce_scatter" or "allgather".
     """
-    parts = [collect(_reduce_scatter(torus, cycle), collective) for cycle in cycles]
-    return parallel(parts) if segments is None else segmented(parts, segments)
+    return parallel([collect(_reduce_scatter(torus, cycle), collective) for cycle in cycles])
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,7 @@ inside a torus, the order of the latency-optimal steps and the cut rings are our
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -35,7 +36,7 @@ import numpy as np
 from swing.algorithms.algorithm import Algorithm, pure_variants
 from swing.build.partition import bits_of, partition_pattern
 from swing.build.pattern import PatternStep, RingPattern, circulant_pattern, halving, tree_order
-from swing.build.variants import Variant, by_ports, halving_options, in_turn, make_variant
+from swing.build.variants import Variant, arranged, by_ports, halving_options, make_variant
 from swing.checks import shown
 from swing.schedules.blocks import Blocks
 from swing.schedules.schedule import Schedule
@@ -50,6 +51,7 @@ def swing(
     variant: Variant = "bandwidth",
     k: int | None = None,
     ports: int | None = None,
+    order: int | Sequence[int] | None = None,
     blocks: BlockRule = "last",
     collective: str = "allreduce",
 ) -> Schedule:
@@ -61,6 +63,9 @@ def swing(
             an exchange of the pending blocks, k steps of allgather.
         k: for "hybrid", from 0 to the number of halving steps, Σ ⌈log2 d_i⌉.
         ports: number of parts that run side by side, 1 … 2D; 2D if None.
+        order: the dimension of each step of a reduce-scatter, of which dimension j has
+            ⌈log2 d_j⌉; dimensions take turns if None. The part that starts in dimension j begins at
+            the first step along j, and the steps before it come last.
         blocks: which step of an even size sends a block that several steps could send. "last": the
             last of them, as in the paper; "early": as early as possible, so that as many blocks
             as possible travel short distances.
@@ -78,7 +83,7 @@ def swing(
             lines = [swing_line(d, mirrored, blocks) for d in torus.dims]
         else:
             lines = [nested_line(d, wrap, mirrored) for d, wrap in torus.sides]
-        return make_variant(torus, lines, list(in_turn(lines, start)), variant, k, collective)
+        return make_variant(torus, lines, arranged(lines, start, order), variant, k, collective)
 
     return by_ports("swing", torus, part, variant, ports)
 

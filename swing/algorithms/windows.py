@@ -24,7 +24,6 @@ Source: our own.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -36,6 +35,9 @@ from swing.build.pattern import RingPattern, circulant_pattern
 from swing.build.variants import by_ports
 from swing.schedules.schedule import Schedule
 from swing.torus import Array, Torus
+
+MAX_EXTRA = 64
+"""Most extra steps in option sets of `family`: a plan of more steps takes seconds to find."""
 
 
 def windows(
@@ -71,21 +73,25 @@ def windows(
         )
         return collect(product(torus, lines, [j for *_, j in order]), collective)
 
-    schedule = by_ports("windows", torus, part, "", ports)
     square = len({torus.dims[j] for j in torus.active}) < 2
-    return schedule if square else replace(schedule, phases=lambda s: 0)
+    return by_ports("windows", torus, part, "", ports, lockstep=square)
 
 
 def family(torus: Torus) -> list[dict[str, Any]]:
-    """Option sets that `tune` searches: one step fewer than ⌈log2 d⌉, and up to 8 more.
+    """Option sets that `tune` searches: one step fewer than ⌈log2 d⌉, and more, up to a ring.
 
-    >>> family(Torus((4, 4)))
-    [{'extra': -1}, {'extra': 0}, {'extra': 1}]
+    Beyond 8 more steps, one step makes little difference, so the numbers grow by an eighth.
+
+    >>> [options["extra"] for options in family(Torus((64, 64)))]
+    [-1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 24, 27]
     """
     longest = max(torus.dims)
     # A ring in both directions takes longest // 2 steps; more steps gain nothing.
-    most = longest // 2 - (longest - 1).bit_length()
-    return [{"extra": extra} for extra in (-1, 0, 1, 2, 4, 8) if extra <= max(most, 0) + 1]
+    most = min(max(longest // 2 - (longest - 1).bit_length(), 0) + 1, MAX_EXTRA)
+    extras = [-1, 0]
+    while extras[-1] < most:
+        extras.append(min(extras[-1] + max(1, extras[-1] // 8), most))
+    return [{"extra": extra} for extra in extras]
 
 
 def _distances(levels: list[tuple[int, int]]) -> list[int]:
@@ -140,21 +146,37 @@ def _plan(low: int, high: int, steps: int, ndim: int) -> tuple[float, tuple[tupl
     if not high:
         return 0.0, ()
     best: tuple[float, tuple[tuple[int, int], ...]] = (np.inf, ())
-    offsets = np.arange(-low, high + 1)
     for q in range(1, min(steps, high) + 1):
-        for r in range(2, 2 * q + 2):
-            away = _away(offsets, q, r)
-            middles = (offsets - away) // r
-            away = np.abs(away)
-            furthest = int(away.max())
-            # Skip windows with an end too far from its middle, or with a middle that is no offset.
-            if furthest > q or (away == 0).sum() <= middles[-1] - middles[0]:
-                continue
-            inner, levels = _plan(-int(middles[0]), int(middles[-1]), steps - furthest, ndim)
-            kept = np.append(np.cumsum(np.bincount(away)), 0).astype(float)
-            cost = kept[furthest] ** ndim - kept[0] ** ndim + r * inner
-            best = min(best, (cost, ((furthest, r), *levels)))
+        for furthest, r, inner_low, inner_high, cost in _outer_windows(low, high, q, ndim):
+            inner, levels = _plan(inner_low, inner_high, steps - furthest, ndim)
+            best = min(best, (cost + r * inner, ((furthest, r), *levels)))
     return best
+
+
+@cache
+def _outer_windows(
+    low: int, high: int, q: int, ndim: int
+) -> tuple[tuple[int, int, int, int, float], ...]:
+    """List the windows whose ends are up to q steps from their middles, for offsets -low … high.
+
+    Returns:
+        The steps from the farthest end to its middle, the width r, the offsets of the outermost
+        middles in units of r, and the cost of these steps.
+    """
+    windows = []
+    offsets = np.arange(-low, high + 1)
+    for r in range(2, 2 * q + 2):
+        away = _away(offsets, q, r)
+        middles = (offsets - away) // r
+        away = np.abs(away)
+        furthest = int(away.max())
+        # Skip windows with an end too far from its middle, or with a middle that is no offset.
+        if furthest > q or (away == 0).sum() <= middles[-1] - middles[0]:
+            continue
+        kept = np.append(np.cumsum(np.bincount(away)), 0).astype(float)
+        cost = float(kept[furthest] ** ndim - kept[0] ** ndim)
+        windows.append((furthest, r, -int(middles[0]), int(middles[-1]), cost))
+    return tuple(windows)
 
 
 def _others(torus: Torus) -> list[dict[str, Any]]:
@@ -164,5 +186,5 @@ def _others(torus: Torus) -> list[dict[str, Any]]:
 
 WINDOWS = Algorithm(
     "windows", windows, source="our own", style=("#882255", "d"), family=family,
-    shortlist=always({}), others=_others,
+    shortlist=always({}, {"segments": 4}), others=_others,
 )  # fmt: skip

@@ -6,6 +6,7 @@ Each function returns a `Schedule` whose body is an instance of a small frozen c
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,8 +24,8 @@ from swing.schedules.schedule import Schedule, expect_schedule
 from swing.schedules.step import LineRows, Step
 from swing.torus import Torus
 
-Order = Sequence[int | tuple[int, ...] | None]
-"""For each step: a dimension, a tuple of dimensions that act at once, or None for an idle step."""
+Order = Sequence[int | tuple[int, ...]]
+"""For each step: a dimension, or a tuple of dimensions that act at once."""
 
 
 def product(
@@ -38,16 +39,15 @@ def product(
     Args:
         torus: the ranks.
         lines: one pattern per dimension.
-        order: the dimension of each step, a tuple of dimensions that act at once, or None for a
-            step in which the part is idle. Where dimensions act at once, a rank exchanges
-            messages directly with every rank that it would otherwise reach in up to one step
-            along each of them.
+        order: the dimension of each step, or a tuple of dimensions that act at once. Where
+            dimensions act at once, a rank exchanges messages directly with every rank that it
+            would otherwise reach in up to one step along each of them.
         k: number of reduce-scatter steps. If None, the result is a reduce-scatter of all steps.
             Otherwise the steps after the k-th run in reverse order, long hops first, and partners
             exchange all blocks that are pending. Each partial sum then runs over one of the nested
             sets of the reduce-scatter, so all ranks add in the same tree and get the same bits.
     """
-    steps = [() if at is None else (at,) if isinstance(at, int) else tuple(at) for at in order]
+    steps = [(at,) if isinstance(at, int) else tuple(at) for at in order]
     split = len(steps) if k is None else k
     if split < len(steps):
         # Blocks that no reduce-scatter step separates always travel together: make them one block.
@@ -134,6 +134,9 @@ class Chain(Body):
     def sync_phase(self, s: int) -> Hashable:
         i, link, t = self._locate(s)
         return i, link.sync_phase(t)
+
+    def phase_lengths(self) -> list[int]:
+        return list(itertools.chain(*(link.phase_lengths() for link in self.links)))
 
     def part(self, j: int) -> Body:
         return Chain(tuple(replace(link, body=link.part(j)) for link in self.links))

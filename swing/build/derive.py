@@ -18,17 +18,17 @@ doubling's, a Bine tree is Swing's, and a chain is the ring's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from swing.build.combine import chain, collect
-from swing.build.parallel import Parallel, parallel, relative
+from swing.build.combine import COLLECT, chain
+from swing.build.parallel import in_lockstep, parallel, parts_of, relative
 from swing.build.paths import Paths
-from swing.build.reversal import mirrored, reverse
+from swing.build.reversal import reverse
 from swing.build.tree import reduce_along
 from swing.checks import shown
 from swing.schedules.blocks import Blocks
@@ -190,23 +190,6 @@ def check_chunks(collective: str, chunks: int | None) -> None:
         raise ValueError(f"chunks must be a whole number from 1 up, not {chunks}")
 
 
-def _one_phase(s: int) -> int:
-    return 0
-
-
-def _phases(reduce_scatter: Schedule, collective: str) -> Callable[[int], Hashable] | None:
-    """Return the phases of a collective that follow from those of its reduce-scatter."""
-    phases, n = reduce_scatter.phases, reduce_scatter.nsteps
-    if phases is None or n == 0:
-        return None  # those of the messages
-    if len({phases(s) for s in range(n)}) == 1:
-        return _one_phase  # parts that never wait for each other do not wait halfway either
-    back = mirrored(phases, n)
-    if collective in ("gather", "allgather"):
-        return back
-    return lambda s: phases(s) if s < n else back(s - n)
-
-
 def derive(
     reduce_scatter: Schedule, collective: str, root: int = 0, chunks: int | None = None
 ) -> Schedule:
@@ -236,22 +219,16 @@ def derive(
         "reduce": lambda part: reverse(broadcast(part, root, chunks)),
         "barrier": lambda part: barrier(part, root),
     }
-    body = reduce_scatter.body
-    parts = [p.schedule for p in body.parts] if isinstance(body, Parallel) else [reduce_scatter]
+    parts = parts_of(reduce_scatter)
     if collective == BARRIER:
         parts = parts[:1]
-    weights = None if reduce_scatter.shares is None else reduce_scatter.part_shares.tolist()
-    if collective in makers:
-        parts = [makers[collective](part) for part in parts]
-    else:
-        parts = [collect(part, collective) for part in parts]
-    whole = parallel(parts, weights)
-    phases = whole.phases
-    if chunks is not None:
-        phases = _one_phase  # chunks of different parts do not wait for each other
-    elif collective != BARRIER:
-        phases = _phases(reduce_scatter, collective)
-    return replace(whole, name=reduce_scatter.name, variant=reduce_scatter.variant, phases=phases)
+    # The segments of a part are the same schedule, which is turned into the collective once.
+    make = cache(makers.get(collective) or COLLECT[collective])
+    weights = None if reduce_scatter.shares is None else reduce_scatter.part_shares
+    # Chunks of different parts never wait for each other.
+    lockstep = chunks is None and in_lockstep(reduce_scatter)
+    whole = parallel([make(part) for part in parts], weights, lockstep=lockstep)
+    return replace(whole, name=reduce_scatter.name, variant=reduce_scatter.variant)
 
 
 def with_counts(schedule: Schedule, counts: ArrayLike) -> Schedule:

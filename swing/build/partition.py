@@ -15,6 +15,7 @@ up to half the radix of digit 0 in the second.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -75,6 +76,7 @@ def partition_pattern(
     def blocks(s: int, numbers: Array) -> Blocks:
         return Blocks.ranges(first[s][numbers], size[s][numbers])
 
+    @lru_cache(maxsize=32)  # hybrids of all k ask the same pattern for the same steps
     def step(s: int) -> PatternStep:
         before, after = classes[s], classes[s + 1]
         parent = before[owner[first[s + 1]]]  # for each class after this step, its class before it
@@ -102,8 +104,8 @@ def _nearest(
     """Return the member of class ``target[i]`` nearest to node ``x[i]``, and its distance."""
     d = len(classes)
     key = np.sort(classes * d + np.arange(d))  # the nodes by class, then by coordinate
-    size = np.bincount(classes)[target]
-    start = np.searchsorted(key, target * d)
+    members = np.bincount(classes)
+    size, start = members[target], (np.cumsum(members) - members)[target]
     nbelow = np.searchsorted(key, target * d + x) - start  # number of members below x
     if wrap:
         above, below = (key[start + i % size] % d for i in (nbelow, nbelow - 1))

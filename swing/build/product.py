@@ -127,10 +127,16 @@ class Product(Body):
         return [contributions(pattern) for pattern in self.patterns]
 
     def signature(self, s: int) -> Hashable:
-        # The traffic also depends on the labels pending along the dimensions that do not act.
-        dims, taken = self.order[s], self.taken[s]
-        acting = [(j, self.patterns[j].signature(taken[j])) for j in dims]
-        return (*acting, *(t for j, t in enumerate(taken) if j not in dims)) if acting else None
+        return self._signatures[s]
+
+    @cached_property
+    def _signatures(self) -> list[Hashable]:
+        signatures: list[Hashable] = []
+        for dims, taken in zip(self.order, self.taken, strict=False):
+            # The traffic also depends on the labels pending along the dimensions that do not act.
+            acting = [(j, self.patterns[j].signature(taken[j])) for j in dims]
+            signatures.append((*acting, *(t for j, t in enumerate(taken) if j not in dims)))
+        return signatures
 
     def rank(self, rank: int) -> RankMessages:
         if not self.acts_alone:

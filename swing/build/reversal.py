@@ -54,6 +54,9 @@ class Reversed(Body):
     def sync_phase(self, s: int) -> Hashable:
         return "back", self.forward.sync_phase(self.nsteps - 1 - s)
 
+    def phase_lengths(self) -> list[int]:
+        return self.forward.phase_lengths()[::-1]
+
     def part(self, j: int) -> Body:
         return Reversed(replace(self.forward, body=self.forward.part(j)))
 

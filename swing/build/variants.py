@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from operator import index
 from typing import Any, Literal, get_args
+
+import numpy as np
 
 from swing.build.combine import Order, collect, product
 from swing.build.parallel import parallel
@@ -37,6 +40,39 @@ def in_turn(lines: Sequence[RingPattern], start: int = 0) -> Iterator[int]:
         for j in turn:
             if s < lines[j].nsteps - lines[j].folds:
                 yield j
+
+
+def arranged(
+    lines: Sequence[RingPattern], start: int, order: int | Sequence[int] | None
+) -> list[int]:
+    """Return the dimension of each step in the order that a user asks for, or in turn.
+
+    Args:
+        lines: one pattern per dimension.
+        start: the dimension that the part starts in. It begins at that dimension's first step, and
+            the steps before it come last.
+        order: the dimension of each step that does not fold; dimensions take turns if None.
+
+    Raises:
+        ValueError: the order does not list each dimension once for each of its steps.
+
+    >>> from swing.build.pattern import ring_line
+    >>> arranged([ring_line(3), ring_line(4)], 1, (0, 0, 1, 1, 1))
+    [1, 1, 1, 0, 0]
+    """
+    turns = list(in_turn(lines, start))
+    if order is None:
+        return turns
+    folds = sum(line.folds for line in lines)
+    try:
+        steps = [index(dim) for dim in np.atleast_1d(order)]
+    except (TypeError, ValueError):
+        steps = []
+    if sorted(steps) != sorted(turns[folds:]):
+        rule = "order must list each dimension once for each of its steps"
+        raise ValueError(f"{rule}, as {shown(tuple(turns[folds:]))} does, not {shown(order)}")
+    first = steps.index(start) if start in steps else 0
+    return turns[:folds] + steps[first:] + steps[:first]
 
 
 def make_variant(
@@ -93,7 +129,12 @@ def halving_options(torus: Torus, ports: Iterable[int]) -> list[dict[str, Any]]:
 
 
 def by_ports(
-    name: str, torus: Torus, part: Callable[[int, bool], Schedule], variant: str, ports: int | None
+    name: str,
+    torus: Torus,
+    part: Callable[[int, bool], Schedule],
+    variant: str,
+    ports: int | None,
+    lockstep: bool = True,
 ) -> Schedule:
     """Run the first ``ports`` of an algorithm's 2D parts side by side.
 
@@ -106,6 +147,7 @@ def by_ports(
             is True.
         variant: name of the variant in the schedule.
         ports: the number of parts, 1 … 2D; 2D if None.
+        lockstep: whether the parts synchronise, as in `parallel`.
 
     Raises:
         ValueError: ports out of range, with the range.
@@ -117,4 +159,4 @@ def by_ports(
         raise ValueError(f"{name} on {torus} uses 1 to {max_ports} ports, not {shown(ports)}")
     # A single rank has no active dimension, but still needs a part, of no steps.
     parts = [part(dim, mirrored) for dim, mirrored in starts[:ports] or [(0, False)]]
-    return replace(parallel(parts), name=name, variant=variant)
+    return replace(parallel(parts, lockstep=lockstep), name=name, variant=variant)

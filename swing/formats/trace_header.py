@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from swing.formats import limits
+from swing.schedules.body import run_lengths
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
@@ -65,13 +66,13 @@ class Header(NamedTuple):
         ends = byte_ends(schedule, total, [0, *accumulate(schedule.parts)])
         phases = [schedule.sync_phase(s) for s in range(schedule.nsteps)]
         runs = [schedule.signature(s) for s in range(schedule.nsteps)]
-        lengths = _lengths(phases)
+        lengths = tuple(run_lengths(phases))
         if len(lengths) != len(set(phases)):
             raise ValueError(f"a trace cannot hold a phase that is interrupted: {schedule!r}")
         return cls(
             schedule.torus, total, schedule.name, schedule.variant,
             tuple(b - a for a, b in pairwise(ends)), rows, lengths,
-            _lengths(runs),
+            tuple(run_lengths(runs)),
         )  # fmt: skip
 
     @property
@@ -185,11 +186,6 @@ def _torus(dims: str, wrap: str, nodes: str) -> Torus:
     if sorted(places) != list(range(size)):
         raise ValueError(f"the header's nodes must name each of {size} nodes once")
     return Torus(sizes, flags, np.stack(np.unravel_index(places, sizes), axis=1))
-
-
-def _lengths(keys: Iterable[object]) -> tuple[int, ...]:
-    """Return the lengths of the runs of equal keys."""
-    return tuple(sum(1 for _ in run) for _, run in groupby(keys))
 
 
 def _spell(numbers: Sequence[int]) -> str:

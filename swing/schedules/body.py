@@ -9,8 +9,9 @@ and `Body.step`; it may override the other methods with faster ones.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -56,6 +57,10 @@ class Body(ABC):
         """Return the key of a step. The parts synchronise where the key changes."""
         return s
 
+    def phase_lengths(self) -> list[int]:
+        """Return the number of steps of each synchronisation phase."""
+        return run_lengths(map(self.sync_phase, range(self.nsteps)))
+
     def part(self, j: int) -> Body:
         """Return the messages of part ``j``; they keep their blocks' numbers in the vector."""
         return OnePart(self, j)
@@ -66,6 +71,15 @@ class Body(ABC):
         None if every message has to be turned round by itself.
         """
         return None
+
+
+def run_lengths(keys: Iterable[Hashable]) -> list[int]:
+    """Return the lengths of the runs of equal keys.
+
+    >>> run_lengths("aabccc")
+    [2, 1, 3]
+    """
+    return [sum(1 for _ in run) for _, run in groupby(keys)]
 
 
 @dataclass(frozen=True, eq=False)

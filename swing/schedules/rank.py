@@ -131,6 +131,11 @@ class RankMessages(Sequence[Turn]):
         sends, recvs = (t._replace(step=t.step + steps) for t in (self.sends, self.recvs))
         return RankMessages(self.rank, sends, recvs)
 
+    def at(self, steps: Array) -> RankMessages:
+        """Move the messages of every step s to step ``steps[s]``; the steps stay in order."""
+        sends, recvs = (t._replace(step=steps[t.step]) for t in (self.sends, self.recvs))
+        return RankMessages(self.rank, sends, recvs)
+
     def place(self, part: int, first_block: int) -> RankMessages:
         """Assign all messages to one part of a longer vector, at the block ``first_block``."""
 

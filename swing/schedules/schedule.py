@@ -10,7 +10,7 @@ from typing import Any, overload
 import numpy as np
 
 from swing.checks import counted, expect, shown
-from swing.schedules.body import Body, Function
+from swing.schedules.body import Body, Function, run_lengths
 from swing.schedules.collectives import ALL, BARRIER, UNKNOWN, RankColumn, constants, name_of
 from swing.schedules.rank import RankMessages, Turn
 from swing.schedules.step import LineRows, Step, abridge
@@ -183,6 +183,12 @@ class Schedule(Sequence[Step]):
     def sync_phase(self, s: int) -> Hashable:
         """Return the key of a step. The parts synchronise where the key changes."""
         return self.phases(s) if self.phases else self.body.sync_phase(s)
+
+    def phase_lengths(self) -> list[int]:
+        """Return the number of steps of each synchronisation phase."""
+        if self.phases is None:
+            return self.body.phase_lengths()
+        return run_lengths(map(self.phases, range(self.nsteps)))
 
     def part(self, j: int) -> Body:
         """Return the messages of part ``j``."""

@@ -1,17 +1,20 @@
 """Candidate schedules on a torus: the algorithms and options that a selection considers.
 
-`family` lists all candidates of a search, `published` those of the literature, and `shortlist` the
-few that `swing.choose` estimates. Each `Algorithm` states its own.
+`family` lists all candidates of a search, which also tries the fastest of them `in_segments`,
+`published` those of the literature, and `shortlist` the few that `swing.choose` estimates. Each
+`Algorithm` states its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from swing.algorithms import ALGORITHMS, SHIPPED, make
 from swing.algorithms.algorithm import Algorithm
 from swing.schedules.collectives import ALLREDUCE, has_root
+from swing.schedules.schedule import Schedule
 from swing.select.table import Options
 from swing.torus import Torus
 
@@ -40,6 +43,24 @@ def family(torus: Torus, collective: str = "allreduce") -> list[Named]:
     return _candidates(torus, lambda a: [*a.others(torus), *full(a)], collective)
 
 
+SEGMENTS = (2, 4, 8)
+"""The numbers of segments that a search tries."""
+
+
+def in_segments(named: Named) -> list[Named]:
+    """List a candidate in segments; none if it is in segments already, or cannot be cut.
+
+    >>> in_segments(("swing", ()))[1]
+    ('swing', (('segments', 4),))
+    >>> in_segments(("bucket", (("segments", 1),)))
+    []
+    """
+    name, options = named
+    if "segments" in dict(options) or "segments" not in ALGORITHMS[name].options:
+        return []
+    return [(name, (*options, ("segments", count))) for count in SEGMENTS]
+
+
 def published(torus: Torus, collective: str = ALLREDUCE, *, later: bool = False) -> list[Named]:
     """List the published algorithms that run on the torus, including Swing's two variants.
 
@@ -65,19 +86,19 @@ the blocks of a ring take long ways, so that even at large sizes a direct way is
 """
 
 
-def shortlist(torus: Torus, collective: str = "allreduce") -> list[Named]:
-    """List a few candidates of which one is close to the best schedule at any vector size.
+def shortlist(torus: Torus, collective: str = ALLREDUCE) -> dict[Named, Schedule]:
+    """Make a few candidates of which one is close to the best schedule at any vector size.
 
     Of candidates with equal times, the first is chosen. So those in segments come last, because
     they send more messages.
     """
     if collective == ALLREDUCE:
-        candidates = _candidates(torus, lambda a: a.shortlist(torus))
+        made = _made(torus, lambda a: a.shortlist(torus))
     else:
-        candidates = _candidates(torus, lambda a: a.others(torus), collective)
+        made = _made(torus, lambda a: a.others(torus), collective)
     if collective in ("gather", "scatter", "alltoall"):
-        candidates = [each for each in candidates if _steps(each, torus, collective) <= MANY_STEPS]
-    return sorted(candidates, key=lambda named: "segments" in dict(named[1]))
+        made = {named: each for named, each in made.items() if each.nsteps <= MANY_STEPS}
+    return dict(sorted(made.items(), key=lambda item: "segments" in dict(item[0][1])))
 
 
 def _candidates(
@@ -86,26 +107,23 @@ def _candidates(
     collective: str = ALLREDUCE,
 ) -> list[Named]:
     """Return what is listed of each algorithm of this library, as far as the torus allows it."""
-    named = [
-        (name, tuple(options.items()))
-        for name in SHIPPED
-        for options in listed(ALGORITHMS[name])
-        if _serves(name, torus, options, collective)
-    ]
-    return list(dict.fromkeys(named))
+    return list(_made(torus, listed, collective))
 
 
-def _steps(named: Named, torus: Torus, collective: str) -> int:
-    name, options = named
-    return make(name, torus, **dict(options), **spelled(collective)).nsteps
-
-
-def _serves(name: str, torus: Torus, options: dict[str, Any], collective: str) -> bool:
-    try:
-        make(name, torus, **options, **spelled(collective))
-    except ValueError:
-        return False
-    return True
+def _made(
+    torus: Torus,
+    listed: Callable[[Algorithm], list[dict[str, Any]]],
+    collective: str = ALLREDUCE,
+) -> dict[Named, Schedule]:
+    """Make what is listed of each algorithm of this library, as far as the torus allows it."""
+    made: dict[Named, Schedule] = {}
+    for name in SHIPPED:
+        for options in listed(ALGORITHMS[name]):
+            named = name, tuple(options.items())
+            if named not in made:
+                with suppress(ValueError):
+                    made[named] = make(name, torus, **options, **spelled(collective))
+    return made
 
 
 def spelled(collective: str, root: int = 0) -> dict[str, Any]:

@@ -256,11 +256,7 @@ def _choice(ranked: list[tuple[float, Candidate]], how: str) -> Choice:
 @lru_cache(maxsize=64)
 def _figures(torus: Torus, collective: str) -> dict[tuple[str, Options], tuple[Phase, ...]]:
     """Return the phases of each candidate on the short list."""
-    asked = spelled(collective)
-    return {
-        (name, options): figures(make(name, torus, **dict(options), **asked))
-        for name, options in shortlist(torus, collective)
-    }
+    return {named: figures(made) for named, made in shortlist(torus, collective).items()}
 
 
 @lru_cache(maxsize=8)

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from itertools import groupby
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from swing.build.parallel import originals
 from swing.ring import distance, ring_load
 from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
@@ -65,6 +65,9 @@ class _Cost(NamedTuple):
     def peak(self) -> float:
         return max((float(load.max(initial=0)) for load in self.loads), default=0.0)
 
+    def scaled(self, factor: float) -> _Cost:
+        return _Cost(self.hops, tuple(load * factor for load in self.loads))
+
 
 def figures(schedule: Schedule) -> tuple[Phase, ...]:
     """Return the cost of each phase of a schedule.
@@ -73,37 +76,53 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
     >>> figures(swing.schedule("bucket", swing.Torus((4, 4)), collective="reduce_scatter"))
     (Phase(steps=3, hops=3, own=0.1875, total=0.1875), Phase(steps=3, hops=3, own=0.046875, total=0.046875))
     """  # noqa: E501
-    parts = range(len(schedule.parts))
+    first_of, shares = originals(schedule), schedule.part_shares
     cache: dict[tuple[Hashable, bool], list[_Cost]] = {}
 
-    def costs(s: int, lockstep: bool) -> list[_Cost]:
+    def costs(s: int, key: Hashable, lockstep: bool) -> list[_Cost]:
         """Return the cost of step s: one for all parts together, or one per part."""
-        key = schedule.signature(s), lockstep
-        if key not in cache:
-            bodies = [schedule.body] if lockstep else map(schedule.part, parts)
-            cache[key] = [_cost(schedule, body, s) for body in bodies]
-        return cache[key]
+        if (key, lockstep) not in cache:
+            cache[key, lockstep] = [_cost(schedule, schedule.body, s)] if lockstep else of_parts(s)
+        return cache[key, lockstep]
+
+    def of_parts(s: int) -> list[_Cost]:
+        # The segments of a part differ in their shares only.
+        each = {j: _cost(schedule, schedule.part(j), s) for j in set(first_of)}
+        return [
+            each[i] if i == j else each[i].scaled(shares[j] / shares[i])
+            for j, i in enumerate(first_of)
+        ]
 
     phases = []
-    for _, group in groupby(range(schedule.nsteps), key=schedule.sync_phase):
-        steps = list(group)
-        table = [costs(s, len(steps) == 1) for s in steps]
-        # Per part its costs in the steps in which it sends; a part that is idle pays nothing.
-        runs = [[c for c in run if c.hops] for run in zip(*table, strict=True)]
-        slowest = max(range(len(runs)), key=lambda j: sum(1 + c.hops for c in runs[j]))
-        run = runs[slowest]
-        length, hops = len(run), sum(c.hops for c in run)
-        if len(steps) > 1 and schedule.lines(steps[0]) is None:
-            length, hops = _longest_chain(schedule, schedule.part(slowest), steps)
+    start = 0
+    for nsteps in schedule.phase_lengths():
+        steps = range(start, start := start + nsteps)
         # Steps with equal signatures share a cost.
-        times = Counter(id(c) for run in runs for c in run)
-        each = {id(c): c for run in runs for c in run}
+        keys = [schedule.signature(s) for s in steps]
+        first = dict(zip(reversed(keys), reversed(steps), strict=True))
+        table = [(n, costs(first[key], key, nsteps == 1)) for key, n in Counter(keys).items()]
+        # Per part its costs in the steps in which it sends, and how often each of them occurs; a
+        # part that is idle pays nothing.
+        runs = [
+            [(n, cost) for n, cost in column if cost.hops]
+            for column in zip(*([(n, c) for c in row] for n, row in table), strict=True)
+        ]
+        slowest = max(range(len(runs)), key=lambda j: _latency_and_bytes(runs[j]))
+        run = runs[slowest]
+        length, hops = sum(n for n, _ in run), sum(n * c.hops for n, c in run)
+        if nsteps > 1 and schedule.lines(steps[0]) is None:
+            length, hops = _longest_chain(schedule, schedule.part(slowest), steps)
         busiest = max(
-            float(np.max(sum(n * each[i].loads[j] for i, n in times.items()), initial=0))
+            float(np.max(sum(n * c.loads[j] for run in runs for n, c in run), initial=0))
             for j in range(len(schedule.torus.dims))
         )
-        phases.append(Phase(length, hops, sum(c.peak for c in run), busiest))
+        phases.append(Phase(length, hops, sum(n * c.peak for n, c in run), busiest))
     return tuple(phases)
+
+
+def _latency_and_bytes(run: Sequence[tuple[int, _Cost]]) -> tuple[int, float]:
+    """Return the steps and hops of a part, and its bytes, by which its segments differ."""
+    return sum(n * (1 + c.hops) for n, c in run), sum(n * c.peak for n, c in run)
 
 
 def _longest_chain(schedule: Schedule, body: Body, steps: Sequence[int]) -> tuple[int, int]:

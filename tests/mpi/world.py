@@ -35,6 +35,10 @@ def choices(torus: swing.Torus, collective: str = "allreduce") -> list[dict[str,
         if collective in swing.ALGORITHMS[name].collectives
         for options in options_of(name, torus)
     ]
+    found += [
+        {"algorithm": name, "torus": torus, "segments": 3}
+        for name in ("swing", "windows", "recursive_multiplying", "bucket")
+    ]
     if SIZE >= 4:
         found.append({"algorithm": "swing", "torus": torus, "variant": "hybrid", "k": 1})
     return found
