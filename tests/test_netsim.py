@@ -348,3 +348,8 @@ def test_a_slow_rank_delays_each_step_in_which_it_receives(model):
     plain = netsim.simulate(schedule, network, 1024, model).seconds
     slow = netsim.simulate(schedule, network, 1024, model, delay=dict.fromkeys(range(16), 1e-3))
     assert slow.seconds - plain == pytest.approx(8e-3, rel=1e-3)
+
+
+def test_an_unknown_algorithm_is_refused_also_if_it_is_named_twice():
+    with pytest.raises(ValueError, match="no algorithm 'swng'"):
+        netsim.sweep(["torus:4"], ["swng", "swng"], [64])
