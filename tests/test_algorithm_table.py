@@ -77,7 +77,7 @@ def test_of_a_plain_function_only_what_it_says_is_known():
         """
 
     row = facts(Algorithm("reverse", reverse))
-    assert (row["idea"], row["options"]) == ("Go round the other way.", "turns=2")
+    assert (row["idea"], row["options"]) == ("Go round the other way.", "turns=2, segments=")
     assert (row["collectives"], row["source"]) == ("all", "")
     assert facts(Algorithm("silent", lambda torus: None))["idea"] == ""
     assert facts(Algorithm("compiled", dict))["options"] == ""

@@ -367,3 +367,8 @@ def test_the_bottleneck_says_what_holds_the_step_up(change, kind):
     assert run.bottleneck.kind == kind
     late = netsim.simulate(run.schedule, network, 2**21, "packet", delay={3: 1.0})
     assert late.bottleneck.kind in ("rank", "buffer")
+
+
+def test_an_unknown_algorithm_is_refused_also_if_it_is_named_twice():
+    with pytest.raises(ValueError, match="no algorithm 'swng'"):
+        netsim.sweep(["torus:4"], ["swng", "swng"], [64])

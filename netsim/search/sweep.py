@@ -118,7 +118,7 @@ def cases_of(
     options = tuple(run_options.items())
     cases: dict[Case, None] = {}  # each once, also if "all" stands beside names
     reasons: dict[str, list[tuple[Network, ValueError]]] = defaultdict(list)
-    for network, text in product(networks, names):
+    for network, text in product(networks, dict.fromkeys(names)):
         try:
             chosen = algorithm_cases([text], network.topology.torus, collective, root)
         except ValueError as error:

@@ -37,13 +37,16 @@ def facts(algorithm: Algorithm) -> dict[str, str]:
 def options_in_words(algorithm: Algorithm) -> Iterator[str]:
     """Yield each option of the function with its default; of a choice, the other values follow.
 
+    Of the options that an algorithm has besides, only ``segments`` depends on the algorithm.
+
     >>> from swing.algorithms.swing import SWING
     >>> print(*options_in_words(SWING))
-    variant=bandwidth|latency|hybrid k= ports= blocks=last|early
+    variant=bandwidth|latency|hybrid k= ports= order= blocks=last|early segments=
     """
     if not algorithm.options:
         return
-    for name, parameter in inspect.signature(algorithm.function).parameters.items():
+    parameters = inspect.signature(algorithm.function).parameters
+    for name, parameter in parameters.items():
         if name not in algorithm.options or name in ("collective", "root"):
             continue
         default = parameter.default
@@ -52,3 +55,5 @@ def options_in_words(algorithm: Algorithm) -> Iterator[str]:
             yield f"{name}={'|'.join(sorted(choices, key=lambda value: value != default))}"
         else:
             yield f"{name}=" + ("" if default in (None, inspect.Parameter.empty) else str(default))
+    if "segments" in algorithm.options and "segments" not in parameters:
+        yield "segments="
