@@ -66,7 +66,7 @@ class Network:
         post_gap: seconds from message to message that a node sends, in addition: the time of a call
             (packet model).
         packet_gap: seconds from packet to packet of a message, before they queue at the node's
-            injection link (packet model).
+            injection link (packet model); 0: each as soon as the one before it has left the queue.
         receive_overhead: seconds of a node's work per message that it receives. The messages of a
             step are taken to come together, so each counts when the node has worked on all.
         flit_bytes: bytes that a router waits for before it passes a message on.

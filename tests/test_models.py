@@ -365,8 +365,14 @@ def test_hamming_mesh_has_boards_and_trees():
     place = netsim.topology("hx2mesh:4x4")
     src = np.array([0, 0, 0, 0])
     hops = place.paths(src, np.array([1, 2, 3, 5]))[:, 0]
-    assert hops.tolist() == [1, 2, 2, 2]  # on the board, over the tree, across the board
-    assert netsim.topology("hx4mesh:8x8").paths(np.array([1]), np.array([6]))[0, 0] == 4
+    assert hops.tolist() == [
+        2,
+        2,
+        1,
+        4,
+    ]  # over the tree, on the board, over a tree in each dimension
+    # Boards begin at coordinate 1: from the second place of one to the third of the other.
+    assert netsim.topology("hx4mesh:8x8").paths(np.array([2]), np.array([7]))[0, 0] == 4
     with pytest.raises(ValueError, match="multiples of 4"):
         netsim.topology("hx4mesh:6x8")
 

@@ -172,7 +172,9 @@ def _post(net: Net, router: np.record, time: float) -> None:
         net.wake[router.post_slot] = max(router.free, net.messages[following].time)
     # Messages from one node to another follow each other through one sender.
     message.time = max(router.free, net.sender_free[message.pair])
-    net.sender_free[message.pair] = message.time + message.not_sent * net.gap
+    net.sender_free[message.pair] = (
+        message.time + message.not_sent * net.gap if net.gap else np.inf  # until the last is sent
+    )
     _come_to_door(net, router, i)
 
 
@@ -274,9 +276,28 @@ def _take_from_door(net: Net, number: int, time: float) -> int:
     message.not_sent -= 1
     router.door = message.next
     if message.not_sent:
-        message.time += net.gap
+        message.time = message.time + net.gap if net.gap else time
         router.door = _insert(net.messages, router.door, i)
+    elif not net.gap:
+        _free_sender(net, router, message.pair, time)
     return p
+
+
+@_inlined
+def _free_sender(net: Net, router: np.record, pair: int, time: float) -> None:
+    """Let the next message to a peer come to the door, if one waits for the last one to it."""
+    net.sender_free[pair] = time
+    before, i = -1, router.door
+    while i >= 0 and not (net.messages[i].pair == pair and net.messages[i].time == np.inf):
+        before, i = i, net.messages[i].next
+    if i < 0:
+        return
+    if before < 0:
+        router.door = net.messages[i].next
+    else:
+        net.messages[before].next = net.messages[i].next
+    net.messages[i].time, net.sender_free[pair] = time, np.inf
+    router.door = _insert(net.messages, router.door, i)
 
 
 @_inlined

@@ -9,9 +9,10 @@ places:
   posted, unless ``sync`` says otherwise.
 - **The card.** A message of n bytes, a header included, has max(1, ⌈n / packet_bytes⌉) packets, the
   last one shorter. The i-th of them is at the node's door i·``packet_gap`` after the message is
-  posted. So long messages that are posted closely interleave, and short ones do not. Each peer has
-  a sender of its own on the card, also where there are more peers than the paper's cards have
-  senders; messages to one peer follow each other.
+  posted; with a gap of 0, as soon as the one before it has entered. So long messages that are
+  posted closely interleave, and short ones do not. Each peer has a sender of its own on the card,
+  also where there are more peers than the paper's cards have senders; messages to one peer follow
+  each other.
 - **The door.** All packets of a node enter its router through one first-in first-out queue, at
   ``injection_bandwidth``, and leave the last router at ``ejection_bandwidth``.
 - **The router.** Every input has a queue per virtual channel, and so has every output. A crossbar
