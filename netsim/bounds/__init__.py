@@ -45,9 +45,9 @@ def lower_bounds(
       from u to v over this link is over. In other collectives the blocks that v needs come from
       ranks at several latencies. For each latency L, the blocks from ranks that are at least as
       far away as L arrive after L.
-    - ``"cut"``: if some ranks S are cut off from the others, what those need of S must cross the
-      links of the cut. In an allreduce these are n bytes, for a latency from S to the other side;
-      in an allgather n·|S|/p bytes, in an all-to-all n·|S|·(p - |S|)/p. Cuts across each dimension
+    - ``"cut"``: if s ranks are cut off from the others, what those need of them must cross the
+      links of the cut. In an allreduce these are n bytes, for a latency from one side to the other;
+      in an allgather n·s/p bytes, in an all-to-all n·s·(p - s)/p. Cuts across each dimension
       are tried. If links differ from each other (slow or failed links, graphs), so are the
       smallest cuts, found by maximum flows, in networks of up to
       `netsim.bounds.min_cuts.MAX_VERTICES` ranks and switches.
