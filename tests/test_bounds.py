@@ -464,8 +464,6 @@ def test_no_random_schedule_of_any_collective_beats_any_bound_of_any_network(see
     rng = random.Random(seed)
     for _ in range(25):
         torus, name, options, schedule = random_case(rng)
-        if (kept_steps(schedule) != np.arange(schedule.nsteps)).any():
-            continue  # models estimate the time of long runs of equal steps
         network = random_network(rng, torus)
         least = 0.0
         for nbytes in sorted(rng.sample(SIZES, 3)):

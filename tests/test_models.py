@@ -106,9 +106,9 @@ def test_the_latency_of_a_run_is_all_but_its_bytes(model):
         assert run.seconds - run.latency == pytest.approx(8 * nbytes / 5 / 2, rel=1e-9)
     schedule, network = on("torus:4x6", "swing")
     run = netsim.simulate(schedule, network, 2**20, model)
-    # But for flits, which take time on a link, it is what a boundless bandwidth leaves, if buffers
-    # are boundless, too: full ones wait for credits, whose way back is a delay.
-    network = replace(network, buffer_bytes=None)
+    # But for flits, which take time on a link, it is what a boundless bandwidth leaves, where no
+    # packet and no call costs time of its own.
+    network = replace(network, post_gap=0.0, packet_gap=0.0, crossbar_bandwidth=None)
     fast = replace(network, bandwidth=1e20, injection_bandwidth=1e20, ejection_bandwidth=1e20)
     without_flits = replace(network, flit_bytes=0, header_bytes=0)
     assert netsim.simulate(schedule, without_flits, 0, model).seconds == pytest.approx(

@@ -142,6 +142,14 @@ def test_a_sample_of_the_shipped_times_is_what_a_simulation_says_today(name):
         assert fresh["seconds"] == pytest.approx(seconds, rel=1e-9), (n, winner)
 
 
+@pytest.mark.parametrize("name", shipped().entries)
+def test_no_shipped_time_is_less_than_a_lower_bound(name):
+    entry, network = shipped().entries[name], netsim.paper_network(name)
+    for n in entry.sizes:
+        bound = netsim.lower_bound(network, n)
+        assert all(seconds >= bound * (1 - 1e-9) for seconds, _ in entry.ranked(n)), n
+
+
 def winners(least, most):
     for name, entry in shipped().entries.items():
         torus = swing.Torus.parse(name)

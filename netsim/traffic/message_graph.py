@@ -23,6 +23,7 @@ from netsim.traffic.symmetry import Folded, Whole, fold
 from swing.ring import distance
 from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
+from swing.schedules.step import Step
 from swing.torus import Array
 
 SYNC = {
@@ -111,24 +112,37 @@ def kept_steps(schedule: Schedule) -> Array:
 
     Of a run of equal steps the first `FOLLOWED_STEPS` are simulated, and the last of these stands
     for all later ones. Steps in lockstep are equal if their signatures are. A phase of several
-    steps, in which the parts run on their own, is a run if all its steps have one signature.
+    steps, in which the parts run on their own, is a run if all its steps have one signature and no
+    two parts have the same sender and receiver: parts that share links, as segments do, drift apart
+    to the end of the phase.
     """
-    phases: dict[Hashable, set[Hashable]] = {}
-    length = Counter(map(schedule.sync_phase, range(schedule.nsteps)))
+    phases: dict[Hashable, list[int]] = {}
     for s in range(schedule.nsteps):
-        phases.setdefault(schedule.sync_phase(s), set()).add(schedule.signature(s))
+        phases.setdefault(schedule.sync_phase(s), []).append(s)
+    runs = {
+        phase: len(steps) > FOLLOWED_STEPS
+        and len(set(map(schedule.signature, steps))) == 1
+        and _parts_differ(schedule.step(steps[0]))
+        for phase, steps in phases.items()
+    }
 
     def run_key(s: int) -> Hashable:
         phase = schedule.sync_phase(s)
-        if length[phase] == 1:
+        if len(phases[phase]) == 1:
             return "lockstep", schedule.signature(s)
-        return ("phase", phase) if len(phases[phase]) == 1 else s
+        return ("phase", phase) if runs[phase] else s
 
     stand_in = np.arange(schedule.nsteps)
     for _, run in groupby(range(schedule.nsteps), key=run_key):
         steps = list(run)
         stand_in[steps[FOLLOWED_STEPS:]] = steps[FOLLOWED_STEPS - 1 : FOLLOWED_STEPS]
     return stand_in
+
+
+def _parts_differ(step: Step) -> bool:
+    """Return whether no two parts have a message from the same sender to the same receiver."""
+    pairs = np.unique(np.stack([step.src, step.dst, step.part]), axis=1)[:2]
+    return np.unique(pairs, axis=1).shape == pairs.shape
 
 
 def step_seconds(schedule: Schedule, messages: Messages, arrival: np.ndarray) -> np.ndarray:
