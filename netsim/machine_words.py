@@ -15,6 +15,7 @@ GBPS = 1e9 / 8
 PER_SECOND = {"ns": 1e9, "us": 1e6, "ms": 1e3, "s": 1.0}
 LINKS = "0-1 (both directions) or 0→1 (one, also written 0->1)"
 _TIME = re.compile(r"(.+?)\s*(ns|us|ms|s)?")
+_A_TIME = "a time must be a number of ns from 0 up, or have a unit as in 0.5us"
 _LINK = re.compile(r"([0-9]{1,18})\s*(-|->|→)\s*([0-9]{1,18})")
 
 
@@ -53,17 +54,28 @@ def parse_latency(text: str) -> tuple[float, ...]:
     Raises:
         ValueError: a latency is not 0 or above.
     """
-    times = []
-    for item in text.split(","):
-        match = _TIME.fullmatch(item.strip())
-        # 100 / 1e9 is the number nearest to 100 ns, which 100 * 1e-9 is not.
-        times.append(number_or_nan(match[1]) / PER_SECOND[match[2] or "ns"] if match else math.nan)
+    times = tuple(map(_seconds, text.split(",")))
     if not all(0 <= seconds < math.inf for seconds in times):
-        raise ValueError(
-            f"a latency must be a number of ns from 0 up, or have a unit as in 0.5us, not "
-            f"{shown(text)}; write one per dimension as in 100,500"
-        )
-    return one_if_equal(tuple(times))
+        raise ValueError(f"{_A_TIME}, not {shown(text)}; write one per dimension as in 100,500")
+    return one_if_equal(times)
+
+
+def parse_seconds(text: str) -> float:
+    """Read one time in ns or with a unit, such as ``0.5us``, as seconds.
+
+    Raises:
+        ValueError: it is not 0 or above.
+    """
+    seconds = _seconds(text)
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{_A_TIME}, not {shown(text)}")
+    return seconds
+
+
+def _seconds(text: str) -> float:
+    match = _TIME.fullmatch(text.strip())
+    # 100 / 1e9 is the number nearest to 100 ns, which 100 * 1e-9 is not.
+    return number_or_nan(match[1]) / PER_SECOND[match[2] or "ns"] if match else math.nan
 
 
 def parse_links(text: str) -> tuple[Link, ...]:

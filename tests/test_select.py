@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,9 @@ from netsim.rows import write_csv
 from netsim.search.case import Case
 from netsim.search.explore import Search, explore
 from netsim.search.sweep import processes
-from netsim.search.tune import tune
 from swing.algorithms.spelling import parse
 from swing.cli import invoke
-from swing.select.candidates import SEGMENTS, family, published, shortlist
+from swing.select.candidates import family, published, shortlist
 from swing.select.estimate import figures, seconds
 from swing.select.table import Candidate, Entry, SelectionTable, shipped
 from swing.sizes import format_size, parse_size
@@ -198,8 +198,35 @@ def test_the_shipped_table_serves_every_bandwidth_that_leaves_the_papers_latenci
             for n in (2**11, 2**20, 2**29):
                 found = swing.choose(torus, round(factor * n), network).seconds
                 assert found == swing.choose(torus, n).seconds
+
+
+def test_a_choice_says_which_table_it_is_by_and_how_far_the_nearest_one_is():
+    torus = swing.Torus((8, 8))
+    paper = netsim.paper_network("torus:8x8")
     slow = netsim.paper_network("torus:8x8", bandwidth=1e9)  # a flit alone takes 256 ns
-    assert swing.choose(swing.Torus((8, 8)), 2**20, slow).why.startswith("estimated")
+    for network, table in ((paper, "paper"), (replace(paper, message_overhead=5e-7), "messages")):
+        for machine in (network, table):
+            why = swing.choose(torus, 2**20, machine).why
+            assert why.startswith(f"by the table of machine '{table}': ")
+    for network, far in (
+        (slow, "'paper', is for messages whose costs differ up to 1.61-fold: "),
+        (replace(paper, message_overhead=2e-7), "'messages', is for messages whose costs differ"),
+        (replace(paper, message_overhead=2e-6), "'messages', is for messages whose costs differ"),
+    ):
+        why = swing.choose(torus, 2**20, network).why
+        assert why.startswith("estimated, since the nearest table, of machine ")
+        assert far in why
+    assert swing.choose(swing.Torus((3, 2)), 2**20, slow).why.startswith("estimated: ")
+
+
+@pytest.mark.parametrize("name", ["torus:4x6", "torus:5x7", "torus:2x3x4", "torus:9", "mesh:3x4"])
+def test_an_estimate_counts_the_messages_of_the_busiest_sender(name):
+    network = replace(netsim.paper_network(name), message_overhead=5e-7)
+    for (algorithm, _), schedule in shortlist(network.topology.torus).items():
+        exact = netsim.simulate(schedule, network, 2**14, "analytic").seconds
+        assert seconds(figures(schedule), network, 2**14) == pytest.approx(exact, rel=0.1), (
+            algorithm
+        )
 
 
 @pytest.mark.parametrize("name", ["torus:4x4", "torus:3x5", "torus:6", "mesh:3x4", "torus:2x2x3"])
@@ -216,6 +243,7 @@ def test_every_schedule_of_the_family_is_correct(name):
         *(("most", value) for value in (0, -1, 1.5, True, "8")),
         *(("keep", value) for value in (0.5, math.nan, math.inf, "a")),
         *(("packets", value) for value in (-1, 0, 2**51, 1e6)),
+        *(("leaders", value) for value in (0, 1.5, "3")),
         *(("jobs", value) for value in (0, 5000, True, None)),
         *(("enough", value) for value in (-1, math.nan, "a")),
     ],
@@ -243,22 +271,6 @@ def test_tune_finds_the_fastest_of_all():
         best = min(case.run(n, "packet")["seconds"] for case in cases)
         least = min(t[n] for t in found.values() if n in t)
         assert least == best or least <= 1.002 * netsim.lower_bound(network, n)
-
-
-def test_tune_tries_the_fastest_in_segments():
-    for collective in ("allreduce", "allgather"):
-        table = tune("torus:4x4", [2**21], collective=collective, search=Search(most=3))
-        (entry,) = table.entries.values()
-        cut = [c for c in entry.candidates if "segments" in dict(c.options)]
-        assert {dict(c.options)["segments"] for c in cut} >= set(SEGMENTS)
-        assert "segments" in entry.ranked(2**21)[0][1].name
-        for candidate in cut:
-            swing.verify(
-                swing.schedule(
-                    candidate.algorithm, swing.Torus((4, 4)), **dict(candidate.options),
-                    collective=collective,
-                )
-            )  # fmt: skip
 
 
 def test_tune_writes_a_table_that_compare_and_choose_read(tmp_path, capsys):

@@ -117,6 +117,9 @@ def machine_options(repeated: bool = False) -> Callable[[Any], Any]:
                      default=["100"] if repeated else "100", show_default=True, multiple=repeated,
                      help="Latency of a link in ns or with a unit, as in 0.5us, or of each "
                      f"dimension's links, as in 100,100,500{more}."),
+        click.option("--message-overhead", "overhead", default="0", show_default=True,
+                     type=Parsed("time", machine_words.parse_seconds),
+                     help="Time that each message keeps its sender busy, in ns or with a unit."),
         click.option("--slow", type=Parsed("link=fraction", machine_words.parse_slow, LINKS),
                      multiple=True, help="A slow link and the fraction of the bandwidth that it "
                      "has left, as in 0-1=0.25; may be repeated."),
@@ -134,19 +137,21 @@ def machine_options(repeated: bool = False) -> Callable[[Any], Any]:
             wrap: tuple[bool, ...] | None,
             bandwidth: Any,
             latency: Any,
+            overhead: float,
             slow: tuple[dict[Link, float], ...],
             fail: tuple[tuple[Link, ...], ...],
             ties: str,
-            **others: Any,
+            **rest: Any,
         ) -> Any:
-            plain = Machine(ties=ties)
+            others = (("message_overhead", overhead),) if overhead else ()
+            plain = Machine(ties=ties, others=others)
             for links in slow:
                 plain = plain.slowed(links)
             for failed in fail:
                 plain = plain.failing(failed)
             rates, times = (bandwidth, latency) if repeated else ([bandwidth], [latency])
             machines = [plain.with_links(*each) for each in product(rates, times)]
-            return command(machines=MachineOptions(wrap, list(dict.fromkeys(machines))), **others)
+            return command(machines=MachineOptions(wrap, list(dict.fromkeys(machines))), **rest)
 
         return options(call)
 

@@ -21,6 +21,7 @@ from netsim.search.tune import (
     find,
     known_times,
     made_by,
+    shortened,
     time_again,
 )
 from netsim.topologies import names
@@ -121,6 +122,7 @@ def tune_command(
                     raise ValueError(
                         f"interrupted: {out} keeps what was found, and the same command goes on"
                     ) from None
+                found = shortened(network, asked, found)
         entries[name] = entry_of(wanted, found)
         _store(out, SelectionTable(made, entries))
         _tell(name, entries[name], wanted, as_json)

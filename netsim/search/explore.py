@@ -47,17 +47,20 @@ class Search:
         keep: candidates are simulated if their estimate is at most this factor times the best one.
         most: the maximum number of candidates simulated per size.
         enough: a time of at most this factor times the lower bound ends the search at a size.
+        leaders: the number of fastest candidates of each size whose neighbours are simulated.
         packets: the largest size, in bytes, for the packet model; above it the flow model is used.
         jobs: number of processes.
 
     Raises:
-        ValueError: ``keep`` is not a finite number from 1 up, ``most`` or ``jobs`` is not a whole
-            number from 1 up, ``enough`` is not a number from 0 up, or ``packets`` is not a size.
+        ValueError: ``keep`` is not a finite number from 1 up, ``most``, ``leaders`` or ``jobs`` is
+            not a whole number from 1 up, ``enough`` is not a number from 0 up, or ``packets`` is
+            not a size.
     """
 
     keep: float = 3.0
     most: int = 100
     enough: float = 1.002
+    leaders: int = 3
     packets: int = 2**23
     jobs: int = 1
 
@@ -65,6 +68,7 @@ class Search:
         check_factor("keep", self.keep)
         check_number("enough", self.enough)
         whole_number("most", self.most, 1, sys.maxsize)
+        whole_number("leaders", self.leaders, 1, sys.maxsize)
         whole_number("packets", self.packets, 1, MAX_BYTES)
         whole_number("jobs", self.jobs, 1, MAX_JOBS)
 
@@ -102,9 +106,7 @@ def explore(
         ``times``, if that was passed.
     """
     times = {} if times is None else times
-    asked = dict(cases[0].options) if cases else {}
-    what = {key: asked[key] for key in ("collective", "root") if key in asked}
-    bound = {n: lower_bound(cases[0].network, n, **what) for n in sizes}
+    bound = bounds_of(cases, sizes)
 
     def best(n: int) -> Case | None:
         simulated = [case for case in cases if n in times.get(case, {})]
@@ -152,6 +154,14 @@ def explore(
             if leader
         )
     return times
+
+
+def bounds_of(cases: Iterable[Case], sizes: Sequence[int]) -> dict[int, float]:
+    """Return the lower bound at each size for cases of one collective on one network."""
+    for case in cases:
+        what = {key: value for key, value in case.options if key in ("collective", "root")}
+        return {n: lower_bound(case.network, n, **what) for n in sizes}
+    return {}
 
 
 def simulate_pairs(

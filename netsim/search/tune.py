@@ -12,12 +12,13 @@ from typing import Any
 from netsim.machine import Machine, columns
 from netsim.network import Network
 from netsim.search.case import Case, Where, asked_collective, networks_of
+from netsim.search.climb import climb
 from netsim.search.explore import Search, Seconds, Tell, explore, silent, simulate_pairs
 from netsim.search.sweep import listed_sizes
 from netsim.topologies.names import topology as topology_of
 from swing.checks import expect
 from swing.schedules.collectives import ALLREDUCE, BARRIER, check_collective
-from swing.select.candidates import Named, family, in_segments, published
+from swing.select.candidates import Named, family, published
 from swing.select.table import Entry, SelectionTable
 from swing.sizes import format_size
 
@@ -67,8 +68,9 @@ def tune(
     entries = {}
     for network in listed:
         found: Seconds = {}
-        find(network, wanted, asked_collective(network.topology.torus, collective, root), limits,
-             found, tell)  # fmt: skip
+        asked = asked_collective(network.topology.torus, collective, root)
+        find(network, wanted, asked, limits, found, tell)
+        found = shortened(network, asked, found)
         entries[network.topology.torus.name] = entry_of(wanted, found)
     return SelectionTable(made, entries)
 
@@ -159,7 +161,7 @@ def find(
 ) -> None:
     """Add the times that a search finds on a network, and those of all published rivals.
 
-    The fastest candidates of each size are also tried in segments.
+    From the fastest candidates of each size the search climbs to faster neighbours of theirs.
     """
     torus, collective = network.topology.torus, asked.get("collective", ALLREDUCE)
     rivals = replace(search, enough=0.0)  # simulate every rival, for the comparison
@@ -169,33 +171,22 @@ def find(
     ):
         cases = [_case(network, named, asked) for named in candidates]
         explore(cases, sizes, limits, found, tell)
-    if collective != BARRIER:  # which has no bytes to cut
-        _cut_leaders(sizes, asked, search, found, tell)
+    if collective != BARRIER:  # whose only size is 0
+        climb(sizes, asked, search, found, tell)
 
 
-LEADERS = 3
-"""The number of fastest candidates of each size that a search tries in segments."""
+KEPT = 8
+"""Of the candidates that a search simulates, a table keeps so many at each size, the fastest."""
 
 
-def _cut_leaders(
-    sizes: Sequence[int], asked: dict[str, Any], search: Search, found: Seconds, tell: Tell
-) -> None:
-    """Add the times of the fastest cases in segments, at their size and its neighbours."""
-
-    def cut(case: Case) -> list[Case]:
-        own = tuple(option for option in case.options if option[0] not in asked)
-        return [_case(case.network, named, asked) for named in in_segments((case.algorithm, own))]
-
-    pairs: dict[tuple[Case, int], None] = {}
-    for i, n in enumerate(sizes):
-        whole = [case for case in found if n in found[case] and cut(case)]
-        for case in sorted(whole, key=lambda case: found[case][n])[:LEADERS]:
-            # The slice is the size before, the size itself and the size after.
-            near = sizes[max(i - 1, 0) : i + 2]
-            pairs |= dict.fromkeys((piece, m) for piece in cut(case) for m in near)
-    todo = [(case, n) for case, n in pairs if n not in found.get(case, {})]
-    with search.workers() as pool:
-        simulate_pairs(pool, todo, search, found, tell)
+def shortened(network: Network, asked: dict[str, Any], found: Seconds) -> Seconds:
+    """Return the times that a table keeps: of the fastest cases at each size, and of all rivals."""
+    rivals = published(network.topology.torus, asked.get("collective", ALLREDUCE), later=True)
+    kept = {_case(network, named, asked) for named in rivals}
+    for n in {n for times in found.values() for n in times}:
+        timed = [case for case in found if n in found[case]]
+        kept.update(sorted(timed, key=lambda case: found[case][n])[:KEPT])
+    return {case: times for case, times in found.items() if case in kept}
 
 
 def time_again(

@@ -1,6 +1,6 @@
 """Candidate schedules on a torus: the algorithms and options that a selection considers.
 
-`family` lists all candidates of a search, which also tries the fastest of them `in_segments`,
+`family` lists the candidates that a search starts from (`swing.select.neighbours` has more),
 `published` those of the literature, and `shortlist` the few that `swing.choose` estimates. Each
 `Algorithm` states its own.
 """
@@ -41,24 +41,6 @@ def family(torus: Torus, collective: str = "allreduce") -> list[Named]:
         return [o for o in options(algorithm) if o.get("variant", "bandwidth") == "bandwidth"]
 
     return _candidates(torus, lambda a: [*a.others(torus), *full(a)], collective)
-
-
-SEGMENTS = (2, 4, 8)
-"""The numbers of segments that a search tries."""
-
-
-def in_segments(named: Named) -> list[Named]:
-    """List a candidate in segments; none if it is in segments already, or cannot be cut.
-
-    >>> in_segments(("swing", ()))[1]
-    ('swing', (('segments', 4),))
-    >>> in_segments(("bucket", (("segments", 1),)))
-    []
-    """
-    name, options = named
-    if "segments" in dict(options) or "segments" not in ALGORITHMS[name].options:
-        return []
-    return [(name, (*options, ("segments", count))) for count in SEGMENTS]
 
 
 def published(torus: Torus, collective: str = ALLREDUCE, *, later: bool = False) -> list[Named]:

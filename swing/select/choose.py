@@ -1,9 +1,11 @@
 """Choose an algorithm for a torus, a vector size and a machine, from a table or by estimates.
 
 A selection table (`swing.select.table`) has the times of the candidates on the tori that it was
-tuned for. For any other torus, each algorithm of a short list is estimated
-(`swing.select.estimate`). The estimate is exact if steps run in lockstep and all messages of a step
-use their links at the same time; otherwise it is rough. Nothing is simulated.
+tuned for. Two tables are shipped: for the network of the Swing paper, on which a message costs its
+sender nothing, and for the same network with messages that do. A network whose costs are within
+5 % of one of these has that table. For any other torus or network, each algorithm of a short list
+is estimated (`swing.select.estimate`). The estimate is exact if steps run in lockstep and all
+messages of a step use their links at the same time; otherwise it is rough. Nothing is simulated.
 
 On one node (machine "node"), ranks have no network links to share. An allreduce uses one port, and
 the latency-optimal variant up to `NODE_LATENCY_BYTES`; for other collectives, estimates for `NODE`
@@ -26,8 +28,8 @@ from swing.checks import expect, shown
 from swing.schedules.collectives import ALLREDUCE, check_collective, checked_root
 from swing.schedules.schedule import Schedule
 from swing.select.candidates import shortlist, spelled
-from swing.select.estimate import CostModel, Phase, figures, seconds
-from swing.select.table import Candidate, Entry, Options, SelectionTable, shipped, tuned
+from swing.select.estimate import CostModel, Phase, figures, overhead, seconds
+from swing.select.table import SHIPPED, Candidate, Entry, Options, SelectionTable, shipped, tuned
 from swing.torus import Torus
 
 NODE_LATENCY_BYTES = 32 * 1024
@@ -49,11 +51,13 @@ class MachineModel:
         step: seconds per step, apart from hops and bytes.
         hop: seconds per hop.
         bandwidth: of a link, in bytes per second.
+        message_overhead: seconds that each message keeps its sender busy.
     """
 
     step: float
     hop: float
     bandwidth: float
+    message_overhead: float = 0.0
 
     def latency(self, hops: int) -> float:
         """Return the seconds until the first byte of a message arrives over ``hops`` hops."""
@@ -63,11 +67,16 @@ class MachineModel:
 PAPER = MachineModel(0.5102e-6, 0.4051e-6, 50e9)
 """The network of the Swing paper, §5, for which the shipped table was made."""
 
+OVERHEAD = 0.5e-6
+"""Seconds that a message keeps its sender busy on the machine "messages": about what `MPI_Isend`
+and the receive that belongs to it take this library's executor (results/EXECUTOR.md)."""
+
 NODE = MachineModel(1e-6, 0.0, 10e9)
 """Rule of thumb for ranks that share memory: messages cross no links."""
 
 MACHINES: dict[str, CostModel] = {
     "paper": PAPER,
+    "messages": replace(PAPER, message_overhead=OVERHEAD),
     "cluster": MachineModel(2e-6, 0.1e-6, 10e9),  # rule of thumb for MPI on a current torus
 }
 
@@ -150,17 +159,24 @@ def _ranked(
     source = _entry_or_model(torus, machine, collective)
     if isinstance(source, Entry):
         return "by a table", source.ranked(nbytes)
-    if source is PAPER or _like_paper(source):
-        entry = shipped(collective).entries.get(torus.name)
-        if entry:
+    how = "estimated"
+    tables = {name: shipped(collective, name).entries.get(torus.name) for name in SHIPPED}
+    near = sorted((_apart(source, MACHINES[name]), name) for name in SHIPPED if tables[name])
+    for factor, name in near[:1]:
+        table = tables[name]
+        if table and factor <= ALIKE:
             # Latencies agree, so scaling the size by the bandwidths gives the same time.
-            equivalent = round(nbytes * PAPER.bandwidth / source.bandwidth)
-            return "by a table", entry.ranked(equivalent)
+            equivalent = round(nbytes * MACHINES[name].bandwidth / source.bandwidth)
+            return f"by the table of machine {name!r}", table.ranked(equivalent)
+        how = (
+            f"estimated, since the nearest table, of machine {name!r}, is for messages whose costs "
+            f"differ up to {factor:.3g}-fold"
+        )
     times = [
         (seconds(phases, source, nbytes), Candidate(name, options, ()))
         for (name, options), phases in _figures(torus, collective).items()
     ]
-    return "estimated", sorted(times, key=lambda pair: pair[0])
+    return how, sorted(times, key=lambda pair: pair[0])
 
 
 def schedule(
@@ -235,9 +251,26 @@ def _names() -> str:
     return ", ".join(["node", *MACHINES])
 
 
-def _like_paper(network: CostModel) -> bool:
-    """Return whether latencies agree, within 5 %, with those of the shipped table's network."""
-    return all(math.isclose(network.latency(h), PAPER.latency(h), rel_tol=0.05) for h in (0, 1, 16))
+ALIKE = 1.05
+"""Two machines are alike if no message costs more than so many times as much on one of them."""
+
+
+def _apart(one: CostModel, other: CostModel) -> float:
+    """Return the largest factor between the costs of messages on two machines, bytes apart.
+
+    The messages are one over 0, 1 and 16 hops, and 16 of one sender.
+    """
+
+    def costs(machine: CostModel) -> list[float]:
+        own = overhead(machine)
+        each = [machine.latency(hops) + own for hops in (0, 1, 16)]
+        return [*each, machine.latency(1) + 16 * own]
+
+    ratios = (
+        max(a / b, b / a) if a and b else 1.0 if a == b else math.inf
+        for a, b in zip(costs(one), costs(other), strict=True)
+    )
+    return max(ratios)
 
 
 def _choice(ranked: list[tuple[float, Candidate]], how: str) -> Choice:

@@ -1,12 +1,13 @@
 """Estimate the time of a schedule from its message table: a latency-bandwidth cost model.
 
-    T = Σ over phases of max(steps·step + hops·hop + own·n/B, total·n/B)
+    T = Σ over phases of max(steps·step + hops·hop + own·n/B + sends·o, total·n/B, all_sends·o)
 
-Here step and hop are the machine's costs, B its bandwidth, and n the bytes of the vector; the other
-factors are the fields of `Phase`. A step costs a fixed time, its longest route, and the bytes on
-its busiest link. In a phase of several steps the parts proceed independently of each other. So the
-time is that of the slowest part, but at least that of the link with the most bytes of all parts
-together.
+Here step and hop are the machine's costs, B its bandwidth, o the time that a message keeps its
+sender busy, and n the bytes of the vector; the other factors are the fields of `Phase`. A step
+costs a fixed time, its longest route, the bytes on its busiest link, and the messages of its
+busiest sender. In a phase of several steps the parts proceed independently of each other. So the
+time is that of the slowest part, but at least that of the link with the most bytes, and of the
+sender with the most messages, of all parts together.
 
 Where a step is the same on all lines of a dimension (`Schedule.lines`), the cost is O(Σ d_i) per
 step instead of O(messages). Nothing is simulated: delays between steps or parts are ignored.
@@ -14,6 +15,7 @@ step instead of O(messages). Nothing is simulated: delays between steps or parts
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple, Protocol
@@ -29,7 +31,10 @@ from swing.torus import Array, Torus
 
 
 class CostModel(Protocol):
-    """The properties of a network that an estimate needs; `netsim.Network` has them."""
+    """The properties of a network that an estimate needs; `netsim.Network` has them.
+
+    A network may also have ``message_overhead``: seconds that each message keeps its sender busy.
+    """
 
     @property
     def bandwidth(self) -> float:
@@ -47,16 +52,21 @@ class Phase(NamedTuple):
         hops: hops of its longest routes, summed over its steps.
         own: fraction of the vector on its busiest link in each step, summed over its steps.
         total: fraction of the vector on the busiest link, over all parts and steps together.
+        sends: messages of its busiest sender in each step, summed over its steps.
+        all_sends: messages of the busiest sender, over all parts and steps together.
     """
 
     steps: int
     hops: int
     own: float
     total: float
+    sends: int = 0
+    all_sends: int = 0
 
 
 class _Cost(NamedTuple):
     hops: int
+    sends: int
     # Per dimension (lines, 2, d) fractions of the vector on the links of its lines, upwards and
     # downwards; one line stands for all if they are alike.
     loads: tuple[np.ndarray, ...]
@@ -66,7 +76,7 @@ class _Cost(NamedTuple):
         return max((float(load.max(initial=0)) for load in self.loads), default=0.0)
 
     def scaled(self, factor: float) -> _Cost:
-        return _Cost(self.hops, tuple(load * factor for load in self.loads))
+        return self._replace(loads=tuple(load * factor for load in self.loads))
 
 
 def figures(schedule: Schedule) -> tuple[Phase, ...]:
@@ -74,7 +84,7 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
 
     >>> import swing
     >>> figures(swing.schedule("bucket", swing.Torus((4, 4)), collective="reduce_scatter"))
-    (Phase(steps=3, hops=3, own=0.1875, total=0.1875), Phase(steps=3, hops=3, own=0.046875, total=0.046875))
+    (Phase(steps=3, hops=3, own=0.1875, total=0.1875, sends=3, all_sends=12), Phase(steps=3, hops=3, own=0.046875, total=0.046875, sends=3, all_sends=12))
     """  # noqa: E501
     first_of, shares = originals(schedule), schedule.part_shares
     cache: dict[tuple[Hashable, bool], list[_Cost]] = {}
@@ -116,7 +126,11 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
             float(np.max(sum(n * c.loads[j] for run in runs for n, c in run), initial=0))
             for j in range(len(schedule.torus.dims))
         )
-        phases.append(Phase(length, hops, sum(n * c.peak for n, c in run), busiest))
+        own = sum(n * c.peak for n, c in run)
+        sends, all_sends = (
+            sum(n * c.sends for n, c in column) for column in (run, itertools.chain(*runs))
+        )
+        phases.append(Phase(length, hops, own, busiest, sends, all_sends))
     return tuple(phases)
 
 
@@ -152,8 +166,20 @@ def _longest_chain(schedule: Schedule, body: Body, steps: Sequence[int]) -> tupl
 def seconds(phases: Sequence[Phase], machine: CostModel, nbytes: int) -> float:
     """Return the estimated seconds for a vector of ``nbytes`` bytes on each rank."""
     step, hop = machine.latency(0), machine.latency(1) - machine.latency(0)
-    byte = nbytes / machine.bandwidth
-    return sum(max(p.steps * step + p.hops * hop + p.own * byte, p.total * byte) for p in phases)
+    byte, message = nbytes / machine.bandwidth, overhead(machine)
+    return sum(
+        max(
+            p.steps * step + p.hops * hop + p.own * byte + p.sends * message,
+            p.total * byte,
+            p.all_sends * message,
+        )
+        for p in phases
+    )
+
+
+def overhead(machine: CostModel) -> float:
+    """Return the seconds that each message keeps its sender busy; 0 if the machine has none."""
+    return float(getattr(machine, "message_overhead", 0.0))
 
 
 def _cost(schedule: Schedule, body: Body, s: int) -> _Cost:
@@ -162,6 +188,7 @@ def _cost(schedule: Schedule, body: Body, s: int) -> _Cost:
     if lines is None:
         return _rows_cost(schedule, body.step(s))
     loads, hops = [np.zeros((1, 2, d)) for d in torus.dims], 0
+    sends = [np.zeros(d, dtype=np.int64) for d in torus.dims]
     for line in lines:
         unit = schedule.unit(line.part)
         # The busiest line runs through the coordinates with most blocks in all other dimensions.
@@ -169,8 +196,9 @@ def _cost(schedule: Schedule, body: Body, s: int) -> _Cost:
         weight = line.sent * float(others) * (1 / schedule.nblocks if unit is None else unit)
         farthest, load = _ring(torus, line.dim, line, weight)
         loads[line.dim] += load
+        sends[line.dim] += np.bincount(line.src, minlength=torus.dims[line.dim])
         hops = max(hops, farthest)
-    return _Cost(hops, tuple(loads))
+    return _Cost(hops, sum(int(count.max(initial=0)) for count in sends), tuple(loads))
 
 
 def _ring(torus: Torus, dim: int, line: LineRows, weight: np.ndarray) -> tuple[int, np.ndarray]:
@@ -221,7 +249,8 @@ def _rows_cost(schedule: Schedule, step: Step) -> _Cost:
         load[lines] = ring_load(changes).reshape(-1, 2, d)
         loads.append(load)
         at[:, j] = dst
-    return _Cost(int(_hops(torus, step).max(initial=0)), tuple(loads))
+    sends = int(np.bincount(step.src).max(initial=0))
+    return _Cost(int(_hops(torus, step).max(initial=0)), sends, tuple(loads))
 
 
 def _hops(torus: Torus, step: Step) -> Array:

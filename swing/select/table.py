@@ -22,7 +22,8 @@ from swing.schedules.collectives import ALLREDUCE, KINDS, NAMES
 
 VERSION = 1
 MAX_BYTES = 2**24  # of a file
-SHIPPED = "paper"
+PAPER, MESSAGES = SHIPPED = "paper", "messages"
+"""The machines that tables are shipped for: see `swing.select.choose.MACHINES`."""
 
 Options = tuple[tuple[str, Any], ...]
 
@@ -149,13 +150,18 @@ class SelectionTable:
 
 
 @cache
-def shipped(collective: str = ALLREDUCE) -> SelectionTable:
-    """Load the table that comes with the library, for the network of the Swing paper.
+def shipped(collective: str = ALLREDUCE, machine: str = PAPER) -> SelectionTable:
+    """Load a table that comes with the library.
 
-    It is empty for collectives that no times are shipped for. A collective and its reverse share
-    a table, since the same messages take as long in either direction.
+    Args:
+        collective: the collective. It shares a table with its reverse, since the same messages take
+            as long in either direction.
+        machine: a name in `SHIPPED`.
+
+    Returns:
+        The table; an empty one if no times are shipped.
     """
-    name = SHIPPED if collective == ALLREDUCE else f"{SHIPPED}-{tuned(collective)}"
+    name = machine if collective == ALLREDUCE else f"{machine}-{tuned(collective)}"
     file = resources.files("swing.select") / "tables" / f"{name}.json"
     return SelectionTable.read(file.read_text()) if file.is_file() else SelectionTable({}, {})
 

@@ -1,0 +1,80 @@
+"""Climb from the fastest schedules that are known to faster ones among their neighbours.
+
+At each size the neighbours (`swing.select.neighbours`) of the fastest cases are simulated, then
+those of the cases that are then the fastest, until all neighbours of the fastest ones are known.
+What is the fastest at one size is also simulated at the next smaller and larger one, so that a
+good schedule is found once and tried wherever it may win.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from netsim.search.case import Case
+from netsim.search.explore import Search, Seconds, Tell, bounds_of, silent, simulate_pairs
+from swing.select.neighbours import neighbours
+
+NEAR = 1.02
+"""A time of at most this factor times the lower bound is not climbed from."""
+MOST_ROUNDS = 12
+"""Rounds of a climb; most end by themselves after four to eight."""
+
+
+def climb(
+    sizes: Sequence[int],
+    asked: dict[str, Any],
+    search: Search,
+    found: Seconds,
+    tell: Tell = silent,
+) -> None:
+    """Add the times of neighbours of the fastest cases, as long as they improve on them.
+
+    Args:
+        sizes: bytes of the vector on each rank, ascending.
+        asked: the options of all cases that name the collective and its root.
+        search: the limits of the search.
+        found: the times so far, to which the new ones are added.
+        tell: called as the climb advances.
+    """
+    bound = bounds_of(found, sizes)
+    expanded: set[tuple[Case, int]] = set()
+
+    def fastest(n: int) -> list[Case]:
+        timed = [case for case in found if found[case].get(n, math.inf) < math.inf]
+        return sorted(timed, key=lambda case: found[case][n])[: search.leaders]
+
+    def is_open(n: int) -> bool:
+        return any(found[case][n] > NEAR * bound[n] for case in fastest(n)[:1])
+
+    with search.workers() as pool:
+
+        def add(pairs: Iterable[tuple[Case, int]]) -> None:
+            todo = [(c, n) for c, n in dict.fromkeys(pairs) if n not in found.get(c, {})]
+            simulate_pairs(pool, todo, search, found, tell)
+
+        for _ in range(MOST_ROUNDS):
+            new = [(c, n) for n in sizes if is_open(n) for c in fastest(n)]
+            new = [pair for pair in new if pair not in expanded]
+            if not new:
+                return
+            expanded.update(new)
+            near = {case: _near(case, asked) for case, _ in new}
+            add((other, n) for case, n in new for other in near[case])
+            # The slice is the size before, the size itself and the size after.
+            add(
+                (case, m)
+                for i, n in enumerate(sizes)
+                for case in fastest(n)[:1]
+                for m in sizes[max(i - 1, 0) : i + 2]
+            )
+
+
+def _near(case: Case, asked: dict[str, Any]) -> list[Case]:
+    """Return the neighbours of a case, for the same collective."""
+    own = tuple(option for option in case.options if option[0] not in asked)
+    torus = case.network.topology.torus
+    near = neighbours(torus, case.algorithm, own)
+    return [replace(case, options=(*options, *asked.items())) for options in near]
