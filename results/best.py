@@ -1,8 +1,9 @@
 """``make best``: find the fastest schedule for every torus and size, and compare it with the bound.
 
-``python -m netsim tune`` fills the selection table that ships with the library
-(`swing/select/tables/paper.json`); BEST.md and its figures are made from the table. Times that the
-table has already are not simulated again: delete a torus from it, or the file, to start over.
+``python -m netsim tune`` fills the selection tables that ship with the library
+(`swing/select/tables/`), one for the Swing paper's network and one for the same network with
+messages that cost their sender time; BEST.md and its figures are made from them. Times that a table
+has already are not simulated again: delete a torus from it, or the file, to start over.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,63 +27,103 @@ from netsim import lower_bound, paper_network  # noqa: E402
 from netsim.rows import read_csv  # noqa: E402
 from swing import Torus  # noqa: E402
 from swing.select.candidates import published  # noqa: E402
-from swing.select.table import Entry, SelectionTable  # noqa: E402
+from swing.select.choose import OVERHEAD  # noqa: E402
+from swing.select.table import SelectionTable  # noqa: E402
 from swing.sizes import format_size  # noqa: E402
 
-TABLE = HERE.parent / "swing" / "select" / "tables" / "paper.json"
+TABLES = HERE.parent / "swing" / "select" / "tables"
+MACHINES = {"paper": [], "messages": ["--message-overhead", f"{OVERHEAD * 1e6:g}us"]}
+"""The machines of the tables, and the options of ``tune`` that make them."""
 PAPER = ["8x8", "16x16", "32x32", "8x8x8", "64x16", "128x8", "256x4", "64x64", "8x8x8x8",
          "128x128"]  # fmt: skip
 MORE = ["16x16x16", "10x10", "12x20", "5x5x5", "32x8x4", "4x4", "2x4", "4x8", "2x2x2", "4x4x4",
         "4x4x8", "16x8"]  # fmt: skip
 SMALL = 2**23  # bytes; the means of the first table are over sizes up to here
+Rows = list[dict[str, Any]]
 LINES = {"Swing": ("#0072B2", "o"), "published": ("#009E73", "^"), "ours": ("#D55E00", "s")}
 
 
 def main() -> None:
-    """Tune the tori that the table lacks, then write BEST.md."""
-    for dims in [*PAPER, *MORE]:
-        line = f"tune --topology torus:{dims} --out {TABLE}"
-        print(f"python -m netsim {line}", flush=True)
-        subprocess.run([sys.executable, "-m", "netsim", *line.split()], check=True)
+    """Tune the tori that the tables lack, then write BEST.md."""
+    for machine, options in MACHINES.items():
+        for dims in [*PAPER, *MORE]:
+            words = ["tune", "--topology", f"torus:{dims}", *options]
+            words += ["--out", str(TABLES / f"{machine}.json")]
+            print("python -m netsim", *words, flush=True)
+            subprocess.run([sys.executable, "-m", "netsim", *words], check=True)
     overhead.main()
-    table = SelectionTable.read(TABLE.read_text())
-    (HERE / "BEST.md").write_text(page(table))
+    (HERE / "BEST.md").write_text(page(*map(shipped_for, MACHINES)))
 
 
-def page(table: SelectionTable) -> str:
-    """The text of BEST.md; also draws the figures."""
-    text = (HERE / "best.txt").read_text()
-    lines = ["| torus | published ÷ ours | with Trivance | worst | ours ÷ bound, 32 B | 512 B "
-             "| 128 MiB | 512 MiB |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
-    curves = []
+def shipped_for(machine: str) -> SelectionTable:
+    """The table of a machine; an empty one if there is none."""
+    file = TABLES / f"{machine}.json"
+    return SelectionTable.read(file.read_text()) if file.is_file() else SelectionTable({}, {})
+
+
+def page(table: SelectionTable, with_cost: SelectionTable) -> str:
+    """The text of BEST.md; also draws the figures.
+
+    Args:
+        table: of the paper's network.
+        with_cost: of the same network with messages that cost.
+    """
+    rows = {dims: rows_of(table, dims, 0.0) for dims in [*PAPER, *MORE] if known(table, dims)}
+    costly = {d: rows_of(with_cost, d, OVERHEAD) for d in [*PAPER, *MORE] if known(with_cost, d)}
+    return "\n".join([
+        (HERE / "best.txt").read_text(),
+        *gains(rows), "",
+        "## How far from the bound", "",
+        "The time of the fastest schedule, divided by the lower bound. A star marks the sizes at "
+        "which it is cut into segments.", "",
+        *near_bound(rows), "",
+        *(f"- {key}: {value}" for key, value in table.made.items()), "",
+        "## When messages cost their sender time", "",
+        (HERE / "best-messages.txt").read_text(),
+        *gains(costly), "",
+        *near_bound(costly), "",
+        *overheads(),
+        *(section(dims, rows[dims]) for dims in rows),
+    ])  # fmt: skip
+
+
+def known(table: SelectionTable, dims: str) -> bool:
+    """Whether a table has times for a torus."""
+    return f"torus:{dims}" in table.entries
+
+
+def gains(tori: dict[str, Rows]) -> list[str]:
+    """A table of the best published time, divided by ours."""
+    lines = ["| torus | published ÷ ours | with Trivance | worst |", "|---|---|---|---|"]
     means: list[tuple[float, float]] = []
-    for dims in [*PAPER, *MORE]:
-        name = f"torus:{dims}"
-        if name not in table.entries:
-            continue
-        rows = rows_of(table.entries[name], name)
+    for dims, rows in tori.items():
         small = [r for r in rows if r["nbytes"] <= SMALL]
         gain = mean([r["published"] / r["ours"] for r in small])
         trivance = mean([r["with_trivance"] / r["ours"] for r in small])
-        if dims in PAPER:
-            means.append((gain, trivance))
+        means += [(gain, trivance)] if dims in PAPER else []
         worst = min(r["published"] / r["ours"] for r in rows)
-        near = {r["nbytes"]: f"{r['ours'] / r['bound']:.3f}" for r in rows}
-        cells = [near.get(n, "") for n in (32, 512, 2**27, 2**29)]
-        lines.append(
-            f"| {dims} | {gain:.2f} | {trivance:.2f} | {worst:.2f} | {' | '.join(cells)} |"
-        )
-        curves.append(section(name, rows))
-    gain, trivance = (mean([m[i] for m in means]) for i in (0, 1))
-    lines.append(f"| **the paper's tori** | **{gain:.2f}** | **{trivance:.2f}** | | | | | |")
-    origin = "\n".join(f"- {key}: {value}" for key, value in table.made.items())
-    return "\n".join([text, *lines, "", origin, "", *overheads(), *curves])
+        lines.append(f"| {dims} | {gain:.2f} | {trivance:.2f} | {worst:.3f} |")
+    if means:
+        gain, trivance = (mean([m[i] for m in means]) for i in (0, 1))
+        lines.append(f"| **the paper's tori** | **{gain:.2f}** | **{trivance:.2f}** | |")
+    return lines
+
+
+def near_bound(tori: dict[str, Rows]) -> list[str]:
+    """A table of our time, divided by the lower bound, at every size."""
+    if not tori:
+        return []
+    sizes = [r["nbytes"] for r in next(iter(tori.values()))]
+    lines = [f"| torus | {' | '.join(map(format_size, sizes))} |", "|---" * (len(sizes) + 1) + "|"]
+    for dims, rows in tori.items():
+        cells = [f"{r['ours'] / r['bound']:.2f}{'*' * r['cut']}" for r in rows]
+        lines.append(f"| {dims} | {' | '.join(cells)} |")
+    return lines
 
 
 def overheads() -> list[str]:
-    """The section on message overheads, from overhead.csv."""
+    """The table of message overheads, from overhead.csv."""
     lines = [
-        "## When messages cost their sender time", "",
         "Times in microseconds for 512 B under the packet model. Each message keeps its sender "
         "busy for the time in the second column before the next one can leave. `radices` are those "
         "of the fastest recursive multiplying, one per step; \"ours\" is its time.", "",
@@ -97,9 +139,11 @@ def overheads() -> list[str]:
     return [*lines, ""]
 
 
-def rows_of(entry: Entry, name: str) -> list[dict[str, Any]]:
+def rows_of(table: SelectionTable, dims: str, overhead: float) -> Rows:
     """For each size, seconds of ours, Swing's faster variant, the best published and the bound."""
-    network, rivals = paper_network(name), published(Torus.parse(name))
+    name = f"torus:{dims}"
+    entry, rivals = table.entries[name], published(Torus.parse(name))
+    network = replace(paper_network(name), message_overhead=overhead)
     rows = []
     for n in entry.sizes:
         ranked = entry.ranked(n)
@@ -108,6 +152,7 @@ def rows_of(entry: Entry, name: str) -> list[dict[str, Any]]:
             "nbytes": n,
             "ours": ranked[0][0],
             "winner": ranked[0][1].name,
+            "cut": dict(ranked[0][1].options).get("segments", 1) != 1,
             # The table has no time where Swing was too slow to be simulated.
             "Swing": next((t for t, name in old if name == "swing"), math.nan),
             "published": old[0][0],
@@ -117,9 +162,9 @@ def rows_of(entry: Entry, name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def section(name: str, rows: list[dict[str, Any]]) -> str:
+def section(dims: str, rows: Rows) -> str:
     """The section of one torus: a table and a figure."""
-    figure = f"figures/best-{name.partition(':')[2]}.svg"
+    name, figure = f"torus:{dims}", f"figures/best-{dims}.svg"
     draw(name, rows).savefig(HERE / figure, metadata={"Date": None})
     text = [f"## {name}", "", f"![{name}]({figure})", "",
             "| size | fastest | us | Swing | best published | bound |",
@@ -131,7 +176,7 @@ def section(name: str, rows: list[dict[str, Any]]) -> str:
     return "\n".join([*text, ""])
 
 
-def draw(name: str, rows: list[dict[str, Any]]) -> Figure:
+def draw(name: str, rows: Rows) -> Figure:
     """Draw the time over the lower bound against the size."""
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.add_subplot()

@@ -51,6 +51,10 @@ class Placed(Body):
         """Whether the part is not idle in step s of the whole."""
         return s in self._index
 
+    def own_step(self, s: int) -> int | None:
+        """Return the step of the schedule in step s of the whole; None if the part is idle."""
+        return self._index.get(s)
+
     def step(self, s: int) -> Step:
         if not self.acts(s):
             return Step.empty()

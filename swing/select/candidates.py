@@ -13,6 +13,7 @@ from typing import Any
 
 from swing.algorithms import ALGORITHMS, SHIPPED, make
 from swing.algorithms.algorithm import Algorithm
+from swing.build.segments import cut
 from swing.schedules.collectives import ALLREDUCE, has_root
 from swing.schedules.schedule import Schedule
 from swing.select.table import Options
@@ -99,12 +100,19 @@ def _made(
 ) -> dict[Named, Schedule]:
     """Make what is listed of each algorithm of this library, as far as the torus allows it."""
     made: dict[Named, Schedule] = {}
+
+    def build(name: str, options: dict[str, Any]) -> Schedule:
+        whole = tuple((key, value) for key, value in options.items() if key != "segments")
+        if len(whole) < len(options) and (name, whole) in made and collective == ALLREDUCE:
+            return cut(made[name, whole], options["segments"])  # shares the parts
+        return make(name, torus, **options, **spelled(collective))
+
     for name in SHIPPED:
         for options in listed(ALGORITHMS[name]):
             named = name, tuple(options.items())
             if named not in made:
                 with suppress(ValueError):
-                    made[named] = make(name, torus, **options, **spelled(collective))
+                    made[named] = build(name, options)
     return made
 
 

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from swing.build.parallel import originals
+from swing.build.parallel import Parallel, Placed
 from swing.ring import distance, ring_load
 from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
@@ -65,8 +66,12 @@ class Phase(NamedTuple):
 
 
 class _Cost(NamedTuple):
+    """The cost of a step, or of one part's messages in it."""
+
     hops: int
-    sends: int
+    # Messages of each coordinate along each dimension, (d,), and at last of each rank, (p,). If a
+    # step is described by lines, only those of coordinates are known, otherwise only those of ranks.
+    sends: tuple[Array, ...]
     # Per dimension (lines, 2, d) fractions of the vector on the links of its lines, upwards and
     # downwards; one line stands for all if they are alike.
     loads: tuple[np.ndarray, ...]
@@ -74,6 +79,11 @@ class _Cost(NamedTuple):
     @property
     def peak(self) -> float:
         return max((float(load.max(initial=0)) for load in self.loads), default=0.0)
+
+    @property
+    def busiest(self) -> int:
+        """The messages of the busiest sender: its coordinates may be those with most messages."""
+        return sum(int(count.max()) for count in self.sends)
 
     def scaled(self, factor: float) -> _Cost:
         return self._replace(loads=tuple(load * factor for load in self.loads))
@@ -86,22 +96,15 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
     >>> figures(swing.schedule("bucket", swing.Torus((4, 4)), collective="reduce_scatter"))
     (Phase(steps=3, hops=3, own=0.1875, total=0.1875, sends=3, all_sends=12), Phase(steps=3, hops=3, own=0.046875, total=0.046875, sends=3, all_sends=12))
     """  # noqa: E501
-    first_of, shares = originals(schedule), schedule.part_shares
-    cache: dict[tuple[Hashable, bool], list[_Cost]] = {}
+    parts = _parts(schedule)
+    cache: dict[Hashable, list[_Cost]] = {}
 
     def costs(s: int, key: Hashable, lockstep: bool) -> list[_Cost]:
         """Return the cost of step s: one for all parts together, or one per part."""
         if (key, lockstep) not in cache:
-            cache[key, lockstep] = [_cost(schedule, schedule.body, s)] if lockstep else of_parts(s)
+            each = [part(s) for part in parts]
+            cache[key, lockstep] = [_together(each)] if lockstep else each
         return cache[key, lockstep]
-
-    def of_parts(s: int) -> list[_Cost]:
-        # The segments of a part differ in their shares only.
-        each = {j: _cost(schedule, schedule.part(j), s) for j in set(first_of)}
-        return [
-            each[i] if i == j else each[i].scaled(shares[j] / shares[i])
-            for j, i in enumerate(first_of)
-        ]
 
     phases = []
     start = 0
@@ -127,11 +130,48 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
             for j in range(len(schedule.torus.dims))
         )
         own = sum(n * c.peak for n, c in run)
-        sends, all_sends = (
-            sum(n * c.sends for n, c in column) for column in (run, itertools.chain(*runs))
-        )
-        phases.append(Phase(length, hops, own, busiest, sends, all_sends))
+        sends = sum(n * c.busiest for n, c in run)
+        every = _together([c for column in runs for n, c in column for _ in range(n)])
+        phases.append(Phase(length, hops, own, busiest, sends, every.busiest))
     return tuple(phases)
+
+
+_KNOWN: WeakKeyDictionary[Schedule, dict[Hashable, _Cost]] = WeakKeyDictionary()
+"""The costs of the steps of the parts in use, by signature. The segments of a part share them."""
+
+
+def _parts(schedule: Schedule) -> list[Callable[[int], _Cost]]:
+    """Return for each part a function that gives its cost in a step of the schedule."""
+    body = schedule.body
+    if not isinstance(body, Parallel):
+        return [lambda s: _known(schedule, s)]
+
+    def part(placed: Placed, share: float) -> Callable[[int], _Cost]:
+        idle = _Cost(0, 0, tuple(np.zeros((1, 2, d)) for d in schedule.torus.dims))
+
+        def cost(s: int) -> _Cost:
+            own = placed.own_step(s)
+            return idle if own is None else _known(placed.schedule, own).scaled(share)
+
+        return cost
+
+    return [part(*each) for each in zip(body.parts, schedule.part_shares.tolist(), strict=True)]
+
+
+def _known(schedule: Schedule, s: int) -> _Cost:
+    """Return the cost of a step of a schedule, computed once for equal signatures."""
+    known = _KNOWN.setdefault(schedule, {})
+    key = schedule.signature(s)
+    if key not in known:
+        known[key] = _cost(schedule, s)
+    return known[key]
+
+
+def _together(costs: Sequence[_Cost]) -> _Cost:
+    """Return the cost of a step from those of its parts, which have their busiest sender at once."""
+    loads = (sum(column) for column in zip(*(cost.loads for cost in costs), strict=True))
+    hops, sends = max(cost.hops for cost in costs), sum(cost.sends for cost in costs)
+    return _Cost(hops, sends, tuple(loads))
 
 
 def _latency_and_bytes(run: Sequence[tuple[int, _Cost]]) -> tuple[int, float]:
@@ -182,11 +222,11 @@ def overhead(machine: CostModel) -> float:
     return float(getattr(machine, "message_overhead", 0.0))
 
 
-def _cost(schedule: Schedule, body: Body, s: int) -> _Cost:
+def _cost(schedule: Schedule, s: int) -> _Cost:
     torus = schedule.torus
-    lines = body.lines(s)
+    lines = schedule.lines(s)
     if lines is None:
-        return _rows_cost(schedule, body.step(s))
+        return _rows_cost(schedule, schedule.step(s))
     loads, hops = [np.zeros((1, 2, d)) for d in torus.dims], 0
     sends = [np.zeros(d, dtype=np.int64) for d in torus.dims]
     for line in lines:
