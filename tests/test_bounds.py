@@ -20,7 +20,6 @@ from netsim.bounds import ARGUMENTS, schedule_bound, schedule_bounds, tightest
 from netsim.bounds.max_flow import FlowNetwork
 from netsim.models import MODELS
 from netsim.topologies.graph import graph
-from netsim.traffic.message_graph import kept_steps
 from swing.schedules.collectives import COLLECTIVES
 from tests.cases import digraphs, every_schedule, schedules
 from tests.test_every_collective import random_case
