@@ -188,7 +188,9 @@ class Slow:
         self.node_free[v] = self.now + self.rules.message_overhead
         pair = v, self.m.peer[i]
         time = max(self.node_free[v], self.sender_free.get(pair, 0.0))
-        self.sender_free[pair] = time + self.count[i] * self.rules.packet_gap
+        gap = self.rules.packet_gap
+        # Without a gap, messages to a peer wait until the last packet of the one before has left.
+        self.sender_free[pair] = time + self.count[i] * gap if gap else math.inf
         self.at_door[v].append((time, i))
         return True
 
@@ -234,8 +236,15 @@ class Slow:
         self.dealt[w] -= 1
         self.left[i] -= 1
         waiting.pop(0)
+        gap = self.rules.packet_gap
         if self.left[i]:
-            waiting.append((time + self.rules.packet_gap, i))
+            waiting.append((time + gap if gap else self.now, i))
+        elif not gap:
+            pair = k - self.door, self.m.peer[i]
+            held = [m for t, m in waiting if t == math.inf and self.m.peer[m] == pair[1]]
+            self.sender_free[pair] = math.inf if held else self.now
+            for m in held[:1]:
+                waiting[waiting.index((math.inf, m))] = (self.now, m)
         return {"message": i, "size": size, "route": w, "hop": 0, "chosen": False}
 
     def from_output(self, k):
