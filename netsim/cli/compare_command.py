@@ -40,7 +40,7 @@ COLUMNS = (
 @JSON
 def compare_command(
     topologies: tuple[Topology, ...], sizes: list[int], collective: str, root: int | None,
-    machines: MachineOptions, packets: int, most: int, keep: float, jobs: int | None,
+    machines: MachineOptions, packets: int, most: int, keep: float, leaders: int, jobs: int | None,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Compare the fastest schedule with Swing, the best published one and the lower bound.
@@ -54,7 +54,7 @@ def compare_command(
     """
     if not topologies:
         raise ValueError("name a --topology, such as torus:8x8")
-    search = search_of(keep, most, packets, jobs)
+    search = search_of(keep, most, leaders, packets, jobs)
     for network in [machines.network(topology) for topology in dict.fromkeys(topologies)]:
         entry = _shipped(network, collective, root, models_in_words(search))
         if entry is None or not set(sizes) <= set(entry.sizes):

@@ -47,14 +47,17 @@ search_options = joined(
     click.option("--keep", type=Number(1), default=2.0, show_default=True,
                  help="Simulate only candidates that the analytic model estimates at "
                  "no more than this factor times the best."),
+    click.option("--leaders", type=click.IntRange(1), default=3, show_default=True,
+                 help="Number of fastest candidates per size whose neighbours are simulated."),
     JOBS,
 )  # fmt: skip
 """The options of a search, for `search_of`."""
 
 
-def search_of(keep: float, most: int, packets: int, jobs: int | None) -> Search:
+def search_of(keep: float, most: int, leaders: int, packets: int, jobs: int | None) -> Search:
     """Return the limits of a search that a command line states."""
-    return Search(keep, most, packets=packets, jobs=processes(jobs, "packet"))
+    workers = processes(jobs, "packet")
+    return Search(keep, most, leaders=leaders, packets=packets, jobs=workers)
 
 
 @command("tune", short_help="Write a table of the fastest schedules.")
@@ -69,7 +72,7 @@ def search_of(keep: float, most: int, packets: int, jobs: int | None) -> Search:
 @JSON
 def tune_command(
     topologies: tuple[Topology, ...], sizes: list[int], collective: str, root: int | None,
-    machines: MachineOptions, packets: int, most: int, keep: float, jobs: int | None,
+    machines: MachineOptions, packets: int, most: int, keep: float, leaders: int, jobs: int | None,
     measured: tuple[str, ...], retime: bool, out: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Search for the fastest schedule for every size; write a selection table."""
@@ -86,7 +89,7 @@ def tune_command(
         if not as_json:
             click.echo(f"wrote {out}")
         return
-    search = search_of(keep, most, packets, jobs)
+    search = search_of(keep, most, leaders, packets, jobs)
     file = Path(out)
     table = SelectionTable.read(file.read_text()) if file.is_file() else SelectionTable({}, {})
     entries = dict(table.entries)

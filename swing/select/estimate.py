@@ -15,9 +15,10 @@ step instead of O(messages). Nothing is simulated: delays between steps or parts
 
 from __future__ import annotations
 
-import itertools
+import operator
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import reduce
 from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
@@ -69,8 +70,8 @@ class _Cost(NamedTuple):
     """The cost of a step, or of one part's messages in it."""
 
     hops: int
-    # Messages of each coordinate along each dimension, (d,), and at last of each rank, (p,). If a
-    # step is described by lines, only those of coordinates are known, otherwise only those of ranks.
+    # Messages of each coordinate along each dimension, (d,), and at last of each rank, (p,). Of a
+    # step that is described by lines only the first are known, of others only the last.
     sends: tuple[Array, ...]
     # Per dimension (lines, 2, d) fractions of the vector on the links of its lines, upwards and
     # downwards; one line stands for all if they are alike.
@@ -131,8 +132,9 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
         )
         own = sum(n * c.peak for n, c in run)
         sends = sum(n * c.busiest for n, c in run)
-        every = _together([c for column in runs for n, c in column for _ in range(n)])
-        phases.append(Phase(length, hops, own, busiest, sends, every.busiest))
+        every = [c._replace(sends=tuple(n * x for x in c.sends)) for run in runs for n, c in run]
+        all_sends = _together(every).busiest if every else 0
+        phases.append(Phase(length, hops, own, busiest, sends, all_sends))
     return tuple(phases)
 
 
@@ -147,7 +149,7 @@ def _parts(schedule: Schedule) -> list[Callable[[int], _Cost]]:
         return [lambda s: _known(schedule, s)]
 
     def part(placed: Placed, share: float) -> Callable[[int], _Cost]:
-        idle = _Cost(0, 0, tuple(np.zeros((1, 2, d)) for d in schedule.torus.dims))
+        idle = _no_cost(schedule.torus)
 
         def cost(s: int) -> _Cost:
             own = placed.own_step(s)
@@ -168,10 +170,19 @@ def _known(schedule: Schedule, s: int) -> _Cost:
 
 
 def _together(costs: Sequence[_Cost]) -> _Cost:
-    """Return the cost of a step from those of its parts, which have their busiest sender at once."""
-    loads = (sum(column) for column in zip(*(cost.loads for cost in costs), strict=True))
-    hops, sends = max(cost.hops for cost in costs), sum(cost.sends for cost in costs)
-    return _Cost(hops, sends, tuple(loads))
+    """Return the cost of a step from those of its parts."""
+
+    def total(columns: Iterable[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+        return tuple(reduce(operator.add, column) for column in zip(*columns, strict=True))
+
+    hops = max((cost.hops for cost in costs), default=0)
+    return _Cost(hops, total(c.sends for c in costs), total(c.loads for c in costs))
+
+
+def _no_cost(torus: Torus) -> _Cost:
+    """Return the cost of a step without messages."""
+    sends = (*(np.zeros(d, dtype=np.int64) for d in torus.dims), np.zeros(1, dtype=np.int64))
+    return _Cost(0, sends, tuple(np.zeros((1, 2, d)) for d in torus.dims))
 
 
 def _latency_and_bytes(run: Sequence[tuple[int, _Cost]]) -> tuple[int, float]:
@@ -227,18 +238,17 @@ def _cost(schedule: Schedule, s: int) -> _Cost:
     lines = schedule.lines(s)
     if lines is None:
         return _rows_cost(schedule, schedule.step(s))
-    loads, hops = [np.zeros((1, 2, d)) for d in torus.dims], 0
-    sends = [np.zeros(d, dtype=np.int64) for d in torus.dims]
+    hops, sends, loads = 0, *map(list, _no_cost(torus)[1:])
     for line in lines:
         unit = schedule.unit(line.part)
         # The busiest line runs through the coordinates with most blocks in all other dimensions.
         others = np.prod([h.max() for j, h in enumerate(line.pending) if j != line.dim])
         weight = line.sent * float(others) * (1 / schedule.nblocks if unit is None else unit)
         farthest, load = _ring(torus, line.dim, line, weight)
-        loads[line.dim] += load
-        sends[line.dim] += np.bincount(line.src, minlength=torus.dims[line.dim])
+        loads[line.dim] = loads[line.dim] + load
+        sends[line.dim] = sends[line.dim] + np.bincount(line.src, minlength=torus.dims[line.dim])
         hops = max(hops, farthest)
-    return _Cost(hops, sum(int(count.max(initial=0)) for count in sends), tuple(loads))
+    return _Cost(hops, tuple(sends), tuple(loads))
 
 
 def _ring(torus: Torus, dim: int, line: LineRows, weight: np.ndarray) -> tuple[int, np.ndarray]:
@@ -289,7 +299,7 @@ def _rows_cost(schedule: Schedule, step: Step) -> _Cost:
         load[lines] = ring_load(changes).reshape(-1, 2, d)
         loads.append(load)
         at[:, j] = dst
-    sends = int(np.bincount(step.src).max(initial=0))
+    sends = (*_no_cost(torus).sends[:-1], np.bincount(step.src, minlength=torus.size))
     return _Cost(int(_hops(torus, step).max(initial=0)), sends, tuple(loads))
 
 
