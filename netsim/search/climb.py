@@ -1,9 +1,10 @@
 """Climb from the fastest schedules that are known to faster ones among their neighbours.
 
-At each size the neighbours (`swing.select.neighbours`) of the fastest cases are simulated, then
-those of the cases that are then the fastest, until all neighbours of the fastest ones are known.
-What is the fastest at one size is also simulated at the next smaller and larger one, so that a
-good schedule is found once and tried wherever it may win.
+At each size the neighbours (`swing.select.neighbours`) of the fastest cases are tried, then those of
+the cases that are then the fastest, until all neighbours of the fastest ones have been.
+The flow model, which is faster than the packet model, picks the neighbours that are simulated with
+the search's own. What is the fastest at one size is also simulated at the next smaller and larger
+one, so that a good schedule is found once and tried wherever it may win.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from dataclasses import replace
 from typing import Any
 
 from netsim.search.case import Case
-from netsim.search.explore import Search, Seconds, Tell, bounds_of, silent, simulate_pairs
+from netsim.search.explore import Search, Seconds, Tell, bounds_of, silent, simulate_pairs, times_of
 from swing.select.neighbours import neighbours
 
 NEAR = 1.02
 """A time of at most this factor times the lower bound is not climbed from."""
+SLACK = 1.05
+"""Neighbours count if the flow model has them at no more than so many times the fastest case."""
+MOST_PICKED = 4
+"""Neighbours of a case at one size that the packet model simulates."""
 MOST_ROUNDS = 12
 """Rounds of a climb; most end by themselves after four to eight."""
 
@@ -41,6 +46,7 @@ def climb(
     """
     bound = bounds_of(found, sizes)
     expanded: set[tuple[Case, int]] = set()
+    by_flow: dict[tuple[Case, int], float] = {}
 
     def fastest(n: int) -> list[Case]:
         timed = [case for case in found if found[case].get(n, math.inf) < math.inf]
@@ -50,6 +56,17 @@ def climb(
         return any(found[case][n] > NEAR * bound[n] for case in fastest(n)[:1])
 
     with search.workers() as pool:
+
+        def estimate(pairs: Iterable[tuple[Case, int]]) -> None:
+            todo = [pair for pair in dict.fromkeys(pairs) if pair not in by_flow]
+            for done, (case, n, seconds) in enumerate(times_of(pool, todo, lambda _: "flow"), 1):
+                by_flow[case, n] = seconds
+                tell("estimating", done, len(todo))
+
+        def picked(case: Case, n: int, near: Sequence[Case]) -> list[Case]:
+            """The neighbours that are worth a simulation with the search's own model."""
+            ranked = sorted(near, key=lambda other: by_flow[other, n])
+            return [c for c in ranked if by_flow[c, n] <= SLACK * by_flow[case, n]][:MOST_PICKED]
 
         def add(pairs: Iterable[tuple[Case, int]]) -> None:
             todo = [(c, n) for c, n in dict.fromkeys(pairs) if n not in found.get(c, {})]
@@ -62,7 +79,8 @@ def climb(
                 return
             expanded.update(new)
             near = {case: _near(case, asked) for case, _ in new}
-            add((other, n) for case, n in new for other in near[case])
+            estimate((c, n) for case, n in new for c in (case, *near[case]))
+            add((other, n) for case, n in new for other in picked(case, n, near[case]))
             # The slice is the size before, the size itself and the size after.
             add(
                 (case, m)

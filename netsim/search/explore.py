@@ -119,7 +119,7 @@ def explore(
     with search.workers() as pool:
         pairs = [(case, n) for case in cases for n in sizes]
         guess: dict[tuple[Case, int], float] = {}
-        for case, n, seconds in _times(pool, pairs, lambda n: ESTIMATE):
+        for case, n, seconds in times_of(pool, pairs, lambda n: ESTIMATE):
             guess[case, n] = seconds
             tell("estimating", len(guess), len(pairs))
         # The promising candidates of each size, fastest first by estimate.
@@ -180,12 +180,12 @@ def simulate_pairs(
         times: earlier times, to which the new ones are added.
         tell: called for each new time.
     """
-    for done, (case, n, seconds) in enumerate(_times(pool, pairs, search.model), start=1):
+    for done, (case, n, seconds) in enumerate(times_of(pool, pairs, search.model), start=1):
         times.setdefault(case, {})[n] = seconds
         tell("simulating", done, len(pairs))
 
 
-def _times(
+def times_of(
     pool: Executor, pairs: Sequence[tuple[Case, int]], model: Callable[[int], str]
 ) -> Iterator[tuple[Case, int, float]]:
     """Yield case, size and seconds, as soon as all sizes of the case are finished."""
