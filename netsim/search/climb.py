@@ -1,10 +1,10 @@
 """Climb from the fastest schedules that are known to faster ones among their neighbours.
 
-At each size the neighbours (`swing.select.neighbours`) of the fastest cases are tried, then those of
-the cases that are then the fastest, until all neighbours of the fastest ones have been.
-The flow model, which is faster than the packet model, picks the neighbours that are simulated with
-the search's own. What is the fastest at one size is also simulated at the next smaller and larger
-one, so that a good schedule is found once and tried wherever it may win.
+At each size the neighbours (`swing.select.neighbours`) of the fastest cases are tried, then those
+of the cases that are then the fastest, until there are no new ones. The flow model, which is faster
+than the packet model, picks the neighbours that are simulated with the search's own. What is the
+fastest at one size is also simulated at the next smaller and larger one, so that a good schedule is
+found once and tried wherever it may win.
 """
 
 from __future__ import annotations
