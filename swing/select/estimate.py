@@ -7,7 +7,9 @@ sender busy, and n the bytes of the vector; the other factors are the fields of 
 costs a fixed time, its longest route, the bytes on its busiest link, and the messages of its
 busiest sender. In a phase of several steps the parts proceed independently of each other. So the
 time is that of the slowest part, but at least that of the link with the most bytes, and of the
-sender with the most messages, of all parts together.
+sender with the most messages, of all parts together. The segments of a part queue for its links:
+their time follows from mean value analysis of a closed queue, in which each segment is either in
+its latencies or at the links.
 
 Where a step is the same on all lines of a dimension (`Schedule.lines`), the cost is O(Σ d_i) per
 step instead of O(messages). Nothing is simulated: delays between steps or parts are ignored.
@@ -15,6 +17,7 @@ step instead of O(messages). Nothing is simulated: delays between steps or parts
 
 from __future__ import annotations
 
+import math
 import operator
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -24,7 +27,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from swing.build.parallel import Parallel, Placed
+from swing.build.parallel import Parallel, Placed, originals
 from swing.ring import distance, ring_load
 from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
@@ -56,6 +59,7 @@ class Phase(NamedTuple):
         total: fraction of the vector on the busiest link, over all parts and steps together.
         sends: messages of its busiest sender in each step, summed over its steps.
         all_sends: messages of the busiest sender, over all parts and steps together.
+        segments: the number of parts that send the same messages, each for its own bytes.
     """
 
     steps: int
@@ -64,6 +68,7 @@ class Phase(NamedTuple):
     total: float
     sends: int = 0
     all_sends: int = 0
+    segments: int = 1
 
 
 class _Cost(NamedTuple):
@@ -95,7 +100,7 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
 
     >>> import swing
     >>> figures(swing.schedule("bucket", swing.Torus((4, 4)), collective="reduce_scatter"))
-    (Phase(steps=3, hops=3, own=0.1875, total=0.1875, sends=3, all_sends=12), Phase(steps=3, hops=3, own=0.046875, total=0.046875, sends=3, all_sends=12))
+    (Phase(steps=3, hops=3, own=0.1875, total=0.1875, sends=3, all_sends=12, segments=1), Phase(steps=3, hops=3, own=0.046875, total=0.046875, sends=3, all_sends=12, segments=1))
     """  # noqa: E501
     parts = _parts(schedule)
     cache: dict[Hashable, list[_Cost]] = {}
@@ -107,6 +112,7 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
             cache[key, lockstep] = [_together(each)] if lockstep else each
         return cache[key, lockstep]
 
+    segments = max(Counter(originals(schedule)).values())
     phases = []
     start = 0
     for nsteps in schedule.phase_lengths():
@@ -134,7 +140,7 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
         sends = sum(n * c.busiest for n, c in run)
         every = [c._replace(sends=tuple(n * x for x in c.sends)) for run in runs for n, c in run]
         all_sends = _together(every).busiest if every else 0
-        phases.append(Phase(length, hops, own, busiest, sends, all_sends))
+        phases.append(Phase(length, hops, own, busiest, sends, all_sends, segments))
     return tuple(phases)
 
 
@@ -218,14 +224,31 @@ def seconds(phases: Sequence[Phase], machine: CostModel, nbytes: int) -> float:
     """Return the estimated seconds for a vector of ``nbytes`` bytes on each rank."""
     step, hop = machine.latency(0), machine.latency(1) - machine.latency(0)
     byte, message = nbytes / machine.bandwidth, overhead(machine)
-    return sum(
-        max(
-            p.steps * step + p.hops * hop + p.own * byte + p.sends * message,
-            p.total * byte,
-            p.all_sends * message,
-        )
-        for p in phases
-    )
+
+    def of_phase(p: Phase) -> float:
+        latency = p.steps * step + p.hops * hop + p.sends * message
+        drained = _queued(latency, p.total * byte, p.segments) if p.segments > 1 else p.total * byte
+        return max(latency + p.own * byte, drained, p.all_sends * message)
+
+    return sum(map(of_phase, phases))
+
+
+def _queued(latency: float, service: float, segments: int) -> float:
+    """Return the seconds that segments take whose bytes queue for the same links.
+
+    Args:
+        latency: seconds of latencies of each segment.
+        service: seconds that the links need for the bytes of all segments.
+        segments: their number.
+
+    Source: mean value analysis, Reiser, Lavenberg 1980.
+    """
+    waiting, rate = 0.0, 1.0
+    for customers in range(1, segments + 1):
+        stay = service / segments * (1 + waiting)
+        rate = customers / (latency + stay) if latency + stay else math.inf
+        waiting = rate * stay if stay else 0.0
+    return segments / rate
 
 
 def overhead(machine: CostModel) -> float:
