@@ -60,9 +60,10 @@ def main() -> None:
 @click.option("--rank", type=int, help="Print only the messages that this rank sends or receives.")
 @JSON
 def show(torus: Torus | None, rank: int | None, as_json: bool, **options: Any) -> None:
-    """Print a schedule, one step per line: source→destination:blocks.
+    """Print a schedule, one step per line.
 
-    + marks messages that are reduced into the receiver's blocks, = messages that replace them.
+    Messages are written source→destination:blocks. Those behind + are reduced into the receiver's
+    blocks, those behind = replace them.
     """
     schedule = _listed(torus, **options)
     torus = schedule.torus

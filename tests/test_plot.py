@@ -185,6 +185,21 @@ def test_the_legend_of_a_narrow_figure_is_below_the_curves_and_leaves_them_room(
     assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
 
 
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (["", "goodput"], ["a.svg", "a.svg"]),
+        (["", "ratio", "bound"], ["a.svg", "a-ratio.svg", "a-bound.svg"]),
+        (["runtime", "gain"], ["a-runtime.svg", "a-gain.svg"]),
+    ],
+)
+def test_figures_of_other_kinds_of_one_file_are_other_files(tmp_path, kind, names):
+    network = netsim.paper_network("torus:4x4")
+    write_csv(tmp_path / "a.csv", netsim.sweep([network], ["swing", "bucket"], [32, 64]))
+    drawn = [plot.plot([tmp_path / "a.csv"], tmp_path, k, formats=["svg"]) for k in kind]
+    assert drawn == [[tmp_path / name] for name in names]
+
+
 def test_a_panel_names_the_only_model_of_its_rows():
     (axes,) = plot.goodput(rows({32: 1.0, 64: 2.0})).axes
     assert axes.get_title() == "torus:4x4 (packet model)"

@@ -45,7 +45,8 @@ def plot(
             files are drawn.
         out: the folder for the files ``<name>.<format>``.
         kind: a key of `KINDS`; if empty, ``links`` or ``goodput``, as suits the first file.
-        name: of the figure; the first file's if empty.
+        name: of the figure; if empty, the first file's, with the kind behind it unless it is the
+            kind that suits the file: ``sweep`` and ``sweep-ratio``.
         formats: of `FORMATS`.
         width: of the figure in inches, such as 3.35 for a column of a paper; as large as the
             figure needs if None.
@@ -58,7 +59,9 @@ def plot(
         OSError: a file cannot be read, or the folder cannot be written.
     """
     tables = [read_csv(path, ["topology", "algorithm", "nbytes"]) for path in paths]
-    kind = kind or ("links" if "direction" in tables[0][0] else "goodput")
+    suited = "links" if "direction" in tables[0][0] else "goodput"
+    kind = kind or suited
+    name = name or paths[0].stem + (f"-{kind}" if kind != suited else "")
     needs = ["src", "dst", "step", "bytes"] if kind == "links" else ["seconds"]
     for path, table in zip(paths, tables, strict=True):
         for column in needs:
@@ -75,7 +78,7 @@ def plot(
     with text_sizes(width):
         figure = KINDS[kind](rows, width)
         out.mkdir(parents=True, exist_ok=True)
-        files = [out / f"{name or paths[0].stem}.{suffix}" for suffix in formats]
+        files = [out / f"{name}.{suffix}" for suffix in formats]
         for file in files:
             save(figure, file)
     return files
