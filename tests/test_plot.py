@@ -146,6 +146,15 @@ def test_a_legend_names_the_root_only_if_there_are_several():
     assert len(curves(plot.runtime(first + other))) == 2
 
 
+def test_panels_of_one_file_are_ordered_by_dimensions_then_ranks(tmp_path):
+    names = ["torus:16", "mesh:4x4", "torus:8x8:wrap=1,0", "torus:16x16", "torus:4x4x4"]
+    table = [r for name in sorted(names) for r in rows({32: 1.0, 64: 2.0}, topology=name)]
+    write_csv(tmp_path / "tori.csv", table)
+    plot.plot([tmp_path / "tori.csv"], tmp_path, formats=["svg"])
+    words = (tmp_path / "tori.svg").read_text()
+    assert sorted(names, key=lambda name: words.index(f"{name} (packet model)")) == names
+
+
 def test_formats_and_the_width_of_a_column(tmp_path):
     write_csv(tmp_path / "some.csv", rows({32: 1.0, 64: 2.0}))
     files = plot.plot([tmp_path / "some.csv"], tmp_path, formats=["svg", "pdf"], width=3.35)
@@ -157,10 +166,17 @@ def test_formats_and_the_width_of_a_column(tmp_path):
 
 
 @pytest.mark.parametrize("width", [3.35, 4.5, None])
-@pytest.mark.parametrize("count", [2, 6, 11, 14, 23])
-def test_the_labels_of_sizes_do_not_collide(count, width):
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        *([32 * 2**i for i in range(count)] for count in (2, 6, 11, 14, 23)),
+        [32, 512, 1024, 2**13, 2**16, 2**17, 2**19, 2**21, 2**22, 2**25],  # of two files
+        [2**20, 2**20 + 4, 2**21, 2**30],
+    ],
+)
+def test_the_labels_of_sizes_do_not_collide(sizes, width):
     with plot.text_sizes(width):
-        figure = plot.goodput(rows({32 * 2**i: 1.0 + i for i in range(count)}), width)
+        figure = plot.goodput(rows({n: 1.0 + n for n in sizes}), width)
         figure.draw_without_rendering()
     (axes,) = figure.axes
     boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]

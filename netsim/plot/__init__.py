@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from math import prod
 from pathlib import Path
 
 import matplotlib
@@ -70,7 +71,7 @@ def plot(
                 raise ValueError(
                     f"{path} has no column {column!r}: draw {kind} of a file of {writer}"
                 )
-    every = [r for table in tables for r in table]
+    every = [r for table in tables for r in sorted(table, key=_shape)]
     topologies = {r["topology"] for r in every if source(r) != "paper"}
     rows = [r for r in every if r["topology"] in topologies and _takes_time(r)]
     if not rows:
@@ -95,6 +96,13 @@ def save(figure: Figure, path: Path) -> None:
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": None}
     with matplotlib.rc_context({"svg.hashsalt": "torus-swing"}):  # a fixed salt, and no date
         figure.savefig(path, dpi=150, metadata=undated.get(path.suffix[1:]))
+
+
+def _shape(r: ResultRow) -> tuple[int, int]:
+    """Dimensions and ranks of a row's topology, by which the panels of a file are ordered."""
+    dims = r["topology"].partition(":")[2].partition(":")[0].split("x")
+    sizes = [int(d) for d in dims if d.isdecimal()]
+    return len(sizes), prod(sizes)
 
 
 def _takes_time(r: ResultRow) -> bool:

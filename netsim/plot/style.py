@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from itertools import cycle
 
@@ -92,14 +93,22 @@ def legend(figure: Figure) -> None:
 
 
 def size_axis(axes: Axes, sizes: Iterable[int]) -> None:
-    """Make a logarithmic axis of sizes of the vector; label all of them, or every k-th of many."""
-    room = max(1, int(_panel_inches(axes) / TICK_INCHES))
-    each = sorted(set(sizes))
+    """Make a logarithmic axis of sizes of the vector, and label those that have room."""
+    room = max(2, int(_panel_inches(axes) / TICK_INCHES))
     axes.set_xscale("log", base=2)
-    axes.set_xticks(each[:: max(1, -(-len(each) // room))])
+    axes.set_xticks(_apart(sorted(set(sizes) - {0}), room))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: format_size(round(n))))
     axes.set_xlabel("vector on each rank")
     axes.grid(alpha=0.3)
+
+
+def _apart(sizes: list[int], room: int) -> list[int]:
+    """Return sizes of a logarithmic axis so far apart that ``room`` of them would fill it."""
+    kept = sizes[:1]
+    for n in sizes[1:]:
+        if math.log(n / kept[-1]) * (room - 1) >= math.log(sizes[-1] / sizes[0]) - 1e-9:
+            kept.append(n)
+    return kept
 
 
 def _panel_inches(axes: Axes) -> float:
