@@ -53,6 +53,7 @@ def test_no_name_is_offered_for_one_that_is_like_none_of_them():
         lambda: swing.verify([1, 2]),
         lambda: swing.deadlock("x"),
         lambda: swing.deadlock([[1]]),
+        lambda: swing.deadlock(RING),
         lambda: swing.choose(TORUS, 8, machine={}),
         lambda: swing.choose(TORUS, 8, machine=None),
         lambda: swing.choose("4x4", 8),
