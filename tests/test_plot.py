@@ -155,6 +155,25 @@ def test_panels_of_one_file_are_ordered_by_dimensions_then_ranks(tmp_path):
     assert sorted(names, key=lambda name: words.index(f"{name} (packet model)")) == names
 
 
+@pytest.mark.parametrize(
+    ("width", "columns"), [(None, 3), (3.35, 1), (5, 2), (7, 3)], ids=["none", "one", "two", "page"]
+)
+@pytest.mark.parametrize("kind", ["goodput", "ratio"])
+def test_panels_fill_the_width_of_a_figure_and_nothing_is_cut(kind, width, columns):
+    names = ["torus:4x4", "torus:8x8", "torus:4x4x4"]
+    table = [r for name in names for r in rows({2**i: 1.0 for i in range(5, 26)}, topology=name)]
+    with plot.text_sizes(width):
+        figure = plot.KINDS[kind](table, width)
+        figure.draw_without_rendering()
+    boxes = [axes.get_window_extent() for axes in figure.axes]
+    assert len({round(box.x0) for box in boxes}) == columns
+    assert all(box.width > 1.2 * figure.dpi for box in boxes)
+    for axes in figure.axes:
+        words = axes.title.get_window_extent()
+        assert figure.bbox.x0 <= words.x0 < words.x1 <= figure.bbox.x1
+        assert words.width <= figure.bbox.width / columns
+
+
 def test_formats_and_the_width_of_a_column(tmp_path):
     write_csv(tmp_path / "some.csv", rows({32: 1.0, 64: 2.0}))
     files = plot.plot([tmp_path / "some.csv"], tmp_path, formats=["svg", "pdf"], width=3.35)

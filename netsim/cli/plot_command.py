@@ -27,7 +27,7 @@ KINDS = ("goodput", "runtime", "ratio", "bound", "gain", "links")
 @click.option("--format", "formats", type=click.Choice(["svg", "png", "pdf"]), multiple=True,
               default=["svg", "png"], show_default=True, help="May be repeated.")  # fmt: skip
 @click.option("--width", type=Number(1, 100), help="Width of the figure in inches, as 3.35 "
-              "for a column of a paper; its text then has 8 points.")  # fmt: skip
+              "for a column of a paper or 7 for both; its text then has 8 points.")  # fmt: skip
 @JSON
 def plot_command(
     paths: tuple[str, ...], out: str, kind: str | None, name: str, formats: tuple[str, ...],

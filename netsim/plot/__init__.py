@@ -88,7 +88,10 @@ def plot(
 def text_sizes(width: float | None) -> AbstractContextManager[None]:
     """Set the sizes of text for a figure of this width in inches; None for one without a width."""
     text = COLUMN_FONT if width else matplotlib.rcParams["font.size"]
-    return matplotlib.rc_context({"font.size": text, "legend.fontsize": COLUMN_FONT - bool(width)})
+    title = "medium" if width else "large"
+    return matplotlib.rc_context(
+        {"font.size": text, "axes.titlesize": title, "legend.fontsize": COLUMN_FONT - bool(width)}
+    )
 
 
 def save(figure: Figure, path: Path) -> None:
