@@ -5,7 +5,6 @@ This is the only place where links have units: seconds, bytes and bytes per seco
 
 from __future__ import annotations
 
-import math
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -25,6 +24,8 @@ from swing.checks import expect, shown
 
 LINK_LATENCY = 100e-9
 """Seconds on a link of the Swing paper's network."""
+ARBITRATIONS = ("least_recent", "oldest")
+"""Which input of a router's crossbar is served first: by its last service, or by its packet."""
 ARRIVALS = ("tail", "head")
 """The part of a packet that must have come before the packet moves on or counts as arrived."""
 
@@ -57,14 +58,23 @@ class Network:
         injection_bandwidth: bytes per second of the link from a node to its router; None if there
             is no such link, and no limit.
         ejection_bandwidth: bytes per second of the link from a router to its node; None likewise.
+        crossbar_bandwidth: bytes per second of each input and output of a node's router; None if
+            the router moves packets at once (packet model).
+        arbitration: a rule of `ARBITRATIONS` (packet model).
+        virtual_channels: 1, or 2 if packets change their channel where they pass coordinate 0 of a
+            ring (packet model).
         message_overhead: seconds of a node's work per message that it sends, one after the other.
+        post_gap: seconds from message to message that a node sends, in addition: the time of a call
+            (packet model).
+        packet_gap: seconds from packet to packet of a message, before they queue at the node's
+            injection link (packet model); 0: each as soon as the one before it has left the queue.
         receive_overhead: seconds of a node's work per message that it receives. The messages of a
             step are taken to come together, so each counts when the node has worked on all.
         flit_bytes: bytes that a router waits for before it passes a message on.
         packet_bytes: size of a full packet (packet model).
         header_bytes: bytes ahead of every message, cut into packets with it (packet model).
-        buffer_bytes: capacity of the buffer behind each link, used in whole flits; None for no
-            bound (packet model).
+        buffer_bytes: capacity of a buffer, of which a router has one per input, output and virtual
+            channel; used in whole flits; None for no bound (packet model).
         arrival: "tail" or "head", the part of a packet that must have come before the packet moves
             on or counts as arrived, see `netsim.models.packet` (packet model).
         gamma: seconds to reduce one byte. Parts of a schedule that do not run in lockstep receive
@@ -86,7 +96,12 @@ class Network:
     ejection_latency: float = 0.0
     injection_bandwidth: float | None = None
     ejection_bandwidth: float | None = None
+    crossbar_bandwidth: float | None = None
+    arbitration: str = "least_recent"
+    virtual_channels: int = 1
     message_overhead: float = 0.0
+    post_gap: float = 0.0
+    packet_gap: float = 0.0
     receive_overhead: float = 0.0
     flit_bytes: int = 0
     packet_bytes: int = 8192
@@ -106,12 +121,18 @@ class Network:
         expect(self.topology, Topology, "netsim.topology('torus:8x8') or the like")
         for f in fields(self):
             value = getattr(self, f.name)
-            not_a_number = f.name in ("topology", "arrival", "ties", "slow")
+            not_a_number = f.name in ("topology", "arbitration", "arrival", "ties", "slow")
             if not_a_number or (value is None and f.default is None):
                 continue
             check_number(f.name, value, f.name.endswith("bandwidth") or f.name == "packet_bytes")
         check_choice("ties", self.ties, TIES)
         check_choice("arrival", self.arrival, ARRIVALS)
+        check_choice("arbitration", self.arbitration, ARBITRATIONS)
+        if self.virtual_channels not in (1, 2):
+            raise ValueError(
+                f"virtual_channels must be 1 or 2, not {shown(self.virtual_channels)}: a packet "
+                "changes its channel once per ring"
+            )
         expect(self.slow, Mapping, "slow as {(tail, head): fraction of the bandwidth left}")
         links = set(map(tuple, self.topology.ends.tolist())) if self.slow else set()
         for pair, fraction in self.slow.items():
@@ -195,11 +216,12 @@ class Network:
     @cached_property
     def hop_latencies(self) -> np.ndarray:
         """(nlinks,) seconds from a first byte on the link until it leaves the router behind it."""
-        return (
-            self.credit_latencies
-            + self.topology.router * self.router_latency
-            + self.flit_bytes / self.bandwidths
-        )
+        return self.hop_delays + self.flit_bytes / self.bandwidths
+
+    @cached_property
+    def hop_delays(self) -> np.ndarray:
+        """(nlinks,) seconds on the link and in the router behind it, without the time of a flit."""
+        return self.credit_latencies + self.topology.router * self.router_latency
 
     @cached_property
     def credit_latencies(self) -> np.ndarray:
@@ -213,13 +235,9 @@ class Network:
         """Seconds that every message takes at its ends: injection, the first router, ejection."""
         seconds = self.injection_latency + self.ejection_latency
         seconds += self.topology.first_router * self.router_latency
-        # Where all links are alike, their millions of rates need not be listed.
-        fastest = self.bandwidth
-        if not self.uniform:
-            fastest = float(self.bandwidths.max(initial=0.0)) or fastest
         for limit in (self.injection_bandwidth, self.ejection_bandwidth):
             if limit is not None:
-                seconds += self.flit_bytes / min(limit, fastest)
+                seconds += self.flit_bytes / limit
         return seconds
 
     def latency(
@@ -264,13 +282,20 @@ def paper_network(
     ties: str = "adaptive",
     link_latency: float = LINK_LATENCY,
 ) -> Network:
-    """The network of the Swing paper's evaluation (§5): 400 Gb/s, 100 ns links, 300 ns routers.
+    """The network of the Swing paper's evaluation (§5), as its simulator models it.
 
-    The paper does not state the size of its buffers. Here they are just large enough to keep a
-    link busy, which takes four packets at 400 Gb/s. The paper simulated with SST, whose network
-    interface (firefly, `nicSendMachine.cc`) puts a header before every message, and whose routers
-    and links (merlin) hand packets over with their heads. The header is some tens of bytes; any
-    size from 1 to 256 gives the same times to 0.03 %.
+    The paper states 400 Gb/s, 100 ns links and 300 ns routers. The other values were read in the
+    simulator, a version of SST with the authors' changes, unless they are marked as fitted:
+
+    - packets of 8192 B, flits of 256 B, a header before every message (any size from 1 to 256 B
+      gives the same times), messages that count with the head of their last packet, and buffers so
+      large that they never bound;
+    - a door and a crossbar at twice the rate of all links of a node, two virtual channels, packets
+      1 ns apart, and the least recently served input first;
+    - ``post_gap``, fitted on runs of Swing on 8x8: any value above 1.67 and below 2 ns
+      gives the same order of packets, and so the same times but for the step's first message;
+    - 6 ns of ``ejection_latency`` beyond the link's 100 ns, fitted on runs of bucket on 8x8 with
+      512 KiB and of recursive doubling on 8x8 with 8 KiB.
 
     Args:
         where: a topology or its name.
@@ -286,37 +311,28 @@ def paper_network(
     topology = named(where)
     check_number("bandwidth", bandwidth, positive=True)
     check_number("link_latency", link_latency)
-    ports = max(1, 2 * topology.ndim)
-    router, flit, packet = 300e-9, 256, 8192
-    # One stream can keep a link busy if the buffer behind it holds the bytes that the link carries
-    # from the start of a packet until that packet has moved on and its credit has come back.
     # A failed link changes no other part of the machine.
     plain = Network(topology.whole, bandwidth, link_latency)
-    if plain.uniform and plain.topology.rows:
-        # All rows of a dimension have the same links, so one row of each is enough.
-        fastest, node_rate, credit = bandwidth, ports * bandwidth, link_latency
-        delays = [row.wire * link_latency + row.router * router for row in plain.topology.rows]
-    else:
-        # Links may have bandwidths and latencies of their own, and nodes any number of them.
-        fastest = float(plain.bandwidths.max(initial=bandwidth))
+    node_rate = max(1, 2 * topology.ndim) * bandwidth
+    if not (plain.uniform and plain.topology.rows):
+        # Links may have bandwidths of their own, and nodes any number of them.
         node_rate = plain.node_rates[0] or bandwidth
-        credit = float(plain.credit_latencies.max(initial=link_latency))
-        delays = [plain.credit_latencies + plain.topology.router * router]
-    longest = max(float(delay.max(initial=0.0)) for delay in delays)
-    round_trip_bytes = (longest + flit / fastest + credit) * fastest
     return Network(
         topology,
         bandwidth,
         link_latency=link_latency,
-        router_latency=router,
+        router_latency=300e-9,
         injection_latency=LINK_LATENCY,
-        ejection_latency=LINK_LATENCY,
-        injection_bandwidth=node_rate,
-        ejection_bandwidth=node_rate,
-        flit_bytes=flit,
-        packet_bytes=packet,
+        ejection_latency=LINK_LATENCY + 6e-9,
+        injection_bandwidth=2 * node_rate,
+        ejection_bandwidth=2 * node_rate,
+        crossbar_bandwidth=2 * node_rate,
+        virtual_channels=2,
+        post_gap=1.75e-9,
+        packet_gap=1e-9,
+        flit_bytes=256,
+        packet_bytes=8192,
         header_bytes=32,
         arrival="head",
-        buffer_bytes=packet * max(2, math.ceil(round_trip_bytes / packet)),
         ties=ties,
     )

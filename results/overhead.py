@@ -44,7 +44,7 @@ def row(torus: Torus, overhead: float) -> ResultRow:
 
     def seconds(named: Named) -> float:
         candidate = schedule(named[0], torus, **dict(named[1]))
-        return simulate(candidate, network, NBYTES, "packet", sync="local", parts="free").seconds
+        return simulate(candidate, network, NBYTES, "packet").seconds
 
     times = {named: seconds(named) for named in [*swing, *others]}
     best = min(others, key=times.__getitem__)

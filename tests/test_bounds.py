@@ -20,7 +20,6 @@ from netsim.bounds import ARGUMENTS, schedule_bound, schedule_bounds, tightest
 from netsim.bounds.max_flow import FlowNetwork
 from netsim.models import MODELS
 from netsim.topologies.graph import graph
-from netsim.traffic.message_graph import kept_steps
 from swing.schedules.collectives import COLLECTIVES
 from tests.cases import digraphs, every_schedule, schedules
 from tests.test_every_collective import random_case
@@ -235,7 +234,7 @@ def test_the_bound_of_any_network_is_monotone_in_every_rate_and_latency(case, da
 def test_the_bound_of_a_slow_link_pair():
     whole = netsim.paper_network("torus:8x16")
     slow = replace(whole, slow={(0, 1): 0.25, (1, 0): 0.25})
-    assert netsim.lower_bound(whole, 2**20) == pytest.approx(11.15536e-6)
+    assert netsim.lower_bound(whole, 2**20) == pytest.approx(11.146e-6)
     assert netsim.lower_bound(slow, 2**20) > netsim.lower_bound(whole, 2**20)
 
 
@@ -302,10 +301,10 @@ def test_closed_forms_with_latency(place, nbytes, collective, name, microseconds
 
 
 def test_the_joint_bound_on_the_papers_network():
-    # 64 links of 405.12 ns, a router and two ends of 510.24 ns together; four ports at 50 GB/s, and
+    # 64 links of 400 ns, a router of 300 ns and ends of 100 and 106 ns; four ports at 50 GB/s, and
     # one packet of 8 KiB on each of them need not have left it.
     network = netsim.paper_network("torus:64x64")
-    latency = network.end_latency + 64 * (400e-9 + 256 / 50e9)
+    latency = 506e-9 + 64 * 400e-9
     for nbytes in (32, 2**14, 2**17, 2**19, 2**21):
         joint = latency + max(0, nbytes - 4 * 8192) / 200e9
         bounds = netsim.lower_bounds(network, nbytes)
@@ -464,8 +463,6 @@ def test_no_random_schedule_of_any_collective_beats_any_bound_of_any_network(see
     rng = random.Random(seed)
     for _ in range(25):
         torus, name, options, schedule = random_case(rng)
-        if (kept_steps(schedule) != np.arange(schedule.nsteps)).any():
-            continue  # models estimate the time of long runs of equal steps
         network = random_network(rng, torus)
         least = 0.0
         for nbytes in sorted(rng.sample(SIZES, 3)):

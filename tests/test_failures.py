@@ -163,4 +163,7 @@ def test_any_link_may_fail_and_all_messages_arrive(name):
         assert pair not in set(map(tuple, broken.ends.tolist()))
         for model in MODELS:
             before = microseconds(whole, schedule, 2**18, model, fold=False)
-            assert microseconds(broken, schedule, 2**18, model) >= before * (1 - 1e-9)
+            # Packets that come later because of a detour may let others pass that wait longer, so
+            # under queues a failure can save a little time; under fair sharing it cannot here.
+            slack = 0.01 if model == "packet" else 1e-9
+            assert microseconds(broken, schedule, 2**18, model) >= before * (1 - slack)

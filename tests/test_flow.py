@@ -59,6 +59,7 @@ def table(sent: list[Sent], successor: list[int] = ()) -> Messages:
         link_ptr=np.cumsum([0, *(len(w.links) for w in routes)]),
         links=np.array([link for w in routes for link in w.links], dtype=np.int64),
         latency=np.array([w.latency for w in routes], dtype=float),
+        peer=none,
         cost=np.array([m.cost for m in sent], dtype=float),
     )
 

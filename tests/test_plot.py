@@ -10,12 +10,13 @@ pytest.importorskip("matplotlib")
 import netsim
 from netsim import plot
 from netsim.machine import Machine
+from netsim.models import own_sync
 from netsim.rows import write_csv
 from swing.algorithms import ALGORITHMS
 
 FIRST = {
     "topology": "torus:4x4", "algorithm": "swing", "variant": "latency", "collective": "allreduce",
-    "model": "packet", "bandwidth_gbps": "400.0", "ties": "adaptive", "sync": "rank",
+    "model": "packet", "bandwidth_gbps": "400.0", "ties": "adaptive",
     "parts": "schedule", "seed": "0",
 }  # fmt: skip
 OTHER = {
@@ -27,8 +28,9 @@ OTHER = {
 
 
 def rows(microseconds, **conditions):
+    rule = {"sync": own_sync(conditions.get("model", FIRST["model"]))}
     return [
-        FIRST | conditions | {"nbytes": str(n), "seconds": str(us * 1e-6)}
+        FIRST | rule | conditions | {"nbytes": str(n), "seconds": str(us * 1e-6)}
         for n, us in microseconds.items()
     ]
 
@@ -74,6 +76,28 @@ def test_variants_are_one_curve_the_best_at_each_size():
 def test_a_model_for_large_vectors_continues_one_for_small():
     both = rows({32: 1.0, 64: 2.0}) + rows({128: 3.0}, model="flow")
     assert curves(plot.runtime(both)) == {"swing": pytest.approx({32: 1.0, 64: 2.0, 128: 3.0})}
+
+
+@pytest.mark.parametrize("kind", ["goodput", "runtime"])
+def test_a_band_reaches_from_the_least_to_the_greatest_row_at_each_size(kind):
+    topologies = ["torus:4x4", "torus:8"]
+    figure = plot.KINDS[kind](
+        [r for name in topologies for r in rows({32: 1.0, 64: 2.0}, topology=name)]
+    )
+    spread = rows({32: 0.5, 64: 2.0}) + rows({32: 4.0}, ties="split") + rows({32: 2.0}, seed="1")
+    plot.shade(figure, spread, kind, topologies)
+    (band,) = figure.axes[0].collections
+    assert not figure.axes[1].collections
+    heights = {"runtime": [0.5, 4.0], "goodput": [32 * 8 / us / 1e3 for us in (4.0, 0.5)]}[kind]
+    corners = band.get_paths()[0].vertices
+    at_first = corners[corners[:, 0] == 32][:, 1]
+    assert [at_first.min(), at_first.max()] == pytest.approx(heights)
+
+
+def test_bands_need_heights_of_their_own(tmp_path):
+    write_csv(tmp_path / "rows.csv", rows({32: 1.0}))
+    with pytest.raises(ValueError, match="bands are drawn in figures of goodput and runtime"):
+        plot.plot([tmp_path / "rows.csv"], tmp_path, "ratio", bands=[tmp_path / "rows.csv"])
 
 
 def test_gains_are_taken_between_rows_of_the_same_conditions():

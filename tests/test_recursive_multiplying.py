@@ -146,22 +146,23 @@ def test_radices_that_do_not_fit_are_refused_with_the_rule(case):
 
 
 @pytest.mark.parametrize(
-    ("dims", "radices"),
+    ("dims", "radices", "most"),
     [
-        ((8, 8), ((8, 8),)),
-        ((10, 10), ((10, 1), (1, 10))),
-        ((5, 5, 5), ((5, 5, 5),)),
-        ((16, 16), ((16, 1), (1, 16))),
-        ((8, 8, 8), ((8, 8, 1), (1, 1, 8))),
-        ((64, 16), ((8, 1), (8, 1), (1, 16))),
+        ((8, 8), ((8, 8),), 1.07),
+        ((10, 10), ((10, 1), (1, 10)), 1.13),
+        # Each node sends 124 messages over 3.6 links on average, and has six: 512 bytes add up.
+        ((5, 5, 5), ((5, 5, 5),), 1.33),
+        ((16, 16), ((16, 1), (1, 16)), 1.1),
+        ((8, 8, 8), ((8, 8, 1), (1, 1, 8)), 1.15),
+        ((64, 16), ((8, 1), (8, 1), (1, 16)), 1.18),
     ],
 )
-def test_small_vectors_come_near_the_lower_bound(dims, radices):
+def test_small_vectors_come_near_the_lower_bound(dims, radices, most):
     network = netsim.paper_network("torus:" + "x".join(map(str, dims)))
     schedule = swing.schedule(NAME, Torus(dims), radices=radices, variant="latency", ports=1)
     for nbytes in (32, 512):
         seconds = netsim.simulate(schedule, network, nbytes, "packet").seconds
-        assert 1 - 1e-9 <= seconds / netsim.lower_bound(network, nbytes) <= 1.2  # sums round
+        assert 1 - 1e-9 <= seconds / netsim.lower_bound(network, nbytes) <= most  # sums round
 
 
 def test_trivance_has_two_peers_at_powers_of_three():

@@ -11,7 +11,7 @@ from netsim.rows import write_csv
 from netsim.search.case import Case
 from netsim.search.explore import Search, explore
 from netsim.search.sweep import processes
-from netsim.search.tune import RUN_OPTIONS, tune
+from netsim.search.tune import tune
 from swing.algorithms.spelling import parse
 from swing.cli import invoke
 from swing.select.candidates import SEGMENTS, family, published, shortlist
@@ -131,15 +131,23 @@ def test_shipped_candidates_can_be_made_have_a_rival_at_every_size_and_the_faste
 def test_a_sample_of_the_shipped_times_is_what_a_simulation_says_today(name):
     """The fastest at some sizes, under the conditions that the table states."""
     made, entry = shipped().made, shipped().entries[name]
-    assert made["model"] == "packet up to 8 MiB, flow above; sync local, parts free"
+    assert made["model"] == "packet up to 8 MiB, flow above"
     sizes = (512, 2**21, 2**27) if swing.Torus.parse(name).size <= 256 else (512, 2**15)
     for n in sizes:
         seconds, winner = entry.ranked(n)[0]
         model = "packet" if n <= 2**23 else "flow"
         network = netsim.paper_network(name)
-        case = Case(network, winner.algorithm, winner.options, run_options=RUN_OPTIONS)
+        case = Case(network, winner.algorithm, winner.options)
         fresh = case.run(n, model)
         assert fresh["seconds"] == pytest.approx(seconds, rel=1e-9), (n, winner)
+
+
+@pytest.mark.parametrize("name", shipped().entries)
+def test_no_shipped_time_is_less_than_a_lower_bound(name):
+    entry, network = shipped().entries[name], netsim.paper_network(name)
+    for n in entry.sizes:
+        bound = netsim.lower_bound(network, n)
+        assert all(seconds >= bound * (1 - 1e-9) for seconds, _ in entry.ranked(n)), n
 
 
 def winners(least, most):
@@ -229,7 +237,7 @@ def test_tune_finds_the_fastest_of_all():
     place, sizes = "torus:2x2", [32, 2**20]
     network = netsim.paper_network(place)
     named = family(swing.Torus((2, 2)))
-    cases = [Case(network, *each, run_options=RUN_OPTIONS) for each in named]
+    cases = [Case(network, *each) for each in named]
     found = explore(cases, sizes, Search(keep=4))
     for n in sizes:
         best = min(case.run(n, "packet")["seconds"] for case in cases)
@@ -359,7 +367,8 @@ def test_compare_names_its_models_and_has_their_times(packets, nbytes, capsys):
     assert invoke(main, "netsim", [*words, "--json", "--most", "2"]) == 0
     row = json.loads(capsys.readouterr().out)
     model = "packet" if nbytes <= parse_size(packets) else "flow"
-    assert (row["model"], row["sync"], row["parts"]) == (model, "local", "free")
+    sync = {"packet": "receives", "flow": "local"}[model]
+    assert (row["model"], row["sync"], row["parts"]) == (model, sync, "schedule")
     name, options = parse(row["winner"])
     schedule = swing.schedule(name, swing.Torus((4, 4)), **options)
     rules = {"sync": row["sync"], "parts": row["parts"]}

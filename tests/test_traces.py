@@ -15,7 +15,7 @@ from swing.formats.trace_header import Header
 from tests.cases import every_schedule, restepped, schedules
 from tests.test_formats import whole
 
-LATENCY = 915.36  # ns to a neighbour on the paper's torus, for a message without bytes
+LATENCY = 913.68  # ns to a neighbour on the paper's torus, for a message without bytes
 
 
 def sent(schedule):
@@ -282,7 +282,8 @@ def test_messages_without_bytes_take_their_latency(format, tmp_path):
         for model in netsim.MODELS:
             seconds = netsim.simulate(copy, network, 1, model).seconds
             assert seconds == netsim.simulate(back, network, 1, model).seconds
-            assert seconds == pytest.approx(2 * netsim.simulate(copy, network, 1).seconds / 2)
+            # The packet model adds the header's time at the door and the crossbars, below 1 ns.
+            assert seconds == pytest.approx(netsim.simulate(copy, network, 1).seconds, abs=1e-9)
     assert str(back) == "0 =  0→1:-\n1 =  1→0:-"
 
 

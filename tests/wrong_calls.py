@@ -111,7 +111,8 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"topology": PLACE, "bandwidth": 1e9, "link_latency": 1e-6, "router_latency": 1e-6,
          "injection_bandwidth": 1e9, "message_overhead": 0.0, "flit_bytes": 8, "packet_bytes": 64,
          "buffer_bytes": 1024, "arrival": "tail", "gamma": 0.0, "ties": "split",
-         "slow": {(0, 1): 0.5}},
+         "crossbar_bandwidth": 1e9, "arbitration": "oldest", "virtual_channels": 2,
+         "post_gap": 0.0, "packet_gap": 0.0, "slow": {(0, 1): 0.5}},
     ),
     "netsim.paper_network": (
         netsim.paper_network, {"where": "torus:2x3", "bandwidth": 1e9, "ties": "split"},

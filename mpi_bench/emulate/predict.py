@@ -22,7 +22,7 @@ import numpy as np
 
 from mpi_bench.emulate.calibrate import HEADERS
 from mpi_bench.emulate.namespaces import saved
-from netsim.models.packet import packet_times
+from netsim.models.packet import PacketRules, packet_times
 from netsim.network import Network
 from netsim.traffic.message_graph import RunOptions, messages_of, step_seconds
 from netsim.traffic.messages import Messages
@@ -48,10 +48,16 @@ def predict(schedule: Schedule, network: Network, nbytes: int) -> float:
     data, links = messages_of(schedule, network, nbytes, RunOptions(sync="rank", fold=False))
     both = _acknowledged(data, network)
     times = packet_times(
-        both, links.bandwidth, links.latency,
-        packet_bytes=network.packet_bytes, message_overhead=network.message_overhead,
-        bucket=saved(network.topology.nlinks),
-    )  # fmt: skip
+        both,
+        links,
+        PacketRules(
+            packet_bytes=network.packet_bytes,
+            message_overhead=network.message_overhead,
+            # The kernel queues the packets of a node's messages in turn.
+            packet_gap=network.packet_bytes / network.bandwidth,
+            bucket=saved(network.topology.nlinks),
+        ),
+    )
     return float(step_seconds(schedule, both, times).sum())
 
 
@@ -82,6 +88,8 @@ def _acknowledged(data: Messages, network: Network) -> Messages:
         link_ptr=np.append(data.link_ptr, nlinks + back.ptr[1:]),
         links=_both(data.links, back.links),
         latency=np.concatenate([data.latency, np.zeros(len(back.share))]),
+        # No message waits for another one's last packet, however short, to have had its turn.
+        peer=np.arange(2 * m),
         cost=np.concatenate([data.cost, zeros]) + network.end_latency,
     )
 

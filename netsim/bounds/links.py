@@ -83,7 +83,7 @@ class DirectedLinks:
             return self._into_of_grid(int(ranks[0]))
         heads = self.ends[:, 1]
         links = np.flatnonzero(np.isin(heads, ranks))
-        rate, seconds = self.network.bandwidths[links], self.network.hop_latencies[links]
+        rate, seconds = self.network.bandwidths[links], self.hop_seconds[links]
         return Incoming(np.searchsorted(ranks, heads[links]), self.ends[links, 0], rate, seconds)
 
     def _into_of_grid(self, rank: int) -> Incoming:
@@ -115,7 +115,18 @@ class DirectedLinks:
     def message_seconds(self) -> float:
         """Seconds that every message takes at its ends, whatever its size and its way."""
         network = self.network
-        return network.end_latency + network.message_overhead + network.receive_overhead
+        ends = network.injection_latency + network.ejection_latency
+        ends += network.topology.first_router * network.router_latency
+        return ends + network.message_overhead + network.receive_overhead
+
+    @cached_property
+    def hop_seconds(self) -> np.ndarray:
+        """(nlinks,) seconds on each link and in the router behind it, without the time of a flit.
+
+        A router that is busy with other packets until the next flit is there does not wait for it.
+        """
+        wires, topology = self.network.credit_latencies, self.network.topology
+        return wires + topology.router * self.network.router_latency
 
     @cached_property
     def least(self) -> float:
@@ -124,14 +135,12 @@ class DirectedLinks:
             rows = [self._row_seconds(row) for row in self.network.topology.rows]
             quickest = min(float(row.min(initial=np.inf)) for row in rows)
         else:
-            quickest = float(self.network.hop_latencies.min())
+            quickest = float(self.hop_seconds.min())
         return self.message_seconds + quickest
 
     def _row_seconds(self, row: Row) -> np.ndarray:
-        """(nlinks of the row,) what `Network.hop_latencies` has for a row of equal links."""
-        network = self.network
-        routers = row.router * network.router_latency
-        return row.wire * network.link_latency + routers + network.flit_bytes / network.bandwidth
+        """(nlinks of the row,) the `hop_seconds` of a row of equal links."""
+        return row.wire * self.network.link_latency + row.router * self.network.router_latency
 
     def seconds_from(self, rank: int) -> np.ndarray:
         """(vertices,) seconds on the links from a rank to each vertex, without `message_seconds`.
@@ -150,8 +159,7 @@ class DirectedLinks:
             here, others = np.full(row.d, x), np.arange(row.d)
             path = row.path(others, here) if self.backwards else row.path(here, others)
             paths += path.reshape([row.d if i == j else 1 for i in range(len(topology.dims))] + [3])
-        flit = network.flit_bytes / network.bandwidth
-        units = np.array([flit, network.link_latency, network.router_latency])
+        units = np.array([0.0, network.link_latency, network.router_latency])
         seconds: np.ndarray = paths.reshape(-1, 3) @ units
         return seconds
 
@@ -171,7 +179,7 @@ class DirectedLinks:
         graph: nx.DiGraph[int] = nx.DiGraph()
         graph.add_nodes_from(range(self.network.topology.size))
         # Of parallel links the graph keeps the one added last, so the quickest must come last.
-        order = np.argsort(-self.network.hop_latencies)
-        pairs, seconds = self.ends[order].tolist(), self.network.hop_latencies[order].tolist()
+        order = np.argsort(-self.hop_seconds)
+        pairs, seconds = self.ends[order].tolist(), self.hop_seconds[order].tolist()
         graph.add_weighted_edges_from((a, b, t) for (a, b), t in zip(pairs, seconds, strict=True))
         return graph

@@ -12,11 +12,13 @@ from netsim.bounds import lower_bounds, tightest
 from netsim.cli.options import MachineOptions
 from netsim.cli.tune_command import search_of, search_options
 from netsim.machine import Machine, columns
+from netsim.models import own_sync
 from netsim.network import Network
 from netsim.search.case import asked_collective
 from netsim.search.explore import Search, Seconds
-from netsim.search.tune import RUN_OPTIONS, entry_of, find, models_in_words
+from netsim.search.tune import entry_of, find, models_in_words
 from netsim.topologies.topology import Topology
+from netsim.traffic.message_graph import RunOptions
 from swing.algorithms.swing import SWING
 from swing.cli import JSON, command
 from swing.progress import Progress
@@ -58,9 +60,8 @@ def compare_command(
         if entry is None or not set(sizes) <= set(entry.sizes):
             entry = _searched(network, sizes, collective, root, search)
         where = columns(network)
-        rules = dict(RUN_OPTIONS)
         rows = [
-            _row(entry, network, n, collective, root or 0) | {"model": search.model(n)} | rules
+            _row(entry, network, n, collective, root or 0) | _conditions(search.model(n))
             for n in sizes
         ]
         about = {key: where[key] for key in ("topology", "bandwidth_gbps", "machine")}
@@ -72,6 +73,11 @@ def compare_command(
         title = f"{collective} on {where['topology']}, {Machine.of(network).title}: microseconds"
         title += f" (models: {models_in_words(search)})"
         click.echo(rendered(COLUMNS, list(map(_cells, rows)), title))
+
+
+def _conditions(model: str) -> dict[str, str]:
+    """How a search runs every schedule: as `netsim.simulate` does by default."""
+    return {"model": model, "sync": own_sync(model), "parts": RunOptions().parts}
 
 
 def _shipped(network: Network, collective: str, root: int | None, models: str) -> Entry | None:

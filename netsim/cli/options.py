@@ -40,7 +40,8 @@ RUN_OPTIONS = joined(
     click.option("--model", type=MODEL, default="analytic", show_default=True,
                  help="The network model."),
     click.option("--sync", type=Rules("--sync: a rank begins its next step when", SYNC),
-                 default="rank", show_default=True, help="When a rank begins its next step."),
+                 default=None, help="When a rank begins its next step; by default, the model's own "
+                 "rule."),
     click.option("--parts", type=Rules("--parts: parts wait for each other", PARTS),
                  default="schedule", show_default=True, help="When parts wait for each other."),
     click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the random ties."),

@@ -26,17 +26,21 @@ KINDS = ("goodput", "runtime", "ratio", "bound", "gain", "links")
               "and behind it the --kind, as in sweep-ratio.")  # fmt: skip
 @click.option("--format", "formats", type=click.Choice(["svg", "png", "pdf"]), multiple=True,
               default=["svg", "png"], show_default=True, help="May be repeated.")  # fmt: skip
+@click.option("--band", "bands", multiple=True, type=click.Path(dir_okay=False),
+              help="Shade the range of the rows in this file at each size, as of a sweep of "
+              "several seeds; may be repeated.")  # fmt: skip
 @click.option("--width", type=Number(1, 100), help="Width of the figure in inches, as 3.35 "
               "for a column of a paper or 7 for both; its text then has 8 points.")  # fmt: skip
 @JSON
 def plot_command(
     paths: tuple[str, ...], out: str, kind: str | None, name: str, formats: tuple[str, ...],
-    width: float | None, as_json: bool,
+    bands: tuple[str, ...], width: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Plot CSV files of sweep or mpi_bench, or one of simulate --links, in one figure."""
     try:
         from netsim.plot import plot
     except ImportError:
         raise ValueError("plots need matplotlib: pip install 'torus-swing[plot]'") from None
-    for figure in plot([Path(path) for path in paths], Path(out), kind or "", name, formats, width):
+    files, ranges = ([Path(path) for path in some] for some in (paths, bands))
+    for figure in plot(files, Path(out), kind or "", name, formats, width, ranges):
         click.echo(json.dumps({"figure": str(figure)}) if as_json else f"wrote {figure}")

@@ -36,8 +36,9 @@ from swing.text_table import number
 @click.option("--step", type=int, help="With --links: write only the bytes of this step.")
 @JSON
 def simulate_command(
-    topology: Topology | None, size: int | None, machines: MachineOptions, model: str, sync: str,
-    parts: str, seed: int, links: str | None, step: int | None, as_json: bool, **options: Any,
+    topology: Topology | None, size: int | None, machines: MachineOptions, model: str,
+    sync: str | None, parts: str, seed: int, links: str | None, step: int | None, as_json: bool,
+    **options: Any,
 ) -> None:  # fmt: skip
     """Simulate one schedule; print its time, goodput, congestion and bottleneck.
 
@@ -101,7 +102,7 @@ def simulate_command(
         src, dst = run.bottleneck.link
         crossing = counted(len(run.bottleneck.messages), "message")
         click.echo(
-            f"bottleneck  step {run.bottleneck.step}, link {src}→{dst}, "
+            f"bottleneck  {run.bottleneck.kind}, step {run.bottleneck.step}, link {src}→{dst}, "
             f"{crossing}, {run.bottleneck.seconds * 1e6:.3f} us"
         )
 

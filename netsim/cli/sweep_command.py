@@ -14,6 +14,7 @@ import click
 
 from netsim.cli.options import JOBS, PLACE, RUN_OPTIONS, MachineOptions, Number, machine_options
 from netsim.machine import Machine, columns
+from netsim.models import own_sync
 from netsim.network import Network
 from netsim.rows import ResultRow, fastest, identity, in_order, known_rows, winners, write_csv
 from netsim.search.case import AUTO
@@ -57,11 +58,11 @@ SAVE_SECONDS = 5.0
 @JSON
 def sweep_command(
     topologies: tuple[Topology, ...], names: tuple[str, ...], sizes: list[int], collective: str,
-    root: int | None, machines: MachineOptions, model: str, sync: str, parts: str, seed: int,
+    root: int | None, machines: MachineOptions, model: str, sync: str | None, parts: str, seed: int,
     prune: float | None, jobs: int | None, path: str | None, resume: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Simulate many schedules and sizes; print the fastest algorithm for each size."""
-    run_options = {"seed": seed, "sync": sync, "parts": parts}
+    run_options = {"seed": seed, "sync": sync or own_sync(model), "parts": parts}
     every = chain.from_iterable(map(machines.networks, topologies))
     networks = list({tuple(columns(network).values()): network for network in every}.values())
     cases = cases_of(networks, names, collective, root, model, run_options, _tell_left_out)

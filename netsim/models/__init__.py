@@ -29,30 +29,30 @@ def by_flow(schedule: Schedule, network: Network, nbytes: int, options: RunOptio
 
 def by_packet(schedule: Schedule, network: Network, nbytes: int, options: RunOptions) -> np.ndarray:
     """(nsteps,) seconds that each step adds, by `netsim.models.packet`."""
-    from netsim.models.packet import packet_times
+    from netsim.models.packet import PacketRules, packet_times
 
-    messages, links = messages_of(schedule, network, nbytes, options)
-    # The flow model gets end_latency from Messages.latency, which the packet model does not read.
+    messages, links = messages_of(schedule, network, nbytes, options, oriented=True)
     # A header precedes every message, and is cut into packets with it.
-    messages = replace(
-        messages,
-        cost=messages.cost + network.end_latency,
-        nbytes=messages.nbytes + network.header_bytes,
-    )
-    messages, links = with_ends(messages, links, network)
-    times = packet_times(
-        messages,
-        links.bandwidth,
-        links.latency,
+    messages = replace(messages, nbytes=messages.nbytes + network.header_bytes)
+    rules = PacketRules(
         packet_bytes=network.packet_bytes,
         flit_bytes=network.flit_bytes,
-        message_overhead=network.message_overhead,
+        message_overhead=network.message_overhead + network.post_gap,
+        packet_gap=network.packet_gap,
+        injection_bandwidth=network.injection_bandwidth,
+        ejection_bandwidth=network.ejection_bandwidth,
+        injection_latency=network.injection_latency
+        + network.topology.first_router * network.router_latency,
+        ejection_latency=network.ejection_latency,
+        crossbar_bandwidth=network.crossbar_bandwidth,
+        arbitration=network.arbitration,
+        virtual_channels=network.virtual_channels,
+        buffer_bytes=network.buffer_bytes,
         adaptive=network.ties == "adaptive",
         local=options.sync == "local",
-        buffer_bytes=network.buffer_bytes,
-        credit_latency=links.credit,
         bucket=0.0 if network.arrival == "head" else None,
     )
+    times = packet_times(messages, links, rules)
     return step_seconds(schedule, messages, times)
 
 
@@ -65,6 +65,17 @@ MEANINGS = {
     "slowest",
 }
 """What each model simulates."""
+
+
+def own_sync(model: str) -> str:
+    """The rule of `netsim.traffic.message_graph.SYNC` that a model follows unless told otherwise.
+
+    In the packet model a send is done when it is posted, because the door of a node keeps messages
+    in order. Flows have no order, and those of a later step would take bandwidth from an earlier
+    one: there a send is done when all its bytes are under way, so that the latency of a message
+    does not keep its sender. The analytic model has steps only, and ignores the rule.
+    """
+    return {"packet": "receives", "flow": "local"}.get(model, "rank")
 
 
 def load(model: str) -> None:

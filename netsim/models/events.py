@@ -1,216 +1,130 @@
-"""Event loop of the packet model, compiled: packets in linked lists, links in a tournament tree.
+"""Event loop of the packet model, compiled: doors, crossbars and links of every router in turn.
 
-This is a conservative discrete-event simulation without one global queue. Whatever starts on a
-link at time t cannot reach another link before t plus a known latency, the *lookahead* of the
-other link. So the loop takes the link with the earliest next start, serves everything on it that
-starts within the lookahead, and goes on to the next link. The result equals that of a single queue
-of all events, bit for bit. Each kind of object is one numpy record array.
+This is a conservative discrete-event simulation without one global queue. Whatever happens at a
+router at time t cannot reach another one before t plus a known latency, the *lookahead* of the
+other. So the loop takes the router with the earliest next event, handles everything at it that
+happens within its lookahead, and goes on to the next router. The result equals that of a single
+queue of all events, bit for bit.
+
+Every router has *slots*, each with the time of its next event, ``wake``: first one slot per link
+that leaves the router (the door of its node is one of them), then one in which the node posts its
+messages, then one per link that enters it and virtual channel. Of slots with one time the first
+goes first, but inputs go in the order of arbitration. No order depends on the numbers of routers.
+Each queue is a linked list of packets.
+
+numba's cache of a compiled function does not notice changes in functions of other files that it
+calls. So all compiled functions of the model are in this file.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
+from netsim.models.packet_tables import DOOR, EJECTION, ROUTED, Net
 from swing.compilation import njit
-from swing.torus import Array
 
-LINK = np.dtype([
-    ("bandwidth", "f8"),
-    ("latency", "f8"),
-    ("credit", "f8"),
-    ("lookahead", "f8"),  # seconds until events elsewhere can affect this link
-    ("free", "f8"),  # when it has served everything so far
-    ("room", "f8"),  # flits that the buffer behind it can still take
-    ("ring", "i8"),  # number of the cycle of links that it is on; -1 for none
-])  # fmt: skip
-PACKET = np.dtype([
-    ("time", "f8"),  # when it reaches its link
-    ("nbytes", "f8"),
-    ("route", "i4"),
-    ("hop", "i4"),  # index into Net.hops; -1: a whole message that waits for its sender's work
-    ("next", "i4"),
-    ("previous", "i4"),
-])  # fmt: skip
-MESSAGE = np.dtype([
-    ("ready", "f8"),
-    ("cost", "f8"),
-    ("arrival", "f8"),
-    ("sent", "f8"),
-    ("not_arrived", "i8"),  # packets
-    ("not_sent", "i8"),  # packets that have not passed the first link of their route
-    ("signals", "i4", 2),
-    ("first_route", "i4"),
-    ("nroutes", "i4"),
-    ("sender_link", "i8"),  # the pseudo-link that serializes the sender's work
-])  # fmt: skip
-ROUTE = np.dtype([("message", "i4"), ("first", "i4"), ("last", "i4"), ("stock", "i4")])
-STOCK = np.dtype([
-    ("packets", "i8"),  # not yet sent
-    ("last_nbytes", "f8"),  # size of the last of them
-])  # fmt: skip
-GROUP = np.dtype(
-    [("done", "f8"), ("pending_count", "i8"), ("successor", "i8"), ("first", "i8"), ("last", "i8")]
-)
+# Counting references to the tables would take two thirds of the time; no table is made or freed
+# here, so it is turned off. To pass the tables to another function would take another third of it,
+# so what `run` calls becomes a part of it. Other threads, such as one that reports progress, may
+# run meanwhile.
+_compiled = njit(error_model="numpy", _nrt=False, nogil=True)
+_inlined = njit(error_model="numpy", _nrt=False, inline="always")
+
+# A type checker would see the decorated function with its first argument, the typing context.
+_instruction: Callable[[Any], Any] = intrinsic
 
 
-class Net(NamedTuple):
-    """The tables of the simulation, and its parameters."""
+@_instruction
+def _prefetch(typingctx: Any, table: Any, index: Any) -> Any:
+    """Begin to load a row of a table into the cache, because it is needed soon.
 
-    links: np.ndarray
-    tree: np.ndarray  # tree[1] is the earliest next start, tree[len(tree) // 2 + j] that of link j
-    packets: np.ndarray
-    messages: np.ndarray
-    routes: np.ndarray
-    hops: Array  # the links of all routes; route r has hops[first] … hops[last]
-    stocks: np.ndarray
-    groups: np.ndarray
-    waiting: Array  # messages by group; waiting[first] … waiting[last - 1] start when it is done
-    packet_bytes: float
-    flit_bytes: float
-    flit: float  # unit in which buffers are counted, in bytes
-    overhead: float
-    adaptive: bool
-    local: bool
-    shaped: bool  # links are token buckets: a packet leaves when its service begins
-    bucket: float
+    Packets lie far apart in memory, so half of the time would be spent waiting for them. No row is
+    read, and so any index will do.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        rows = context.make_array(signature.args[0])(context, builder, args[0])
+        row = builder.gep(rows.data, [args[1]])
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        builder.call(fetch, [builder.bitcast(row, byte), word(1), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(table, types.int64), codegen
 
 
-def new_pool(nlinks: int) -> np.ndarray:
-    """The list heads of `run`, and no packets yet."""
-    packets = np.zeros(2 * nlinks + 1, dtype=PACKET)
-    packets["time"] = np.inf  # ends every search along a list
-    packets["next"][:-1] = packets["previous"][:-1] = np.arange(2 * nlinks)
-    return packets
-
-
-def grow_pool(net: Net) -> Net:
-    """Enlarge the pool of packets by half, and by more than one event can allocate."""
-    old, added = len(net.packets), max(len(net.packets) // 2, 2 * len(net.routes) + 3)
-    packets = np.concatenate([net.packets, np.zeros(added, dtype=PACKET)])
-    unused = packets[2 * len(net.links)]
-    packets["next"][old:] = np.arange(old + 1, old + added + 1)
-    packets["next"][-1] = unused["next"]
-    unused["next"] = old
-    unused["nbytes"] += added
-    return net._replace(packets=packets)
-
-
-@njit(error_model="numpy", nogil=True)
+@_compiled
 def run(net: Net) -> bool:
-    """Serve links in the order of their next start.
-
-    Three kinds of lists live in ``net.packets``. The queue of link j is a circular list through
-    ``packets[j]``. The circular list through ``packets[nlinks + j]`` holds the credits on their
-    way back to link j: their ``time`` and the ``nbytes`` (flits) they return. Unused records form
-    a singly linked list from ``packets[2·nlinks]``, whose ``nbytes`` is their number.
+    """Handle the events of all routers, the router with the earliest next event first.
 
     Returns:
-        Whether all is done; if not, the pool has run short: call `grow_pool`, then `run` again.
+        Whether all is done; if not, the pool has run short: grow it and call `run` again.
     """
-    links, packets, tree = net.links, net.packets, net.tree
-    messages, routes, hops = net.messages, net.routes, net.hops
-    nlinks, leaves = len(links), len(tree) // 2
-    unused = packets[2 * nlinks]
+    tree, wake = net.tree, net.wake
+    leaves = len(tree) // 2
     while tree[1] < np.inf:
-        now, j = tree[1], 1
-        while j < leaves:
-            j = 2 * j + (tree[2 * j] != now)
-        j -= leaves
-        link, queue, credits_ = links[j], packets[j], packets[nlinks + j]
-        time = max(now, link.free, packets[queue.next].time)
-        # The first condition serves at least one packet where the lookahead is 0.
-        while time == now or time < now + link.lookahead:
-            if unused.nbytes <= len(routes) + 1:
+        now, v = tree[1], 1
+        while v < leaves:
+            v = 2 * v + (tree[2 * v] != now)
+        v -= leaves
+        router = net.routers[v]
+        for slot in range(router.post_slot + 1, router.last_slot):
+            _prefetch(net.packets, net.inputs[net.slots[slot].queue].first)
+        while True:
+            slot, time = router.first_slot, wake[router.first_slot]
+            for k in range(router.first_slot + 1, router.last_slot):
+                if wake[k] < time:
+                    slot, time = k, wake[k]
+            # The first condition makes progress where the lookahead is 0.
+            if time != now and not time < now + router.lookahead:
+                _schedule(tree, v, time)
+                break
+            if net.unused[1] < 2:  # a packet and a credit
+                _schedule(tree, v, time)
                 return False
-            while packets[credits_.next].time <= time:
-                link.room += packets[credits_.next].nbytes
-                _release(packets, 2 * nlinks, _unlink(packets, credits_.next))
-            # A packet that fits overtakes those that have no room behind the link.
-            p = queue.next
-            while packets[p].time <= time and link.room < _required_room(net, packets[p]):
-                p = packets[p].next
-            packet = packets[p]
-            if packet.time > time:  # nothing can start now: wait for a packet or for credits
-                time = min(packet.time, packets[credits_.next].time)
-                continue
-            _unlink(packets, p)
-            hop, r = packet.hop, packet.route
-            route = routes[r]
-            message = messages[route.message]
-            if hop < 0:  # a message, not a packet: the sender works on it, then its packets start
-                link.free = time + net.overhead
-                _release(packets, 2 * nlinks, p)
-                for own in range(message.first_route, message.first_route + message.nroutes):
-                    _launch(net, own, link.free)
-                time = max(link.free, packets[queue.next].time)
-                continue
-            size = max(packet.nbytes, net.flit_bytes)
-            service = size / link.bandwidth
-            link.free = max(link.free, time - net.bucket) + service
-            if link.room < np.inf and hop > route.first:
-                # The packet leaves the buffer that it was in, and the link before learns of it.
-                back = hops[hop - 1]
-                credit = _allocate(packets, 2 * nlinks)
-                packets[credit].time = time + links[back].credit
-                packets[credit].nbytes = flits(packet.nbytes, net.flit)
-                _enqueue(net, credit, nlinks + back)
-            if hop < route.last:
-                onward = hops[hop + 1]
-                link.room -= flits(packet.nbytes, net.flit)
-                packet.time = time + link.latency
-                if links[onward].bandwidth > link.bandwidth and not net.shaped:
-                    # Cut-through onto a faster link: start late enough that the tail keeps up.
-                    packet.time += service - size / links[onward].bandwidth
-                packet.hop = hop + 1
-                _enqueue(net, p, onward)
+            if slot < router.post_slot:
+                _transmit(net, slot, time)
+            elif slot == router.post_slot:
+                _post(net, router, time)
             else:
-                _release(packets, 2 * nlinks, p)
-                arrival = time + link.latency
-                if not net.shaped:
-                    arrival += service
-                message.arrival = max(message.arrival, arrival)
-                message.not_arrived -= 1
-                if message.not_arrived == 0:
-                    signal(net, message.signals[0], message.arrival + message.cost)
-                    if not net.local:
-                        signal(net, message.signals[1], message.arrival + message.cost)
-            if hop == route.first:
-                passed = max(link.free, time)
-                _launch(net, r, passed)
-                message.sent = max(message.sent, passed)
-                message.not_sent -= 1
-                if net.local and message.not_sent == 0:
-                    signal(net, message.signals[1], message.sent)
-            time = max(link.free, packets[queue.next].time)
-        _schedule(tree, j, time)
+                _arbitrate(net, router, _first_served(net, router, slot, time), time)
     return True
 
 
-@njit(error_model="numpy")
-def _required_room(net: Net, packet: np.record) -> float:
-    """Flits that the buffer behind a link must have free before a packet may start on it."""
-    links, hops, hop, route = net.links, net.hops, packet.hop, net.routes[packet.route]
-    if hop < 0 or hop == route.last:
-        return 0.0
-    ring = links[hops[hop]].ring
-    enters = ring >= 0 and (hop == route.first or links[hops[hop - 1]].ring != ring)
-    own = flits(packet.nbytes, net.flit)
-    # Bubble rule: a packet that enters a ring leaves room for another one, so rings never fill up.
-    return own + flits(net.packet_bytes, net.flit) if enters else own
+@_inlined
+def _schedule(tree: np.ndarray, v: int, time: float) -> None:
+    """Set the next event of router v; ``tree[k]`` is the earlier one of its two children."""
+    k = len(tree) // 2 + v
+    if tree[k] == time:
+        return
+    tree[k] = time
+    while k > 1:
+        k //= 2
+        earliest = min(tree[2 * k], tree[2 * k + 1])
+        if tree[k] == earliest:
+            return
+        tree[k] = earliest
 
 
-@njit(error_model="numpy")
-def flits(nbytes: float, flit: float) -> float:
-    """Number of flits that a packet occupies in a buffer, at least one."""
-    # The tolerance keeps rounding errors of a division from costing a flit.
-    return float(max(np.ceil(nbytes / flit - 1e-9), 1.0))
+@_inlined
+def _wake(net: Net, v: int, slot: int, time: float) -> None:
+    """Make sure that something happens at a slot of router v no later than at a time."""
+    if time < net.wake[slot]:
+        net.wake[slot] = time
+        if time < net.tree[len(net.tree) // 2 + v]:
+            _schedule(net.tree, v, time)
 
 
-@njit(error_model="numpy")
+@_compiled
 def signal(net: Net, g: int, time: float) -> None:
-    """Count one event that group g waits for; if it was the last, start the waiting messages.
+    """Count one event that group g waits for; after the last, its messages are to be posted.
 
     A group that is done signals its successor in turn; g = -1 is no group.
     """
@@ -222,96 +136,335 @@ def signal(net: Net, g: int, time: float) -> None:
             return
         time = group.done
         for k in range(group.first, group.last):
-            i = net.waiting[k]
-            message = net.messages[i]
-            begin = max(time, message.ready)
-            if net.overhead:
-                p = _allocate(net.packets, 2 * len(net.links))
-                packet = net.packets[p]
-                packet.time, packet.route, packet.hop = begin, message.first_route, -1
-                _enqueue(net, p, message.sender_link)
-                continue
-            for r in range(message.first_route, message.first_route + message.nroutes):
-                _launch(net, r, begin)
+            message = net.messages[net.waiting[k]]
+            message.time = max(time, message.ready)
+            router = net.routers[message.src]
+            router.posting = _insert(net.messages, router.posting, net.waiting[k])
+            soonest = max(net.messages[router.posting].time, router.free)
+            _wake(net, message.src, router.post_slot, soonest)
         g = group.successor
 
 
-@njit(error_model="numpy")
-def _launch(net: Net, r: int, time: float) -> None:
-    """Queue the next packet of route r, if there is one, for its first link."""
-    route = net.routes[r]
-    stock = net.stocks[route.stock]
-    if stock.packets == 0:
+@_inlined
+def _insert(messages: np.ndarray, first: int, i: int) -> int:
+    """Insert message i into a list in order of time, then of number; return the first one."""
+    time, before, behind = messages[i].time, -1, first
+    while behind >= 0 and (
+        messages[behind].time < time or (messages[behind].time == time and behind < i)
+    ):
+        before, behind = behind, messages[behind].next
+    messages[i].next = behind
+    if before < 0:
+        return i
+    messages[before].next = i
+    return first
+
+
+@_inlined
+def _post(net: Net, router: np.record, time: float) -> None:
+    """A node posts its next message, whose packets then come to the door one by one."""
+    i = router.posting
+    message = net.messages[i]
+    following: int = message.next
+    router.posting, router.free = following, time + net.overhead
+    net.wake[router.post_slot] = np.inf
+    if following >= 0:
+        net.wake[router.post_slot] = max(router.free, net.messages[following].time)
+    # Messages from one node to another follow each other through one sender.
+    message.time = max(router.free, net.sender_free[message.pair])
+    net.sender_free[message.pair] = (
+        message.time + message.not_sent * net.gap if net.gap else np.inf  # until the last is sent
+    )
+    _come_to_door(net, router, i)
+
+
+@_inlined
+def _come_to_door(net: Net, router: np.record, i: int) -> None:
+    """Queue the next packet of message i at the door.
+
+    Packets come at times that are known beforehand, so it is enough to keep the messages in the
+    order of their next packets.
+    """
+    router.door = _insert(net.messages, router.door, i)
+    link = net.links[router.door_link]
+    net.wake[link.output_slot] = max(net.messages[router.door].time, link.free)
+
+
+@_inlined
+def _transmit(net: Net, slot: int, time: float) -> None:
+    """A link begins with the next packet that has room behind it, if there is one."""
+    number = net.slots[slot].link
+    link = net.links[number]
+    while link.first_credit >= 0 and net.packets[link.first_credit].time <= time:
+        credit = net.packets[link.first_credit]
+        net.inputs[credit.hop].room += credit.length
+        link.first_credit = _release(net, link.first_credit)
+    start = max(link.free, link.ready)
+    if start > time:  # woken by a credit that it need not wait for
+        net.wake[slot] = start
         return
-    stock.packets -= 1
-    p = _allocate(net.packets, 2 * len(net.links))
+    door = link.kind == DOOR
+    p = _take_from_door(net, number, time) if door else _take_from_output(net, number, time)
+    if p < 0:  # nothing has come, or there is no room
+        return
     packet = net.packets[p]
-    packet.time, packet.route, packet.hop = time, r, route.first
-    packet.nbytes = net.packet_bytes if stock.packets else stock.last_nbytes
-    _enqueue(net, p, net.hops[route.first])
+    service = packet.length / link.bandwidth
+    link.free = max(link.free, time - net.bucket) + service
+    net.wake[slot] = _next_start(net, number, max(link.free, time))
+    if door and net.local:
+        message = net.messages[net.routes[packet.route].message]
+        if message.not_sent == 0:
+            signal(net, message.signals[1], max(link.free, time))
+    packet.time = time + link.latency
+    if link.kind == EJECTION:
+        _arrive(net, p, packet.time if net.shaped else packet.time + service)
+        return
+    if not net.shaped:
+        # Cut-through onto a faster link: start late enough that the tail keeps up.
+        onward = net.links[net.hops[packet.hop + 1].link]
+        packet.time += max(0.0, service - packet.length / onward.bandwidth)
+    q = net.hops[packet.hop].queue
+    queue = net.inputs[q]
+    queue.room -= packet.length
+    if _append(net, queue, p):
+        _wake(net, link.head, link.input_slot + q - number * net.channels, packet.time)
 
 
-@njit(error_model="numpy")
-def _allocate(packets: np.ndarray, unused: int) -> int:
-    p = packets[unused].next
-    packets[unused].next = packets[p].next
-    packets[unused].nbytes -= 1
-    return int(p)
+@_inlined
+def _next_start(net: Net, number: int, soonest: float) -> float:
+    """When a link can begin with what has come for it by now; never if there is nothing."""
+    link = net.links[number]
+    if link.kind == DOOR:
+        i = net.routers[link.tail].door
+        return max(soonest, net.messages[i].time) if i >= 0 else np.inf
+    for q in range(number * net.channels, (number + 1) * net.channels):
+        if net.outputs[q].first >= 0:
+            return soonest
+    return np.inf
 
 
-@njit(error_model="numpy")
-def _release(packets: np.ndarray, unused: int, p: int) -> None:
-    packets[p].next = packets[unused].next
-    packets[unused].next = p
-    packets[unused].nbytes += 1
+@_inlined
+def _wait_for_room(net: Net, slot: int, link: np.record) -> None:
+    """Wake a link with its next credit."""
+    first = link.first_credit
+    net.wake[slot] = net.packets[first].time if first >= 0 else np.inf
 
 
-@njit(error_model="numpy")
-def _unlink(packets: np.ndarray, p: int) -> int:
-    """Take a packet out of its circular list."""
-    before, behind = packets[p].previous, packets[p].next
-    packets[before].next, packets[behind].previous = behind, before
+@_inlined
+def _take_from_door(net: Net, number: int, time: float) -> int:
+    """Make the packet that is first at a door; -1 if none has come or there is no room for it."""
+    link = net.links[number]
+    router = net.routers[link.tail]
+    i = router.door
+    message = net.messages[i]
+    if i < 0 or message.time > time:
+        net.wake[link.output_slot] = message.time if i >= 0 else np.inf
+        return -1
+    nbytes = net.packet_bytes if message.not_sent > 1 else message.last_nbytes
+    if net.inputs[number * net.channels].room < nbytes:
+        _wait_for_room(net, link.output_slot, link)
+        return -1
+    # Routes that have packets dealt to them take turns; adaptive packets begin on the first one.
+    r = message.first_route
+    for k in range(r + 1, r + message.nroutes):
+        if net.routes[k].packets > net.routes[r].packets:
+            r = k
+    net.routes[r].packets -= 1
+    p = _allocate(net)
+    packet = net.packets[p]
+    packet.length, packet.route, packet.hop, packet.chosen = nbytes, r, net.routes[r].first, 0
+    message.not_sent -= 1
+    router.door = message.next
+    if message.not_sent:
+        message.time = message.time + net.gap if net.gap else time
+        router.door = _insert(net.messages, router.door, i)
+    elif not net.gap:
+        _free_sender(net, router, message.pair, time)
     return p
 
 
-@njit(error_model="numpy")
-def _enqueue(net: Net, p: int, head: int) -> None:
-    """Insert a packet into a list of a link, in order of time, and wake the link if need be."""
-    links, tree, packets, routes = net.links, net.tree, net.packets, net.routes
-    # From the end, because nearly all packets come last.
-    packet, before = packets[p], packets[head].previous
-    while before != head and _later(routes, packets[before], packet):
-        before = packets[before].previous
-    packet.previous, packet.next = before, packets[before].next
-    packets[packet.next].previous = p
-    packets[before].next = p
-    j = head % len(links)
-    # Behind others it changes nothing, unless these lack room and it can overtake them.
-    if before == head or links[j].room < np.inf:
-        start = max(links[j].free, packet.time)
-        if start < tree[len(tree) // 2 + j]:
-            _schedule(tree, j, start)
+@_inlined
+def _free_sender(net: Net, router: np.record, pair: int, time: float) -> None:
+    """Let the next message to a peer come to the door, if one waits for the last one to it."""
+    net.sender_free[pair] = time
+    before, i = -1, router.door
+    while i >= 0 and not (net.messages[i].pair == pair and net.messages[i].time == np.inf):
+        before, i = i, net.messages[i].next
+    if i < 0:
+        return
+    if before < 0:
+        router.door = net.messages[i].next
+    else:
+        net.messages[before].next = net.messages[i].next
+    net.messages[i].time, net.sender_free[pair] = time, np.inf
+    router.door = _insert(net.messages, router.door, i)
 
 
-@njit(error_model="numpy")
-def _schedule(tree: np.ndarray, j: int, time: float) -> None:
-    """Set the next start of link j; ``tree[k]`` is the earlier one of its two children."""
-    k = len(tree) // 2 + j
-    tree[k] = time
-    while k > 1:
-        k //= 2
-        earliest = min(tree[2 * k], tree[2 * k + 1])
-        if tree[k] == earliest:
-            return
-        tree[k] = earliest
+@_inlined
+def _take_from_output(net: Net, number: int, time: float) -> int:
+    """Take the first packet of the next channel that has one with room behind; -1 if none has."""
+    link = net.links[number]
+    for k in range(1, net.channels + 1):
+        channel = (link.channel + k) % net.channels
+        q = number * net.channels + channel
+        queue, p = net.outputs[q], net.outputs[q].first
+        if p < 0 or (link.kind == ROUTED and net.inputs[q].room < net.packets[p].length):
+            continue
+        link.channel = channel
+        _remove_first(net, queue)
+        if queue.room < np.inf:
+            queue.room += net.packets[p].length
+            _wake_blocked_inputs(net, net.routers[link.tail], time)
+        return int(p)
+    _wait_for_room(net, link.output_slot, link)
+    return -1
 
 
-@njit(error_model="numpy")
-def _later(routes: np.ndarray, a: np.record, b: np.record) -> bool:
-    """Whether packet a queues behind b: by time, then more links passed first, then by route."""
-    if a.time != b.time:
-        return bool(a.time > b.time)
-    passed_a, passed_b = a.hop - routes[a.route].first, b.hop - routes[b.route].first
-    if passed_a != passed_b:
-        return bool(passed_a < passed_b)
-    return bool(a.route > b.route)
+@_inlined
+def _wake_blocked_inputs(net: Net, router: np.record, time: float) -> None:
+    for slot in range(router.post_slot + 1, router.last_slot):
+        if net.inputs[net.slots[slot].queue].first >= 0 and net.wake[slot] == np.inf:
+            net.wake[slot] = time
+
+
+@_inlined
+def _arrive(net: Net, p: int, time: float) -> None:
+    """A packet is at its node; with the last one, its message is."""
+    message = net.messages[net.routes[net.packets[p].route].message]
+    _release(net, p)
+    message.arrival = max(message.arrival, time)
+    message.not_arrived -= 1
+    if message.not_arrived == 0:
+        signal(net, message.signals[0], message.arrival + message.cost)
+        if not net.local:
+            signal(net, message.signals[1], message.arrival + message.cost)
+
+
+@_inlined
+def _first_served(net: Net, router: np.record, slot: int, time: float) -> int:
+    """Of the inputs whose turn it is, the one to serve first."""
+    first, best = slot, np.inf
+    for k in range(slot, router.last_slot):
+        if net.wake[k] == time:
+            queue = net.inputs[net.slots[k].queue]
+            rank = net.packets[queue.first].time if net.oldest else float(queue.served)
+            if rank < best:
+                first, best = k, rank
+    return first
+
+
+@_inlined
+def _arbitrate(net: Net, router: np.record, slot: int, time: float) -> None:
+    """The crossbar moves the first packet of an input to its output, if both are free."""
+    link, queue = net.links[net.slots[slot].link], net.inputs[net.slots[slot].queue]
+    p = queue.first
+    packet = net.packets[p]
+    if not packet.chosen:
+        _choose(net, packet)
+    hop = net.hops[packet.hop + 1]
+    onward, output = net.links[hop.link], net.outputs[hop.queue]
+    busy = max(link.input_busy, onward.output_busy)
+    if busy > time or output.room < packet.length:
+        net.wake[slot] = busy if busy > time else np.inf
+        return
+    link.input_busy = onward.output_busy = time + packet.length / router.crossbar
+    router.served += 1
+    queue.served = router.served
+    _remove_first(net, queue)
+    net.wake[slot] = np.inf
+    if queue.first >= 0:
+        behind = net.packets[queue.first]
+        _prefetch(net.packets, behind.next)
+        net.wake[slot] = behind.time
+        if behind.time <= time:  # it is first now, and so chooses now
+            _choose(net, behind)
+            net.wake[slot] = link.input_busy
+    if queue.room < np.inf:
+        _return_credit(net, link, net.slots[slot].queue, packet.length, time)
+    packet.hop, packet.chosen = packet.hop + 1, 0
+    output.room -= packet.length
+    idle = _next_start(net, hop.link, 0.0) == np.inf
+    _append(net, output, p)
+    if idle and onward.free <= time:  # an idle link notices a packet after the time of a flit
+        onward.ready = time + net.flit_bytes / onward.bandwidth
+    # Also where packets are queued: those of the other channel may have no room behind the link.
+    start = max(time, onward.free, onward.ready)
+    net.wake[onward.output_slot] = min(net.wake[onward.output_slot], start)
+
+
+@_inlined
+def _choose(net: Net, packet: np.record) -> None:
+    """Choose the way of a packet: of its routes, the one whose output has least in its queue."""
+    packet.chosen = 1
+    message = net.messages[net.routes[packet.route].message]
+    if not net.adaptive or message.nroutes == 1:
+        return
+    begin = net.routes[packet.route].first
+    crossed, least = packet.hop - begin, np.inf
+    for r in range(message.first_route, message.first_route + message.nroutes):
+        first = net.routes[r].first
+        same = True
+        for k in range(crossed + 1):
+            same &= net.hops[first + k].link == net.hops[begin + k].link
+        if same:
+            hop = first + crossed
+            queued = net.outputs[net.hops[hop + 1].queue].stored
+            if queued < least:
+                packet.route, packet.hop, least = r, hop, queued
+
+
+@_inlined
+def _return_credit(net: Net, link: np.record, queue: int, nbytes: float, time: float) -> None:
+    """Tell a link of room in the buffer behind it."""
+    p = _allocate(net)
+    credit = net.packets[p]
+    credit.time, credit.hop, credit.length, credit.next = time + link.credit, queue, nbytes, -1
+    if link.first_credit >= 0:
+        net.packets[link.last_credit].next = p
+    else:
+        link.first_credit = p
+    link.last_credit = p
+    _wake(net, link.tail, link.output_slot, credit.time)
+
+
+@_inlined
+def _append(net: Net, queue: np.record, p: int) -> bool:
+    """Put a packet at the end of a queue; whether it is the only one there."""
+    net.packets[p].next = -1
+    queue.stored += net.packets[p].length
+    alone = queue.first < 0
+    if alone:
+        queue.first = p
+    else:
+        net.packets[queue.last].next = p
+    queue.last = p
+    return bool(alone)
+
+
+@_inlined
+def _remove_first(net: Net, queue: np.record) -> None:
+    length = net.packets[queue.first].length
+    behind: int = net.packets[queue.first].next
+    queue.first = behind
+    _prefetch(net.packets, behind)
+    # An empty queue has exactly 0 bytes, whatever was rounded.
+    queue.stored = queue.stored - length if behind >= 0 else 0.0
+
+
+@_inlined
+def _allocate(net: Net) -> int:
+    p = net.unused[0]
+    net.unused[0] = net.packets[p].next
+    _prefetch(net.packets, net.unused[0])
+    net.unused[1] -= 1
+    return int(p)
+
+
+@_inlined
+def _release(net: Net, p: int) -> int:
+    """Give back a packet; return the one that was behind it in its list."""
+    behind = net.packets[p].next
+    net.packets[p].next = net.unused[0]
+    net.unused[0] = p
+    net.unused[1] += 1
+    return int(behind)

@@ -10,14 +10,24 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from netsim.plot.curves import bound, gain, goodput, ratio, runtime, source, swing_gain
+from netsim.plot.curves import (
+    HEIGHTS,
+    bound,
+    gain,
+    goodput,
+    ratio,
+    runtime,
+    shade,
+    source,
+    swing_gain,
+)
 from netsim.plot.link_map import links
 from netsim.plot.style import size_axis, styles
 from netsim.rows import ResultRow, read_csv
 
 __all__ = [
     "FORMATS", "KINDS", "bound", "gain", "goodput", "links", "plot", "ratio", "runtime",
-    "save", "size_axis", "styles", "swing_gain",
+    "save", "shade", "size_axis", "styles", "swing_gain",
 ]  # fmt: skip
 
 KINDS = {
@@ -37,6 +47,7 @@ def plot(
     name: str = "",
     formats: Sequence[str] = ("svg", "png"),
     width: float | None = None,
+    bands: Sequence[Path] = (),
 ) -> list[Path]:
     """Draw the rows of some CSV files in one figure.
 
@@ -51,12 +62,14 @@ def plot(
         formats: of `FORMATS`.
         width: of the figure in inches, such as 3.35 for a column of a paper; as large as the
             figure needs if None.
+        bands: files of sweeps that are shaded from the least to the greatest height at each size,
+            such as those of several seeds; only for goodput and runtime.
 
     Returns:
         The paths of the files, one for each format.
 
     Raises:
-        ValueError: a file is not of this kind, or has nothing to draw.
+        ValueError: a file is not of this kind, or has nothing to draw, or bands in another kind.
         OSError: a file cannot be read, or the folder cannot be written.
     """
     tables = [read_csv(path, ["topology", "algorithm", "nbytes"]) for path in paths]
@@ -76,8 +89,13 @@ def plot(
     rows = [r for r in every if r["topology"] in topologies and _takes_time(r)]
     if not rows:
         raise ValueError(f"{paths[0]} has nothing to draw: no row of ours that takes time")
+    if bands and kind not in HEIGHTS:
+        raise ValueError(f"bands are drawn in figures of {' and '.join(HEIGHTS)}, not of {kind}")
+    ranges = [r for path in bands for r in read_csv(path, ["topology", "nbytes", "seconds"])]
     with text_sizes(width):
         figure = KINDS[kind](rows, width)
+        if ranges:
+            shade(figure, ranges, kind, list(dict.fromkeys(r["topology"] for r in rows)))
         out.mkdir(parents=True, exist_ok=True)
         files = [out / f"{name}.{suffix}" for suffix in formats]
         for file in files:

@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from netsim.bounds import lower_bound
 from netsim.machine import network_of_row
+from netsim.models import own_sync
 from netsim.plot.style import COLORS, LINES, legend, panels, size_axis, styles
 from netsim.rows import ResultRow, fastest
 from swing.algorithms import ALGORITHMS, SHIPPED
@@ -31,18 +32,21 @@ MAX_RATIO = 10.0
 
 Point = Callable[[str, int, float], float]
 """The height of a point of a curve, from the algorithm, bytes and seconds."""
+HEIGHTS: dict[str, Point] = {
+    "goodput": lambda _, n, seconds: n * 8 / seconds / 1e9,
+    "runtime": lambda _, n, seconds: seconds * 1e6,
+}
+"""The kinds whose heights depend on nothing else in the figure."""
 
 
 def goodput(rows: list[ResultRow], width: float | None = None) -> Figure:
     """Goodput against size, one panel per topology; of each algorithm the best variant per size."""
-    return _curves(
-        rows, width, "goodput, Gb/s", lambda _: lambda _, n, seconds: n * 8 / seconds / 1e9
-    )
+    return _curves(rows, width, "goodput, Gb/s", lambda _: HEIGHTS["goodput"])
 
 
 def runtime(rows: list[ResultRow], width: float | None = None) -> Figure:
     """Runtime against size, one panel per topology; of each algorithm the best variant per size."""
-    return _curves(rows, width, "time, us", lambda _: lambda _, n, seconds: seconds * 1e6)
+    return _curves(rows, width, "time, us", lambda _: HEIGHTS["runtime"])
 
 
 def ratio(rows: list[ResultRow], width: float | None = None) -> Figure:
@@ -209,6 +213,29 @@ def _draw(
         )  # fmt: skip
 
 
+def shade(figure: Figure, rows: list[ResultRow], kind: str, topologies: list[str]) -> None:
+    """Shade the range of all rows of each algorithm and size, whatever their conditions.
+
+    Args:
+        figure: of one panel per topology.
+        rows: of the ranges, such as those of several seeds.
+        kind: of the figure, a key of `HEIGHTS`.
+        topologies: of the panels, in order.
+    """
+    looks = styles(list(dict.fromkeys(r["algorithm"] for r in rows)))
+    for place, axes in zip(topologies, figure.axes, strict=True):
+        heights: dict[str, dict[int, list[float]]] = {}
+        for r in rows:
+            if r["topology"] == place:
+                name, n = r["algorithm"], int(r["nbytes"])
+                height = HEIGHTS[kind](name, n, float(r["seconds"]))
+                heights.setdefault(name, {}).setdefault(n, []).append(height)
+        for name, at_size in heights.items():
+            sizes = sorted(at_size)
+            least, most = ([f(at_size[n]) for n in sizes] for f in (min, max))
+            axes.fill_between(sizes, least, most, color=looks[name][0], alpha=0.3, linewidth=0)
+
+
 def _shown(names: list[str]) -> dict[str, str]:
     """Names as legends show them: without the collective and root, if these are all the same."""
     plain = {name: without_collective(name) for name in names}
@@ -225,20 +252,27 @@ def _by_conditions(rows: list[ResultRow]) -> dict[str, list[ResultRow]]:
     Returns:
         The rows of each curve, by its text for the legend.
     """
-    differing = [c for c in CONDITIONS if len({r.get(c) or "" for r in rows}) > 1]
+    differing = [c for c in CONDITIONS if len({_condition(r, c) for r in rows}) > 1]
     if "model" in differing:
         others = [c for c in differing if c != "model"]
         models: dict[tuple[str, ...], set[str]] = {}
         for r in rows:
-            key = (r["nbytes"], *(r.get(c) or "" for c in others))
+            key = (r["nbytes"], *(_condition(r, c) for c in others))
             models.setdefault(key, set()).add(r["model"])
         if all(len(at_size) == 1 for at_size in models.values()):
             differing = others
     series: dict[str, list[ResultRow]] = {}
     for r in rows:
-        values = [CONDITIONS[c].format(_short(r[c])) for c in differing if r.get(c)]
+        given = {c: _condition(r, c) for c in differing}
+        values = [CONDITIONS[c].format(_short(value)) for c, value in given.items() if value]
         series.setdefault(", ".join(values), []).append(r)
     return series
+
+
+def _condition(r: ResultRow, column: str) -> str:
+    """The value of a row in a column; a rule that its model follows unless told is none."""
+    value: str = r.get(column) or ""
+    return "" if column == "sync" and value == own_sync(r["model"]) else value
 
 
 def _short(text: str) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 
 from netsim.checks import DeadlockError, check_choice, check_factor, check_size, whole_number
 from netsim.machine import columns
-from netsim.models import MODELS, load
+from netsim.models import MODELS, load, own_sync
 from netsim.network import Network
 from netsim.rows import ResultRow, in_order
 from netsim.search.case import Case, Where, algorithm_cases, networks_of
@@ -47,7 +47,7 @@ def sweep(
     prune: float | None = None,
     jobs: int | None = None,
     seed: int = 0,
-    sync: str = "rank",
+    sync: str | None = None,
     parts: str = "schedule",
     tell: Callable[[str], object] = warnings.warn,
 ) -> list[ResultRow]:
@@ -64,7 +64,8 @@ def sweep(
             the analytic model.
         jobs: number of processes; one for the analytic model and one per core for others if None.
         seed: for random ties.
-        sync: when a rank begins its next step, as in `netsim.simulate`.
+        sync: when a rank begins its next step, as in `netsim.simulate`; None for the model's own
+            rule.
         parts: when parts wait for each other, as in `netsim.simulate`.
         tell: called with a line of text for each case that has no rows, because it deadlocks or its
             algorithm does not run on the network.
@@ -88,7 +89,7 @@ def sweep(
         expect(name, str, "an algorithm's name, such as 'bucket,segments=6'")
     if prune is not None:
         check_factor("prune", prune)
-    run_options = {"seed": seed, "sync": sync, "parts": parts}
+    run_options = {"seed": seed, "sync": sync or own_sync(model), "parts": parts}
     listed = told_apart(networks_of(networks))
     cases = cases_of(listed, names, collective, root, model, run_options, tell)
     wanted = listed_sizes(sizes)
@@ -220,8 +221,8 @@ def simulate_cases(
     Args:
         todo: the sizes of each case, in bytes.
         jobs: number of processes.
-        tell: called with a line of text for each case and size that deadlocks; such a case has no
-            row.
+        tell: called with a line of text for each case and size that has no row, because an
+            algorithm of another package failed.
     """
     for result in _results(todo, jobs):
         if isinstance(result, str):
@@ -231,7 +232,7 @@ def simulate_cases(
 
 
 def _results(todo: dict[Case, list[int]], jobs: int) -> Iterator[ResultRow | str]:
-    """Yield the row of each case and size, or a line of text where it deadlocks."""
+    """Yield the row of each case and size, or a line of text where an algorithm failed."""
     pairs = [(case, n) for case, sizes in todo.items() for n in sizes]
     compiled = {case.model for case in todo} - {"analytic"}
     if jobs == 1 and not compiled:

@@ -21,9 +21,6 @@ from swing.select.candidates import Named, family, in_segments, published
 from swing.select.table import Entry, SelectionTable
 from swing.sizes import format_size
 
-RUN_OPTIONS = (("sync", "local"), ("parts", "free"))
-"""The rules used in results/: ranks are not in lockstep, and a send ends when it has left."""
-
 DEFAULT_SIZES = "32B:2GiB:x4"
 
 
@@ -108,13 +105,12 @@ def common_machine(networks: Sequence[Network]) -> Machine:
 
 
 def models_in_words(search: Search) -> str:
-    """Return the models and the rules that give the times of a search.
+    """Return the models that give the times of a search.
 
     >>> models_in_words(Search())
-    'packet up to 8 MiB, flow above; sync local, parts free'
+    'packet up to 8 MiB, flow above'
     """
-    rules = ", ".join(f"{key} {value}" for key, value in RUN_OPTIONS)
-    return f"packet up to {format_size(search.packets)}, flow above; {rules}"
+    return f"packet up to {format_size(search.packets)}, flow above"
 
 
 def made_by(
@@ -226,7 +222,7 @@ def entry_of(sizes: Iterable[int], found: Seconds) -> Entry:
 
 def _case(network: Network, named: Named, asked: dict[str, Any]) -> Case:
     name, options = named
-    return Case(network, name, (*options, *asked.items()), run_options=RUN_OPTIONS)
+    return Case(network, name, (*options, *asked.items()))
 
 
 def _ended(seconds: float | None) -> float | None:

@@ -4,13 +4,13 @@ Neighbours on a board are joined by a short trace. Both ends of each row of a bo
 to the tree of that row, which is modelled as one switch without contention inside: from it a
 message reaches either end of any other board. Hx2Mesh has boards of 2 x 2 nodes, Hx4Mesh of 4 x 4.
 
-The Swing paper does not print the latencies of traces, boards and trees. They are fitted once to
-its runtimes of 32 B on a 64x64 Hx2Mesh (Fig. 12). Bucket takes 252 steps, in which a block moves
-on a board and between boards in turn; the mean of the two is 0.521 us. Recursive doubling takes 2
-steps on boards and 10 between boards, 8.63 us in all. Hence a step on a board takes 0.223 us,
-which leaves 8 ns for the trace and nothing for a router on the board; a step between boards takes
-0.818 us, which leaves 0.4 us for the tree besides its two cables. `TRACE` and `TREE` express these
-in units of a cable and of a router.
+The Swing paper prints neither the latencies nor where a board begins. Both follow from its runtimes
+of 32 B on a 64x64 Hx2Mesh (Fig. 12). Traces and cables take as long as a link of the torus, a tree
+takes as long as a router, and nodes forward without delay. Then a step on a board takes 0.32 us and
+one over a tree 0.72 us. Bucket does the two in turn: its 252 steps take 0.52 us in the mean.
+Recursive doubling takes 0.72 us in all of its 12 steps, also in those with peers at distance 1. So
+the ranks that it pairs first, 0 and 1 and so on, are on different boards: each row of boards begins
+at coordinate 1, and the last board ends at coordinate 0. Nothing is fitted.
 
 Source: Hoefler et al., HammingMesh, SC 2022; Swing paper, §5.4.
 """
@@ -24,11 +24,6 @@ import numpy as np
 from netsim.topologies.grid import Grid
 from netsim.topologies.lookup import LookupTable
 from swing.torus import Torus
-
-TRACE = 0.08
-"""Length of a trace on a board, in units of a cable."""
-TREE = 1.33
-"""Delay of a tree, in units of a router."""
 
 
 def hamming_mesh(shape: Torus, board: int) -> Grid:
@@ -46,22 +41,25 @@ def hamming_mesh(shape: Torus, board: int) -> Grid:
 
 
 def boards(d: int, board: int) -> LookupTable:
-    """A row of boards and its tree, which is vertex d. A single board has no tree."""
-    links: dict[tuple[int, int], int] = {}
-    wire: list[float] = []
+    """A row of boards and its tree, which is vertex d. A single board has no tree.
 
-    def join(a: int, b: int, length: float) -> None:
+    Places are numbered from the first one on a board; node 1 has place 0, if there is a tree.
+    """
+    first = 1 if d > board else 0
+    places = np.append((np.arange(d) + first) % d, d)  # place → node; the tree keeps its number
+    links: dict[tuple[int, int], int] = {}
+
+    def join(a: int, b: int) -> None:
         for pair in ((a, b), (b, a)):
             links[pair] = len(links)
-            wire.append(length)
 
     for a in range(d - 1):
         if (a + 1) % board:
-            join(a, a + 1, TRACE)
+            join(a, a + 1)
     if d > board:
         for a in range(d):
             if a % board in (0, board - 1):
-                join(a, d, 1.0)
+                join(a, d)
 
     def route(a: int, b: int) -> list[int]:
         """Along the board if it is the same one, else over the nearer ends and the tree."""
@@ -74,6 +72,7 @@ def boards(d: int, board: int) -> LookupTable:
         return [*route(a, exit_), links[exit_, d], links[d, entry], *route(entry, b)]
 
     ends = np.array(list(links), dtype=np.int64).reshape(-1, 2)
-    routes = [route(a, b) for a in range(d) for b in range(d)]
-    router = np.where(ends[:, 1] == d, TREE, 0.0)
-    return LookupTable(d, ends, routes, np.array(wire), router)
+    of_node = [(node - first) % d for node in range(d)]
+    routes = [route(a, b) for a in of_node for b in of_node]
+    wire = np.ones(len(ends))
+    return LookupTable(d, places[ends], routes, wire, (ends[:, 1] == d).astype(float))

@@ -37,6 +37,15 @@ class Path(NamedTuple):
     routers: float
 
 
+def ports(tail: Array, head: Array, d: int | Array) -> Array:
+    """(n,) the order in which the routers at the ends of a row's links consider their links.
+
+    Links of nodes come first, by how far up the row they lead, then those of switches. So all nodes
+    of a ring agree, whatever their numbers.
+    """
+    return np.where((tail < d) & (head < d), (head - tail) % d, d)
+
+
 class Row(Protocol):
     """The network of one dimension: d nodes, perhaps switches, and directed links.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from netsim.checks import link_name
 from netsim.topologies.routes import Routes, Seed
-from netsim.topologies.row import Row, Traffic
+from netsim.topologies.row import Row, Traffic, ports
 from swing.torus import Array, Torus
 
 if TYPE_CHECKING:
@@ -110,6 +110,32 @@ class Topology(ABC):
     def dim(self) -> Array:
         """(nlinks,) the dimension of every link, 0 for links that belong to none."""
         return np.zeros(self.nlinks, dtype=np.int64)
+
+    @cached_property
+    def port(self) -> Array:
+        """(nlinks,) the order in which routers consider their links, by dimension first."""
+        tail, head = self._ends_along()
+        sides = np.array(self.dims)
+        order: Array = self.dim * (1 + sides.max()) + ports(tail, head, sides[self.dim])
+        return order
+
+    @cached_property
+    def dateline(self) -> np.ndarray:
+        """(nlinks,) whether packets from a neighbour change their virtual channel onto the link.
+
+        These are the links along a ring that leave its coordinate 0.
+        """
+        wraps = np.array([wrap for _, wrap in self.torus.sides])
+        leaves: np.ndarray = self._ends_along()[0] == 0
+        changes: np.ndarray = leaves & (self.direction != 0) & wraps[self.dim]
+        return changes
+
+    def _ends_along(self) -> Array:
+        """(2, nlinks) the ends of every link: their coordinates along it, or more for a switch."""
+        coords = np.stack(np.unravel_index(np.arange(self.size), self.dims))
+        ends = self.ends.T
+        nodes = np.minimum(ends, self.size - 1)
+        return np.where(ends < self.size, coords[self.dim, nodes], self.size)
 
     @property
     def whole(self) -> Topology:

@@ -7,7 +7,7 @@ one graph serves all sizes of a sweep.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import groupby
@@ -20,8 +20,10 @@ from netsim.topologies.routes import Routes
 from netsim.traffic.load import check_dims
 from netsim.traffic.messages import Links, Messages
 from netsim.traffic.symmetry import Folded, Whole, fold
+from swing.ring import distance
 from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
+from swing.schedules.step import Step
 from swing.torus import Array
 
 SYNC = {
@@ -36,15 +38,25 @@ SYNC = {
 PARTS = {
     "schedule": "at the end of every phase; in most schedules each step is a phase (lockstep)",
     "free": "at the beginning and end of phases of several steps only; there is no lockstep",
+    "steps": "at the end of every step, whatever its phase",
 }
 """Rules for when the parts of a schedule wait for each other."""
 
 FOLLOWED_STEPS = 16
-"""Steps of a run of equal ones that are simulated; the rest take their second half's mean time."""
+"""Steps of a run of equal ones that are simulated; the rest repeat the second half of these."""
 
 
 MAX_MESSAGES = 10**8
 """Limit on simulated messages; ten million take about a gigabyte of memory."""
+
+MAX_ORIENTED = 10**7
+"""Nodes that messages may pass, all together, if nodes are to be told apart by their routers.
+
+Each takes about 110 bytes of memory and most of a microsecond a packet. Where there would be more,
+the packet model leaves channels and the order of ports out, so that nodes are equivalent that
+differ only in these. On 64x64 that makes a run up to a hundred times as fast, and changes the times
+of Swing, recursive doubling of both kinds and bucket by 1 % at most (32 KiB to 8 MiB).
+"""
 
 
 @dataclass(frozen=True)
@@ -100,18 +112,25 @@ def kept_steps(schedule: Schedule) -> Array:
 
     Of a run of equal steps the first `FOLLOWED_STEPS` are simulated, and the last of these stands
     for all later ones. Steps in lockstep are equal if their signatures are. A phase of several
-    steps, in which the parts run on their own, is a run if all its steps have one signature.
+    steps, in which the parts run on their own, is a run if all its steps have one signature and no
+    two parts have the same sender and receiver: parts that share links, as segments do, drift apart
+    to the end of the phase.
     """
-    phases: dict[Hashable, set[Hashable]] = {}
-    length = Counter(map(schedule.sync_phase, range(schedule.nsteps)))
+    phases: dict[Hashable, list[int]] = {}
     for s in range(schedule.nsteps):
-        phases.setdefault(schedule.sync_phase(s), set()).add(schedule.signature(s))
+        phases.setdefault(schedule.sync_phase(s), []).append(s)
+    runs = {
+        phase: len(steps) > FOLLOWED_STEPS
+        and len(set(map(schedule.signature, steps))) == 1
+        and _parts_differ(schedule.step(steps[0]))
+        for phase, steps in phases.items()
+    }
 
     def run_key(s: int) -> Hashable:
         phase = schedule.sync_phase(s)
-        if length[phase] == 1:
+        if len(phases[phase]) == 1:
             return "lockstep", schedule.signature(s)
-        return ("phase", phase) if len(phases[phase]) == 1 else s
+        return ("phase", phase) if runs[phase] else s
 
     stand_in = np.arange(schedule.nsteps)
     for _, run in groupby(range(schedule.nsteps), key=run_key):
@@ -120,27 +139,33 @@ def kept_steps(schedule: Schedule) -> Array:
     return stand_in
 
 
+def _parts_differ(step: Step) -> bool:
+    """Return whether no two parts have a message from the same sender to the same receiver."""
+    pairs = np.unique(np.stack([step.src, step.dst, step.part]), axis=1)[:2]
+    return np.unique(pairs, axis=1).shape == pairs.shape
+
+
 def step_seconds(schedule: Schedule, messages: Messages, arrival: np.ndarray) -> np.ndarray:
     """(nsteps,) seconds that every step adds to the end of all steps before it.
 
-    Of a long run of equal steps only the first are simulated (`kept_steps`). Each of the others
-    adds the mean of the second half of these, by which time the start-up is over.
+    Of a long run of equal steps only the first are simulated (`kept_steps`). The others repeat the
+    second half of these, by which time the start-up is over: where steps lead over short and long
+    links in turn, they still do.
     """
     end = np.zeros(schedule.nsteps)
     np.maximum.at(end, messages.step, arrival + messages.cost)
     added = np.diff(np.maximum.accumulate(end), prepend=0.0)
     stand_in = kept_steps(schedule)
-    skipped = stand_in != np.arange(schedule.nsteps)
-    last = stand_in[skipped]
-    if len(last):
-        recent = last[:, None] - np.arange(FOLLOWED_STEPS // 2)
-        added[skipped] = added[recent].mean(axis=1)
+    skipped = np.flatnonzero(stand_in != np.arange(schedule.nsteps))
+    last, repeated = stand_in[skipped], FOLLOWED_STEPS // 2
+    added[skipped] = added[last - repeated + 1 + (skipped - last - 1) % repeated]
     return added
 
 
 def messages_of(
-    schedule: Schedule, network: Network, nbytes: int, options: RunOptions = RunOptions()
-) -> tuple[Messages, Links]:
+    schedule: Schedule, network: Network, nbytes: int, options: RunOptions = RunOptions(),
+    oriented: bool = False,
+) -> tuple[Messages, Links]:  # fmt: skip
     """The messages of the steps that `kept_steps` simulates, and their links.
 
     One node and one link stand for each class of equivalent ones, see `netsim.traffic.symmetry`.
@@ -150,27 +175,31 @@ def messages_of(
         network: topology and costs.
         nbytes: size of the vector on each rank, in bytes.
         options: how the schedule is run.
+        oriented: whether nodes are equivalent only if their routers are, see `symmetry.fold`. This
+            is given up where messages would pass more than `MAX_ORIENTED` nodes.
 
     Raises:
         ValueError: the schedule and the topology have different dimensions, or there are more than
             `MAX_MESSAGES` messages.
     """
     check_dims(schedule, network.topology)
-    messages, links, fixed_cost = _messages(schedule, network, options)
+    messages, links, fixed_cost = _messages(schedule, network, options, oriented)
     cost = messages.cost * nbytes + fixed_cost
     return replace(messages, nbytes=messages.nbytes * nbytes, cost=cost), links
 
 
 @lru_cache(maxsize=1)  # a sweep asks for one schedule at many sizes
 def _messages(
-    schedule: Schedule, network: Network, options: RunOptions
+    schedule: Schedule, network: Network, options: RunOptions, oriented: bool
 ) -> tuple[Messages, Links, np.ndarray]:
     """The result of `messages_of` for one byte, and (m,) the cost for zero bytes."""
     # A torus too large even for one step is refused before any step is made.
     _check_count(schedule, schedule.torus.size if schedule.torus.size > MAX_MESSAGES else 1, 1)
     kept = np.unique(kept_steps(schedule)).tolist()
     equivalent = options.fold and not options.skew and not options.delay
-    nodes = fold(schedule, network, kept) if equivalent else Whole(schedule, network)
+    nodes = fold(schedule, network, kept, oriented) if equivalent else Whole(schedule, network)
+    if oriented and equivalent and nodes.links.nodes * _passed(schedule, kept) > MAX_ORIENTED:
+        nodes = fold(schedule, network, kept)
     _check_count(schedule, nodes.links.nodes, len(kept))
     table = _Table(nodes, options)
     length = Counter(map(schedule.sync_phase, range(schedule.nsteps)))
@@ -179,6 +208,8 @@ def _messages(
         # With parts="free" successive phases of one step become one phase, in which parts run on
         # their own.
         number = schedule.sync_phase(s)
+        if options.parts == "steps":
+            return s
         return None if options.parts == "free" and length[number] == 1 else (number,)
 
     for _, steps in groupby(kept, key=phase):
@@ -186,8 +217,21 @@ def _messages(
     return table.messages()
 
 
+def _count(schedule: Schedule, nodes: int, nsteps: int) -> int:
+    return nsteps * nodes * len(schedule.parts)
+
+
+def _passed(schedule: Schedule, kept: Sequence[int]) -> int:
+    """Nodes that rank 0's messages of some steps pass, on a torus or mesh of the schedule."""
+    torus, sends = schedule.torus, schedule.rank(0).sends
+    peers = sends.peer[np.isin(sends.step, kept)]
+    home, ends = (np.unravel_index(torus.node_of[r], torus.dims) for r in ([0], peers))
+    rings = zip(torus.dims, torus.wrap, home, ends, strict=True)
+    return len(peers) + sum(int(distance(*ring).sum()) for ring in rings)
+
+
 def _check_count(schedule: Schedule, nodes: int, nsteps: int) -> None:
-    count = nsteps * nodes * len(schedule.parts)
+    count = _count(schedule, nodes, nsteps)
     if count > MAX_MESSAGES:
         raise ValueError(
             f"{schedule.name} on {schedule.torus} has about {count} messages to simulate, "
@@ -221,11 +265,9 @@ def with_ends(messages: Messages, links: Links, network: Network) -> tuple[Messa
         first = len(links.bandwidth) + injects * links.nodes
         crossed[ptr[1:] - 1] = first + messages.dst[message]
     ends = np.repeat(np.array(limits, dtype=float)[limited], links.nodes)
-    return replace(messages, link_ptr=ptr, links=crossed), Links(
-        links.nodes,
-        np.concatenate([links.bandwidth, ends]),
-        np.concatenate([links.latency, np.zeros_like(ends)]),
-        np.concatenate([links.credit, np.zeros_like(ends)]),
+    return replace(messages, link_ptr=ptr, links=crossed), links._replace(
+        bandwidth=np.concatenate([links.bandwidth, ends]),
+        latency=np.concatenate([links.latency, np.zeros_like(ends)]),
     )
 
 
@@ -240,7 +282,7 @@ class _Table:
         # Each column begins empty, so that there is something to join where nothing is sent.
         none, nothing = np.zeros(0, dtype=np.int64), np.zeros(0)
         self.columns: list[list[np.ndarray]] = [
-            [none, none, nothing, none, none, nothing, none, none, nothing, nothing]
+            [none, none, nothing, none, none, nothing, none, none, none, nothing, nothing]
         ]
         self.routes = [Routes.single(none, none)]
         nnodes = nodes.links.nodes
@@ -275,7 +317,8 @@ class _Table:
         Returns:
             (nodes,) the group that each node waits for afterwards.
         """
-        (src, dst, share), reduces, routes = self.nodes.rows(body, s, (self.options.seed, s))
+        rows = self.nodes.rows(body, s, (self.options.seed, s))
+        (src, dst, share), reduces, routes = rows[:3]
         if not len(src):
             return waits_for
         # A barrier is one group for all: node 0 stands for every node.
@@ -301,7 +344,7 @@ class _Table:
         )
         self.columns.append(
             [src, dst, share, steps, waits_for[sender], ready, group[receiver], sender_group,
-             cost, fixed_cost]
+             rows.peer, cost, fixed_cost]
         )  # fmt: skip
         self.routes.append(routes)
         return np.where(group >= 0, group, waits_for)
@@ -330,9 +373,10 @@ class _Table:
 
     def messages(self) -> tuple[Messages, Links, np.ndarray]:
         """The messages for one byte, their links, and (m,) the cost for zero bytes."""
-        src, dst, share, step, waits_for, ready, receiver_group, sender_group, cost, fixed_cost = (
-            np.concatenate(column) for column in zip(*self.columns, strict=True)
-        )
+        (
+            src, dst, share, step, waits_for, ready, receiver_group, sender_group, peer, cost,
+            fixed_cost,
+        ) = (np.concatenate(column) for column in zip(*self.columns, strict=True))  # fmt: skip
         routes, links = Routes.join(self.routes), self.nodes.links
         latency = np.bincount(routes.per_link(), links.latency[routes.links], len(routes.share))
         messages = Messages(
@@ -350,6 +394,7 @@ class _Table:
             link_ptr=routes.ptr,
             links=routes.links,
             latency=latency + self.network.end_latency,
+            peer=peer,
             cost=cost,
         )
         return messages, links, fixed_cost

@@ -39,6 +39,7 @@ class Messages:
         links: numbers of the links that the routes cross.
         latency: (w,) seconds from the start until the first byte arrives on an idle network: all
             links and routers, injection and ejection.
+        peer: (m,) the receiver as its sender sees it, see `netsim.traffic.symmetry.Rows`.
         cost: (m,) seconds from the arrival until the message signals its groups: reductions, work
             on receives, slow ranks.
     """
@@ -57,6 +58,7 @@ class Messages:
     link_ptr: Array
     links: Array
     latency: np.ndarray
+    peer: Array
     cost: np.ndarray
 
     def __len__(self) -> int:
@@ -70,10 +72,20 @@ class Links(NamedTuple):
         nodes: number of nodes that the links join.
         bandwidth: (nlinks,) bytes per second.
         latency: (nlinks,) seconds until the first byte is at the next link.
+        delay: (nlinks,) the same without the time of a flit: wire and router.
         credit: (nlinks,) seconds until the link learns of room in the buffer behind it.
+        tail, head: (nlinks,) the nodes or switches that each link leaves and reaches; switches are
+            numbered from ``nodes`` up.
+        port: (nlinks,) the order in which the routers at its ends consider their links.
+        dateline: (nlinks,) whether packets from a neighbour change their virtual channel onto it.
     """
 
     nodes: int
     bandwidth: np.ndarray
     latency: np.ndarray
+    delay: np.ndarray
     credit: np.ndarray
+    tail: Array
+    head: Array
+    port: Array
+    dateline: np.ndarray

@@ -7,8 +7,9 @@ The symmetries divide nodes and links into orbits, and one node and one link of 
 simulated. A message that crosses five links of one orbit crosses the link that stands for them
 five times.
 
-The result is exact except for adaptive ties: which of two equal packets goes first, and so takes
-the less loaded route, depends on node numbers, of which an orbit has only one.
+The flow model asks no more of equivalent nodes. In the packet model they also have to agree in the
+order of their routers' ports and in where packets change channels, so that the result is the same
+to the last bit: neither reflections nor routes through coordinate 0 of a ring are symmetries then.
 
 Swing repeats every two nodes of a dimension and bucket every node. Recursive doubling repeats under
 XOR with masks that keep neighbours neighbours. On a 64x64 torus 4, 1 and 256 of the 4,096 nodes
@@ -28,7 +29,7 @@ import numpy as np
 from netsim.network import Network
 from netsim.topologies.lines import first_links
 from netsim.topologies.routes import Routes, Seed
-from netsim.topologies.row import Row, Traffic
+from netsim.topologies.row import Row, Traffic, ports
 from netsim.traffic.load import line_units, traffic
 from netsim.traffic.messages import Links
 from swing.schedules.body import Body
@@ -44,11 +45,29 @@ class Rows(NamedTuple):
         traffic: (m,) the messages.
         reduces: (m,) whether the receiver reduces each message.
         routes: their routes.
+        part: (m,) the part that each message belongs to.
+        peer: (m,) the receiver, as the number of the node that is as far from node 0 as the
+            receiver is from the sender. It tells peers apart whose nodes are equivalent.
     """
 
     traffic: Traffic
     reduces: np.ndarray
     routes: Routes
+    part: Array
+    peer: Array
+
+    def in_order(self) -> Rows:
+        """Sort the messages that a node sends in one part by peer; other nodes' order is kept.
+
+        So equivalent nodes send their messages in equivalent order.
+        """
+        senders = self.traffic.src * (1 + self.part.max(initial=0)) + self.part
+        if len(np.unique(senders)) == len(senders):
+            return self
+        order = np.lexsort((self.peer, self.part))
+        traffic = Traffic(*(column[order] for column in self.traffic))
+        routes = self.routes.take(order)
+        return Rows(traffic, self.reduces[order], routes, self.part[order], self.peer[order])
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +81,21 @@ class Whole:
     def links(self) -> Links:
         """All links of the network."""
         net = self.network
-        return Links(net.topology.size, net.bandwidths, net.hop_latencies, net.credit_latencies)
+        tail, head = net.topology.ends.T
+        return Links(
+            net.topology.size, net.bandwidths, net.hop_latencies, net.hop_delays,
+            net.credit_latencies, tail, head, net.topology.port, net.topology.dateline,
+        )  # fmt: skip
 
     def rows(self, body: Body, s: int, seed: Seed) -> Rows:
         """The messages of a step of some of the schedule's messages, and their routes."""
         step = body.step(s)
         flow = traffic(self.schedule, step)
         routes = self.network.topology.routes(flow.src, flow.dst, self.network.ties, seed)
-        return Rows(flow, step.reduces, routes)
+        dims = self.schedule.torus.dims
+        src, dst = (np.stack(np.unravel_index(nodes, dims)) for nodes in (flow.src, flow.dst))
+        peer = np.ravel_multi_index(tuple(dst - src), dims, mode="wrap")
+        return Rows(flow, step.reduces, routes, step.part, peer).in_order()
 
 
 class Orbits:
@@ -115,6 +141,7 @@ class Folded:
     schedule: Schedule
     network: Network
     orbits: tuple[Orbits, ...]
+    oriented: bool
 
     @cached_property
     def _shape(self) -> tuple[int, ...]:
@@ -136,9 +163,27 @@ class Folded:
             np.tile(first + o.links, size // k)
             for first, o, k in zip(first_links(rows), self.orbits, self._shape, strict=False)
         ])  # fmt: skip
-        net = self.network
-        columns = net.bandwidths, net.hop_latencies, net.credit_latencies
-        return Links(size, *(column[index] for column in columns))
+        tail, head = self._ends().T
+        _, *columns = Whole(self.schedule, self.network).links
+        links = Links(size, *(column[index] for column in columns))
+        dateline = links.dateline & self.oriented
+        return links._replace(tail=tail, head=head, dateline=dateline)
+
+    def _ends(self) -> Array:
+        """(nlinks, 2) the orbits of the vertices that each link leaves and reaches.
+
+        Switches follow the nodes; every row of a dimension has its own.
+        """
+        switches = int(np.prod(self._shape))
+        nodes, ends = np.arange(switches).reshape(self._shape), []
+        for j, o in enumerate(self.orbits):
+            rows = np.moveaxis(nodes, j, -1).reshape(-1, len(o.nodes))
+            count = max(int(o.row.ends.max(initial=-1)) + 1 - o.row.d, 0)
+            own = switches + np.arange(len(rows) * count).reshape(len(rows), count)
+            switches += own.size
+            column = np.append(o.node, len(o.nodes) + np.arange(count))
+            ends.append(np.concatenate([rows, own], axis=1)[:, column[o.row.ends[o.links]]])
+        return np.concatenate([e.reshape(-1, 2) for e in ends])
 
     def rows(self, body: Body, s: int, seed: Seed) -> Rows:
         """One message of each orbit of messages, and its routes."""
@@ -146,16 +191,20 @@ class Folded:
         if not (lines and lines[0]):
             empty = np.zeros(0, dtype=np.int64)
             flow = Traffic(empty, empty, np.zeros(0))
-            return Rows(flow, empty.astype(bool), Routes.single(empty, empty))
+            return Rows(flow, empty.astype(bool), Routes.single(empty, empty), empty, empty)
         parts = [self._line(line, unit, seed) for line, unit in zip(*lines, strict=True)]
-        flows, routes = zip(*parts, strict=True)
+        flows, routes, peers = zip(*parts, strict=True)
         counts = [len(flow.src) for flow in flows]
-        reduces = np.repeat([line.reduces for line in lines[0]], counts)
+        reduces, part = (
+            np.repeat([getattr(line, name) for line in lines[0]], counts)
+            for name in ("reduces", "part")
+        )
         flow = Traffic(*map(np.concatenate, zip(*flows, strict=True)))
-        return Rows(flow, reduces, Routes.join(routes))
+        rows = Rows(flow, reduces, Routes.join(routes), part, np.concatenate(peers))
+        return rows.in_order()
 
-    def _line(self, line: LineRows, unit: float, seed: Seed) -> tuple[Traffic, Routes]:
-        """The messages of a line that the nodes standing for orbits send, and their routes."""
+    def _line(self, line: LineRows, unit: float, seed: Seed) -> tuple[Traffic, Routes, Array]:
+        """The messages of a line that the nodes standing for orbits send, their links, peers."""
         j, orbits = line.dim, self.orbits[line.dim]
         sent_by_orbits = np.flatnonzero(np.isin(line.src, orbits.nodes))
         line_src, line_dst = line.src[sent_by_orbits], line.dst[sent_by_orbits]
@@ -178,16 +227,23 @@ class Folded:
         routes = along.take(index[j])
         base = self._first[j] + row * len(orbits.links)
         links = orbits.link[routes.links] + base[routes.message[routes.per_link()]]
-        return Traffic(src, dst, nblocks.ravel()[nonempty] * unit), routes._replace(links=links)
+        stride = int(np.prod(self.schedule.torus.dims[j + 1 :]))
+        peer = ((line_dst - line_src) % orbits.row.d * stride)[index[j]]
+        flow = Traffic(src, dst, nblocks.ravel()[nonempty] * unit)
+        return flow, routes._replace(links=links), peer
 
 
-def fold(schedule: Schedule, network: Network, steps: Iterable[int]) -> Whole | Folded:
+def fold(
+    schedule: Schedule, network: Network, steps: Iterable[int], oriented: bool = False
+) -> Whole | Folded:
     """Reduce a network by the symmetries that all given steps of a schedule share.
 
     Args:
         schedule: the schedule.
         network: the network it runs on.
         steps: the steps to simulate.
+        oriented: whether nodes are equivalent only if their routers are too, with all their ports
+            in one order, and if packets change channels alike.
 
     Returns:
         The whole network if no symmetry applies.
@@ -209,8 +265,9 @@ def fold(schedule: Schedule, network: Network, steps: Iterable[int]) -> Whole | 
     for j, row in enumerate(topology.rows):
         along = [(line.src, line.dst, line.sent) for line in every if line.dim == j]
         pending = [(line.pending[j],) for line in every if line.dim != j]
-        orbits.append(_orbits(row, _distinct(along), _distinct(pending), network.ties))
-    folded = Folded(schedule, network, tuple(orbits))
+        rule = network.ties, oriented, oriented and network.virtual_channels > 1
+        orbits.append(_orbits(row, _distinct(along), _distinct(pending), *rule))
+    folded = Folded(schedule, network, tuple(orbits), oriented)
     return folded if folded.links.nodes < topology.size else whole
 
 
@@ -221,8 +278,9 @@ def _distinct(columns: Iterable[tuple[Array, ...]]) -> list[np.ndarray]:
 
 
 def _orbits(
-    row: Row, along: Sequence[np.ndarray], pending: Sequence[np.ndarray], ties: str
-) -> Orbits:
+    row: Row, along: Sequence[np.ndarray], pending: Sequence[np.ndarray], ties: str,
+    oriented: bool, channels: bool,
+) -> Orbits:  # fmt: skip
     """The coarsest orbits of a dimension whose moves leave its traffic unchanged.
 
     Args:
@@ -230,6 +288,8 @@ def _orbits(
         along: (3, m) src, dst and blocks of the messages along it, one table per distinct step.
         pending: (1, d) block counts of its coordinates in steps along other dimensions.
         ties: the rule at half a ring.
+        oriented: whether moves must keep the order of all routers' ports.
+        channels: whether they must also keep the changes of virtual channels.
     """
     d, nodes = row.d, np.arange(row.d)
     shifts = [(nodes + q) % d for q in range(1, d) if d % q == 0]
@@ -242,14 +302,25 @@ def _orbits(
     candidates = []
     for group in groups:
         moves = [(to, links) for to, links in group if links is not None]
-        symmetries = [move for move in moves if _is_symmetry(row, along, pending, ties, *move)]
+        if oriented:
+            moves = [(to, links) for to, links in moves if _keeps_ports(row, links)]
+        symmetries = [
+            move for move in moves if _is_symmetry(row, along, pending, ties, channels, *move)
+        ]
         candidates.append(Orbits(row, symmetries))
     return min(candidates, key=lambda orbits: len(orbits.nodes))
 
 
+def _keeps_ports(row: Row, link_map: Array) -> bool:
+    """Whether a permutation of links keeps the order of all ports; that of a switch it changes."""
+    tail, head = row.ends.T
+    port = ports(tail, head, row.d)
+    return bool((port < row.d).all() and (port[link_map] == port).all())
+
+
 def _is_symmetry(
     row: Row, along: Sequence[np.ndarray], pending: Sequence[np.ndarray], ties: str,
-    node_map: Array, link_map: Array,
+    channels: bool, node_map: Array, link_map: Array,
 ) -> bool:  # fmt: skip
     """Whether permuted nodes and links carry the same messages over the same routes."""
     if any((counts[:, node_map] != counts).any() for counts in pending):
@@ -262,6 +333,11 @@ def _is_symmetry(
     src, dst, _ = np.concatenate([np.zeros((3, 0), dtype=np.int64), *along], axis=1)
     routes = row.routes(src, dst, ties, ())
     moved_routes = row.routes(node_map[src], node_map[dst], ties, ())
+    if channels:
+        changes = (row.ends[:, 0] == 0) & (row.direction != 0)
+        inner = np.delete(np.arange(len(routes.links)), routes.ptr[:-1])
+        if (changes[routes.links] != changes[link_map[routes.links]])[inner].any():
+            return False
     return all(map(np.array_equal, routes._replace(links=link_map[routes.links]), moved_routes))
 
 

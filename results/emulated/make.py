@@ -2,12 +2,14 @@
 
 It needs Linux and root, and takes about an hour on a machine that does nothing else. Portions that
 are in ``data/`` already are not measured again: delete a file to renew it. ``--plan`` only prints
-the commands.
+the commands. ``--predict`` measures nothing: it predicts the times of the rows anew, from the
+calibrations that they record, as after a change of the packet model.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +19,12 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from mpi_bench.emulate.compare import BANDS, LINKS, agreement  # noqa: E402  needs the path above
+import netsim  # noqa: E402
+from mpi_bench.emulate.calibrate import Calibration  # noqa: E402  needs the path above
+from mpi_bench.emulate.compare import BANDS, LINKS, agreement  # noqa: E402
+from mpi_bench.emulate.predict import predict  # noqa: E402
+from netsim.rows import ResultRow, read_csv, write_csv  # noqa: E402
+from swing.algorithms import make  # noqa: E402
 from swing.sizes import format_size  # noqa: E402
 
 SMALL = "--sizes 4KiB:1MiB:x4 --longest 2.5 --seconds 3"
@@ -58,7 +65,9 @@ PORTIONS = dict(
 
 
 def main() -> None:
-    """Measure what is missing, then write README.md."""
+    """Measure what is missing, or predict anew; then write README.md."""
+    for path in sorted(HERE.glob("data/*.csv")) if sys.argv[1:] == ["--predict"] else ():
+        write_csv(path, [predicted(row) for row in read_csv(path, ["predicted"])])
     for number, (file, options) in enumerate(PORTIONS.items(), start=1):
         command = f"-m mpi_bench.emulate {options} --csv {file}"
         if sys.argv[1:] == ["--plan"]:
@@ -68,6 +77,22 @@ def main() -> None:
             run(command)
     if sys.argv[1:] != ["--plan"]:
         write()
+
+
+def predicted(row: ResultRow) -> ResultRow:
+    """The row with the time that is predicted for it today, if it has a prediction."""
+    if not row["predicted"]:
+        return row
+    grid, rate = netsim.topology(row["topology"]), float(row["rate_mbps"]) * 1e6
+    start, near, overhead, hop = (
+        float(row[name]) * 1e-6 for name in ("start_us", "step_us", "overhead_us", "hop_us")
+    )
+    nports = grid.most_ports[0]
+    ports, far = near + overhead * (nports - 1), hop
+    calibration = Calibration(0.0, start, near, ports, far, nports, 2, 0.0)
+    schedule = make(row["algorithm"], grid.torus, **json.loads(row["options"]))
+    seconds = start + predict(schedule, calibration.network(grid, rate), int(row["nbytes"]))
+    return row | {"predicted": seconds, "ratio": float(row["seconds"]) / seconds}
 
 
 def run(command: str) -> None:

@@ -1,7 +1,8 @@
 """Hamiltonian rings: D edge-disjoint cycles through all ranks, each used in both directions.
 
 Every link of the torus carries exactly one message per step, so no bandwidth is lost, but the
-number of steps grows with the number of ranks.
+number of steps grows with the number of ranks. The rings wait for each other only between the
+reduce-scatter and the allgather.
 
 On an r x c torus where r is a multiple of c and has no divisor in common with c - 1, one cycle
 repeats c - 1 steps along a row and one step down. The other takes the remaining links: it repeats
@@ -48,7 +49,8 @@ def hamiltonian(torus: Torus, *, collective: str = "allreduce") -> Schedule:
     """
     forward = cycles(torus)
     backward = [cycle[::-1] for cycle in forward]
-    return replace(around(torus, forward + backward, collective), name="hamiltonian")
+    rings = around(torus, forward + backward, collective)
+    return replace(rings, name="hamiltonian", phases=lambda s: s >= torus.size - 1)
 
 
 def family(torus: Torus) -> list[dict[str, Any]]:
