@@ -21,7 +21,7 @@ demo: .venv/.stamp  ## a tour in two minutes: schedule, report, sweep, plots, re
 	@echo "Open demo/report.html in a browser; the rest of the tour goes on meanwhile."
 	.venv/bin/python -m netsim sweep --topology torus:8x8 --sizes 32B:128MiB:x4 --csv demo/sweep.csv
 	.venv/bin/python -m netsim plot demo/sweep.csv --out demo
-	.venv/bin/python -m netsim plot demo/sweep.csv --kind ratio --name sweep-ratio --out demo
+	.venv/bin/python -m netsim plot demo/sweep.csv --kind ratio --out demo
 	for name in swing recursive_doubling; do \
 	    .venv/bin/python -m netsim simulate --topology torus:8x8 --algorithm $$name --ports 1 \
 	        --step 2 --links demo/links-$$name.csv && \
