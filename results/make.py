@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -37,6 +37,10 @@ TOPOLOGIES = [
 ]  # fmt: skip
 RATES = [100, 200, 400, 800, 1600, 3200]
 LIMIT = "8MiB"  # packet model up to this size, flow model above
+EVERY_SIZE = "bucket"  # on tori packet model at every size: all its nodes are equivalent there
+LARGER = "swing"  # packet model on MEASURED tori up to MOST bytes of all ranks together: a minute
+MOST = 2**37
+LARGE = [2**25, 2**27, 2**29, 2**31]  # bytes, above LIMIT
 ALGORITHMS = [
     "swing", "recursive_doubling", "mirrored_recursive_doubling", "bucket", "hamiltonian",
 ]  # fmt: skip
@@ -71,10 +75,18 @@ def algorithms(topology: str) -> list[str]:
     return ALGORITHMS[: 5 if two_cycles else 4]
 
 
-def sweep(topologies: Sequence[str], out: str, model: str, sizes: str, extra: str = "") -> str:
-    """The command that simulates, on all topologies, the algorithms that run on the first one."""
+def sweep(
+    topologies: Sequence[str],
+    out: str,
+    model: str,
+    sizes: str,
+    extra: str = "",
+    among: Sequence[str] = ALGORITHMS,
+) -> str:
+    """The command that simulates, on all topologies, those ``among`` that run on the first one."""
     where = " ".join(f"--topology {topology}" for topology in topologies)
-    names = "".join(f" --algorithm {name}" for name in algorithms(topologies[0]))
+    wanted = [name for name in algorithms(topologies[0]) if name in among]
+    names = "".join(f" --algorithm {name}" for name in wanted)
     return (
         f"sweep {where}{names} --model {model} --sizes {sizes}{extra} "
         f"--prune 5 --csv {out} --resume"
@@ -83,10 +95,25 @@ def sweep(topologies: Sequence[str], out: str, model: str, sizes: str, extra: st
 
 def sweeps(topology: str, out: str, extra: str = "") -> list[str]:
     """The commands that simulate all sizes, each under its model."""
+    large = defaultdict(list)
+    for name, n in product(ALGORITHMS, LARGE):
+        if name in algorithms(topology):
+            large[name, model_of(topology, name, n)].append(n)
     return [
         sweep([topology], out, "packet", f"32B:{LIMIT}:x4", extra),
-        sweep([topology], out, "flow", "32MiB:2GiB:x4", extra),
+        *(
+            sweep([topology], out, model, ",".join(map(str, sizes)), extra, [name])
+            for (name, model), sizes in large.items()
+        ),
     ]
+
+
+def model_of(topology: str, algorithm: str, nbytes: int) -> str:
+    """The model that `sweeps` simulates a size with."""
+    most = {EVERY_SIZE: math.inf, LARGER: MOST if topology in MEASURED else 0}.get(algorithm, 0)
+    dims = map(int, topology.partition(":")[2].split("x"))
+    quick = topology.startswith("torus:") and math.prod(dims) * nbytes <= most
+    return "packet" if quick or nbytes <= parse_size(LIMIT) else "flow"
 
 
 def commands() -> dict[str, list[str]]:
@@ -154,8 +181,11 @@ Written by `make results`. Each figure is made by the commands below it, run in 
 `python -m netsim …`. The rows are in `data/`, the paper's points in `paper/`.
 
 - The network is the paper's: 400 Gb/s, 100 ns links, 300 ns routers, adaptive ties.
-- Sizes up to 8 MiB use the packet model, larger ones the flow model. A packet counts as arrived as
-  soon as its head has, and every message has a header, as in the paper's simulator.
+- Sizes up to 8 MiB use the packet model. So do larger ones where that takes a minute at most:
+  bucket on tori, all of whose nodes are equivalent, and Swing on the tori of Figs. 6, 10a and 11 up
+  to 128 GiB of all ranks together. Other times above 8 MiB are those of the flow model. A packet
+  counts as arrived as soon as its head has, and every message has a header, as in the paper's
+  simulator.
 - A rank begins its next step when the messages that it receives in a step have arrived and, in the
   flow model, which keeps no order of messages, those that it sends have left. Where the parts of a
   schedule wait for each other follows from the schedule.
@@ -211,9 +241,7 @@ def deviations() -> str:
         "Deviation of the simulated time: positive if it is too long. The median and the 90th\n"
         "percentile are of its absolute value.\n\n"
     )
-    text += (
-        figures() + "\nBy topology and algorithm; packet model up to 8 MiB, flow model above.\n\n"
-    )
+    text += figures() + "\nBy topology and algorithm, with the models as above.\n\n"
     text += table({topology: file(topology) for topology in MEASURED})
     text += "\nFlow model at all sizes.\n\n" + table(dict.fromkeys(MEASURED, FLOWS))
     return text + "\n" + signs()
@@ -228,8 +256,9 @@ def figures() -> str:
     for topology in MEASURED:
         for figure, name, nbytes, deviation in compared(topology, file(topology)):
             if name != "recursive_doubling" or nbytes <= CHAOTIC:
-                model = "packet" if nbytes <= parse_size(LIMIT) else "flow"
-                every.setdefault((figure, model), []).append(abs(deviation))
+                every.setdefault((figure, model_of(topology, name, nbytes)), []).append(
+                    abs(deviation)
+                )
     for (figure, model), points in sorted(every.items()):
         text += f"| {figure} | {model} | {len(points)} | {spread(points)} |\n"
     together = [point for points in every.values() for point in points]
