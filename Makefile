@@ -8,7 +8,7 @@ SHELL := bash
 export MPIEXEC = $(CURDIR)/.venv/bin/mpiexec.gforker
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo emulate test test-jax test-openmpi test-oldest test-mpi4py lint bench results best collectives docs clean
+.PHONY: help demo emulate test test-jax test-openmpi test-oldest test-mpi4py lint bench results best optimal collectives docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -21,7 +21,7 @@ demo: .venv/.stamp  ## a tour in two minutes: schedule, report, sweep, plots, re
 	@echo "Open demo/report.html in a browser; the rest of the tour goes on meanwhile."
 	.venv/bin/python -m netsim sweep --topology torus:8x8 --sizes 32B:128MiB:x4 --csv demo/sweep.csv
 	.venv/bin/python -m netsim plot demo/sweep.csv --out demo
-	.venv/bin/python -m netsim plot demo/sweep.csv --kind ratio --name sweep-ratio --out demo
+	.venv/bin/python -m netsim plot demo/sweep.csv --kind ratio --out demo
 	for name in swing recursive_doubling; do \
 	    .venv/bin/python -m netsim simulate --topology torus:8x8 --algorithm $$name --ports 1 \
 	        --step 2 --links demo/links-$$name.csv && \
@@ -77,6 +77,9 @@ results: .venv/.stamp  ## every figure and table of results/
 best: .venv/.stamp  ## the selection table that ships, and results/BEST.md
 	.venv/bin/python results/best.py
 
+optimal: .venv-optimal/.stamp  ## results/OPTIMAL.md: the fewest steps and rounds on small tori
+	.venv-optimal/bin/python results/optimal.py
+
 collectives: .venv/.stamp  ## results/COLLECTIVES.md, its figures and the pictures in docs/
 	.venv/bin/python results/collectives.py
 
@@ -87,7 +90,7 @@ emulate: .venv/.stamp  ## measure an emulated torus for results/emulated/ (Linux
 	.venv/bin/python results/emulated/make.py
 
 clean:  ## remove the environments, demo/ and caches
-	rm -rf .venv .venv-jax .venv-openmpi .venv-oldest .venv-docs docs/_build demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-jax .venv-openmpi .venv-oldest .venv-docs .venv-optimal docs/_build demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find swing netsim mpi_bench tests results -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.stamp: wanted = -e '.[mpi,plot]' --group dev
@@ -95,12 +98,15 @@ clean:  ## remove the environments, demo/ and caches
 .venv-openmpi/.stamp: wanted = -e '.[openmpi,plot]' --group test
 .venv-oldest/.stamp: wanted = -e '.[mpi,plot]' --group test
 .venv-docs/.stamp: wanted = -e '.[mpi,plot]' --group docs
-.venv/.stamp .venv-jax/.stamp .venv-openmpi/.stamp .venv-docs/.stamp: constraints = constraints.txt
+.venv-optimal/.stamp: wanted = -e '.[optimal]' --group test
+.venv/.stamp .venv-jax/.stamp .venv-openmpi/.stamp .venv-docs/.stamp .venv-optimal/.stamp: \
+    constraints = constraints.txt
 .venv-oldest/.stamp: constraints = $*/oldest.txt
 
 # Environments are made from nothing, so that no version outlives its pin, and removed on failure.
 # Debian keeps ensurepip in a package of its own, so that venv can be there and still make no pip.
-.venv/.stamp .venv-jax/.stamp .venv-openmpi/.stamp .venv-oldest/.stamp .venv-docs/.stamp: %/.stamp: \
+.venv/.stamp .venv-jax/.stamp .venv-openmpi/.stamp .venv-oldest/.stamp .venv-docs/.stamp \
+    .venv-optimal/.stamp: %/.stamp: \
     pyproject.toml constraints.txt
 	@set -e; \
 	fail() { echo "make: $$1" >&2; exit 1; }; \

@@ -23,7 +23,7 @@ from mpi_bench.report import MeasuredRow
 from netsim.rows import CsvFile
 from swing import ALGORITHMS, Torus
 from swing.algorithms.spelling import parse, spell
-from swing.checks import shown
+from swing.checks import unknown
 from swing.cli import HELP, JSON, invoke
 from swing.formats.files import check_writable
 from swing.parameters import SIZES, TORUS
@@ -143,8 +143,7 @@ def _methods(names: Iterable[str], torus: Torus) -> list[Method]:
     for text in names:
         name, options = parse(text)
         if name not in (*ALGORITHMS, "all", "auto"):
-            choices = ", ".join([*ALGORITHMS, "all", "auto"])
-            raise ValueError(f"no algorithm {shown(name)}: choose from {choices}")
+            raise unknown("algorithm", name, [*ALGORITHMS, "all", "auto"])
         for algorithm in [*ALGORITHMS, "auto"] if name == "all" else [name]:
             method = Method(algorithm, tuple(options.items()))
             try:

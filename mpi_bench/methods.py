@@ -11,7 +11,7 @@ from mpi4py import MPI
 import swing
 from mpi_bench.problem import Vector
 from swing.algorithms.spelling import parse, spell
-from swing.checks import shown
+from swing.checks import unknown
 from swing.executor import allreduce, explain
 from swing.executor.explanation import Explanation
 from swing.executor.gpu import device
@@ -71,8 +71,7 @@ def methods(
     for text in names:
         name, spelled = parse(text)
         if name not in (*swing.ALGORITHMS, *GROUPS):
-            choices = ", ".join([*swing.ALGORITHMS, *GROUPS])
-            raise ValueError(f"no algorithm {shown(name)}: choose from {choices}")
+            raise unknown("algorithm", name, [*swing.ALGORITHMS, *GROUPS])
         if spelled:
             listed.append(_named(name, torus, ({"ports": ports} if ports else {}) | spelled))
             continue

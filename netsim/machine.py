@@ -31,7 +31,7 @@ from netsim.network import LINK_LATENCY, Network, one_value, paper_network
 from netsim.topologies.failures import failed_links, without
 from netsim.topologies.names import topology as topology_of
 from netsim.topologies.topology import Topology
-from swing.checks import shown
+from swing.checks import counted, shown
 from swing.torus import Torus
 
 _STATED = ("topology", "bandwidth", "link_latency", "ties", "slow")
@@ -243,8 +243,8 @@ def wrapped(topology: Topology, wrap: tuple[bool, ...]) -> Topology:
     if len(wrap) != len(shape.dims):
         example = ",".join("1" * len(shape.dims))
         raise ValueError(
-            f"--wrap has {len(wrap)} values, but {topology.name} has {len(shape.dims)} dimensions: "
-            f"write one for each, as in {example}"
+            f"--wrap has {counted(len(wrap), 'value')}, but {topology.name} has "
+            f"{counted(len(shape.dims), 'dimension')}: write one for each, as in {example}"
         )
     return topology_of(Torus(shape.dims, wrap).name)
 
@@ -256,7 +256,7 @@ def _of_links(topology: Topology, what: str, values: tuple[float, ...]) -> tuple
     if len(values) != len(topology.dims):
         raise ValueError(
             f"there are {len(values)} values of {what}, but {topology.name} has "
-            f"{len(topology.dims)} dimensions: write one, or one for each"
+            f"{counted(len(topology.dims), 'dimension')}: write one, or one for each"
         )
     return one_if_equal(tuple(values[j] for j in _linked(topology)) or values[:1])
 

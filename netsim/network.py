@@ -5,6 +5,7 @@ This is the only place where links have units: seconds, bytes and bytes per seco
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -110,6 +111,11 @@ class Network:
     gamma: float = 0.0
     ties: str = "split"
     slow: Mapping[tuple[int, int], float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        values = {f.name: repr(getattr(self, f.name)) for f in fields(self)}
+        values["slow"] = reprlib.repr(dict(self.slow))  # the first few of many
+        return f"Network({', '.join(f'{name}={value}' for name, value in values.items())})"
 
     def __post_init__(self) -> None:
         expect(self.topology, Topology, "netsim.topology('torus:8x8') or the like")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from netsim.network import Network
 from netsim.topologies.names import named
 from netsim.topologies.topology import Topology
-from swing.checks import expect, shown
+from swing.checks import expect, unknown
 
 TPU_LINKS = {
     "TPU v3": 1e11,
@@ -45,6 +45,5 @@ def tpu_network(kind: str, where: Topology | str) -> Network:
     """
     expect(kind, str, "the kind of device, such as 'TPU v4'")
     if kind not in TPU_LINKS:
-        kinds = ", ".join(TPU_LINKS)
-        raise ValueError(f"no network of {shown(kind)} is known: choose from {kinds}")
+        raise unknown("network of device", kind, TPU_LINKS)
     return Network(named(where), TPU_LINKS[kind], link_latency=TPU_HOP)

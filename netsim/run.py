@@ -16,7 +16,7 @@ from netsim.network import Network
 from netsim.topologies.row import Traffic
 from netsim.traffic.load import check_dims, congestion, link_load, traffic
 from netsim.traffic.message_graph import RunOptions
-from swing.checks import shown
+from swing.checks import unknown
 from swing.schedules.collectives import BARRIER
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import Message, Step
@@ -226,7 +226,7 @@ def simulate(
     if not isinstance(schedule, Schedule) or not isinstance(network, Network):
         raise TypeError("pass a schedule of swing.schedule and a network of netsim.paper_network")
     if model not in MODELS:
-        raise ValueError(f"no model {shown(model)}: choose from {', '.join(MODELS)}")
+        raise unknown("model", model, MODELS)
     check_dims(schedule, network.topology)
     options = RunOptions(seed, sync or own_sync(model), parts, skew, dict(delay or {}), fold)
     seconds = MODELS[model](schedule, network, int(nbytes), options)

@@ -20,6 +20,7 @@ from swing.cli import JSON, group, invoke, is_auto, named_schedule, schedule_opt
 from swing.formats.files import store
 from swing.formats.rules import chosen
 from swing.parameters import SIZE, TORUS, Rules
+from swing.progress import Progress
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import spell
 from swing.settings import SETTINGS, table
@@ -60,9 +61,10 @@ def main() -> None:
 @click.option("--rank", type=int, help="Print only the messages that this rank sends or receives.")
 @JSON
 def show(torus: Torus | None, rank: int | None, as_json: bool, **options: Any) -> None:
-    """Print a schedule, one step per line: source→destination:blocks.
+    """Print a schedule, one step per line.
 
-    + marks messages that are reduced into the receiver's blocks, = messages that replace them.
+    Messages are written source→destination:blocks. Those behind + are reduced into the receiver's
+    blocks, those behind = replace them.
     """
     schedule = _listed(torus, **options)
     torus = schedule.torus
@@ -142,7 +144,9 @@ def verify(torus: Torus | None, as_json: bool, **options: Any) -> int:
     name, variant = schedule.name, schedule.variant
     about = {"topology": schedule.torus.name, "algorithm": name, "variant": variant}
     try:
-        report = prove(schedule)
+        with Progress() as progress:
+            progress.show("checking messages")
+            report = prove(schedule, progress.show)
     except ScheduleError as error:
         click.echo(json.dumps(about | {"wrong": str(error)}) if as_json else f"wrong: {error}")
         return 1

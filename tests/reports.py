@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,9 +14,9 @@ from netsim.report.data import describe
 SIZES = (32, 2**15, 2**21)
 
 
-def told(place, algorithms, model="analytic", ties="adaptive", nbytes=2**21):
+def told(place, algorithms, model="analytic", ties="adaptive", nbytes=2**21, slow=()):
     """The runs of some algorithms, and what a report says of them."""
-    network = netsim.paper_network(place, ties=ties)
+    network = replace(netsim.paper_network(place, ties=ties), slow=dict(slow))
     torus = network.topology.torus
     schedules = [swing.schedule(name, torus, **options) for name, options in algorithms]
     runs = [netsim.simulate(schedule, network, nbytes, model) for schedule in schedules]

@@ -19,8 +19,8 @@ TORI = [swing.Torus(d) for d in ((1,), (7,), (8,), (2, 3), (5, 3), (4, 4), (2, 2
 TORI += [swing.Torus((3, 4), wrap=wrap) for wrap in ((True, False), (False, False))]
 
 
-def test_the_page_has_the_table_as_it_is_now():
-    assert PAGE.read_text() == page(), "renew it: python -m tests.algorithm_table --write"
+def test_the_page_has_the_tables_as_they_are_now():
+    assert PAGE.read_text() == page(), "renew them: python -m tests.algorithm_table --write"
 
 
 def test_the_command_prints_the_same_facts():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,19 @@ from swing import formats, sizes
 from swing.algorithms import spelling
 
 TORUS = swing.Torus((2, 2))
+MISSPELT = {
+    "swing": lambda: swing.schedule("swng", TORUS),
+    "auto": lambda: swing.schedule("auot", TORUS),
+    "ring": lambda: swing.schedule("RING", TORUS),
+    "recursive_doubling": lambda: swing.schedule("recursive-doubling", TORUS),
+    "variant": lambda: swing.schedule("swing", TORUS, varant="latency"),
+    "allreduce": lambda: swing.schedule("swing", TORUS, collective="all_reduce"),
+    "torus": lambda: netsim.topology("trous:4x4"),
+    "hyperx": lambda: netsim.topology("HyperX:4x4"),
+    "flow": lambda: netsim.simulate(RING, netsim.paper_network("torus:2x2"), 8, "flwo"),
+    "goal": lambda: formats.text(RING, "gaol"),
+    "TPU v4": lambda: netsim.tpu_network("tpu v4", "torus:2x2"),
+}
 
 
 def schedule_of(step):
@@ -20,6 +35,17 @@ def schedule_of(step):
 RING = swing.schedule("ring", TORUS)
 
 
+@pytest.mark.parametrize("name", MISSPELT)
+def test_the_closest_name_is_offered_for_an_unknown_one(name):
+    with pytest.raises(ValueError, match=re.escape(f"(did you mean {name!r}?)")):
+        MISSPELT[name]()
+
+
+def test_no_name_is_offered_for_one_that_is_like_none_of_them():
+    with pytest.raises(ValueError, match=r"no algorithm 'rabenseifner': choose from .*, auto$"):
+        swing.schedule("rabenseifner", TORUS)
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -27,6 +53,7 @@ RING = swing.schedule("ring", TORUS)
         lambda: swing.verify([1, 2]),
         lambda: swing.deadlock("x"),
         lambda: swing.deadlock([[1]]),
+        lambda: swing.deadlock(RING),
         lambda: swing.choose(TORUS, 8, machine={}),
         lambda: swing.choose(TORUS, 8, machine=None),
         lambda: swing.choose("4x4", 8),

@@ -16,6 +16,7 @@ import pytest
 import netsim
 import swing
 from swing.display import MAX_MESSAGES, MAX_STEPS
+from swing.select.table import shipped
 from tests import notebook
 
 TUTORIAL = Path(__file__).parent.parent / "docs" / "tutorial.ipynb"
@@ -83,6 +84,22 @@ def test_graphs_and_empty_schedules_show_themselves():
     text = netsim.simulate(one, network, 8)._repr_html_()
     parsed(text)
     assert "0 us" in text
+
+
+def test_large_values_are_short_where_they_are_printed():
+    network = netsim.paper_network("torus:64x64")
+    star = swing.schedule("linear", swing.Torus((64, 64)))
+    values = [
+        swing.schedule("swing", swing.Torus((64, 64))), star, star.step(0), star.rank(0),
+        star.rank(0)[0], netsim.topology("hx2mesh:64x64"),
+        netsim.graph(nx.circulant_graph(1024, [1, 2, 3]), (1024,), "circulant"),
+        netsim.without(network.topology, [(0, 1)]),
+        replace(network, slow={(rank, rank + 1): 0.5 for rank in range(0, 4096, 2)}),
+    ]  # fmt: skip
+    for value in values:
+        assert len(repr(value)) <= 1000
+        assert len(str(value)) <= 4000
+    assert len(repr(shipped())) <= 1000  # its str is the file
 
 
 def test_names_do_not_become_markup():

@@ -170,6 +170,34 @@ def test_a_legend_names_the_root_only_if_there_are_several():
     assert len(curves(plot.runtime(first + other))) == 2
 
 
+def test_panels_of_one_file_are_ordered_by_dimensions_then_ranks(tmp_path):
+    names = ["torus:16", "mesh:4x4", "torus:8x8:wrap=1,0", "torus:16x16", "torus:4x4x4"]
+    table = [r for name in sorted(names) for r in rows({32: 1.0, 64: 2.0}, topology=name)]
+    write_csv(tmp_path / "tori.csv", table)
+    plot.plot([tmp_path / "tori.csv"], tmp_path, formats=["svg"])
+    words = (tmp_path / "tori.svg").read_text()
+    assert sorted(names, key=lambda name: words.index(f"{name} (packet model)")) == names
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"), [(None, 3), (3.35, 1), (5, 2), (7, 3)], ids=["none", "one", "two", "page"]
+)
+@pytest.mark.parametrize("kind", ["goodput", "ratio"])
+def test_panels_fill_the_width_of_a_figure_and_nothing_is_cut(kind, width, columns):
+    names = ["torus:4x4", "torus:8x8", "torus:4x4x4"]
+    table = [r for name in names for r in rows({2**i: 1.0 for i in range(5, 26)}, topology=name)]
+    with plot.text_sizes(width):
+        figure = plot.KINDS[kind](table, width)
+        figure.draw_without_rendering()
+    boxes = [axes.get_window_extent() for axes in figure.axes]
+    assert len({round(box.x0) for box in boxes}) == columns
+    assert all(box.width > 1.2 * figure.dpi for box in boxes)
+    for axes in figure.axes:
+        words = axes.title.get_window_extent()
+        assert figure.bbox.x0 <= words.x0 < words.x1 <= figure.bbox.x1
+        assert words.width <= figure.bbox.width / columns
+
+
 def test_formats_and_the_width_of_a_column(tmp_path):
     write_csv(tmp_path / "some.csv", rows({32: 1.0, 64: 2.0}))
     files = plot.plot([tmp_path / "some.csv"], tmp_path, formats=["svg", "pdf"], width=3.35)
@@ -181,10 +209,17 @@ def test_formats_and_the_width_of_a_column(tmp_path):
 
 
 @pytest.mark.parametrize("width", [3.35, 4.5, None])
-@pytest.mark.parametrize("count", [2, 6, 11, 14, 23])
-def test_the_labels_of_sizes_do_not_collide(count, width):
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        *([32 * 2**i for i in range(count)] for count in (2, 6, 11, 14, 23)),
+        [32, 512, 1024, 2**13, 2**16, 2**17, 2**19, 2**21, 2**22, 2**25],  # of two files
+        [2**20, 2**20 + 4, 2**21, 2**30],
+    ],
+)
+def test_the_labels_of_sizes_do_not_collide(sizes, width):
     with plot.text_sizes(width):
-        figure = plot.goodput(rows({32 * 2**i: 1.0 + i for i in range(count)}), width)
+        figure = plot.goodput(rows({n: 1.0 + n for n in sizes}), width)
         figure.draw_without_rendering()
     (axes,) = figure.axes
     boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
@@ -207,6 +242,21 @@ def test_the_legend_of_a_narrow_figure_is_below_the_curves_and_leaves_them_room(
     assert box.y1 < axes.get_window_extent().y0
     assert axes.get_window_extent().height > 1.5 * figure.dpi
     assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (["", "goodput"], ["a.svg", "a.svg"]),
+        (["", "ratio", "bound"], ["a.svg", "a-ratio.svg", "a-bound.svg"]),
+        (["runtime", "gain"], ["a-runtime.svg", "a-gain.svg"]),
+    ],
+)
+def test_figures_of_other_kinds_of_one_file_are_other_files(tmp_path, kind, names):
+    network = netsim.paper_network("torus:4x4")
+    write_csv(tmp_path / "a.csv", netsim.sweep([network], ["swing", "bucket"], [32, 64]))
+    drawn = [plot.plot([tmp_path / "a.csv"], tmp_path, k, formats=["svg"]) for k in kind]
+    assert drawn == [[tmp_path / name] for name in names]
 
 
 def test_a_panel_names_the_only_model_of_its_rows():

@@ -239,6 +239,13 @@ def test_an_error_in_the_background_is_raised_here():
     assert in_background(lambda: 5) == 5
 
 
+def test_a_proof_says_how_many_blocks_it_has_proven(monkeypatch):
+    monkeypatch.setattr("swing.verification.proof.TOKENS", 8 * 5)
+    seen = []
+    swing.verify(swing.schedule("swing", swing.Torus(8)), lambda *now: seen.append(now))
+    assert seen == [("proving blocks", n, 16) for n in (5, 8, 13, 16)]
+
+
 def test_progress_estimates_the_time_left(monkeypatch, capsys):
     now = iter([0, 0, 30])
     monkeypatch.setattr(swing.progress, "monotonic", lambda: next(now))

@@ -42,5 +42,5 @@ def test_the_benchmark_says_what_to_install():
 def test_networks_of_tpus_are_known_by_the_kind_of_device():
     network = netsim.tpu_network("TPU v5 lite", "torus:4x4")
     assert network.bandwidth == 5e10
-    with pytest.raises(ValueError, match="no network of 'cpu' is known: choose from TPU v3"):
+    with pytest.raises(ValueError, match="no network of device 'cpu': choose from TPU v3"):
         netsim.tpu_network("cpu", "torus:4x4")

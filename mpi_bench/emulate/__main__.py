@@ -18,7 +18,7 @@ from netsim.rows import CsvFile, ResultRow, read_csv
 from netsim.topologies.names import topology
 from swing import ALGORITHMS, Torus
 from swing.algorithms.spelling import parse
-from swing.checks import shown
+from swing.checks import shown, unknown
 from swing.cli import HELP, invoke
 from swing.formats.files import check_writable
 from swing.parameters import SIZES, TORUS
@@ -89,9 +89,7 @@ def _study(
         if key == "auto" and options:
             raise ValueError(f"auto takes no options, not {shown(name)}: write auto")
         if key not in (*ALGORITHMS, "auto"):
-            raise ValueError(
-                f"no algorithm {shown(name)}: choose from {', '.join([*ALGORITHMS, 'auto'])}"
-            )
+            raise unknown("algorithm", key, [*ALGORITHMS, "auto"])
     for size in sizes:
         if size % 4 or not 0 < size <= MAX_BYTES:
             raise ValueError(

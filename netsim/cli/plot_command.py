@@ -22,16 +22,15 @@ KINDS = ("goodput", "runtime", "ratio", "bound", "gain", "links")
 @click.option("--kind", type=click.Choice(KINDS), help="ratio is time ÷ best, bound time ÷ "
               "lower bound, gain Swing's over the best other; by default, as suits the "
               "files.")  # fmt: skip
-@click.option(
-    "--name", default="", help="File name of the figures; by default, the first file's name."
-)
+@click.option("--name", default="", help="File name of the figures; by default, the first file's, "
+              "and behind it the --kind, as in sweep-ratio.")  # fmt: skip
 @click.option("--format", "formats", type=click.Choice(["svg", "png", "pdf"]), multiple=True,
               default=["svg", "png"], show_default=True, help="May be repeated.")  # fmt: skip
 @click.option("--band", "bands", multiple=True, type=click.Path(dir_okay=False),
               help="Shade the range of the rows in this file at each size, as of a sweep of "
               "several seeds; may be repeated.")  # fmt: skip
 @click.option("--width", type=Number(1, 100), help="Width of the figure in inches, as 3.35 "
-              "for a column of a paper; its text then has 8 points.")  # fmt: skip
+              "for a column of a paper or 7 for both; its text then has 8 points.")  # fmt: skip
 @JSON
 def plot_command(
     paths: tuple[str, ...], out: str, kind: str | None, name: str, formats: tuple[str, ...],

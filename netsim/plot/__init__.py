@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from math import prod
 from pathlib import Path
 
 import matplotlib
@@ -56,7 +57,8 @@ def plot(
             files are drawn.
         out: the folder for the files ``<name>.<format>``.
         kind: a key of `KINDS`; if empty, ``links`` or ``goodput``, as suits the first file.
-        name: of the figure; the first file's if empty.
+        name: of the figure; if empty, the first file's, with the kind behind it unless it is the
+            kind that suits the file: ``sweep`` and ``sweep-ratio``.
         formats: of `FORMATS`.
         width: of the figure in inches, such as 3.35 for a column of a paper; as large as the
             figure needs if None.
@@ -71,7 +73,9 @@ def plot(
         OSError: a file cannot be read, or the folder cannot be written.
     """
     tables = [read_csv(path, ["topology", "algorithm", "nbytes"]) for path in paths]
-    kind = kind or ("links" if "direction" in tables[0][0] else "goodput")
+    suited = "links" if "direction" in tables[0][0] else "goodput"
+    kind = kind or suited
+    name = name or paths[0].stem + (f"-{kind}" if kind != suited else "")
     needs = ["src", "dst", "step", "bytes"] if kind == "links" else ["seconds"]
     for path, table in zip(paths, tables, strict=True):
         for column in needs:
@@ -80,7 +84,7 @@ def plot(
                 raise ValueError(
                     f"{path} has no column {column!r}: draw {kind} of a file of {writer}"
                 )
-    every = [r for table in tables for r in table]
+    every = [r for table in tables for r in sorted(table, key=_shape)]
     topologies = {r["topology"] for r in every if source(r) != "paper"}
     rows = [r for r in every if r["topology"] in topologies and _takes_time(r)]
     if not rows:
@@ -93,7 +97,7 @@ def plot(
         if ranges:
             shade(figure, ranges, kind, list(dict.fromkeys(r["topology"] for r in rows)))
         out.mkdir(parents=True, exist_ok=True)
-        files = [out / f"{name or paths[0].stem}.{suffix}" for suffix in formats]
+        files = [out / f"{name}.{suffix}" for suffix in formats]
         for file in files:
             save(figure, file)
     return files
@@ -102,7 +106,10 @@ def plot(
 def text_sizes(width: float | None) -> AbstractContextManager[None]:
     """Set the sizes of text for a figure of this width in inches; None for one without a width."""
     text = COLUMN_FONT if width else matplotlib.rcParams["font.size"]
-    return matplotlib.rc_context({"font.size": text, "legend.fontsize": COLUMN_FONT - bool(width)})
+    title = "medium" if width else "large"
+    return matplotlib.rc_context(
+        {"font.size": text, "axes.titlesize": title, "legend.fontsize": COLUMN_FONT - bool(width)}
+    )
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -110,6 +117,13 @@ def save(figure: Figure, path: Path) -> None:
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": None}
     with matplotlib.rc_context({"svg.hashsalt": "torus-swing"}):  # a fixed salt, and no date
         figure.savefig(path, dpi=150, metadata=undated.get(path.suffix[1:]))
+
+
+def _shape(r: ResultRow) -> tuple[int, int]:
+    """Dimensions and ranks of a row's topology, by which the panels of a file are ordered."""
+    dims = r["topology"].partition(":")[2].partition(":")[0].split("x")
+    sizes = [int(d) for d in dims if d.isdecimal()]
+    return len(sizes), prod(sizes)
 
 
 def _takes_time(r: ResultRow) -> bool:

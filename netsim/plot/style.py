@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from itertools import cycle
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
@@ -25,8 +25,10 @@ SPARE = (("#AA4499", "<"), ("#44AA99", ">"), ("#999933", "h"), ("#661100", "p"),
 
 MAX_INSIDE = 7
 """Most curves whose legend has room between them."""
+PANEL_INCHES = 2.2
+"""Least width of one of several panels side by side."""
 NARROW = 4.0
-"""Width in inches below which a figure has no room for a legend between the curves."""
+"""Width in inches below which a panel has no room for a legend between the curves."""
 MAX_PAIR = 50
 """Most characters of two labels that stand side by side in a narrow figure."""
 LINE_INCHES = 0.16
@@ -61,19 +63,27 @@ def _own(name: str) -> tuple[str, str] | None:
 
 
 def panels(count: int, width: float | None) -> tuple[Figure, list[Axes]]:
-    """Make a figure of panels side by side, or below each other if its width is given in inches."""
+    """Make a figure of panels side by side, in as many rows as its width in inches needs."""
     if width is None:
+        columns, rows = count, 1
         figure = Figure(figsize=(6.4 * count, 4.4), layout="constrained")
-        return figure, [*np.atleast_1d(figure.subplots(1, count))]
-    figure = Figure(figsize=(width, count * (0.8 * width + 0.4)), layout="constrained")
-    return figure, [*np.atleast_1d(figure.subplots(count, 1))]
+    else:
+        columns = min(count, max(1, int(width / PANEL_INCHES)))
+        rows = -(-count // columns)
+        height = rows * (0.8 * width / columns + 0.4)
+        figure = Figure(figsize=(width, height), layout="constrained")
+    each = [*figure.subplots(rows, columns, squeeze=False).flat]
+    for spare in each[count:]:
+        spare.remove()
+    return figure, each[:count]
 
 
 def legend(figure: Figure) -> None:
-    """Put short legends into the panels; in a narrow figure, or if it is long, one below them."""
+    """Put short legends into the panels; if these are narrow, or it is long, one below them."""
     labelled = [axes.get_legend_handles_labels() for axes in figure.axes]
     width, most = figure.get_figwidth(), max(len(labels) for _, labels in labelled)
-    if most <= MAX_INSIDE and width >= NARROW:
+    narrow = _panel_inches(figure.axes[0]) < NARROW
+    if most <= MAX_INSIDE and not narrow:
         for axes in figure.axes:
             axes.legend(frameon=False)
         return
@@ -82,7 +92,7 @@ def legend(figure: Figure) -> None:
     names = list(dict.fromkeys(label for label, _ in pairs))
     pair = sum(sorted(map(len, names))[-2:])
     columns = 3 if width > 5 else 2 if pair <= MAX_PAIR else 1
-    if width < NARROW:  # the panels keep their size
+    if narrow:  # the panels keep their size
         lines = -(-len(names) // columns)
         figure.set_figheight(figure.get_figheight() + lines * LINE_INCHES)
     figure.legend(
@@ -92,14 +102,22 @@ def legend(figure: Figure) -> None:
 
 
 def size_axis(axes: Axes, sizes: Iterable[int]) -> None:
-    """Make a logarithmic axis of sizes of the vector; label all of them, or every k-th of many."""
-    room = max(1, int(_panel_inches(axes) / TICK_INCHES))
-    each = sorted(set(sizes))
+    """Make a logarithmic axis of sizes of the vector, and label those that have room."""
+    room = max(2, int(_panel_inches(axes) / TICK_INCHES))
     axes.set_xscale("log", base=2)
-    axes.set_xticks(each[:: max(1, -(-len(each) // room))])
+    axes.set_xticks(_apart(sorted(set(sizes) - {0}), room))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: format_size(round(n))))
     axes.set_xlabel("vector on each rank")
     axes.grid(alpha=0.3)
+
+
+def _apart(sizes: list[int], room: int) -> list[int]:
+    """Return sizes of a logarithmic axis so far apart that ``room`` of them would fill it."""
+    kept = sizes[:1]
+    for n in sizes[1:]:
+        if math.log(n / kept[-1]) * (room - 1) >= math.log(sizes[-1] / sizes[0]) - 1e-9:
+            kept.append(n)
+    return kept
 
 
 def _panel_inches(axes: Axes) -> float:

@@ -43,12 +43,13 @@ class TimeAxis {
     const x = (t) => this.left + (t / this.top) * this.wide;
     const bottom = height - foot;
     const children = [];
+    const names = []; // above the lines that cross them
     for (const t of ticks(this.top, width > 700 ? 8 : 4))
       children.push(line(x(t), head, x(t), bottom + 4, "grid"),
         text(x(t), bottom + 17, secondsText(t), "tick", "middle"));
     this.bars = shown.map((run, row) => {
       const y = head + row * rowHeight + 18;
-      children.push(label(this.left, y - 5, `${run.label}: ${secondsText(run.seconds)}`, "name", this.wide));
+      names.push(label(this.left, y - 5, `${run.label}: ${secondsText(run.seconds)}`, "name", this.wide));
       const bars = run.ends.map((end, s) => {
         const start = s ? run.ends[s - 1] : 0;
         const gap = x(end) - x(start) > 3 ? 1 : 0;
@@ -72,7 +73,7 @@ class TimeAxis {
     }
     this.picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.picture.setAttribute("aria-label", `${words}.`);
-    this.picture.replaceChildren(...children);
+    this.picture.replaceChildren(...children, ...names);
   }
 
   mark(steps, time) {

@@ -14,11 +14,6 @@ class Run {
     this.loads = new Map();
   }
 
-  /** The seconds of a step. */
-  duration(s) {
-    return this.ends[s] - (s ? this.ends[s - 1] : 0);
-  }
-
   /** The longest time, in seconds, for which a link is busy in step s. */
   busy(s) {
     const { busiest, bytes } = this.steps[s];
@@ -165,7 +160,7 @@ RUNS.forEach((run, i) => {
 /** Whether a step of one schedule compares with the same step of the other: both have as many. */
 const inStep = (runs) => new Set(runs.map((run) => run.steps.length)).size === 1;
 
-/** The step in which two schedules take the most different time; of one, its longest step. */
+/** The step in which the busiest links of two schedules differ most; of one, its busiest step. */
 function tellingStep([a, b]) {
-  return firstLargest(a.steps.length, (s) => Math.abs(a.duration(s) - (b?.duration(s) ?? 0)));
+  return b ? firstLargest(a.steps.length, (s) => Math.abs(a.busy(s) - b.busy(s))) : a.busiestStep;
 }

@@ -45,7 +45,7 @@ function openingText(shown, step) {
   const counts = shown.map((run) => `${run.label} has ${plural(run.steps.length, "step")}`);
   if (!inStep(shown))
     return `The page opens with each at its busiest step, because ${listed(counts)}.`;
-  const why = shown.length > 1 ? "in which their times differ most" : "which takes longest";
+  const why = shown.length > 1 ? "in which their busiest links differ most" : "with the busiest link";
   return step > 0 ? `The page opens at step ${step + 1}, ${why}.` : "";
 }
 

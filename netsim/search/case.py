@@ -21,7 +21,7 @@ from netsim.traffic.message_graph import RunOptions
 from swing.algorithms import ALGORITHMS, SHIPPED, make
 from swing.algorithms.spelling import parse, spell
 from swing.build.derive import IN_CHUNKS
-from swing.checks import expect, shown
+from swing.checks import expect, unknown
 from swing.schedules.collectives import ALLREDUCE, checked_root
 from swing.schedules.schedule import Schedule
 from swing.select import estimate
@@ -190,8 +190,7 @@ def algorithm_cases(
     for text in dict.fromkeys(wanted):
         name, options = parse(text)
         if name not in (*ALGORITHMS, AUTO):
-            choices = ", ".join([*ALGORITHMS, AUTO, "all"])
-            raise ValueError(f"no algorithm {shown(name)}: choose from {choices}")
+            raise unknown("algorithm", name, [*ALGORITHMS, AUTO, "all"])
         for key in options.keys() & asked.keys():
             raise ValueError(f"{key} is given twice: in --algorithm and by --{key}")
         if name == AUTO:

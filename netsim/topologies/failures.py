@@ -15,7 +15,7 @@ from swing.checks import counted, expect
 from swing.torus import Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class WithoutLinks(Topology):
     """A topology some of whose links have failed.
 

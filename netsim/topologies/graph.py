@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GraphTopology(Topology):
     """A topology of any shape, with all shortest routes (fewest links) between every two nodes.
 

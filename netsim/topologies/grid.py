@@ -19,7 +19,7 @@ from netsim.topologies.topology import Topology, most_at_a_node
 from swing.torus import Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Grid(Topology):
     """A topology made of rows.
 

@@ -9,7 +9,7 @@ from netsim.topologies.hamming_mesh import hamming_mesh
 from netsim.topologies.hyperx import hyperx
 from netsim.topologies.topology import Topology
 from netsim.topologies.torus import torus
-from swing.checks import expect, shown
+from swing.checks import expect, shown, suggestion
 from swing.torus import Torus
 
 KINDS: dict[str, Callable[[Torus], Topology]] = {
@@ -52,8 +52,9 @@ def topology(name: str) -> Topology:
     expect(name, str, "a topology's name, such as 'torus:8x8'")
     kind, colon, dims = name.partition(":")
     if not colon or kind not in KINDS:
+        meant = suggestion(kind, KINDS)
         kinds = ", ".join(f"{kind}:8x8" for kind in KINDS)
-        raise ValueError(f"no topology {shown(name)}: write {kinds}")
+        raise ValueError(f"no topology {shown(name)}{meant}: write {kinds}")
     shape = Torus.parse(dims)
     if kind != "torus" and ":" in dims:
         raise ValueError(f"only a torus takes wrap=: write torus:{shown(dims)[1:-1]}")

@@ -21,7 +21,7 @@ MAX_HEADS = 12
 """Most neighbours that a message lists."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Topology(ABC):
     """A network of nodes, and perhaps switches, with directed links between these vertices.
 
@@ -47,6 +47,9 @@ class Topology(ABC):
     first_router: float = field(default=1.0, kw_only=True)
     own_bandwidth: np.ndarray | None = field(default=None, kw_only=True)
     own_latency: np.ndarray | None = field(default=None, kw_only=True)
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: {self.size} nodes, {self.nlinks} links>"
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the fields, which are all that is sent to another process."""

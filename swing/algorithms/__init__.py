@@ -22,7 +22,7 @@ from swing.algorithms.recursive_multiplying import RECURSIVE_MULTIPLYING, TRIVAN
 from swing.algorithms.ring import RING
 from swing.algorithms.swing import SWING
 from swing.algorithms.windows import WINDOWS
-from swing.checks import shown
+from swing.checks import shown, unknown
 from swing.schedules.schedule import Schedule
 from swing.torus import Torus
 
@@ -43,7 +43,7 @@ DEFAULT = SWING.name
 def check_name(name: str) -> None:
     """Raise ValueError unless there is an algorithm of this name."""
     if not isinstance(name, str) or name not in ALGORITHMS:
-        raise ValueError(f"no algorithm {shown(name)}: choose from {', '.join(ALGORITHMS)}")
+        raise unknown("algorithm", name, [*ALGORITHMS, "auto"])
 
 
 def make(name: str, torus: Torus, **options: Any) -> Schedule:

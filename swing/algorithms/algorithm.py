@@ -13,7 +13,7 @@ import numpy as np
 
 from swing.build.derive import IN_CHUNKS, check_chunks, derive, with_counts
 from swing.build.segments import cut
-from swing.checks import expect, shown
+from swing.checks import expect, shown, suggestion
 from swing.schedules.collectives import (
     ALLTOALL,
     BARRIER,
@@ -131,8 +131,9 @@ class Algorithm:
         counts = options.pop("counts", None)
         for option, value in options.items():
             if option not in self.options:
+                meant = suggestion(option, self.options)
                 takes = f"it takes {', '.join(self.options) or 'none'}"
-                raise ValueError(f"{self.name} has no option {shown(option)}: {takes}")
+                raise ValueError(f"{self.name} has no option {shown(option)}{meant}: {takes}")
             if self.options[option] in (int, int | None) and value is not None:
                 try:
                     options[option] = operator.index(value)

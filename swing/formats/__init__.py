@@ -12,7 +12,7 @@ from itertools import count
 from numbers import Integral
 from pathlib import Path
 
-from swing.checks import expect, shown, shown_path
+from swing.checks import expect, shown, shown_path, unknown
 from swing.formats import (
     chakra,
     goal,
@@ -78,7 +78,7 @@ def text(schedule: Schedule, format: str, nbytes: int | None = None) -> Iterator
         return simgrid.hosts(schedule.torus)
     writers = {"steps": steps.write, "goal": goal.write, "smpi": smpi.write}
     if format not in writers:
-        raise ValueError(f"no text format {shown(format)}: choose from {', '.join(FORMATS)}")
+        raise unknown("text format", format, FORMATS)
     return writers[format](schedule, _size(schedule, nbytes))
 
 
@@ -107,7 +107,7 @@ def table(
             )
         return mpich.write(rules, ranks, base)
     if format not in TABLES:
-        raise ValueError(f"no table format {shown(format)}: choose from {', '.join(TABLES)}")
+        raise unknown("table format", format, TABLES)
     return openmpi.write(rules, ranks) if format == "openmpi" else nccl.write(rules, ranks)
 
 

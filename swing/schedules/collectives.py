@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from swing.checks import counted, shown
+from swing.checks import counted, shown, unknown
 from swing.torus import Array
 
 ALL = -1
@@ -184,8 +184,7 @@ def check_collective(collective: object) -> None:
         ValueError: there is no such collective.
     """
     if collective not in COLLECTIVES:
-        names = ", ".join(COLLECTIVES)
-        raise ValueError(f"no collective {shown(collective)}: choose from {names}")
+        raise unknown("collective", collective, COLLECTIVES)
 
 
 def checked_root(collective: str, root: object, p: int) -> int:

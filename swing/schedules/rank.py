@@ -93,7 +93,10 @@ class Turn(NamedTuple):
     recvs: tuple[Message, ...]
 
     def __str__(self) -> str:
-        return spell(self.sends + self.recvs, str)
+        return spell(self.sends + self.recvs, abridged=True)
+
+    def __repr__(self) -> str:
+        return f"<step {self.step}: {len(self.sends)} messages out, {len(self.recvs)} in>"
 
 
 @dataclass(frozen=True, eq=False)

@@ -167,12 +167,15 @@ class Message(NamedTuple):
         return f"{self.src}→{self.dst}:{_format(self.blocks, _all)}"
 
 
-def spell(messages: Iterable[Message], text: Callable[[Message], str] = Message.table) -> str:
+def spell(messages: Iterable[Message], abridged: bool = False) -> str:
     """Write messages on one line: those to reduce after ``+``, those to copy after ``=``."""
-    by_op: dict[Op, list[str]] = {}
+    by_op: dict[Op, list[Message]] = {}
     for message in messages:
-        by_op.setdefault(message.op, []).append(text(message))
-    return "  ".join("  ".join([op.value, *texts]) for op, texts in by_op.items())
+        by_op.setdefault(message.op, []).append(message)
+    return "  ".join(
+        "  ".join([op.value, *(abridge(group, str) if abridged else _all(group, Message.table))])
+        for op, group in by_op.items()
+    )
 
 
 def abridge(items: Sequence[T] | Array, text: Callable[[T], str]) -> list[str]:

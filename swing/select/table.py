@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from swing.algorithms.spelling import spell
 from swing.schedules.collectives import ALLREDUCE, KINDS, NAMES
+from swing.schedules.step import abridge
 
 VERSION = 1
 MAX_BYTES = 2**24  # of a file
@@ -97,6 +98,10 @@ class SelectionTable:
 
     made: Mapping[str, str]
     entries: Mapping[str, Entry]
+
+    def __repr__(self) -> str:
+        names = ", ".join(abridge(list(self.entries), str))
+        return f"<selection table of {self.collective} on {names or 'no torus'}>"
 
     @property
     def collective(self) -> str:

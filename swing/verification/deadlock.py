@@ -37,8 +37,10 @@ def deadlock(programs: Sequence[Sequence[Turn]]) -> None:
             the blocks, or ranks that wait for each other in a circle.
     """
     for rank, turns in enumerate(programs):
+        example = f"turns for rank {rank}, such as schedule.rank({rank})"
+        expect(turns, Sequence, example)
         for turn in turns:
-            expect(turn, Turn, f"turns for rank {rank}, such as schedule.rank({rank})")
+            expect(turn, Turn, example)
     sends, recvs = _Posts(list), _Posts(list)
     # `waiters[t]` are the turns that cannot complete before t has. A turn posts its messages when
     # its rank's previous turn has completed, so that is what both sides of a message wait for.

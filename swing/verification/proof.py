@@ -24,7 +24,7 @@ for ranks in earlier steps. `swing.deadlock` checks programs that do not come fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -43,7 +43,7 @@ TOKENS = 2**24  # token counts (int32) per batch
 WORDS = 2**23  # 64-bit words of contributor sets per batch
 
 
-def verify(schedule: Schedule) -> Report:
+def verify(schedule: Schedule, tell: Callable[[str, int, int], object] | None = None) -> Report:
     """Prove a schedule correct, or raise the first error in it.
 
     The contributions to every block, which come from its origin (one rank, or all), must arrive
@@ -53,6 +53,8 @@ def verify(schedule: Schedule) -> Report:
 
     Args:
         schedule: any schedule; its whole table of messages is checked.
+        tell: called now and then with what is under way, the blocks that are proven, and all
+            blocks.
 
     Returns:
         The properties of the schedule.
@@ -80,6 +82,8 @@ def verify(schedule: Schedule) -> Report:
             last = min(first + batch, hi)
             if not proven[first - lo : last - lo].all():
                 same_bits &= prove_by_sets(schedule, first, last)
+            if tell is not None:
+                tell("proving blocks", last, schedule.nblocks)
     return replace(report, same_bits=same_bits)
 
 

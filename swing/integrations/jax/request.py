@@ -14,7 +14,7 @@ from jax import numpy as jnp
 
 from swing.algorithms import SHIPPED
 from swing.algorithms.spelling import spell
-from swing.checks import expect, shown
+from swing.checks import expect, shown, unknown
 from swing.schedules.collectives import COLLECTIVES, KINDS
 from swing.schedules.schedule import Schedule
 from swing.select.choose import choose, schedule
@@ -83,8 +83,7 @@ class Request:
             ValueError, TypeError: arguments that do not fit.
         """
         if collective not in SERVED:
-            names = ", ".join(SERVED)
-            raise ValueError(f"no collective {shown(collective)} in JAX: choose from {names}")
+            raise unknown("collective in JAX", collective, SERVED)
         expect(algorithm, (str, Schedule), "algorithm='auto', another name or a swing.Schedule")
         if op not in OPS:
             raise ValueError(f"op must be one of {', '.join(OPS)}, not {shown(op)}")
