@@ -140,7 +140,7 @@ def choose(
         TypeError: ``torus`` is no torus, or ``machine`` is none of the above.
 
     >>> choose(Torus((8, 8)), 2**29).algorithm
-    'bucket'
+    'windows'
     """
     expect(torus, Torus, "a torus, such as swing.Torus((4, 4))")
     if not isinstance(nbytes, (int, np.integer)) or not 0 <= nbytes <= MOST_BYTES:
