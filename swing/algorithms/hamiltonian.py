@@ -62,6 +62,10 @@ def family(torus: Torus) -> list[dict[str, Any]]:
     return [{}, {"segments": 4}] if torus.size <= 64 else [{}] if torus.size <= 1024 else []
 
 
+def _shortlist(torus: Torus) -> list[dict[str, Any]]:
+    return [{"segments": 4}] if torus.size <= 64 else []
+
+
 def cycles(torus: Torus) -> list[Array]:
     """Find edge-disjoint Hamiltonian cycles that use every link, each a (p,) array of ranks.
 
@@ -101,6 +105,6 @@ def _published(torus: Torus) -> list[dict[str, Any]]:
 HAMILTONIAN = Algorithm(
     "hamiltonian", hamiltonian, style=("#CC79A7", "v"),
     source="De Sensi, Bonato, Saam, Hoefler, NSDI 2024; Bae, Bose 2003",
-    family=family, others=family, published=_published, rings=True,
+    family=family, shortlist=_shortlist, others=family, published=_published, rings=True,
     restriction="those on which the search finds cycles; it fails on some with a size of 2",
 )  # fmt: skip

@@ -243,7 +243,12 @@ def _joined(steps: Radices) -> Radices:
 def _shortlist(torus: Torus) -> list[dict[str, Any]]:
     hybrids = [{"variant": "hybrid", "k": k} for k in (1, 2)]
     cut = [hybrid | {"segments": 4} for hybrid in hybrids]
-    return [{"variant": "latency", "ports": max(1, len(torus.active))}, *hybrids, *cut]
+    # Few ranks exchange with each other at once, or straight along one dimension after the other.
+    few = 1 < torus.size <= MAX_NODES_AT_ONCE
+    straight = steps_in_turn([(d,) * (d > 1) for d in torus.dims])
+    at_once = {_joined(straight): 1, straight: len(torus.active)} if few else {}
+    direct = [{"radices": r, "variant": "latency", "ports": n} for r, n in at_once.items()]
+    return [{"variant": "latency", "ports": max(1, len(torus.active))}, *direct, *hybrids, *cut]
 
 
 def _others(torus: Torus) -> list[dict[str, Any]]:

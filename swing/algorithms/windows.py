@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from swing.algorithms.algorithm import Algorithm, always
+from swing.algorithms.algorithm import Algorithm
 from swing.build.combine import collect, product
 from swing.build.pattern import RingPattern, circulant_pattern
 from swing.build.variants import by_ports
@@ -92,6 +92,12 @@ def family(torus: Torus) -> list[dict[str, Any]]:
     while extras[-1] < most:
         extras.append(min(extras[-1] + max(1, extras[-1] // 8), most))
     return [{"extra": extra} for extra in extras]
+
+
+def _shortlist(torus: Torus) -> list[dict[str, Any]]:
+    # One step fewer helps few ranks, and a second plan takes time on many.
+    fewer = [{"extra": -1}, {"extra": -1, "segments": 4}] if torus.size <= 512 else []
+    return [{}, {"segments": 4}, *fewer]
 
 
 def _distances(levels: list[tuple[int, int]]) -> list[int]:
@@ -186,5 +192,5 @@ def _others(torus: Torus) -> list[dict[str, Any]]:
 
 WINDOWS = Algorithm(
     "windows", windows, source="our own", style=("#882255", "d"), family=family,
-    shortlist=always({}, {"segments": 4}), others=_others,
+    shortlist=_shortlist, others=_others,
 )  # fmt: skip

@@ -81,7 +81,8 @@ NODE = MachineModel(1e-6, 0.0, 10e9)
 MACHINES: dict[str, CostModel] = {
     "paper": PAPER,
     "messages": replace(PAPER, message_overhead=OVERHEAD),
-    "cluster": MachineModel(2e-6, 0.1e-6, 10e9),  # rule of thumb for MPI on a current torus
+    # A rule of thumb for MPI on a current torus.
+    "cluster": MachineModel(2e-6, 0.1e-6, 10e9, OVERHEAD),
 }
 
 

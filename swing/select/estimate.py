@@ -5,11 +5,11 @@
 Here step and hop are the machine's costs, B its bandwidth, o the time that a message keeps its
 sender busy, and n the bytes of the vector; the other factors are the fields of `Phase`. A step
 costs a fixed time, its longest route, the bytes on its busiest link, and the messages of its
-busiest sender. In a phase of several steps the parts proceed independently of each other. So the
-time is that of the slowest part, but at least that of the link with the most bytes, and of the
-sender with the most messages, of all parts together. The segments of a part queue for its links:
-their time follows from mean value analysis of a closed queue, in which each segment is either in
-its latencies or at the links.
+busiest sender. In a phase of several steps the parts proceed independently of each other, but meet
+on their links about as they would in lockstep. The time is that of the slowest part, and at least
+that of the link with the most bytes, and of the sender with the most messages, of all parts
+together. The segments of a part queue for its links: their time follows from mean value analysis of
+a closed queue, in which each segment is either in its latencies or at the links.
 
 Where a step is the same on all lines of a dimension (`Schedule.lines`), the cost is O(Σ d_i) per
 step instead of O(messages). Nothing is simulated: delays between steps or parts are ignored.
@@ -55,7 +55,8 @@ class Phase(NamedTuple):
     Args:
         steps: steps of the slowest part.
         hops: hops of its longest routes, summed over its steps.
-        own: fraction of the vector on its busiest link in each step, summed over its steps.
+        own: fraction of the vector on the busiest link in each step, summed over the steps; of all
+            parts together, or of the slowest part if parts are segments, which queue instead.
         total: fraction of the vector on the busiest link, over all parts and steps together.
         sends: messages of its busiest sender in each step, summed over its steps.
         all_sends: messages of the busiest sender, over all parts and steps together.
@@ -136,7 +137,10 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
             float(np.max(sum(n * c.loads[j] for run in runs for n, c in run), initial=0))
             for j in range(len(schedule.torus.dims))
         )
-        own = sum(n * c.peak for n, c in run)
+        # Parts that are not segments meet on their links about as they would in lockstep.
+        rows = table if segments == 1 else []
+        together = sum(n * _together(row).peak for n, row in rows)
+        own = max(sum(n * c.peak for n, c in run), together)
         sends = sum(n * c.busiest for n, c in run)
         every = [c._replace(sends=tuple(n * x for x in c.sends)) for run in runs for n, c in run]
         all_sends = _together(every).busiest if every else 0
