@@ -102,7 +102,7 @@ class Setting:
 FIRST_CALL, EVERY_CALL = "at the first call that needs MPI", "at each call that is not a repetition"
 
 MACHINE = Setting(
-    "SWING_MACHINE", "node, cluster, paper, or the path of a selection table (….json)",
+    "SWING_MACHINE", "node, cluster, paper, messages, or the path of a selection table (….json)",
     "node if all ranks share one node, else cluster", "at the first call on a communicator",
     'the machine for which algorithm="auto" chooses; the same on all ranks',
 )  # fmt: skip

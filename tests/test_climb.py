@@ -53,6 +53,19 @@ def test_neighbours_are_mutual_but_for_defaults(name):
                 assert frozenset(own) in back, (own, each)
 
 
+def test_neighbours_are_for_the_collective():
+    own = (("chunks", 4), ("ports", 1))
+    near = neighbours(Torus((4, 4)), "recursive_multiplying", own, "broadcast")
+    assert near
+    for each in near:
+        assert dict(each)["chunks"] == 4
+        swing.verify(
+            swing.schedule(
+                "recursive_multiplying", Torus((4, 4)), collective="broadcast", **dict(each)
+            )
+        )
+
+
 def test_a_factor_moves_from_one_step_to_another_and_steps_are_swapped_joined_and_split():
     steps = ((2, 1), (1, 8), (4, 1))
     near = neighbours(Torus((8, 8)), "recursive_multiplying", (("radices", steps),))

@@ -16,6 +16,7 @@ from typing import Any
 
 from netsim.search.case import Case
 from netsim.search.explore import Search, Seconds, Tell, bounds_of, silent, simulate_pairs, times_of
+from swing.schedules.collectives import ALLREDUCE
 from swing.select.neighbours import neighbours
 
 NEAR = 1.02
@@ -94,5 +95,5 @@ def _near(case: Case, asked: dict[str, Any]) -> list[Case]:
     """Return the neighbours of a case, for the same collective."""
     own = tuple(option for option in case.options if option[0] not in asked)
     torus = case.network.topology.torus
-    near = neighbours(torus, case.algorithm, own)
+    near = neighbours(torus, case.algorithm, own, asked.get("collective", ALLREDUCE))
     return [replace(case, options=(*options, *asked.items())) for options in near]

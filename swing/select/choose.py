@@ -65,7 +65,7 @@ class MachineModel:
 
 
 PAPER = MachineModel(0.5102e-6, 0.4051e-6, 50e9)
-"""The network of the Swing paper, §5, for which the shipped table was made."""
+"""The network of the Swing paper, §5, for which a table is shipped."""
 
 OVERHEAD = 0.5e-6
 """Seconds that a message keeps its sender busy on the machine "messages".
@@ -173,9 +173,10 @@ def _ranked(
             # Latencies agree, so scaling the size by the bandwidths gives the same time.
             equivalent = round(nbytes * MACHINES[name].bandwidth / source.bandwidth)
             return f"by the table of machine {name!r}", table.ranked(equivalent)
+        far = f" up to {factor:.3g}-fold" if factor < math.inf else ""
         how = (
             f"estimated, since the nearest table, of machine {name!r}, is for messages whose costs "
-            f"differ up to {factor:.3g}-fold"
+            f"differ{far}"
         )
     times = [
         (seconds(phases, source, nbytes), Candidate(name, options, ()))
@@ -263,7 +264,8 @@ ALIKE = 1.05
 def _apart(one: CostModel, other: CostModel) -> float:
     """Return the largest factor between the costs of messages on two machines, bytes apart.
 
-    The messages are one over 0, 1 and 16 hops, and 16 of one sender.
+    The messages are one over 0, 1 and 16 hops, and 16 of one sender. Costs that only the packet
+    model has, such as ``post_gap``, do not count.
     """
 
     def costs(machine: CostModel) -> list[float]:

@@ -21,7 +21,7 @@ import math
 import operator
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
@@ -154,29 +154,24 @@ _KNOWN: WeakKeyDictionary[Schedule, dict[Hashable, _Cost]] = WeakKeyDictionary()
 
 def _parts(schedule: Schedule) -> list[Callable[[int], _Cost]]:
     """Return for each part a function that gives its cost in a step of the schedule."""
-    body = schedule.body
-    if not isinstance(body, Parallel):
-        return [lambda s: _known(schedule, s)]
-
-    def part(placed: Placed, share: float) -> Callable[[int], _Cost]:
-        idle = _no_cost(schedule.torus)
-
-        def cost(s: int) -> _Cost:
-            own = placed.own_step(s)
-            return idle if own is None else _known(placed.schedule, own).scaled(share)
-
-        return cost
-
-    return [part(*each) for each in zip(body.parts, schedule.part_shares.tolist(), strict=True)]
+    body, count = schedule.body, len(schedule.parts)
+    placed = body.parts if isinstance(body, Parallel) else ()
+    if len(placed) != count or None in map(schedule.unit, range(count)):
+        bodies = map(schedule.part, range(count))
+        return [partial(_cost, schedule, each) for each in bodies]
+    return [partial(_scaled, *each) for each in zip(placed, schedule.part_shares, strict=True)]
 
 
-def _known(schedule: Schedule, s: int) -> _Cost:
-    """Return the cost of a step of a schedule, computed once for equal signatures."""
-    known = _KNOWN.setdefault(schedule, {})
-    key = schedule.signature(s)
+def _scaled(placed: Placed, share: float, s: int) -> _Cost:
+    """Return the cost of a part in a step of the whole."""
+    own = placed.own_step(s)
+    if own is None:
+        return _no_cost(placed.schedule.torus)
+    known = _KNOWN.setdefault(placed.schedule, {})
+    key = placed.schedule.signature(own)
     if key not in known:
-        known[key] = _cost(schedule, s)
-    return known[key]
+        known[key] = _cost(placed.schedule, placed.schedule.body, own)
+    return known[key].scaled(share)
 
 
 def _together(costs: Sequence[_Cost]) -> _Cost:
@@ -257,14 +252,14 @@ def _queued(latency: float, service: float, segments: int) -> float:
 
 def overhead(machine: CostModel) -> float:
     """Return the seconds that each message keeps its sender busy; 0 if the machine has none."""
-    return float(getattr(machine, "message_overhead", 0.0))
+    return float(getattr(machine, "message_overhead", 0.0) or 0.0)
 
 
-def _cost(schedule: Schedule, s: int) -> _Cost:
+def _cost(schedule: Schedule, body: Body, s: int) -> _Cost:
     torus = schedule.torus
-    lines = schedule.lines(s)
+    lines = body.lines(s)
     if lines is None:
-        return _rows_cost(schedule, schedule.step(s))
+        return _rows_cost(schedule, body.step(s))
     hops, sends, loads = 0, *map(list, _no_cost(torus)[1:])
     for line in lines:
         unit = schedule.unit(line.part)

@@ -20,6 +20,8 @@ from typing import Any
 
 from swing.algorithms import ALGORITHMS, make
 from swing.algorithms.recursive_multiplying import MAX_MESSAGES_AT_ONCE, MAX_NODES_AT_ONCE, Radices
+from swing.schedules.collectives import ALLREDUCE
+from swing.select.candidates import spelled
 from swing.select.table import Options
 from swing.torus import Torus
 
@@ -27,13 +29,16 @@ SEGMENTS = (1, 2, 3, 4, 6, 8, 12, 16)
 """The numbers of segments that a search tries, each a neighbour of the two beside it."""
 
 
-def neighbours(torus: Torus, name: str, options: Options) -> list[Options]:
+def neighbours(
+    torus: Torus, name: str, options: Options, collective: str = ALLREDUCE
+) -> list[Options]:
     """List the options of an algorithm that differ from the given ones by one move.
 
     Args:
         torus: the ranks.
         name: a key of `swing.ALGORITHMS`.
         options: its options, without those of the collective.
+        collective: the collective.
 
     >>> near = neighbours(Torus((4, 4)), "swing", (("variant", "hybrid"), ("k", 2)))
     >>> [dict(each)["k"] for each in near[:2]]
@@ -45,14 +50,14 @@ def neighbours(torus: Torus, name: str, options: Options) -> list[Options]:
         ({**own, "extra": own.get("extra", 0) + by} for by in (-1, 1) if "extra" in takes),
         (_with(own, "ports", ports) for ports in _ports(torus) if "ports" in takes),
         _segments(own) if "segments" in takes else (),
-        ({**own, "radices": steps} for steps in _radices(torus, own.get("radices", ()))),
+        ({**own, "radices": steps} for steps in _radices(torus, own.get("radices") or ())),
         ({**own, "order": order} for order in _orders(torus, own) if "order" in takes),
     )
     found: dict[Options, None] = {}
     for changed in moves:
         if changed != own:
             with suppress(ValueError):  # a move that leads out of the range of an option
-                make(name, torus, **changed)
+                make(name, torus, **changed, **spelled(collective))
                 found[tuple((key, changed[key]) for key in takes if key in changed)] = None
     return list(found)
 
@@ -68,7 +73,7 @@ def _steps_scattered(own: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {**own, "variant": "hybrid", "k": 1}
     if own.get("variant") == "hybrid":
         for by in (-1, 1):
-            yield {**own, "k": own["k"] + by}
+            yield {**own, "k": own.get("k", 0) + by}
 
 
 def _ports(torus: Torus) -> list[int | None]:
