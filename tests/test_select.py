@@ -46,11 +46,9 @@ def test_an_estimate_is_the_analytic_model_on_powers_of_two(dims, name):
     torus = swing.Torus(dims)
     network = netsim.paper_network(torus.name, ties="split")
     schedule = swing.schedule(name, torus)
-    # Parts of bucket on a rectangle meet, of which the analytic model knows nothing.
-    close = 0.01 if name == "bucket" and dims == (16, 4) else 1e-9
     for n in (32, 2**16, 2**26):
         run = netsim.simulate(schedule, network, n)
-        assert seconds(figures(schedule), network, n) == pytest.approx(run.seconds, rel=close)
+        assert seconds(figures(schedule), network, n) == pytest.approx(run.seconds, rel=1e-9)
 
 
 @pytest.mark.parametrize(("name", "options"), [("windows", {}), ("bucket", {"segments": 1})])
@@ -65,8 +63,8 @@ def test_parts_that_run_on_their_own_are_estimated_to_meet_as_in_lockstep(name, 
             for model in ("analytic", "flow")
         )
         errors.append([abs(ours / flow - 1), abs(analytic / flow - 1)])
-    assert np.max(errors, axis=0)[0] <= 0.25
-    assert np.mean(errors, axis=0)[0] <= 0.6 * np.mean(errors, axis=0)[1]
+    assert np.max(errors, axis=0)[0] <= 0.3
+    assert np.mean(errors, axis=0)[0] <= 0.85 * np.mean(errors, axis=0)[1]
 
 
 @pytest.mark.parametrize("dims", [(7,), (6, 10), (3, 5), (5, 5, 5), (1, 4)])

@@ -138,9 +138,8 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
             for j in range(len(schedule.torus.dims))
         )
         # Parts that are not segments meet on their links about as they would in lockstep.
-        rows = table if segments == 1 else []
-        together = sum(n * _together(row).peak for n, row in rows)
-        own = max(sum(n * c.peak for n, c in run), together)
+        met = [[n * peak for peak in _peaks(row)] for n, row in table if segments == 1]
+        own = max([sum(n * c.peak for n, c in run), *map(sum, zip(*met, strict=True))])
         sends = sum(n * c.busiest for n, c in run)
         every = [c._replace(sends=tuple(n * x for x in c.sends)) for run in runs for n, c in run]
         all_sends = _together(every).busiest if every else 0
@@ -182,6 +181,18 @@ def _together(costs: Sequence[_Cost]) -> _Cost:
 
     hops = max((cost.hops for cost in costs), default=0)
     return _Cost(hops, total(c.sends for c in costs), total(c.loads for c in costs))
+
+
+def _peaks(costs: Sequence[_Cost]) -> list[float]:
+    """Return the load of each part's busiest link, with what the other parts send over it."""
+    together = _together(costs).loads
+    return [
+        max(
+            float(np.where(own > 0, all_, 0).max())
+            for own, all_ in zip(c.loads, together, strict=True)
+        )
+        for c in costs
+    ]
 
 
 def _no_cost(torus: Torus) -> _Cost:
