@@ -83,7 +83,7 @@ class Request:
             ValueError, TypeError: arguments that do not fit.
         """
         if collective not in SERVED:
-            raise unknown("collective in JAX", collective, SERVED)
+            raise unknown("JAX collective", collective, SERVED)
         expect(algorithm, (str, Schedule), "algorithm='auto', another name or a swing.Schedule")
         if op not in OPS:
             raise ValueError(f"op must be one of {', '.join(OPS)}, not {shown(op)}")
