@@ -35,6 +35,9 @@ COLUMNS = (
     Column("ours ÷ bound", 6),
 )  # fmt: skip
 
+WORDS = {PAPER: "", MESSAGES: str(Machine(others=(("message_overhead", OVERHEAD),)))}
+"""How rows write the machines that tables are shipped for."""
+
 
 @command("compare", short_help="Compare the fastest schedule with Swing and a bound.")
 @search_options
@@ -74,11 +77,6 @@ def compare_command(
         title = f"{collective} on {where['topology']}, {Machine.of(network).title}: microseconds"
         title += f" (models: {models_in_words(search)})"
         click.echo(rendered(COLUMNS, list(map(_cells, rows)), title))
-
-
-COSTLY = (("message_overhead", OVERHEAD),)
-WORDS = {PAPER: "", MESSAGES: str(Machine(others=COSTLY))}
-"""How rows write the machines that tables are shipped for."""
 
 
 def _conditions(model: str) -> dict[str, str]:
