@@ -181,6 +181,18 @@ def test_the_table_of_costly_messages_is_what_a_simulation_says_and_beats_the_pu
         assert swing.choose(torus, n, "messages").seconds == ranked[0][0]
 
 
+@pytest.mark.parametrize(
+    ("words", "table"), [([], shipped()), (["500ns"], COSTLY), (["0.5us"], COSTLY)]
+)
+def test_compare_reads_shipped_times_instead_of_searching(words, table, monkeypatch, capsys):
+    monkeypatch.setattr("netsim.cli.compare_command.find", None)
+    costs = [f"--message-overhead={text}" for text in words]
+    line = ["compare", "--topology", "torus:8x8", "--sizes", "512", "--json", *costs]
+    assert invoke(main, "netsim", line) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["seconds"] == table.entries["torus:8x8"].ranked(512)[0][0]
+
+
 @pytest.mark.parametrize("name", shipped().entries)
 def test_no_shipped_time_is_less_than_a_lower_bound(name):
     entry, network = shipped().entries[name], netsim.paper_network(name)
