@@ -281,8 +281,10 @@ def test_a_phone_cuts_nothing(algorithms, opened):
         "const [t, c] = [text, text.ownerSVGElement].map((e) => e.getBoundingClientRect());"
         "return t.left < c.left - 1 || t.right > c.right + 1 }).map((text) => text.textContent)"
     )
+    table = page.run("(e => [e.scrollWidth, e.clientWidth])(byId('figures').parentElement)")
     page.resize(1360, 900)
     assert wide <= 375
+    assert table[0] <= table[1]
     assert cut == []
     assert all(name <= panel for name, panel in names)
     assert overflow == []
