@@ -244,6 +244,17 @@ def test_the_legend_of_a_narrow_figure_is_below_the_curves_and_leaves_them_room(
     assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
 
 
+@pytest.mark.parametrize("count", range(2, 12))
+def test_a_legend_below_has_no_more_columns_than_its_rows_need(count):
+    """Four names are two and two, not three and one."""
+    names = list(ALGORITHMS)[:count]
+    table = [r for name in names for r in rows({32: 1.0, 64: 2.0}, algorithm=name)]
+    table += [row | {"topology": "torus:8"} for row in table]
+    (legend,) = plot.goodput(table, 7).legends
+    columns = len(legend._legend_handle_box.get_children())
+    assert columns == {2: 2, 4: 2}.get(count, 3)
+
+
 @pytest.mark.parametrize(
     ("kind", "names"),
     [

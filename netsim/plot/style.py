@@ -92,12 +92,12 @@ def legend(figure: Figure) -> None:
     names = list(dict.fromkeys(label for label, _ in pairs))
     pair = sum(sorted(map(len, names))[-2:])
     columns = 3 if width > 5 else 2 if pair <= MAX_PAIR else 1
+    lines = -(-len(names) // columns)
     if narrow:  # the panels keep their size
-        lines = -(-len(names) // columns)
         figure.set_figheight(figure.get_figheight() + lines * LINE_INCHES)
     figure.legend(
         [by_label[name] for name in names], names, frameon=False, loc="outside lower center",
-        ncols=columns,
+        ncols=-(-len(names) // lines),
     )  # fmt: skip
 
 
