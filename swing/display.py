@@ -43,7 +43,7 @@ def schedule_html(schedule: Schedule) -> str:
         f'<span style="color:{COLOR["="]}">= copy</span>'
     )
     omitted = f"; {schedule.nsteps - shown} more steps" if schedule.nsteps > shown else ""
-    key = f'<small style="{PAPER}">{key}{omitted}</small>'
+    key = f'<small><span style="{PAPER}">{key}{omitted}</span></small>'
     return f"<div>{summary}<br>{_steps(schedule, shown)}<br>{key}</div>"
 
 

@@ -55,9 +55,10 @@ def test_a_schedule_shows_its_ranks_step_by_step(dims, name):
 @pytest.mark.parametrize(("name", "dims"), [("swing", (4, 4)), ("ring", (9,)), ("bucket", (3, 5))])
 def test_coloured_words_have_a_background_that_makes_them_legible_on_any_page(name, dims):
     text = parsed(swing.schedule(name, swing.Torus(dims))._repr_html_())
-    (key,) = text.iter("small")
+    (small,) = text.iter("small")
+    (key,) = small
     paper, words = HEX.findall(key.get("style"))
-    colours = [HEX.findall(span.get("style"))[0] for span in key.iter("span")]
+    colours = [HEX.findall(span.get("style"))[0] for span in key]
     assert len(set(colours)) == 2
     assert min(contrast(decimal(colour), decimal(paper)) for colour in (words, *colours)) >= 4.5
 
