@@ -244,6 +244,23 @@ def test_the_legend_of_a_narrow_figure_is_below_the_curves_and_leaves_them_room(
     assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
 
 
+@pytest.mark.parametrize("width", [2.5, 3.35, 4.5, None, 7])
+@pytest.mark.parametrize("models", [["flow"], ["packet", "flow"]])
+def test_no_legend_is_cut(width, models):
+    """Two models have their names in the labels."""
+    table = [
+        row
+        for model in models
+        for name in ALGORITHMS
+        for row in rows({32: 1.0, 64: 2.0}, algorithm=name, model=model)
+    ]
+    with plot.text_sizes(width):
+        figure = plot.goodput(table, width)
+        figure.draw_without_rendering()
+    (box,) = (legend.get_window_extent() for legend in figure.legends)
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+
+
 @pytest.mark.parametrize("count", range(2, 12))
 def test_a_legend_below_has_no_more_columns_than_its_rows_need(count):
     """Four names are two and two, not three and one."""
