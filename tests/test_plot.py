@@ -272,6 +272,27 @@ def test_a_legend_below_has_no_more_columns_than_its_rows_need(count):
     assert columns == {2: 2, 4: 2}.get(count, 3)
 
 
+def test_plot_takes_paths_as_text_and_one_as_well_as_several(tmp_path):
+    path = tmp_path / "a.csv"
+    write_csv(path, netsim.sweep("torus:4", "swing", [32, 64]))
+    for paths in (path, str(path), [str(path)], (path,)):
+        assert plot.plot(paths, str(tmp_path), formats=["svg"]) == [tmp_path / "a.svg"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"paths": []}, "pass at least one CSV file"),
+        ({"kind": "ratios"}, r"no kind of figure 'ratios' \(did you mean 'ratio'\?\)"),
+        ({"formats": ["svg", "tiff"]}, "no format of figures 'tiff'.*: choose from svg, png, pdf"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_before_any_file_is_read(tmp_path, change, words):
+    with pytest.raises(ValueError, match=words):
+        plot.plot(**{"paths": "none.csv", "out": tmp_path, **change})
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
