@@ -1,6 +1,7 @@
 """Estimate the time of a schedule from its message table: a latency-bandwidth cost model.
 
-    T = Σ over phases of max(steps·step + hops·hop + own·n/B + sends·o, total·n/B, all_sends·o)
+    T = Σ over phases of max(steps·step + hops·hop + own·n/B + sends·o, total·n/B,
+                             all_sends·o + step + hop)
 
 Here step and hop are the machine's costs, B its bandwidth, o the time that a message keeps its
 sender busy, and n the bytes of the vector; the other factors are the fields of `Phase`. A step
@@ -9,7 +10,8 @@ busiest sender. In a phase of several steps the parts proceed independently of e
 on their links about as they would in lockstep. The time is that of the slowest part, and at least
 that of the link with the most bytes, and of the sender with the most messages, of all parts
 together. The segments of a part queue for its links: their time follows from mean value analysis of
-a closed queue, in which each segment is either in its latencies or at the links.
+a closed queue, in which each segment is either in its latencies or at the links. How long the links
+need for all bytes is found by `swing.select.fluid`.
 
 Where a step is the same on all lines of a dimension (`Schedule.lines`), the cost is O(Σ d_i) per
 step instead of O(messages). Nothing is simulated: delays between steps or parts are ignored.
@@ -17,6 +19,7 @@ step instead of O(messages). Nothing is simulated: delays between steps or parts
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections import Counter
@@ -32,6 +35,7 @@ from swing.ring import distance, ring_load
 from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import LineRows, Step
+from swing.select.fluid import drained
 from swing.torus import Array, Torus
 
 
@@ -57,7 +61,9 @@ class Phase(NamedTuple):
         hops: hops of its longest routes, summed over its steps.
         own: fraction of the vector on the busiest link in each step, summed over the steps; of all
             parts together, or of the slowest part if parts are segments, which queue instead.
-        total: fraction of the vector on the busiest link, over all parts and steps together.
+        total: fraction of the vector on the busiest link, over all parts and steps together; of
+            segments, what a link carries in the time after which all have passed through their
+            links, if nothing has a latency (`swing.select.fluid`).
         sends: messages of its busiest sender in each step, summed over its steps.
         all_sends: messages of the busiest sender, over all parts and steps together.
         segments: the number of parts that send the same messages, each for its own bytes.
@@ -133,17 +139,21 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
         length, hops = sum(n for n, _ in run), sum(n * c.hops for n, c in run)
         if nsteps > 1 and schedule.lines(steps[0]) is None:
             length, hops = _longest_chain(schedule, schedule.part(slowest), steps)
-        busiest = max(
-            float(np.max(sum(n * c.loads[j] for run in runs for n, c in run), initial=0))
-            for j in range(len(schedule.torus.dims))
-        )
+        if nsteps > 1 and segments > 1:
+            equal = [(len(list(same)), key) for key, same in itertools.groupby(keys)]
+            total = _drained([(n, costs(first[key], key, False)) for n, key in equal])
+        else:
+            total = max(
+                float(np.max(sum(n * c.loads[j] for run in runs for n, c in run), initial=0))
+                for j in range(len(schedule.torus.dims))
+            )
         # Parts that are not segments meet on their links about as they would in lockstep.
         met = [[n * peak for peak in _peaks(row)] for n, row in table if segments == 1]
         own = max([sum(n * c.peak for n, c in run), *map(sum, zip(*met, strict=True))])
         sends = sum(n * c.busiest for n, c in run)
         every = [c._replace(sends=tuple(n * x for x in c.sends)) for run in runs for n, c in run]
         all_sends = _together(every).busiest if every else 0
-        phases.append(Phase(length, hops, own, busiest, sends, all_sends, segments))
+        phases.append(Phase(length, hops, own, total, sends, all_sends, segments))
     return tuple(phases)
 
 
@@ -195,6 +205,26 @@ def _peaks(costs: Sequence[_Cost]) -> list[float]:
     ]
 
 
+def _drained(steps: Sequence[tuple[int, Sequence[_Cost]]]) -> float:
+    """Return the fluid model's time, for a vector that a link carries in one second.
+
+    Args:
+        steps: runs of equal steps: their number, and the cost of each part in one of them.
+    """
+    ndim = len(steps[0][1][0].loads)
+    costs = {id(cost): cost for _, each in steps for cost in each}
+    # One line of a dimension stands for all, unless a step needs every line.
+    shapes = [np.broadcast_shapes(*(c.loads[j].shape for c in costs.values())) for j in range(ndim)]
+
+    def over_links(cost: _Cost) -> np.ndarray:
+        each = zip(cost.loads, shapes, strict=True)
+        return np.concatenate([np.broadcast_to(load, shape).ravel() for load, shape in each])
+
+    links = {key: over_links(cost) for key, cost in costs.items()}
+    parts = zip(*([n * links[id(cost)] for cost in each] for n, each in steps), strict=True)
+    return drained(list(parts))
+
+
 def _no_cost(torus: Torus) -> _Cost:
     """Return the cost of a step without messages."""
     sends = (*(np.zeros(d, dtype=np.int64) for d in torus.dims), np.zeros(1, dtype=np.int64))
@@ -238,7 +268,8 @@ def seconds(phases: Sequence[Phase], machine: CostModel, nbytes: int) -> float:
     def of_phase(p: Phase) -> float:
         latency = p.steps * step + p.hops * hop + p.sends * message
         drained = _queued(latency, p.total * byte, p.segments) if p.segments > 1 else p.total * byte
-        return max(latency + p.own * byte, drained, p.all_sends * message)
+        last = step + hop if p.steps else 0.0  # the last message of the busiest sender, one hop
+        return max(latency + p.own * byte, drained, p.all_sends * message + last)
 
     return sum(map(of_phase, phases))
 
@@ -320,20 +351,26 @@ def _rows_cost(schedule: Schedule, step: Step) -> _Cost:
         src, dst = at[:, j].copy(), torus.coords[step.dst, j]
         hops = distance(d, wrap, src, dst)
         up = _upwards(d, wrap, src, dst)
-        at[:, j] = 0  # the line is named by its first node
-        lines, line = np.unique(np.ravel_multi_index(tuple(at.T), torus.dims), return_inverse=True)
+        line = _line(torus, at, j)
         # Link i joins coordinates i and i + 1, so a message downwards begins with its destination.
         first = 4 * d * line + np.stack([src, 2 * d + dst])
         weight = share * np.stack([up, 1 - up])
         ends = np.concatenate([first.ravel(), (first + hops).ravel()])
         sent = np.concatenate([weight.ravel(), -weight.ravel()])
-        changes = np.bincount(ends, sent, 4 * d * len(lines)).reshape(-1, 2 * d)
-        load = np.zeros((torus.size, 2, d)) if len(lines) else np.zeros((1, 2, d))
-        load[lines] = ring_load(changes).reshape(-1, 2, d)
-        loads.append(load)
+        changes = np.bincount(ends, sent, 4 * torus.size).reshape(-1, 2 * d)
+        loads.append(ring_load(changes).reshape(-1, 2, d))
         at[:, j] = dst
     sends = (*_no_cost(torus).sends[:-1], np.bincount(step.src, minlength=torus.size))
     return _Cost(int(_hops(torus, step).max(initial=0)), sends, tuple(loads))
+
+
+def _line(torus: Torus, at: Array, dim: int) -> Array:
+    """Return the (m,) number, among the p/d lines along a dimension, of the one through a node."""
+    line = np.zeros(len(at), dtype=np.int64)
+    for j, d in enumerate(torus.dims):
+        if j != dim:
+            line = line * d + at[:, j]
+    return line
 
 
 def _hops(torus: Torus, step: Step) -> Array:
