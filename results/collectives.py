@@ -20,11 +20,11 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import fugaku  # noqa: E402  the imports below need the path above
 import matplotlib  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
-from matplotlib.ticker import FuncFormatter  # noqa: E402
 
 import netsim  # noqa: E402
 import swing  # noqa: E402
 from netsim import lower_bound, paper_network  # noqa: E402
+from netsim.plot.style import size_axis, styles  # noqa: E402
 from swing.display import schedule_html  # noqa: E402
 from swing.schedules.collectives import COLLECTIVES  # noqa: E402
 from swing.select.candidates import published, spelled  # noqa: E402
@@ -87,27 +87,24 @@ def figure(topology: str, collective: str, entry: Entry) -> None:
     """Draw the time against the size: the fastest, the published ones and the bound."""
     network = paper_network(topology)
     rivals = {*published(network.topology.torus, collective, later=True)}
-    drawn = Figure(figsize=(6, 4))
+    drawn = Figure(figsize=(6, 4), layout="constrained")
     axes = drawn.add_subplot()
-    for c in entry.candidates:
-        times = [(n, t) for n, t in zip(entry.sizes, c.seconds, strict=True) if t is not None]
-        if (c.algorithm, c.options) in rivals and len(times) > 1:
-            color, marker = swing.ALGORITHMS[c.algorithm].style
-            axes.plot(*zip(*times, strict=True), color=color, marker=marker, lw=0.8, label=c.name)
-    ours = [entry.ranked(n)[0][0] for n in entry.sizes]
+    times = {
+        c.name: [(n, t * 1e6) for n, t in zip(entry.sizes, c.seconds, strict=True) if t is not None]
+        for c in entry.candidates
+        if (c.algorithm, c.options) in rivals
+    }
+    for name, (color, marker) in styles(times).items():
+        if len(times[name]) > 1:
+            axes.plot(*zip(*times[name], strict=True), color=color, marker=marker, ms=4, label=name)
+    ours = [entry.ranked(n)[0][0] * 1e6 for n in entry.sizes]
     axes.plot(entry.sizes, ours, "k-", lw=2, label="auto")
-    bound = [target(network, n, collective) for n in entry.sizes]
+    bound = [target(network, n, collective) * 1e6 for n in entry.sizes]
     axes.plot(entry.sizes, bound, "k:", label="latency + bytes")
-    axes.set(xscale="log", yscale="log", xlabel="bytes", ylabel="seconds")
-    axes.set_title(f"{collective} on {topology}")
-    axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda n, _: format_size(int(n)) if n >= 1 else "")
-    )
-    axes.legend(fontsize=6)
-    drawn.savefig(
-        HERE / "figures" / f"collective-{collective}.svg",
-        metadata={"Date": None}, bbox_inches="tight",
-    )  # fmt: skip
+    axes.set(yscale="log", ylabel="time, us", title=f"{collective} on {topology}")
+    size_axis(axes, entry.sizes)
+    axes.legend(fontsize=8, frameon=False)
+    drawn.savefig(HERE / "figures" / f"collective-{collective}.svg", metadata={"Date": None})
 
 
 def pictures() -> None:
