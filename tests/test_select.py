@@ -21,6 +21,7 @@ from swing.select.candidates import family, published, shortlist
 from swing.select.choose import OVERHEAD, MachineModel
 from swing.select.choose import PAPER as PAPER_MODEL
 from swing.select.estimate import figures, seconds
+from swing.select.sharing import Task, slowdown
 from swing.select.table import Candidate, Entry, SelectionTable, shipped
 from swing.sizes import format_size, parse_size
 
@@ -44,7 +45,7 @@ TEXT = str(
 @pytest.mark.parametrize("name", ["swing", "bucket", "mirrored_recursive_doubling"])
 def test_an_estimate_is_the_analytic_model_on_powers_of_two(dims, name):
     torus = swing.Torus(dims)
-    network = netsim.paper_network(torus.name, ties="split")
+    network = replace(netsim.paper_network(torus.name, ties="split"), post_gap=0.0)
     schedule = swing.schedule(name, torus)
     for n in (32, 2**16, 2**26):
         run = netsim.simulate(schedule, network, n)
@@ -472,3 +473,28 @@ def test_compare_never_finds_a_published_schedule_faster(capsys):
     for row in rows:
         assert row["lower_bound_s"] <= row["seconds"] * (1 + 1e-9)
         assert row["seconds"] <= row["published_s"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sharing_takes_as_long_as_the_busiest_station_at_least_and_all_jobs_in_turn_at_most(seed):
+    rng = np.random.default_rng(seed)
+    jobs = [
+        [Task(rng.integers(0, 3, 4).astype(float), 1) for _ in range(rng.integers(1, 4))]
+        for _ in range(rng.integers(1, 5))
+    ]
+    works = [task.work for job in jobs for task in job]
+    in_turn = sum(work.max() for work in works) / np.sum(works, axis=0).max()
+    assert 1 - 1e-9 <= slowdown(jobs) <= in_turn + 1e-9
+    assert slowdown(jobs, in_order=True) >= 1 - 1e-9
+
+
+def test_messages_in_order_let_a_long_task_hold_up_a_short_one():
+    """In turn with long messages, two short ones take as long as two long ones."""
+    long, short, last = (
+        Task(np.array([6.0, 0]), 2),
+        Task(np.array([2.0, 0]), 2),
+        Task(np.array([0, 6.0]), 1),
+    )
+    jobs = [[long], [short, last]]
+    assert slowdown(jobs) == pytest.approx((4 + 6) / 8)
+    assert slowdown(jobs, in_order=True) == pytest.approx((8 + 6) / 8)

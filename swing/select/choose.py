@@ -64,7 +64,7 @@ class MachineModel:
         return self.step + hops * self.hop
 
 
-PAPER = MachineModel(0.5102e-6, 0.4051e-6, 50e9)
+PAPER = MachineModel(0.5102e-6, 0.4051e-6, 50e9, message_overhead=1.75e-9)
 """The network of the Swing paper, §5, for which a table is shipped."""
 
 OVERHEAD = 0.5e-6
@@ -264,8 +264,7 @@ ALIKE = 1.05
 def _apart(one: CostModel, other: CostModel) -> float:
     """Return the largest factor between the costs of messages on two machines, bytes apart.
 
-    The messages are one over 0, 1 and 16 hops, and 16 of one sender. Costs that only the packet
-    model has, such as ``post_gap``, do not count.
+    The messages are one over 0, 1 and 16 hops, and 16 of one sender.
     """
 
     def costs(machine: CostModel) -> list[float]:

@@ -1,6 +1,7 @@
 """Estimate the time of a schedule from its message table: a latency-bandwidth cost model.
 
-    T = Σ over phases of max(steps·step + hops·hop + own·n/B + sends·o, total·n/B, all_sends·o)
+    T = Σ over phases of max(latency + own·n/B, total·n/B, all_sends·o),
+    latency = steps·step + hops·hop + sends·o
 
 Here step and hop are the machine's costs, B its bandwidth, o the time that a message keeps its
 sender busy, and n the bytes of the vector; the other factors are the fields of `Phase`. A step
@@ -9,7 +10,8 @@ busiest sender. In a phase of several steps the parts proceed independently of e
 on their links about as they would in lockstep. The time is that of the slowest part, and at least
 that of the link with the most bytes, and of the sender with the most messages, of all parts
 together. The segments of a part queue for its links: their time follows from mean value analysis of
-a closed queue, in which each segment is either in its latencies or at the links.
+a closed queue, in which each segment is either in its latencies or at the links, and each link is
+in use for as long as sharing it delays others (`swing.select.sharing`).
 
 Where a step is the same on all lines of a dimension (`Schedule.lines`), the cost is O(Σ d_i) per
 step instead of O(messages). Nothing is simulated: delays between steps or parts are ignored.
@@ -32,13 +34,15 @@ from swing.ring import distance, ring_load
 from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import LineRows, Step
+from swing.select.sharing import Task, slowdown
 from swing.torus import Array, Torus
 
 
 class CostModel(Protocol):
     """The properties of a network that an estimate needs; `netsim.Network` has them.
 
-    A network may also have ``message_overhead``: seconds that each message keeps its sender busy.
+    A network may also have ``message_overhead`` and ``post_gap``: seconds that each message keeps
+    its sender busy.
     """
 
     @property
@@ -57,10 +61,12 @@ class Phase(NamedTuple):
         hops: hops of its longest routes, summed over its steps.
         own: fraction of the vector on the busiest link in each step, summed over the steps; of all
             parts together, or of the slowest part if parts are segments, which queue instead.
-        total: fraction of the vector on the busiest link, over all parts and steps together.
+        total: fraction of the vector on the busiest link, over all parts and steps together; if
+            parts share links, as many times as much as that delays them.
         sends: messages of its busiest sender in each step, summed over its steps.
         all_sends: messages of the busiest sender, over all parts and steps together.
         segments: the number of parts that send the same messages, each for its own bytes.
+        peak: fraction of the vector on the busiest link in one step of all parts together.
     """
 
     steps: int
@@ -70,6 +76,7 @@ class Phase(NamedTuple):
     sends: int = 0
     all_sends: int = 0
     segments: int = 1
+    peak: float = 0.0
 
 
 class _Cost(NamedTuple):
@@ -140,10 +147,15 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
         # Parts that are not segments meet on their links about as they would in lockstep.
         met = [[n * peak for peak in _peaks(row)] for n, row in table if segments == 1]
         own = max([sum(n * c.peak for n, c in run), *map(sum, zip(*met, strict=True))])
+        if segments > 1 or (nsteps > 1 and schedule.lines(steps[0]) is not None):
+            tasks = _tasks([costs(first[key], key, False) for key in keys])
+            # Messages to one peer are in order, but the packets of several peers take turns.
+            busiest *= (slowdown(tasks) + 2 * slowdown(tasks, in_order=True)) / 3
         sends = sum(n * c.busiest for n, c in run)
         every = [c._replace(sends=tuple(n * x for x in c.sends)) for run in runs for n, c in run]
         all_sends = _together(every).busiest if every else 0
-        phases.append(Phase(length, hops, own, busiest, sends, all_sends, segments))
+        peak = max((_together(row).peak for _, row in table), default=0.0)
+        phases.append(Phase(length, hops, own, busiest, sends, all_sends, segments, peak))
     return tuple(phases)
 
 
@@ -195,6 +207,26 @@ def _peaks(costs: Sequence[_Cost]) -> list[float]:
     ]
 
 
+def _tasks(steps: Sequence[Sequence[_Cost]]) -> list[list[Task]]:
+    """List for each part its loads on the two directions of every dimension, where these change.
+
+    Args:
+        steps: for each step the costs of all parts.
+    """
+    jobs: list[list[Task]] = [[] for _ in steps[0]]
+    for costs in steps:
+        for job, cost in zip(jobs, costs, strict=True):
+            both = np.stack([load.max(axis=(0, 2)) for load in cost.loads])
+            # The mirror image of a part sends more in one direction where it sends less.
+            even = both.mean(axis=1, keepdims=True)
+            work = np.where(both.all(axis=1, keepdims=True), even, both).ravel()
+            if job and np.array_equal(job[-1].work > 0, work > 0):
+                job[-1] = Task(job[-1].work + work, job[-1].steps + 1)
+            else:
+                job.append(Task(work, 1))
+    return jobs
+
+
 def _no_cost(torus: Torus) -> _Cost:
     """Return the cost of a step without messages."""
     sends = (*(np.zeros(d, dtype=np.int64) for d in torus.dims), np.zeros(1, dtype=np.int64))
@@ -237,7 +269,10 @@ def seconds(phases: Sequence[Phase], machine: CostModel, nbytes: int) -> float:
 
     def of_phase(p: Phase) -> float:
         latency = p.steps * step + p.hops * hop + p.sends * message
-        drained = _queued(latency, p.total * byte, p.segments) if p.segments > 1 else p.total * byte
+        drained = p.total * byte
+        if p.segments > 1:
+            # Segments begin together, so they all queue once, however small they are.
+            drained = max(_queued(latency, drained, p.segments), latency + p.peak * byte)
         return max(latency + p.own * byte, drained, p.all_sends * message)
 
     return sum(map(of_phase, phases))
@@ -263,7 +298,8 @@ def _queued(latency: float, service: float, segments: int) -> float:
 
 def overhead(machine: CostModel) -> float:
     """Return the seconds that each message keeps its sender busy; 0 if the machine has none."""
-    return float(getattr(machine, "message_overhead", 0.0) or 0.0)
+    costs = (getattr(machine, name, 0.0) or 0.0 for name in ("message_overhead", "post_gap"))
+    return float(sum(costs))
 
 
 def _cost(schedule: Schedule, body: Body, s: int) -> _Cost:
