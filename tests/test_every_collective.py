@@ -468,14 +468,15 @@ def test_no_byte_of_an_alltoall_takes_a_detour_on_rings_in_both_directions(dims)
 
 @pytest.mark.parametrize("dims", [(16, 4), (12, 20), (3, 7), (4, 4, 8)])
 @pytest.mark.parametrize("collective", ["alltoall", "allgather", "reduce_scatter"])
-@pytest.mark.parametrize("segments", [1, 2, 4])
+@pytest.mark.parametrize("segments", [2, 4])
 def test_parts_that_share_links_are_estimated_as_they_are_simulated(dims, collective, segments):
-    """An estimate is between equal shares, as in the flow model, and messages in order."""
     torus = Torus(dims)
     network = netsim.paper_network(torus.name)
     schedule = swing.schedule("bucket", torus, ways=2, collective=collective, segments=segments)
     flow = netsim.simulate(schedule, network, 2**27, "flow").seconds
-    assert 0.97 < seconds(figures(schedule), network, 2**27) / flow < 1.45
+    assert seconds(figures(schedule), network, 2**27) == pytest.approx(flow, rel=0.02)
+    # Messages in order never make it faster.
+    assert seconds(figures(schedule), network, 2**27, in_order=1) > 0.98 * flow
 
 
 @pytest.mark.parametrize("ways", [0, 3])

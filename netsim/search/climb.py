@@ -4,7 +4,9 @@ At each size the neighbours (`swing.select.neighbours`) of the fastest cases are
 of the cases that are then the fastest, until there are no new ones. The flow model, which is faster
 than the packet model, picks the neighbours that are simulated with the search's own. What is the
 fastest at one size is also simulated at the next smaller and larger one, so that a good schedule is
-found once and tried wherever it may win.
+found once and tried wherever it may win. Estimates, which take milliseconds, leave out the
+neighbours that have no chance: a step with many peers at once wins small vectors, and takes the
+models minutes at sizes at which it is a hundred times too slow.
 """
 
 from __future__ import annotations
@@ -15,7 +17,16 @@ from dataclasses import replace
 from typing import Any
 
 from netsim.search.case import Case
-from netsim.search.explore import Search, Seconds, Tell, bounds_of, silent, simulate_pairs, times_of
+from netsim.search.explore import (
+    ESTIMATE,
+    Search,
+    Seconds,
+    Tell,
+    bounds_of,
+    silent,
+    simulate_pairs,
+    times_of,
+)
 from swing.schedules.collectives import ALLREDUCE
 from swing.select.neighbours import neighbours
 
@@ -23,6 +34,8 @@ NEAR = 1.02
 """A time of at most this factor times the lower bound is not climbed from."""
 SLACK = 1.05
 """Neighbours count if the flow model has them at no more than so many times the fastest case."""
+ROUGH = 1.5
+"""Neighbours are tried by the flow model if their estimate is at most so many times the case's."""
 MOST_PICKED = 4
 """Neighbours of a case at one size that the packet model simulates."""
 MOST_ROUNDS = 12
@@ -48,6 +61,7 @@ def climb(
     bound = bounds_of(found, sizes)
     expanded: set[tuple[Case, int]] = set()
     by_flow: dict[tuple[Case, int], float] = {}
+    rough: dict[tuple[Case, int], float] = {}
 
     def fastest(n: int) -> list[Case]:
         timed = [case for case in found if found[case].get(n, math.inf) < math.inf]
@@ -58,16 +72,19 @@ def climb(
 
     with search.workers() as pool:
 
-        def estimate(pairs: Iterable[tuple[Case, int]]) -> None:
-            todo = [pair for pair in dict.fromkeys(pairs) if pair not in by_flow]
-            for done, (case, n, seconds) in enumerate(times_of(pool, todo, lambda _: "flow"), 1):
-                by_flow[case, n] = seconds
+        def time(
+            pairs: Iterable[tuple[Case, int]], model: str, times: dict[tuple[Case, int], float]
+        ) -> None:
+            todo = [pair for pair in dict.fromkeys(pairs) if pair not in times]
+            for done, (case, n, seconds) in enumerate(times_of(pool, todo, lambda _: model), 1):
+                times[case, n] = seconds
                 tell("estimating", done, len(todo))
 
         def picked(case: Case, n: int, near: Sequence[Case]) -> list[Case]:
             """The neighbours that are worth a simulation with the search's own model."""
-            ranked = sorted(near, key=lambda other: by_flow[other, n])
-            return [c for c in ranked if by_flow[c, n] <= SLACK * by_flow[case, n]][:MOST_PICKED]
+            limit = SLACK * by_flow[case, n]
+            ranked = sorted((by_flow.get((c, n), math.inf), i) for i, c in enumerate(near))
+            return [near[i] for seconds, i in ranked if seconds <= limit][:MOST_PICKED]
 
         def add(pairs: Iterable[tuple[Case, int]]) -> None:
             todo = [(c, n) for c, n in dict.fromkeys(pairs) if n not in found.get(c, {})]
@@ -80,7 +97,10 @@ def climb(
                 return
             expanded.update(new)
             near = {case: _near(case, asked) for case, _ in new}
-            estimate((c, n) for case, n in new for c in (case, *near[case]))
+            tried = [(c, case, n) for case, n in new for c in (case, *near[case])]
+            time(((c, n) for c, _, n in tried), ESTIMATE, rough)
+            likely = [(c, n) for c, case, n in tried if rough[c, n] <= ROUGH * rough[case, n]]
+            time(likely, "flow", by_flow)
             add((other, n) for case, n in new for other in picked(case, n, near[case]))
             # The slice is the size before, the size itself and the size after.
             add(

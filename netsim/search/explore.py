@@ -1,9 +1,9 @@
 """Explore the candidates for the fastest schedule on a network at each vector size.
 
-First all candidates are estimated: by the analytic model, which takes milliseconds, or, for
-collectives other than allreduce, by `swing.select.estimate`, which knows that the steps of a
-pipeline do not wait for each other. Then, for each size,
-the candidates are simulated in ascending order of their estimates, until
+First all candidates are estimated, which takes milliseconds: on a torus whose links are all alike,
+and for collectives other than allreduce, by `swing.select.estimate`, which knows that segments and
+the chunks of a pipeline overlap, otherwise by the analytic model. Then, for each size, the
+candidates are simulated in ascending order of their estimates, until
 
 - the fastest time is within a factor of ``enough`` of the lower bound, so that no other candidate
   can be much faster, or

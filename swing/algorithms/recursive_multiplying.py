@@ -241,14 +241,36 @@ def _joined(steps: Radices) -> Radices:
 
 
 def _shortlist(torus: Torus) -> list[dict[str, Any]]:
+    one_each = max(1, len(torus.active))  # a port for each dimension
+    small = {"variant": "latency", "ports": one_each}
     hybrids = [{"variant": "hybrid", "k": k} for k in (1, 2)]
     cut = [hybrid | {"segments": 4} for hybrid in hybrids]
     # Few ranks exchange with each other at once, or straight along one dimension after the other.
     few = 1 < torus.size <= MAX_NODES_AT_ONCE
     straight = steps_in_turn([(d,) * (d > 1) for d in torus.dims])
-    at_once = {_joined(straight): 1, straight: len(torus.active)} if few else {}
+    at_once = {_joined(straight): 1, straight: one_each} if few else {}
     direct = [{"radices": r, "variant": "latency", "ports": n} for r, n in at_once.items()]
-    return [{"variant": "latency", "ports": max(1, len(torus.active))}, *direct, *hybrids, *cut]
+    # More steps send fewer bytes.
+    finer = steps_in_turn([_alike(d, _steps(d, MAX_RADIX) + 1) for d in torus.dims])
+    more: list[dict[str, Any]] = [
+        small | {"segments": 2},
+        small | {"radices": finer, "segments": 2},
+        {"radices": finer, "variant": "hybrid", "k": one_each, "segments": 4},
+    ]
+    return [small, *direct, *hybrids, *cut, *(more if torus.size > 1 else [])]
+
+
+def _alike(d: int, nsteps: int) -> tuple[int, ...]:
+    """Choose radices of about the same size for d nodes, in ``nsteps`` steps or fewer, largest first.
+
+    >>> _alike(13, 2), _alike(6, 2), _alike(64, 3), _alike(2, 2)
+    ((4, 4), (3, 2), (4, 4, 4), (2,))
+    """  # noqa: E501
+    radices: tuple[int, ...] = ()
+    while d > 1:
+        radices += (math.ceil(d ** (1 / (nsteps - len(radices))) - 1e-9),)
+        d = -(-d // radices[-1])
+    return radices
 
 
 def _others(torus: Torus) -> list[dict[str, Any]]:

@@ -95,9 +95,9 @@ def family(torus: Torus) -> list[dict[str, Any]]:
 
 
 def _shortlist(torus: Torus) -> list[dict[str, Any]]:
-    # One step fewer helps few ranks, and a second plan takes time on many.
-    fewer = [{"extra": -1}, {"extra": -1, "segments": 4}] if torus.size <= 512 else []
-    return [{}, {"segments": 4}, *fewer]
+    # Other numbers of steps help few ranks, and each takes time to plan on many.
+    few = [{"extra": -1}, *({"extra": extra, "segments": 4} for extra in (-1, 2))]
+    return [{}, {"segments": 4}, *(few if torus.size <= 512 else [])]
 
 
 def _distances(levels: list[tuple[int, int]]) -> list[int]:

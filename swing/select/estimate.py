@@ -1,7 +1,7 @@
 """Estimate the time of a schedule from its message table: a latency-bandwidth cost model.
 
-    T = Σ over phases of max(latency + own·n/B, total·n/B, all_sends·o),
-    latency = steps·step + hops·hop + sends·o
+    T = Σ over phases of max(steps·step + hops·hop + own·n/B + sends·o, total·n/B,
+                             all_sends·o + step + hop)
 
 Here step and hop are the machine's costs, B its bandwidth, o the time that a message keeps its
 sender busy, and n the bytes of the vector; the other factors are the fields of `Phase`. A step
@@ -10,8 +10,8 @@ busiest sender. In a phase of several steps the parts proceed independently of e
 on their links about as they would in lockstep. The time is that of the slowest part, and at least
 that of the link with the most bytes, and of the sender with the most messages, of all parts
 together. The segments of a part queue for its links: their time follows from mean value analysis of
-a closed queue, in which each segment is either in its latencies or at the links, and each link is
-in use for as long as sharing it delays others (`swing.select.sharing`).
+a closed queue, in which each segment is either in its latencies or at the links. How long the links
+need for all bytes is found by `swing.select.fluid`.
 
 Where a step is the same on all lines of a dimension (`Schedule.lines`), the cost is O(Σ d_i) per
 step instead of O(messages). Nothing is simulated: delays between steps or parts are ignored.
@@ -19,6 +19,7 @@ step instead of O(messages). Nothing is simulated: delays between steps or parts
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections import Counter
@@ -34,7 +35,7 @@ from swing.ring import distance, ring_load
 from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import LineRows, Step
-from swing.select.sharing import Task, slowdown
+from swing.select.fluid import drained
 from swing.torus import Array, Torus
 
 
@@ -61,12 +62,15 @@ class Phase(NamedTuple):
         hops: hops of its longest routes, summed over its steps.
         own: fraction of the vector on the busiest link in each step, summed over the steps; of all
             parts together, or of the slowest part if parts are segments, which queue instead.
-        total: fraction of the vector on the busiest link, over all parts and steps together; if
-            parts share links, as many times as much as that delays them.
+        total: fraction of the vector on the busiest link, over all parts and steps together; of
+            segments, what a link carries in the time after which all have passed through their
+            links, if nothing has a latency (`swing.select.fluid`).
         sends: messages of its busiest sender in each step, summed over its steps.
         all_sends: messages of the busiest sender, over all parts and steps together.
         segments: the number of parts that send the same messages, each for its own bytes.
-        peak: fraction of the vector on the busiest link in one step of all parts together.
+        peak: of segments, fraction of the vector on the busiest link in one step of all of them.
+        in_order: like ``total``, if links do not share their bandwidth equally but take one message
+            of each part in turn.
     """
 
     steps: int
@@ -77,6 +81,7 @@ class Phase(NamedTuple):
     all_sends: int = 0
     segments: int = 1
     peak: float = 0.0
+    in_order: float = 0.0
 
 
 class _Cost(NamedTuple):
@@ -107,9 +112,13 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
     """Return the cost of each phase of a schedule.
 
     >>> import swing
-    >>> figures(swing.schedule("bucket", swing.Torus((4, 4)), collective="reduce_scatter"))
-    (Phase(steps=3, hops=3, own=0.1875, total=0.1875, sends=3, all_sends=12, segments=1), Phase(steps=3, hops=3, own=0.046875, total=0.046875, sends=3, all_sends=12, segments=1))
-    """  # noqa: E501
+    >>> for phase in figures(
+    ...     swing.schedule("bucket", swing.Torus((4, 4)), collective="reduce_scatter")
+    ... ):
+    ...     print(phase.steps, phase.hops, phase.own, phase.total, phase.sends, phase.all_sends)
+    3 3 0.1875 0.1875 3 12
+    3 3 0.046875 0.046875 3 12
+    """
     parts = _parts(schedule)
     cache: dict[Hashable, list[_Cost]] = {}
 
@@ -140,22 +149,25 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
         length, hops = sum(n for n, _ in run), sum(n * c.hops for n, c in run)
         if nsteps > 1 and schedule.lines(steps[0]) is None:
             length, hops = _longest_chain(schedule, schedule.part(slowest), steps)
-        busiest = max(
-            float(np.max(sum(n * c.loads[j] for run in runs for n, c in run), initial=0))
-            for j in range(len(schedule.torus.dims))
-        )
+        queued = peak = 0.0
+        if nsteps > 1 and segments > 1:
+            equal = [(len(list(same)), key) for key, same in itertools.groupby(keys)]
+            total, queued = _drained([(n, costs(first[key], key, False)) for n, key in equal])
+            peak = max(_together(row).peak for _, row in table)
+        else:
+            total = max(
+                float(np.max(sum(n * c.loads[j] for run in runs for n, c in run), initial=0))
+                for j in range(len(schedule.torus.dims))
+            )
         # Parts that are not segments meet on their links about as they would in lockstep.
         met = [[n * peak for peak in _peaks(row)] for n, row in table if segments == 1]
         own = max([sum(n * c.peak for n, c in run), *map(sum, zip(*met, strict=True))])
-        if segments > 1 or (nsteps > 1 and schedule.lines(steps[0]) is not None):
-            tasks = _tasks([costs(first[key], key, False) for key in keys])
-            # Messages to one peer are in order, but the packets of several peers take turns.
-            busiest *= (slowdown(tasks) + 2 * slowdown(tasks, in_order=True)) / 3
         sends = sum(n * c.busiest for n, c in run)
         every = [c._replace(sends=tuple(n * x for x in c.sends)) for run in runs for n, c in run]
         all_sends = _together(every).busiest if every else 0
-        peak = max((_together(row).peak for _, row in table), default=0.0)
-        phases.append(Phase(length, hops, own, busiest, sends, all_sends, segments, peak))
+        phases.append(
+            Phase(length, hops, own, total, sends, all_sends, segments, peak, queued or total)
+        )
     return tuple(phases)
 
 
@@ -207,24 +219,35 @@ def _peaks(costs: Sequence[_Cost]) -> list[float]:
     ]
 
 
-def _tasks(steps: Sequence[Sequence[_Cost]]) -> list[list[Task]]:
-    """List for each part its loads on the two directions of every dimension, where these change.
+def _drained(steps: Sequence[tuple[int, Sequence[_Cost]]]) -> tuple[float, float]:
+    """Return the fluid model's times, for a vector that a link carries in one second.
+
+    The first is for equal shares of the links, the second for messages in order.
 
     Args:
-        steps: for each step the costs of all parts.
+        steps: runs of equal steps: their number, and the cost of each part in one of them.
     """
-    jobs: list[list[Task]] = [[] for _ in steps[0]]
-    for costs in steps:
-        for job, cost in zip(jobs, costs, strict=True):
-            both = np.stack([load.max(axis=(0, 2)) for load in cost.loads])
-            # The mirror image of a part sends more in one direction where it sends less.
-            even = both.mean(axis=1, keepdims=True)
-            work = np.where(both.all(axis=1, keepdims=True), even, both).ravel()
-            if job and np.array_equal(job[-1].work > 0, work > 0):
-                job[-1] = Task(job[-1].work + work, job[-1].steps + 1)
-            else:
-                job.append(Task(work, 1))
-    return jobs
+    ndim = len(steps[0][1][0].loads)
+    costs = {id(cost): cost for _, each in steps for cost in each}
+    # One line of a dimension stands for all, unless a step needs every line.
+    shapes = [np.broadcast_shapes(*(c.loads[j].shape for c in costs.values())) for j in range(ndim)]
+
+    def over_links(cost: _Cost) -> np.ndarray:
+        each = zip(map(_evened, cost.loads), shapes, strict=True)
+        return np.concatenate([np.broadcast_to(load, shape).ravel() for load, shape in each])
+
+    links = {key: over_links(cost) for key, cost in costs.items()}
+    runs = zip(*([(n, links[id(cost)]) for cost in each] for n, each in steps), strict=True)
+    parts = list(runs)
+    return drained(parts), drained(parts, in_order=True)
+
+
+def _evened(load: np.ndarray) -> np.ndarray:
+    """Return the mean of a part's loads upwards and downwards where it sends both ways.
+
+    The mirror image of a part sends more in one direction where the part sends less.
+    """
+    return np.where((load > 0).all(axis=1, keepdims=True), load.mean(axis=1, keepdims=True), load)
 
 
 def _no_cost(torus: Torus) -> _Cost:
@@ -262,18 +285,29 @@ def _longest_chain(schedule: Schedule, body: Body, steps: Sequence[int]) -> tupl
     return length, hops
 
 
-def seconds(phases: Sequence[Phase], machine: CostModel, nbytes: int) -> float:
-    """Return the estimated seconds for a vector of ``nbytes`` bytes on each rank."""
+def seconds(
+    phases: Sequence[Phase], machine: CostModel, nbytes: int, in_order: float = 0.0
+) -> float:
+    """Return the estimated seconds.
+
+    Args:
+        phases: the costs of the schedule.
+        machine: the costs of the network.
+        nbytes: size of the vector on each rank, in bytes.
+        in_order: how links serve segments: 0 for equal shares, as in the flow model, 1 for messages
+            in order, or a weight between the two.
+    """
     step, hop = machine.latency(0), machine.latency(1) - machine.latency(0)
     byte, message = nbytes / machine.bandwidth, overhead(machine)
 
     def of_phase(p: Phase) -> float:
         latency = p.steps * step + p.hops * hop + p.sends * message
-        drained = p.total * byte
+        drained = (p.total + in_order * (p.in_order - p.total)) * byte
         if p.segments > 1:
             # Segments begin together, so they all queue once, however small they are.
             drained = max(_queued(latency, drained, p.segments), latency + p.peak * byte)
-        return max(latency + p.own * byte, drained, p.all_sends * message)
+        last = step + hop if p.steps else 0.0  # the last message of the busiest sender, one hop
+        return max(latency + p.own * byte, drained, p.all_sends * message + last)
 
     return sum(map(of_phase, phases))
 
@@ -356,20 +390,26 @@ def _rows_cost(schedule: Schedule, step: Step) -> _Cost:
         src, dst = at[:, j].copy(), torus.coords[step.dst, j]
         hops = distance(d, wrap, src, dst)
         up = _upwards(d, wrap, src, dst)
-        at[:, j] = 0  # the line is named by its first node
-        lines, line = np.unique(np.ravel_multi_index(tuple(at.T), torus.dims), return_inverse=True)
+        line = _line(torus, at, j)
         # Link i joins coordinates i and i + 1, so a message downwards begins with its destination.
         first = 4 * d * line + np.stack([src, 2 * d + dst])
         weight = share * np.stack([up, 1 - up])
         ends = np.concatenate([first.ravel(), (first + hops).ravel()])
         sent = np.concatenate([weight.ravel(), -weight.ravel()])
-        changes = np.bincount(ends, sent, 4 * d * len(lines)).reshape(-1, 2 * d)
-        load = np.zeros((torus.size, 2, d)) if len(lines) else np.zeros((1, 2, d))
-        load[lines] = ring_load(changes).reshape(-1, 2, d)
-        loads.append(load)
+        changes = np.bincount(ends, sent, 4 * torus.size).reshape(-1, 2 * d)
+        loads.append(ring_load(changes).reshape(-1, 2, d))
         at[:, j] = dst
     sends = (*_no_cost(torus).sends[:-1], np.bincount(step.src, minlength=torus.size))
     return _Cost(int(_hops(torus, step).max(initial=0)), sends, tuple(loads))
+
+
+def _line(torus: Torus, at: Array, dim: int) -> Array:
+    """Return the (m,) number, among the p/d lines along a dimension, of the one through a node."""
+    line = np.zeros(len(at), dtype=np.int64)
+    for j, d in enumerate(torus.dims):
+        if j != dim:
+            line = line * d + at[:, j]
+    return line
 
 
 def _hops(torus: Torus, step: Step) -> Array:

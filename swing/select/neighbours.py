@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
+
 from swing.algorithms import ALGORITHMS, make
 from swing.algorithms.recursive_multiplying import MAX_MESSAGES_AT_ONCE, MAX_NODES_AT_ONCE, Radices
 from swing.schedules.collectives import ALLREDUCE
@@ -53,16 +55,29 @@ def neighbours(
         (_with(own, "ports", ports) for ports in _ports(torus) if "ports" in takes),
         _segments(own) if "segments" in takes else (),
         ({**own, "chunks": c} for c in _beside(CHUNKS, own["chunks"])) if "chunks" in own else (),
-        ({**own, "radices": steps} for steps in _radices(torus, own.get("radices") or ())),
+        ({**own, "radices": steps} for steps in _radices(own.get("radices") or ())),
         ({**own, "order": order} for order in _orders(torus, own) if "order" in takes),
     )
     found: dict[Options, None] = {}
     for changed in moves:
-        if changed != own:
+        if changed != own and _messages(torus, changed) <= MAX_MESSAGES_AT_ONCE:
             with suppress(ValueError):  # a move that leads out of the range of an option
                 make(name, torus, **changed, **spelled(collective))
                 found[tuple((key, changed[key]) for key in takes if key in changed)] = None
     return list(found)
+
+
+def _messages(torus: Torus, options: dict[str, Any]) -> float:
+    """Return the most messages of a step that acts along several dimensions at once; 0 if none.
+
+    The segments of all parts may be in this step at the same time.
+    """
+    steps = options.get("radices") or ()
+    peers = max((math.prod(step) for step in steps if math.prod(step) > max(step)), default=0)
+    if peers > MAX_NODES_AT_ONCE:
+        return math.inf
+    ports = options.get("ports") or 2 * len(torus.active)
+    return torus.size * peers * ports * float(np.max(options.get("segments", 1)))
 
 
 def _with(own: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
@@ -111,18 +126,8 @@ def _orders(torus: Torus, own: dict[str, Any]) -> Iterator[tuple[int, ...]]:
             yield (*order[:i], b, a, *order[i + 2 :])
 
 
-def _radices(torus: Torus, steps: Radices) -> Iterator[Radices]:
+def _radices(steps: Radices) -> Iterator[Radices]:
     """Yield the radices of recursive multiplying after one move."""
-    for changed in _changed_radices(steps):
-        busiest = max(map(math.prod, changed))
-        one_dimension = all(math.prod(step) == max(step) for step in changed)
-        if one_dimension or (
-            busiest <= MAX_NODES_AT_ONCE and torus.size * busiest <= MAX_MESSAGES_AT_ONCE
-        ):
-            yield changed
-
-
-def _changed_radices(steps: Radices) -> Iterator[Radices]:
     for i, (a, b) in enumerate(itertools.pairwise(steps)):
         before, after = steps[:i], steps[i + 2 :]
         yield (*before, b, a, *after)
