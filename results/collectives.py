@@ -43,9 +43,9 @@ SIZES = parse_sizes("32B,8KiB,256KiB,1MiB,8MiB,128MiB")
 SHOWN = [c for c in COLLECTIVES if c not in ("allreduce", "barrier")]
 ON_4X4 = {"broadcast": {"chunks": 1}, "reduce": {"chunks": 1}}
 DRAWN = "8x8"
-MOST_PACKETS = 1024
+MOST_PACKETS = 256
 """Ranks up to which the packet model is used, for sizes of up to 8 MiB."""
-MOST_STEPS = 300
+MOST_STEPS = 63
 """Steps of a published schedule that is simulated; longer ones take minutes, and never win."""
 
 Row = dict[str, str]

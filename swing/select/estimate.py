@@ -31,12 +31,16 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from swing.build.parallel import Parallel, Placed, originals
+from swing.byte_cache import ByteCache
 from swing.ring import distance, ring_load
 from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import LineRows, Step
 from swing.select.fluid import drained
 from swing.torus import Array, Torus
+
+MAX_BYTES = 2**28
+"""Limit on the costs of steps that are kept, since those of all links of 4,096 ranks take 8 MB."""
 
 
 class CostModel(Protocol):
@@ -104,6 +108,10 @@ class _Cost(NamedTuple):
         """The messages of the busiest sender: its coordinates may be those with most messages."""
         return sum(int(count.max()) for count in self.sends)
 
+    @property
+    def nbytes(self) -> int:
+        return sum(load.nbytes for load in self.loads)
+
     def scaled(self, factor: float) -> _Cost:
         return self._replace(loads=tuple(load * factor for load in self.loads))
 
@@ -120,14 +128,16 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
     3 3 0.046875 0.046875 3 12
     """
     parts = _parts(schedule)
-    cache: dict[Hashable, list[_Cost]] = {}
+    cache = ByteCache[list[_Cost]](MAX_BYTES, lambda each: sum(cost.nbytes for cost in each))
 
     def costs(s: int, key: Hashable, lockstep: bool) -> list[_Cost]:
         """Return the cost of step s: one for all parts together, or one per part."""
-        if (key, lockstep) not in cache:
+
+        def make() -> list[_Cost]:
             each = [part(s) for part in parts]
-            cache[key, lockstep] = [_together(each)] if lockstep else each
-        return cache[key, lockstep]
+            return [_together(each)] if lockstep else each
+
+        return cache.get((key, lockstep), make)
 
     segments = max(Counter(originals(schedule)).values())
     phases = []
@@ -171,7 +181,7 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
     return tuple(phases)
 
 
-_KNOWN: WeakKeyDictionary[Schedule, dict[Hashable, _Cost]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[Schedule, ByteCache[_Cost]] = WeakKeyDictionary()
 """The costs of the steps of the parts in use, by signature. The segments of a part share them."""
 
 
@@ -190,11 +200,11 @@ def _scaled(placed: Placed, share: float, s: int) -> _Cost:
     own = placed.own_step(s)
     if own is None:
         return _no_cost(placed.schedule.torus)
-    known = _KNOWN.setdefault(placed.schedule, {})
-    key = placed.schedule.signature(own)
-    if key not in known:
-        known[key] = _cost(placed.schedule, placed.schedule.body, own)
-    return known[key].scaled(share)
+    known = _KNOWN.setdefault(placed.schedule, ByteCache[_Cost](MAX_BYTES, lambda c: c.nbytes))
+    cost = known.get(
+        placed.schedule.signature(own), lambda: _cost(placed.schedule, placed.schedule.body, own)
+    )
+    return cost.scaled(share)
 
 
 def _together(costs: Sequence[_Cost]) -> _Cost:
