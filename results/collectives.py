@@ -1,17 +1,18 @@
-"""``make collectives``: the fastest schedule of every collective, and the bound.
+"""``make collectives``: the schedule that is chosen for every collective, its time and the bound.
 
 ``python results/collectives.py`` writes COLLECTIVES.md, its figures and the pictures of
-docs/collectives.md from the selection tables that ship with the library; with ``--tune`` it first
-fills these with ``python -m netsim tune --collective``, which takes hours.
+docs/collectives.md from ``data/collectives.csv``. ``python results/collectives.py --simulate``
+first simulates what that file lacks: with names of tori and collectives, such as ``torus:8x8
+broadcast``, only these; without any, everything, which takes hours.
 """
 
 from __future__ import annotations
 
+import csv
 import math
 import re
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -20,37 +21,87 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import fugaku  # noqa: E402  the imports below need the path above
 import matplotlib  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.ticker import FuncFormatter  # noqa: E402
 
 import netsim  # noqa: E402
 import swing  # noqa: E402
 from netsim import lower_bound, paper_network  # noqa: E402
-from netsim.plot.style import size_axis, styles  # noqa: E402
+from swing.algorithms.spelling import spell  # noqa: E402
 from swing.display import schedule_html  # noqa: E402
 from swing.schedules.collectives import COLLECTIVES  # noqa: E402
-from swing.select.candidates import published, spelled  # noqa: E402
-from swing.select.table import Entry, shipped, tuned  # noqa: E402
-from swing.sizes import format_size  # noqa: E402
+from swing.select.candidates import Named, published, spelled  # noqa: E402
+from swing.sizes import format_size, parse_sizes  # noqa: E402
 
-TABLES = HERE.parent / "swing" / "select" / "tables"
+DATA = HERE / "data" / "collectives.csv"
+COLUMNS = ["topology", "collective", "nbytes", "algorithm", "seconds", "model", "published"]
 PICTURES = HERE.parent / "docs" / "collectives"
-TORI = ["torus:8x8", "torus:4x4x4", "torus:16x16", "torus:8x8x8", "torus:16x4", "torus:4x4"]
-SIZES = "32B,8KiB,256KiB,1MiB,8MiB,128MiB"
+TORI = [
+    "2x4", "2x2x2", "4x4", "4x8", "4x4x4", "8x8", "10x10", "5x5x5", "4x4x8", "16x8", "12x20",
+    "16x16", "8x8x8", "32x32", "64x16", "128x8", "256x4", "32x8x4", "64x64", "8x8x8x8", "16x16x16",
+]  # fmt: skip
+SIZES = parse_sizes("32B,8KiB,256KiB,1MiB,8MiB,128MiB")
 SHOWN = [c for c in COLLECTIVES if c not in ("allreduce", "barrier")]
 ON_4X4 = {"broadcast": {"chunks": 1}, "reduce": {"chunks": 1}}
+DRAWN = "8x8"
+MOST_PACKETS = 256
+"""Ranks up to which the packet model is used, for sizes of up to 8 MiB."""
+MOST_STEPS = 63
+"""Steps of a published schedule that is simulated; longer ones take minutes, and never win."""
+
+Row = dict[str, str]
 
 
-def tune() -> None:
-    """Fill the tables, one for each collective and its reverse."""
-    for topology in TORI:
-        for collective in dict.fromkeys(map(tuned, SHOWN)):
-            command = [sys.executable, "-m", "netsim", "tune", "--collective", collective]
-            command += ["--topology", topology, "--sizes", SIZES, "--most", "4", "--keep", "1.3"]
-            out = TABLES / f"paper-{collective}.json"
-            subprocess.run([*command, "--out", str(out)], check=True)
+def simulate(tori: Sequence[str], collectives: Sequence[str]) -> None:
+    """Add the rows of some tori and collectives that the data lack."""
+    known = {(r["topology"], r["collective"]) for r in rows()}
+    for topology in tori:
+        for collective in collectives:
+            if (f"torus:{topology}", collective) in known:
+                continue
+            added = list(simulated(paper_network(f"torus:{topology}"), collective))
+            with DATA.open("a", newline="") as file:
+                csv.DictWriter(file, COLUMNS, lineterminator="\n").writerows(added)
+            print(topology, collective, *(row["algorithm"] for row in added), flush=True)
+
+
+def simulated(network: netsim.Network, collective: str) -> Iterator[dict[str, object]]:
+    """Yield a row for each size: what is chosen, its time, and that of the fastest published."""
+    torus = network.topology.torus
+    rivals = {}
+    for named in published(torus, collective, later=True):
+        schedule = made(named, torus, collective)
+        if schedule.nsteps <= MOST_STEPS:
+            rivals[named] = schedule
+    for n in SIZES:
+        small = n <= 2**23 and torus.size <= MOST_PACKETS
+        model = "packet" if small else "flow"
+
+        def seconds(schedule: swing.Schedule, n: int = n, model: str = model) -> float:
+            return netsim.simulate(schedule, network, n, model).seconds
+
+        choice = swing.choose(torus, n, collective=collective)
+        yield {
+            "topology": network.topology.name, "collective": collective, "nbytes": n,
+            "algorithm": spell(choice.algorithm, choice.options),
+            "seconds": seconds(choice.schedule(torus)), "model": model,
+            "published": min(map(seconds, rivals.values()), default=math.nan),
+        }  # fmt: skip
+
+
+def made(named: Named, torus: swing.Torus, collective: str) -> swing.Schedule:
+    """Make a candidate."""
+    name, options = named
+    return swing.schedule(name, torus, **dict(options), **spelled(collective))
+
+
+def rows() -> list[Row]:
+    """Read the data."""
+    with DATA.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def target(network: netsim.Network, nbytes: int, collective: str) -> float:
-    """Return the seconds of the joint bound: the latency to the farthest rank, then the bytes."""
+    """Return the seconds of the yardstick: the latency to the farthest rank, then the bytes."""
     farthest = lower_bound(network, 0, collective)
     return farthest + network_seconds(network, nbytes, collective)
 
@@ -68,43 +119,58 @@ def network_seconds(network: netsim.Network, nbytes: int, collective: str) -> fl
     return nbytes * fraction / network.bandwidth
 
 
-def rows(topology: str, collective: str, entry: Entry) -> Iterator[str]:
-    """Yield the lines of a table in Markdown: one for each size."""
-    network = paper_network(topology)
-    rivals = {*published(network.topology.torus, collective, later=True)}
-    for n in entry.sizes:
-        ranked = entry.ranked(n)
-        seconds, best = ranked[0]
-        old = next(((t, c) for t, c in ranked if (c.algorithm, c.options) in rivals), None)
-        ratio = seconds / target(network, n, collective)
-        rival = f"`{old[1].name}` {old[0] * 1e6:.4g}" if old else ""
-        yield (
-            f"| {format_size(n)} | `{best.name}` | {seconds * 1e6:.4g} | {rival} | {ratio:.2f} |"
-        )
+def ratio(row: Row, bound: bool = False) -> float:
+    """Return a time as a multiple of the yardstick, or of the proven bound."""
+    network, nbytes = paper_network(row["topology"]), int(row["nbytes"])
+    least = lower_bound if bound else target
+    return float(row["seconds"]) / least(network, nbytes, row["collective"])
 
 
-def figure(topology: str, collective: str, entry: Entry) -> None:
-    """Draw the time against the size: the fastest, the published ones and the bound."""
-    network = paper_network(topology)
-    rivals = {*published(network.topology.torus, collective, later=True)}
-    drawn = Figure(figsize=(6, 4), layout="constrained")
+def overview(collective: str, found: list[Row]) -> Iterator[str]:
+    """Yield the lines of a table in Markdown: all tori and sizes, as multiples of the yardstick."""
+    sizes = [format_size(n) for n in SIZES]
+    yield f"| torus | {' | '.join(sizes)} | ÷ bound, 128 MiB | published ÷ ours |"
+    yield "| --- |" + " ---: |" * (len(sizes) + 2)
+    for topology in TORI:
+        own = [r for r in found if r["topology"] == f"torus:{topology}"]
+        if own:
+            cells = [f"{ratio(row):.2f}" for row in own]
+            gains = [float(r["published"]) / float(r["seconds"]) for r in own]
+            known = [gain for gain in gains if not math.isnan(gain)]
+            gain = f"{min(known):.2f} … {max(known):.2f}" if known else ""
+            bound = f"{ratio(own[-1], bound=True):.2f}"
+            yield f"| {topology} | {' | '.join([*cells, bound, gain])} |"
+
+
+def details(found: list[Row]) -> Iterator[str]:
+    """Yield the lines of a table in Markdown: what is chosen on one torus, and its times."""
+    yield "| size | chosen | µs | best published, µs | model |"
+    yield "| ---: | --- | ---: | ---: | --- |"
+    for row in found:
+        ours, old = (f"{float(row[key]) * 1e6:.4g}" for key in ("seconds", "published"))
+        size = format_size(int(row["nbytes"]))
+        yield f"| {size} | `{row['algorithm']}` | {ours} | {old} | {row['model']} |"
+
+
+def figure(collective: str, found: list[Row]) -> None:
+    """Draw the time against the size: what is chosen, the best published and the yardstick."""
+    network, sizes = paper_network(f"torus:{DRAWN}"), [int(row["nbytes"]) for row in found]
+    drawn = Figure(figsize=(6, 4))
     axes = drawn.add_subplot()
-    times = {
-        c.name: [(n, t * 1e6) for n, t in zip(entry.sizes, c.seconds, strict=True) if t is not None]
-        for c in entry.candidates
-        if (c.algorithm, c.options) in rivals
-    }
-    for name, (color, marker) in styles(times).items():
-        if len(times[name]) > 1:
-            axes.plot(*zip(*times[name], strict=True), color=color, marker=marker, ms=4, label=name)
-    ours = [entry.ranked(n)[0][0] * 1e6 for n in entry.sizes]
-    axes.plot(entry.sizes, ours, "k-", lw=2, label="auto")
-    bound = [target(network, n, collective) * 1e6 for n in entry.sizes]
-    axes.plot(entry.sizes, bound, "k:", label="latency + bytes")
-    axes.set(yscale="log", ylabel="time, us", title=f"{collective} on {topology}")
-    size_axis(axes, entry.sizes)
-    axes.legend(fontsize=8, frameon=False)
-    drawn.savefig(HERE / "figures" / f"collective-{collective}.svg", metadata={"Date": None})
+    for key, style, label in (("seconds", "k-o", "auto"), ("published", "C1-s", "best published")):
+        axes.plot(sizes, [float(row[key]) for row in found], style, lw=1.5, ms=4, label=label)
+    bound = [target(network, n, collective) for n in sizes]
+    axes.plot(sizes, bound, "k:", label="latency + bytes")
+    axes.set(xscale="log", yscale="log", xlabel="bytes", ylabel="seconds")
+    axes.set_title(f"{collective} on {DRAWN}")
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda n, _: format_size(int(n)) if n >= 1 else "")
+    )
+    axes.legend(fontsize=8)
+    drawn.savefig(
+        HERE / "figures" / f"collective-{collective}.svg",
+        metadata={"Date": None}, bbox_inches="tight",
+    )  # fmt: skip
 
 
 def pictures() -> None:
@@ -121,32 +187,31 @@ def pictures() -> None:
 def page() -> Iterator[str]:
     """Yield COLLECTIVES.md."""
     yield (HERE / "collectives-intro.md").read_text()
+    every = rows()
     for collective in SHOWN:
-        entries = shipped(collective).entries
-        yield f"\n## {collective}\n\n"
-        if "torus:8x8" in entries:
-            figure("torus:8x8", collective, entries["torus:8x8"])
-            yield f"![{collective} on 8x8](figures/collective-{collective}.svg)\n\n"
-        if not entries:
-            yield "There are no tables: `swing.choose` compares estimates.\n\n"
-        elif tuned(collective) != collective:
-            yield f"The times are those of {tuned(collective)}, its reverse.\n\n"
-        for topology in TORI:
-            if topology in entries:
-                yield f"### {collective} on {topology}\n\n"
-                yield "| size | fastest | µs | best published, µs | ÷ (latency + bytes) |\n"
-                yield "| ---: | --- | ---: | --- | ---: |\n"
-                for line in rows(topology, collective, entries[topology]):
-                    yield line + "\n"
-                yield "\n"
-    yield (HERE / "collectives-fugaku.md").read_text()
+        found = [row for row in every if row["collective"] == collective]
+        drawn = [row for row in found if row["topology"] == f"torus:{DRAWN}"]
+        figure(collective, drawn)
+        yield f"\n## {collective}\n\n![{collective} on {DRAWN}]"
+        yield f"(figures/collective-{collective}.svg)\n\nOn {DRAWN}:\n\n"
+        for lines in (details(drawn), ["", "Time ÷ (latency + bytes):", ""]):
+            yield from (line + "\n" for line in lines)
+        yield from (line + "\n" for line in overview(collective, found))
+    yield "\n" + (HERE / "collectives-fugaku.md").read_text()
     for line in fugaku.table():
         yield line + "\n"
 
 
-if __name__ == "__main__":
+def main(words: list[str]) -> None:
+    """Simulate what the words ask for, or write the page and its pictures."""
+    if words[:1] == ["--simulate"]:
+        tori = [word.removeprefix("torus:") for word in words[1:] if word not in COLLECTIVES]
+        simulate(tori or TORI, [word for word in words[1:] if word in COLLECTIVES] or SHOWN)
+        return
     matplotlib.rcParams["svg.hashsalt"] = "torus-swing"
-    if "--tune" in sys.argv[1:]:
-        tune()
     pictures()
     (HERE / "COLLECTIVES.md").write_text("".join(page()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

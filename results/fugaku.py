@@ -5,8 +5,8 @@ in ``data/fugaku.csv``: the median over iterations of the slowest rank. The esti
 `swing.select.estimate` for the published figures of Tofu-D. One entry stands for an algorithm: its
 fastest variant at each size. ``python results/fugaku.py`` writes the numbers of pairs to
 ``data/fugaku-ranking.csv``, which `table` reads. With names of tori and collectives, such as
-``python results/fugaku.py 4x4x4 alltoall``, it renews only their rows; all-to-alls on 64x64 take
-minutes.
+``python results/fugaku.py 4x4x4 alltoall``, it renews only their rows; all of it takes a minute and
+2 GB.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def test_neighbours_are_for_the_collective():
     near = neighbours(Torus((4, 4)), "recursive_multiplying", own, "broadcast")
     assert near
     for each in near:
-        assert dict(each)["chunks"] == 4
+        assert dict(each)["chunks"] in (2, 3, 4, 6, 8)
         swing.verify(
             swing.schedule(
                 "recursive_multiplying", Torus((4, 4)), collective="broadcast", **dict(each)
@@ -107,3 +107,12 @@ def test_a_table_keeps_the_fastest_at_each_size_and_the_published():
     rivals = {Case(network, *named) for named in published(Torus(3), later=True)} & {*cases}
     assert rivals <= kept.keys()
     assert len(kept) <= 2 * KEPT + len(rivals)
+
+
+def test_segments_of_each_dimension_and_chunks_have_neighbours():
+    near = neighbours(Torus((4, 8)), "bucket", (("segments", (2, 4)),), "allgather")
+    cut = [dict(each)["segments"] for each in near if "ports" not in dict(each)]
+    assert cut == [(1, 4), (3, 4), (4, 4), (2, 2), (2, 3), (2, 6), (2, 8)]
+    trees = neighbours(Torus((2, 2)), "disjoint_trees", (("chunks", 16),), "broadcast")
+    assert [dict(each)["chunks"] for each in trees] == [8, 12, 24, 32]
+    assert not [each for each in neighbours(Torus((2, 2)), "disjoint_trees", (), "broadcast")]

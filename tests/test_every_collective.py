@@ -80,6 +80,8 @@ def random_case(rng: random.Random):
             options["chunks"] = rng.randint(1, 5)
         if "ports" in algorithm.options and rng.random() < 0.5:
             options["ports"] = rng.randint(1, 2 if name == "ring" else max(1, torus.ports))
+        if name == "bucket":
+            options["ways"] = rng.choice([1, 2])
         if "segments" in algorithm.options and collective != BARRIER and rng.random() < 0.3:
             options["segments"] = rng.randint(1, 3)
         try:
@@ -330,6 +332,7 @@ SEGMENTED = [
     ("ring", {"segments": 3}),
     ("hamiltonian", {}),
     ("hamiltonian", {"segments": 2}),
+    ("bucket", {"ways": 2, "segments": 2}),
     ("windows", {}),
     ("swing", {}),
 ]
@@ -432,6 +435,54 @@ def test_half_way_round_a_ring_half_of_the_bytes_go_either_way():
     rows = replace(schedule, body=Rows(schedule.body))
     for each in (schedule, rows):
         assert seconds(figures(each), network, 2**27) == pytest.approx(simulated, rel=0.01)
+
+
+BOTH_WAYS = [(7,), (8,), (4, 4), (5, 3), (6, 2), (2, 2, 2), (4, 1, 3), (2, 3, 4)]
+
+
+@pytest.mark.parametrize("dims", BOTH_WAYS)
+@pytest.mark.parametrize("collective", ["reduce_scatter", "allgather", "alltoall", "allreduce"])
+def test_rings_in_both_directions_take_half_of_the_steps(dims, collective):
+    one, two = (
+        swing.schedule("bucket", Torus(dims), ways=ways, collective=collective, segments=1)
+        for ways in (1, 2)
+    )
+    swing.verify(two)
+    rounds = 2 if collective == "allreduce" else 1
+    assert len(one) == rounds * sum(d - 1 for d in dims)
+    assert len(two) == rounds * sum(d // 2 for d in dims)
+
+
+@pytest.mark.parametrize("dims", BOTH_WAYS)
+def test_no_byte_of_an_alltoall_takes_a_detour_on_rings_in_both_directions(dims):
+    """Every link of the longest dimension carries what must cross it, and no link more."""
+    network = netsim.paper_network(Torus(dims).name)
+    schedule = swing.schedule("bucket", Torus(dims), ways=2, collective="alltoall")
+    run = netsim.simulate(schedule, network, 2**27)
+    least = max(d / 8 if d % 2 == 0 else (d * d - 1) / (8 * d) for d in dims)
+    # A dimension of two nodes has one link each way, which one part alone would not fill.
+    assert run.link_bytes.max() == pytest.approx(2**27 * least)
+    # In lockstep the phases of all parts together keep these links busy all the time.
+    assert run.seconds == pytest.approx(2**27 * least / network.bandwidth, rel=0.01)
+
+
+@pytest.mark.parametrize("dims", [(16, 4), (12, 20), (3, 7), (4, 4, 8)])
+@pytest.mark.parametrize("collective", ["alltoall", "allgather", "reduce_scatter"])
+@pytest.mark.parametrize("segments", [2, 4])
+def test_parts_that_share_links_are_estimated_as_they_are_simulated(dims, collective, segments):
+    torus = Torus(dims)
+    network = netsim.paper_network(torus.name)
+    schedule = swing.schedule("bucket", torus, ways=2, collective=collective, segments=segments)
+    flow = netsim.simulate(schedule, network, 2**27, "flow").seconds
+    assert seconds(figures(schedule), network, 2**27) == pytest.approx(flow, rel=0.02)
+    # Messages in order never make it faster.
+    assert seconds(figures(schedule), network, 2**27, in_order=1) > 0.98 * flow
+
+
+@pytest.mark.parametrize("ways", [0, 3])
+def test_there_are_two_ways_round_a_ring(ways):
+    with pytest.raises(ValueError, match="1 or 2 ways"):
+        swing.schedule("bucket", Torus((4, 4)), ways=ways)
 
 
 @pytest.mark.parametrize(

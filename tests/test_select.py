@@ -21,6 +21,7 @@ from swing.select.candidates import family, published, shortlist
 from swing.select.choose import OVERHEAD, MachineModel
 from swing.select.choose import PAPER as PAPER_MODEL
 from swing.select.estimate import figures, seconds
+from swing.select.fluid import drained
 from swing.select.table import Candidate, Entry, SelectionTable, shipped
 from swing.sizes import format_size, parse_size
 
@@ -44,7 +45,7 @@ TEXT = str(
 @pytest.mark.parametrize("name", ["swing", "bucket", "mirrored_recursive_doubling"])
 def test_an_estimate_is_the_analytic_model_on_powers_of_two(dims, name):
     torus = swing.Torus(dims)
-    network = netsim.paper_network(torus.name, ties="split")
+    network = replace(netsim.paper_network(torus.name, ties="split"), post_gap=0.0)
     schedule = swing.schedule(name, torus)
     for n in (32, 2**16, 2**26):
         run = netsim.simulate(schedule, network, n)
@@ -484,3 +485,18 @@ def test_compare_never_finds_a_published_schedule_faster(capsys):
     for row in rows:
         assert row["lower_bound_s"] <= row["seconds"] * (1 + 1e-9)
         assert row["seconds"] <= row["published_s"]
+
+
+def test_messages_in_order_let_a_long_part_hold_up_a_short_one():
+    """In turn with long messages, two short ones take as long as two long ones."""
+    long, short, last = (2, np.array([3.0, 0])), (2, np.array([1.0, 0])), (1, np.array([0, 6.0]))
+    parts = [[long], [short, last]]
+    assert drained(parts) == pytest.approx(4 + 6)
+    assert drained(parts, in_order=True) == pytest.approx(8 + 6)
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+def test_parts_on_links_of_their_own_do_not_wait(in_order):
+    parts = [[(3, np.eye(4)[i])] for i in range(4)]
+    assert drained(parts, in_order) == pytest.approx(3)
+    assert drained([*parts, *parts], in_order) == pytest.approx(6)

@@ -147,12 +147,13 @@ def signal(net: Net, g: int, time: float) -> None:
 
 @_inlined
 def _insert(messages: np.ndarray, first: int, i: int) -> int:
-    """Insert message i into a list in order of time, then of number; return the first one."""
-    time, before, behind = messages[i].time, -1, first
-    while behind >= 0 and (
-        messages[behind].time < time or (messages[behind].time == time and behind < i)
-    ):
-        before, behind = behind, messages[behind].next
+    """Insert message i into a list in order of time, step and number; return the first one."""
+    time, step, before, behind = messages[i].time, messages[i].step, -1, first
+    while behind >= 0:
+        other = messages[behind]
+        if other.time > time or (other.time == time and (other.step, behind) > (step, i)):
+            break
+        before, behind = behind, other.next
     messages[i].next = behind
     if before < 0:
         return i

@@ -4,8 +4,9 @@ Its rules are those of the simulator of the Swing paper, SST with the authors' c
 turns any of them off, and `netsim.paper_network` sets them all. A message goes through these
 places:
 
-- **Posting.** A node posts the messages of a step one after the other, in the order of the
-  schedule's parts, and spends ``message_overhead`` on each. A send counts as done when it is
+- **Posting.** A node posts its messages one after the other and spends ``message_overhead`` on
+  each. Of those that it may post at the same time, the messages of earlier steps come first, then
+  those of earlier parts. A send counts as done when it is
   posted, unless ``sync`` says otherwise.
 - **The card.** A message of n bytes, a header included, has max(1, ⌈n / packet_bytes⌉) packets, the
   last one shorter. The i-th of them is at the node's door i·``packet_gap`` after the message is

@@ -131,7 +131,7 @@ def _messages(
     count = np.ceil(messages.nbytes / rules.packet_bytes - 1e-9)
     count = np.maximum(count, 1).astype(np.int64)
     table = np.zeros(m, dtype=tables.MESSAGE)
-    for name in ("ready", "cost", "signals", "src"):
+    for name in ("ready", "cost", "signals", "src", "step"):
         table[name] = getattr(messages, name)
     table["not_arrived"] = table["not_sent"] = count
     table["last_nbytes"] = rules.in_flits(messages.nbytes - (count - 1) * rules.packet_bytes)

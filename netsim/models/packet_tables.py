@@ -67,6 +67,7 @@ MESSAGE = np.dtype([
     ("first_route", "i4"),
     ("nroutes", "i4"),
     ("src", "i4"),
+    ("step", "i4"),
     ("pair", "i4"),  # number of its sender and receiver
     ("next", "i4"),
 ])  # fmt: skip

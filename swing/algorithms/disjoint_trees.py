@@ -139,5 +139,5 @@ def depths(toward: Array, root: int) -> Array:
 DISJOINT_TREES = Algorithm(
     "disjoint_trees", disjoint_trees, source="Edmonds 1973; the decomposition is our own",
     makes=("allreduce", "broadcast", "reduce"), style=("#17BECF", "4"), family=never, rival=False,
-    others=always(*({"chunks": count} for count in (1, 4, 16, 64, 256, 1024))),
+    others=always(*({"chunks": c} for c in (1, 4, 16, 64, 128, 192, 256, 384, 512, 1024))),
 )  # fmt: skip

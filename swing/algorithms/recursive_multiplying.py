@@ -276,7 +276,8 @@ def _alike(d: int, nsteps: int) -> tuple[int, ...]:
 def _others(torus: Torus) -> list[dict[str, Any]]:
     trees = [{"chunks": 1}, {"chunks": 1, "ports": 1}]
     whole = steps_in_turn([(d,) * (d > 1) for d in torus.dims])  # straight along each dimension
-    return [{}, *([{"radices": whole}] if whole else []), *trees]
+    cuts: list[dict[str, Any]] = [{}, {"segments": 4}] if whole else []
+    return [{}, *({"radices": whole} | cut for cut in cuts), *trees]
 
 
 RECURSIVE_MULTIPLYING = Algorithm(

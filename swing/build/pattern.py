@@ -355,3 +355,22 @@ def ring_line(d: int, direction: int = 1) -> RingPattern:
     return RingPattern(
         d, radices, nodes, step, pending, signature=lambda s: 0, find_messages=find_messages
     )
+
+
+def two_way_line(d: int, direction: int = 1) -> RingPattern:
+    """Make the pattern of a ring in both directions, which takes d // 2 steps.
+
+    In the first step, node x sends on the blocks of the nodes that are farthest from it, each to
+    its neighbour on the way there; in the last step those of its neighbours. In a ring of even size
+    the block half a ring away goes in ``direction``.
+    """
+    ahead, behind = d // 2, (d - 1) // 2
+    moves = [
+        [
+            (side, np.array([side * away]))
+            for side, most in ((1, ahead), (-1, behind))
+            if away <= most
+        ]
+        for away in range(ahead, 0, -1)
+    ]
+    return circulant_pattern(np.arange(d), np.full(d, direction), moves)

@@ -31,6 +31,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from swing.build.parallel import Parallel, Placed, originals
+from swing.byte_cache import ByteCache
 from swing.ring import distance, ring_load
 from swing.schedules.body import Body
 from swing.schedules.schedule import Schedule
@@ -38,11 +39,15 @@ from swing.schedules.step import LineRows, Step
 from swing.select.fluid import drained
 from swing.torus import Array, Torus
 
+MAX_BYTES = 2**28
+"""Limit on the costs of steps that are kept, since those of all links of 4,096 ranks take 8 MB."""
+
 
 class CostModel(Protocol):
     """The properties of a network that an estimate needs; `netsim.Network` has them.
 
-    A network may also have ``message_overhead``: seconds that each message keeps its sender busy.
+    A network may also have ``message_overhead`` and ``post_gap``: seconds that each message keeps
+    its sender busy.
     """
 
     @property
@@ -67,6 +72,9 @@ class Phase(NamedTuple):
         sends: messages of its busiest sender in each step, summed over its steps.
         all_sends: messages of the busiest sender, over all parts and steps together.
         segments: the number of parts that send the same messages, each for its own bytes.
+        peak: of segments, fraction of the vector on the busiest link in one step of all of them.
+        in_order: like ``total``, if links do not share their bandwidth equally but take one message
+            of each part in turn.
     """
 
     steps: int
@@ -76,6 +84,8 @@ class Phase(NamedTuple):
     sends: int = 0
     all_sends: int = 0
     segments: int = 1
+    peak: float = 0.0
+    in_order: float = 0.0
 
 
 class _Cost(NamedTuple):
@@ -98,6 +108,10 @@ class _Cost(NamedTuple):
         """The messages of the busiest sender: its coordinates may be those with most messages."""
         return sum(int(count.max()) for count in self.sends)
 
+    @property
+    def nbytes(self) -> int:
+        return sum(load.nbytes for load in self.loads)
+
     def scaled(self, factor: float) -> _Cost:
         return self._replace(loads=tuple(load * factor for load in self.loads))
 
@@ -106,18 +120,24 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
     """Return the cost of each phase of a schedule.
 
     >>> import swing
-    >>> figures(swing.schedule("bucket", swing.Torus((4, 4)), collective="reduce_scatter"))
-    (Phase(steps=3, hops=3, own=0.1875, total=0.1875, sends=3, all_sends=12, segments=1), Phase(steps=3, hops=3, own=0.046875, total=0.046875, sends=3, all_sends=12, segments=1))
-    """  # noqa: E501
+    >>> for phase in figures(
+    ...     swing.schedule("bucket", swing.Torus((4, 4)), collective="reduce_scatter")
+    ... ):
+    ...     print(phase.steps, phase.hops, phase.own, phase.total, phase.sends, phase.all_sends)
+    3 3 0.1875 0.1875 3 12
+    3 3 0.046875 0.046875 3 12
+    """
     parts = _parts(schedule)
-    cache: dict[Hashable, list[_Cost]] = {}
+    cache = ByteCache[list[_Cost]](MAX_BYTES, lambda each: sum(cost.nbytes for cost in each))
 
     def costs(s: int, key: Hashable, lockstep: bool) -> list[_Cost]:
         """Return the cost of step s: one for all parts together, or one per part."""
-        if (key, lockstep) not in cache:
+
+        def make() -> list[_Cost]:
             each = [part(s) for part in parts]
-            cache[key, lockstep] = [_together(each)] if lockstep else each
-        return cache[key, lockstep]
+            return [_together(each)] if lockstep else each
+
+        return cache.get((key, lockstep), make)
 
     segments = max(Counter(originals(schedule)).values())
     phases = []
@@ -139,9 +159,11 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
         length, hops = sum(n for n, _ in run), sum(n * c.hops for n, c in run)
         if nsteps > 1 and schedule.lines(steps[0]) is None:
             length, hops = _longest_chain(schedule, schedule.part(slowest), steps)
+        queued = peak = 0.0
         if nsteps > 1 and segments > 1:
             equal = [(len(list(same)), key) for key, same in itertools.groupby(keys)]
-            total = _drained([(n, costs(first[key], key, False)) for n, key in equal])
+            total, queued = _drained([(n, costs(first[key], key, False)) for n, key in equal])
+            peak = max(_together(row).peak for _, row in table)
         else:
             total = max(
                 float(np.max(sum(n * c.loads[j] for run in runs for n, c in run), initial=0))
@@ -153,11 +175,13 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
         sends = sum(n * c.busiest for n, c in run)
         every = [c._replace(sends=tuple(n * x for x in c.sends)) for run in runs for n, c in run]
         all_sends = _together(every).busiest if every else 0
-        phases.append(Phase(length, hops, own, total, sends, all_sends, segments))
+        phases.append(
+            Phase(length, hops, own, total, sends, all_sends, segments, peak, queued or total)
+        )
     return tuple(phases)
 
 
-_KNOWN: WeakKeyDictionary[Schedule, dict[Hashable, _Cost]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[Schedule, ByteCache[_Cost]] = WeakKeyDictionary()
 """The costs of the steps of the parts in use, by signature. The segments of a part share them."""
 
 
@@ -176,11 +200,11 @@ def _scaled(placed: Placed, share: float, s: int) -> _Cost:
     own = placed.own_step(s)
     if own is None:
         return _no_cost(placed.schedule.torus)
-    known = _KNOWN.setdefault(placed.schedule, {})
-    key = placed.schedule.signature(own)
-    if key not in known:
-        known[key] = _cost(placed.schedule, placed.schedule.body, own)
-    return known[key].scaled(share)
+    known = _KNOWN.setdefault(placed.schedule, ByteCache[_Cost](MAX_BYTES, lambda c: c.nbytes))
+    cost = known.get(
+        placed.schedule.signature(own), lambda: _cost(placed.schedule, placed.schedule.body, own)
+    )
+    return cost.scaled(share)
 
 
 def _together(costs: Sequence[_Cost]) -> _Cost:
@@ -205,8 +229,10 @@ def _peaks(costs: Sequence[_Cost]) -> list[float]:
     ]
 
 
-def _drained(steps: Sequence[tuple[int, Sequence[_Cost]]]) -> float:
-    """Return the fluid model's time, for a vector that a link carries in one second.
+def _drained(steps: Sequence[tuple[int, Sequence[_Cost]]]) -> tuple[float, float]:
+    """Return the fluid model's times, for a vector that a link carries in one second.
+
+    The first is for equal shares of the links, the second for messages in order.
 
     Args:
         steps: runs of equal steps: their number, and the cost of each part in one of them.
@@ -217,12 +243,21 @@ def _drained(steps: Sequence[tuple[int, Sequence[_Cost]]]) -> float:
     shapes = [np.broadcast_shapes(*(c.loads[j].shape for c in costs.values())) for j in range(ndim)]
 
     def over_links(cost: _Cost) -> np.ndarray:
-        each = zip(cost.loads, shapes, strict=True)
+        each = zip(map(_evened, cost.loads), shapes, strict=True)
         return np.concatenate([np.broadcast_to(load, shape).ravel() for load, shape in each])
 
     links = {key: over_links(cost) for key, cost in costs.items()}
-    parts = zip(*([n * links[id(cost)] for cost in each] for n, each in steps), strict=True)
-    return drained(list(parts))
+    runs = zip(*([(n, links[id(cost)]) for cost in each] for n, each in steps), strict=True)
+    parts = list(runs)
+    return drained(parts), drained(parts, in_order=True)
+
+
+def _evened(load: np.ndarray) -> np.ndarray:
+    """Return the mean of a part's loads upwards and downwards where it sends both ways.
+
+    The mirror image of a part sends more in one direction where the part sends less.
+    """
+    return np.where((load > 0).all(axis=1, keepdims=True), load.mean(axis=1, keepdims=True), load)
 
 
 def _no_cost(torus: Torus) -> _Cost:
@@ -260,14 +295,27 @@ def _longest_chain(schedule: Schedule, body: Body, steps: Sequence[int]) -> tupl
     return length, hops
 
 
-def seconds(phases: Sequence[Phase], machine: CostModel, nbytes: int) -> float:
-    """Return the estimated seconds for a vector of ``nbytes`` bytes on each rank."""
+def seconds(
+    phases: Sequence[Phase], machine: CostModel, nbytes: int, in_order: float = 0.0
+) -> float:
+    """Return the estimated seconds.
+
+    Args:
+        phases: the costs of the schedule.
+        machine: the costs of the network.
+        nbytes: size of the vector on each rank, in bytes.
+        in_order: how links serve segments: 0 for equal shares, as in the flow model, 1 for messages
+            in order, or a weight between the two.
+    """
     step, hop = machine.latency(0), machine.latency(1) - machine.latency(0)
     byte, message = nbytes / machine.bandwidth, overhead(machine)
 
     def of_phase(p: Phase) -> float:
         latency = p.steps * step + p.hops * hop + p.sends * message
-        drained = _queued(latency, p.total * byte, p.segments) if p.segments > 1 else p.total * byte
+        drained = (p.total + in_order * (p.in_order - p.total)) * byte
+        if p.segments > 1:
+            # Segments begin together, so they all queue once, however small they are.
+            drained = max(_queued(latency, drained, p.segments), latency + p.peak * byte)
         last = step + hop if p.steps else 0.0  # the last message of the busiest sender, one hop
         return max(latency + p.own * byte, drained, p.all_sends * message + last)
 
@@ -294,7 +342,8 @@ def _queued(latency: float, service: float, segments: int) -> float:
 
 def overhead(machine: CostModel) -> float:
     """Return the seconds that each message keeps its sender busy; 0 if the machine has none."""
-    return float(getattr(machine, "message_overhead", 0.0) or 0.0)
+    costs = (getattr(machine, name, 0.0) or 0.0 for name in ("message_overhead", "post_gap"))
+    return float(sum(costs))
 
 
 def _cost(schedule: Schedule, body: Body, s: int) -> _Cost:

@@ -1,9 +1,10 @@
 """How long parts that do not wait for each other keep the links busy: a fluid model.
 
-Each part passes through its steps, one after the other. All parts that use a link at the same time
-get equal shares of it, and nothing has a latency. On a square the parts fit together without gaps.
-On a rectangle they drift apart: some links have nothing to do yet when others have too much, and
-then the parts take longer than the bytes of the busiest link.
+Each part passes through its steps, one after the other, and nothing has a latency. All parts that
+use a link at the same time get equal shares of it, as in the flow model, or each gets one message
+through in turn, as in queues that keep messages to one peer in order. On a square the parts fit
+together without gaps. On a rectangle they drift apart: some links have nothing to do yet when
+others have too much, and then the parts take longer than the bytes of the busiest link.
 """
 
 from __future__ import annotations
@@ -16,45 +17,63 @@ DONE = 1e-12
 """The fraction of a step that rounding may leave of it."""
 
 
-def drained(parts: Sequence[Sequence[np.ndarray]]) -> float:
+Run = tuple[int, np.ndarray]
+"""A number of equal steps, and the (nlinks,) time that every link needs for the bytes of each."""
+
+
+def drained(parts: Sequence[Sequence[Run]], in_order: bool = False) -> float:
     """Return the time until the last part has passed through its steps.
 
     Args:
-        parts: for each part its steps in order, each an (nlinks,) array of the time that every
-            link needs for the bytes of that step alone.
+        parts: for each part its steps in order.
+        in_order: whether each part gets one message through a link in turn, however long it is;
+            otherwise the parts have equal shares.
 
     The first part passes through link 0 and then link 1, the second one the other way. They share
     link 1 for a while, and link 0 is idle then. No link needs more than 3 for its bytes.
 
-    >>> drained([[np.array([1, 0]), np.array([0, 1])], [np.array([0, 2]), np.array([1, 0])]])
+    >>> one, two = [(1, np.array([1, 0])), (1, np.array([0, 1]))], [(1, np.array([0, 2]))]
+    >>> drained([one, [*two, (1, np.array([1, 0]))]])
     4.0
     """
     later = [iter(steps) for steps in map(_merged, parts) if steps]
-    load = np.array([next(steps) for steps in later], dtype=float)
-    left = np.ones(len(load))  # of each part's present step
+    now = [next(steps) for steps in later]
+    left = np.ones(len(now))  # of each part's present step
     clock = 0.0
-    while len(load):
-        sharing = (load > 0).sum(axis=0)
-        alone = (load * sharing).max(axis=1)  # time of each present step, if all others stay
+    while len(now):
+        alone = _alone(now, in_order)
         passed = float((left * alone).min())
         clock += passed
         left -= passed / alone
         for i in np.flatnonzero(left <= DONE)[::-1].tolist():
             following = next(later[i], None)
             if following is None:
-                del later[i]
-                load, left = np.delete(load, i, axis=0), np.delete(left, i)
+                del later[i], now[i]
+                left = np.delete(left, i)
             else:
-                load[i], left[i] = following, 1.0
+                now[i], left[i] = following, 1.0
     return clock
 
 
-def _merged(steps: Iterable[np.ndarray]) -> list[np.ndarray]:
+def _alone(runs: Sequence[Run], in_order: bool) -> np.ndarray:
+    """(parts,) time of each part's present run of steps, if all others stay in theirs."""
+    count, load = (np.array(column, dtype=float) for column in zip(*runs, strict=True))
+    if in_order:
+        turns = (load / count[:, None]).sum(axis=0)  # one message of each part
+        time = count[:, None] * turns * (load > 0)
+    else:
+        time = load * (load > 0).sum(axis=0)
+    longest: np.ndarray = time.max(axis=1)
+    return longest
+
+
+def _merged(steps: Iterable[Run]) -> list[Run]:
     """Add up successive steps over the same links, and leave out steps without bytes."""
-    merged: list[np.ndarray] = []
-    for load in steps:
-        if merged and np.array_equal(merged[-1] > 0, load > 0):
-            merged[-1] = merged[-1] + load
+    merged: list[Run] = []
+    for count, each in steps:
+        load = count * each
+        if merged and np.array_equal(merged[-1][1] > 0, load > 0):
+            merged[-1] = merged[-1][0] + count, merged[-1][1] + load
         elif load.any():
-            merged.append(load)
+            merged.append((count, load))
     return merged

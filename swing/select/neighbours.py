@@ -5,16 +5,16 @@ rules, and then climbs: it tries the neighbours of the fastest candidates, and t
 long as the time falls. So it reaches schedules that no rule describes, such as radices that differ
 by dimension, and steps in an order of their own.
 
-The moves are: one step of reduce-scatter more or less in a hybrid; more or fewer segments, ports or
-extra steps; two successive steps swapped, joined or split; and a factor moved from one step to
-another one along the same dimension.
+The moves are: one step of reduce-scatter more or less in a hybrid; more or fewer segments (of all
+parts, or of those that start in one dimension), chunks, ports or extra steps; two successive steps
+swapped, joined or split; and a factor moved from one step to another one along the same dimension.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -29,6 +29,8 @@ from swing.torus import Torus
 
 SEGMENTS = (1, 2, 3, 4, 6, 8, 12, 16)
 """The numbers of segments that a search tries, each a neighbour of the two beside it."""
+CHUNKS = tuple(sorted({first * 2**k for first in (2, 3) for k in range(10)} | {1}))
+"""The numbers of chunks that a search tries, each a neighbour of the two on either side."""
 
 
 def neighbours(
@@ -52,6 +54,7 @@ def neighbours(
         ({**own, "extra": own.get("extra", 0) + by} for by in (-1, 1) if "extra" in takes),
         (_with(own, "ports", ports) for ports in _ports(torus) if "ports" in takes),
         _segments(own) if "segments" in takes else (),
+        ({**own, "chunks": c} for c in _beside(CHUNKS, own["chunks"])) if "chunks" in own else (),
         ({**own, "radices": steps} for steps in _radices(own.get("radices") or ())),
         ({**own, "order": order} for order in _orders(torus, own) if "order" in takes),
     )
@@ -99,9 +102,18 @@ def _ports(torus: Torus) -> list[int | None]:
 def _segments(own: dict[str, Any]) -> Iterator[dict[str, Any]]:
     number = own.get("segments", 1)
     if isinstance(number, int):
-        more = [count for count in SEGMENTS if count > number][:2]
-        fewer = [count for count in SEGMENTS if count < number][-2:]
-        yield from (_with(own, "segments", count if count > 1 else None) for count in fewer + more)
+        for count in _beside(SEGMENTS, number):
+            yield _with(own, "segments", count if count > 1 else None)
+        return
+    for j, own_number in enumerate(number):
+        for count in _beside(SEGMENTS, own_number):
+            yield {**own, "segments": (*number[:j], count, *number[j + 1 :])}
+
+
+def _beside(counts: Sequence[int], number: int) -> list[int]:
+    """Return the two counts below a number and the two above it."""
+    fewer, more = ([c for c in counts if c < number], [c for c in counts if c > number])
+    return fewer[-2:] + more[:2]
 
 
 def _orders(torus: Torus, own: dict[str, Any]) -> Iterator[tuple[int, ...]]:
