@@ -138,9 +138,9 @@ def depths(toward: Array, root: int) -> Array:
 
 
 def _others(torus: Torus) -> list[dict[str, Any]]:
-    # The larger numbers are five times a power of two in all trees together, since a header makes a
+    # Of all trees together, 1280 chunks are five times a power of two, since a header makes a
     # message of a power of two bytes one packet longer.
-    counts = (1, 4, 16, 64, 160, 1280 // max(1, 2 * len(torus.active)), 1024)
+    counts = (1, 4, 16, 64, 1280 // max(1, 2 * len(torus.active)), 1024)
     return [{"chunks": count} for count in dict.fromkeys(counts)]
 
 
