@@ -21,6 +21,8 @@ MAX_RANKS, MAX_STEPS, MAX_MESSAGES = 64, 8, 800
 CELL = 26
 """Size of the cell around a rank, in SVG units."""
 COLOR = {"+": "#b8431f", "=": "#0b639c"}
+PAPER = "background:#fff;color:#222;padding:0 4px"
+"""The background of the pictures, for their key too: its colours are too dark for dark pages."""
 STYLE = 'fill="none" stroke-width="1.1" stroke-opacity="0.75"'
 
 
@@ -41,7 +43,8 @@ def schedule_html(schedule: Schedule) -> str:
         f'<span style="color:{COLOR["="]}">= copy</span>'
     )
     omitted = f"; {schedule.nsteps - shown} more steps" if schedule.nsteps > shown else ""
-    return f"<div>{summary}<br>{_steps(schedule, shown)}<br><small>{key}{omitted}</small></div>"
+    key = f'<small><span style="{PAPER}">{key}{omitted}</span></small>'
+    return f"<div>{summary}<br>{_steps(schedule, shown)}<br>{key}</div>"
 
 
 def _steps(schedule: Schedule, shown: int) -> str:

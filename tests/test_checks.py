@@ -41,6 +41,13 @@ def test_the_closest_name_is_offered_for_an_unknown_one(name):
         MISSPELT[name]()
 
 
+@pytest.mark.parametrize("name", ["bucket,segments=6", "swing,variant=hybrid,k=2", "auto,x"])
+def test_options_within_a_name_are_for_commands(name):
+    rule = "each option as an argument of its own|no algorithm 'auto,x'.*: choose from"
+    with pytest.raises(ValueError, match=rule):
+        swing.schedule(name, TORUS)
+
+
 def test_no_name_is_offered_for_one_that_is_like_none_of_them():
     with pytest.raises(ValueError, match=r"no algorithm 'rabenseifner': choose from .*, auto$"):
         swing.schedule("rabenseifner", TORUS)

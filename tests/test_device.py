@@ -15,6 +15,7 @@ MPI = pytest.importorskip("mpi4py.MPI", exc_type=(ImportError, RuntimeError))
 
 from swing.executor import allreduce, explain  # noqa: E402
 from tests.gpu_standin import OnDevice, install  # noqa: E402
+from tests.test_docs import ROOT, blocks  # noqa: E402
 
 
 @pytest.fixture
@@ -75,6 +76,12 @@ def test_explain_says_where_the_engine_that_was_asked_for_cannot_be(cupy, monkey
     monkeypatch.delenv("SWING_ENGINE")
     told = ours.explain("Allreduce", x, y)
     assert told.engine == "plain, because the call has a timeout"
+
+
+def test_the_program_of_the_page_runs(cupy, capsys):
+    (program,) = blocks(ROOT / "docs" / "gpus.md", "text")
+    exec(program, {})
+    assert "pinned host memory" in capsys.readouterr().out
 
 
 def test_mpi_that_is_aware_of_gpus_is_told_addresses(cupy, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import doctest
+import importlib
 import inspect
 import os
 import re
@@ -15,6 +16,7 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
+import click
 import pytest
 
 import netsim
@@ -24,6 +26,33 @@ from mpi_bench.launcher import command
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"`([^`]+)`")
+PROGRAMS = {
+    "swing": "swing.__main__", "netsim": "netsim.__main__", "mpi_bench": "mpi_bench.cli",
+    "mpi_bench.emulate": "mpi_bench.emulate.__main__",
+}  # fmt: skip
+"""The modules of which ``main`` is the program that ``python -m`` starts."""
+ELSEWHERE = {
+    ("README.md", "text"): ["test_docs.py::test_the_readme_names_what_is_where"],
+    ("architecture.md", "text"): [
+        "test_architecture.py::test_the_map_names_every_room_and_every_file",
+    ],
+    ("cluster.md", "text"): [
+        "test_job_scripts.py::test_the_installation_ends_with_the_name_of_the_library",
+        "test_job_scripts.py::test_the_first_job_shows_every_rank_and_measures_auto",
+        "test_job_scripts.py::test_the_second_job_tunes_a_table_once_and_the_program_uses_it",
+    ],
+    ("extending.md", "text"): ["test_plugins.py::test_the_commands_of_the_page_run"],
+    ("extending.md", "toml"): ["test_plugins.py::test_the_page_registers_the_example_as_it_does"],
+    ("figures.md", "python"): ["test_docs.py::test_the_table_of_pandas"],
+    ("gpus.md", "text"): ["test_device.py::test_the_program_of_the_page_runs"],
+    ("jax.md", "python"): ["with_jax/test_pages.py::test_the_programs_of_the_page_run"],
+    ("settings.md", "text"): ["test_settings.py::test_the_page_shows_the_table"],
+    ("shell.md", "text"): [
+        "test_shell.py::test_what_the_page_says_of_completion_gives_a_script",
+    ],
+}  # fmt: skip
+"""The tests that run the blocks which the tests of this file do not gather from every page."""
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")
 
 
@@ -35,6 +64,69 @@ def blocks(path, language):
 def test_examples_print_what_they_say(path):
     failed, _ = doctest.testfile(str(path), module_relative=False)
     assert failed == 0
+
+
+def is_run_here(kind, text):
+    """Whether the tests below run the block of this kind on any page."""
+    example = kind == "python" and (">>>" in text or "MPI.COMM_WORLD" in text)
+    return example or kind == "sh" or kind.startswith("{")  # a directive is no code
+
+
+def prose(path):
+    """What is left of a page without its blocks and directives."""
+    return re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def test_every_block_is_run_by_a_test():
+    elsewhere = set()
+    for path in PAGES:
+        text = path.read_text()
+        kinds = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+        elsewhere |= {(path.name, kind) for kind, code in kinds if not is_run_here(kind, code)}
+        assert not re.search(r"\n\n    \S", prose(path)), f"{path.name}: fence its indented block"
+    assert elsewhere == set(ELSEWHERE)
+    for test in (test for tests in ELSEWHERE.values() for test in tests):
+        file, name = test.split("::")
+        assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text(), test
+
+
+def is_known(module, words):
+    """Whether a command line within a sentence has a program, commands and options that exist."""
+    if module not in PROGRAMS:
+        return (ROOT / f"{module.replace('.', '/')}.py").exists()
+    if module.startswith("mpi_bench"):
+        pytest.importorskip("mpi4py")
+    commands = [importlib.import_module(PROGRAMS[module]).main]
+    if isinstance(commands[0], click.Group) and words and not words[0].startswith("-"):
+        commands = [commands[0].commands.get(name) for name in words[0].split("|")]
+    options = {word for word in words if word.startswith("--")}
+    return all(c and options <= {o for p in c.params for o in p.opts} for c in commands)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
+def test_commands_within_a_sentence_name_what_exists(path):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    makefile = (ROOT / "Makefile").read_text()
+    for code in INLINE.findall(prose(path)):
+        code = " ".join(code.split())
+        if found := re.search(r"python -m ((?:swing|netsim|mpi_bench|tests)\S*)(.*)", code):
+            assert is_known(found[1], found[2].split()), code
+        elif found := re.search(r"python (examples/\S+)", code):
+            assert (ROOT / found[1]).exists(), code
+        elif found := re.fullmatch(r"make (?:\w+=\S+ )?([\w-]+)", code):
+            assert re.search(rf"^{found[1]}:", makefile, re.MULTILINE), code
+        elif found := re.fullmatch(r'pip install "\.\[(.*)\]"', code):
+            assert set(found[1].split(",")) <= set(project["optional-dependencies"]), code
+
+
+def test_the_readme_names_what_is_where():
+    (text,) = blocks(ROOT / "README.md", "text")
+    for line in text.splitlines():
+        first, *others = re.split(r"  +", line)[0].split(", ")
+        assert (ROOT / first).exists(), line
+        for name in others:
+            near = [(ROOT / base / name) for base in (".", Path(first).parent)]
+            assert any(p.exists() or p.with_suffix(".py").exists() for p in near), line
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
@@ -98,7 +190,9 @@ def test_commands_run(path, done):
     makefile = (ROOT / "Makefile").read_text()
     for line in (line for block in blocks(path, "sh") for line in block.splitlines()):
         words = shlex.split(line, comments=True)
-        if words[:1] == ["make"]:
+        if words[:1] == [".ci/run"]:
+            assert (ROOT / words[0]).exists()
+        elif words[:1] == ["make"]:
             assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE), line
         elif words:
             done(line)

@@ -306,9 +306,16 @@ def test_buffers_of_a_datatype_with_gaps_are_looked_at():
     gapped.Free()
 
 
+@pytest.mark.parametrize("op", ["sum", np.add, 3])
+def test_what_is_no_operation_is_refused_with_one_that_is(op):
+    with pytest.raises(TypeError, match=r"not an MPI operation: pass one such as MPI\.SUM, or"):
+        allreduce(MPI.COMM_SELF, np.ones(3), op=op)
+
+
 RING = swing.schedule("ring", swing.Torus(1))
 UNFIT = [
     ({"algorithm": "foo"}, ValueError, "no algorithm 'foo': choose from"),
+    ({"algorithm": "ring,ports=2"}, ValueError, "pass 'ring', and each option as an argument"),
     ({"algorithm": None}, TypeError, "algorithm must be a name, such as 'swing'"),
     ({"algorithm": ["swing"]}, TypeError, "algorithm must be a name"),
     ({"torus": 3}, TypeError, r"torus must be a swing.Torus, such as swing.Torus\(\(2, 4\)\)"),

@@ -18,14 +18,22 @@ import swing
 from swing.display import MAX_MESSAGES, MAX_STEPS
 from swing.select.table import shipped
 from tests import notebook
+from tests.reports import contrast
 
 TUTORIAL = Path(__file__).parent.parent / "docs" / "tutorial.ipynb"
 SVG = "{http://www.w3.org/2000/svg}"
+HEX = re.compile(r"#(\w+)")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 def parsed(text):
     return ET.fromstring(f"<body>{text}</body>".replace("<br>", "<br/>"))
+
+
+def decimal(colour):
+    """``1b0`` or ``11bb00`` as ``17 187 0``."""
+    long = colour if len(colour) == 6 else "".join(2 * digit for digit in colour)
+    return " ".join(map(str, bytes.fromhex(long)))
 
 
 @pytest.mark.parametrize("dims", [(4, 4), (16,), (3, 5), (4, 4, 4), (2, 2, 2, 2), (1,), (2,)])
@@ -42,6 +50,17 @@ def test_a_schedule_shows_its_ranks_step_by_step(dims, name):
     assert steps + (int(left[1]) if left else 0) == schedule.nsteps
     assert len(found.findall(f".//{SVG}circle")) == steps * schedule.torus.size
     assert "nan" not in text
+
+
+@pytest.mark.parametrize(("name", "dims"), [("swing", (4, 4)), ("ring", (9,)), ("bucket", (3, 5))])
+def test_coloured_words_have_a_background_that_makes_them_legible_on_any_page(name, dims):
+    text = parsed(swing.schedule(name, swing.Torus(dims))._repr_html_())
+    (small,) = text.iter("small")
+    (key,) = small
+    paper, words = HEX.findall(key.get("style"))
+    colours = [HEX.findall(span.get("style"))[0] for span in key]
+    assert len(set(colours)) == 2
+    assert min(contrast(decimal(colour), decimal(paper)) for colour in (words, *colours)) >= 4.5
 
 
 def test_a_step_has_an_arc_for_every_message():

@@ -244,6 +244,55 @@ def test_the_legend_of_a_narrow_figure_is_below_the_curves_and_leaves_them_room(
     assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
 
 
+@pytest.mark.parametrize("width", [2.5, 3.35, 4.5, None, 7])
+@pytest.mark.parametrize("models", [["flow"], ["packet", "flow"]])
+def test_no_legend_is_cut(width, models):
+    """Two models have their names in the labels."""
+    table = [
+        row
+        for model in models
+        for name in ALGORITHMS
+        for row in rows({32: 1.0, 64: 2.0}, algorithm=name, model=model)
+    ]
+    with plot.text_sizes(width):
+        figure = plot.goodput(table, width)
+        figure.draw_without_rendering()
+    (box,) = (legend.get_window_extent() for legend in figure.legends)
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize("count", range(2, 12))
+def test_a_legend_below_has_no_more_columns_than_its_rows_need(count):
+    """Four names are two and two, not three and one."""
+    names = list(ALGORITHMS)[:count]
+    table = [r for name in names for r in rows({32: 1.0, 64: 2.0}, algorithm=name)]
+    table += [row | {"topology": "torus:8"} for row in table]
+    (legend,) = plot.goodput(table, 7).legends
+    columns = len(legend._legend_handle_box.get_children())
+    assert columns == {2: 2, 4: 2}.get(count, 3)
+
+
+def test_plot_takes_paths_as_text_and_one_as_well_as_several(tmp_path):
+    path = tmp_path / "a.csv"
+    write_csv(path, netsim.sweep("torus:4", "swing", [32, 64]))
+    for paths in (path, str(path), [str(path)], (path,)):
+        assert plot.plot(paths, str(tmp_path), formats=["svg"]) == [tmp_path / "a.svg"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"paths": []}, "pass at least one CSV file"),
+        ({"kind": "ratios"}, r"no kind of figure 'ratios' \(did you mean 'ratio'\?\)"),
+        ({"formats": ["svg", "tiff"]}, "no format of figures 'tiff'.*: choose from svg, png, pdf"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_before_any_file_is_read(tmp_path, change, words):
+    with pytest.raises(ValueError, match=words):
+        plot.plot(**{"paths": "none.csv", "out": tmp_path, **change})
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("kind", "names"),
     [

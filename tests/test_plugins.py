@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -26,8 +27,10 @@ from swing.algorithms import SHIPPED
 from swing.algorithms.plugins import GROUP
 from swing.cli import invoke
 from swing.formats.rules import RING, Rule, built_in
+from tests.test_docs import blocks
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "ring_of_rings"
+PAGE = Path(__file__).parent.parent / "docs" / "extending.md"
 
 
 def install(folder, name, points, code=""):
@@ -96,6 +99,25 @@ def test_the_commands_know_it(installed):
         )
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["algorithm"] == "ring_of_rings"
+
+
+def test_the_page_registers_the_example_as_it_does():
+    (shown,) = blocks(PAGE, "toml")
+    assert shown in (EXAMPLE / "pyproject.toml").read_text()
+
+
+def test_the_commands_of_the_page_run(installed):
+    """Except for pip, in place of which stands `installed`; the program has a test of its own."""
+    (shown,) = blocks(PAGE, "text")
+    pip, *lines, program = map(shlex.split, shown.splitlines())
+    at = str(EXAMPLE.relative_to(EXAMPLE.parents[1]))
+    assert pip == ["pip", "install", f"./{at}"]
+    assert program == ["mpiexec", "-n", "6", "python", f"{at}/run.py"]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(installed), *sys.path])}
+    for python, *words in lines:
+        assert python == "python"
+        subprocess.run([sys.executable, *words], env=env, cwd=installed, check=True)
+    assert "ring_of_rings" in (installed / "report.html").read_text()
 
 
 @pytest.mark.parametrize("name", ["schedule.json", "schedule.xml"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +23,8 @@ ALIKE = [(name, {}) for name in DEFAULTS]
 UNLIKE = [("swing", {}), ("recursive_doubling", {})]
 LONG = [("mirrored_recursive_doubling", {"variant": v}) for v in ("bandwidth", "latency")]
 """The same algorithm twice, so that its variants are in the names."""
+NAMES = ("swing", "ring", "bucket", "trivance", "mirrored_recursive_doubling", "hamiltonian")
+MANY = [(name, {}) for name in NAMES]
 
 
 def reported(*options):
@@ -281,11 +284,68 @@ def test_a_phone_cuts_nothing(algorithms, opened):
         "const [t, c] = [text, text.ownerSVGElement].map((e) => e.getBoundingClientRect());"
         "return t.left < c.left - 1 || t.right > c.right + 1 }).map((text) => text.textContent)"
     )
+    table = page.run(
+        "(e => [e.scrollWidth, e.clientWidth])(document.querySelector('#figures').parentElement)"
+    )
     page.resize(1360, 900)
     assert wide <= 375
+    assert table[0] <= table[1]
     assert cut == []
     assert all(name <= panel for name, panel in names)
     assert overflow == []
+
+
+def test_on_a_phone_the_names_of_a_wide_table_stay_and_labels_cover_no_curve(opened):
+    _, data = told("torus:4x4", MANY)
+    page = opened(data)
+    page.resize(375, 800)
+    shift = page.run(
+        "(e => (e.scrollLeft = 99, e.scrollLeft))(document.querySelector('#figures').parentElement)"
+    )
+    lefts = page.run(
+        "[...document.querySelectorAll('.scroll:has(#figures), #figures th:first-child')]"
+        ".map((e) => Math.round(e.getBoundingClientRect().left))"
+    )
+    low, high = page.run(
+        "[Math.max(...[...document.querySelectorAll('#curves .label')]"
+        ".map((e) => e.getBoundingClientRect().bottom)),"
+        "Math.min(...[...document.querySelectorAll('#curves .grid, #curves .curve')]"
+        ".map((e) => e.getBoundingClientRect().top))]"
+    )
+    page.resize(1360, 900)
+    assert shift == 99
+    assert len(set(lefts)) == 1
+    assert low <= high
+
+
+@pytest.mark.parametrize("algorithms", [ALIKE, MANY])
+def test_the_numbers_stand_beside_the_curves(algorithms, opened):
+    _, data = told("torus:4x4", algorithms)
+    page = opened(data)
+    curves, table = page.run(
+        "[...document.querySelectorAll('#curves, #figures')]"
+        ".map((e) => e.getBoundingClientRect().toJSON())"
+    )
+    heads = page.run("[...document.querySelectorAll('#figures thead th')].map((e) => e.innerText)")
+    assert curves["right"] < table["left"]
+    assert curves["top"] == table["top"]
+    assert heads == ["schedule", *(name.replace("_", " ") for name, _ in algorithms)]
+
+
+@pytest.mark.parametrize(
+    ("place", "algorithms"),
+    [("torus:8x8", ALIKE), ("torus:4x4x4", LONG), ("torus:16", UNLIKE), ("torus:4x4", MANY)],
+)
+def test_a_report_fills_two_sheets_of_paper(place, algorithms, opened):
+    """The pictures are on one, the times and the numbers on the other."""
+    _, data = told(place, algorithms)
+    page = opened(data)
+    page.resize(1280, 900)
+    page.media("print")
+    printed = page.print()
+    page.media()
+    page.resize(1360, 900)
+    assert len(re.findall(rb"/Type /Page\b", printed)) == 2
 
 
 @pytest.mark.parametrize("place", ["torus:8x8", "torus:16", "torus:4x4x4", "torus:16x16"])

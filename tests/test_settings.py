@@ -99,7 +99,10 @@ def test_a_wrong_value_is_one_line_that_names_the_variable(setting, monkeypatch)
         ("SWING_CHECK=no", "SWING_CHECK must be 0 or 1, not 'no'"),
         ("SWING_CHECK_TIMEOUT=abc", "SWING_CHECK_TIMEOUT must be a number of seconds"),
         ("SWING_MACHINE=moon", "SWING_MACHINE=moon: no machine 'moon'"),
-        ("SWING_MACHINE=moon.json", "SWING_MACHINE=moon.json: [Errno 2] No such file"),
+        (
+            "SWING_MACHINE=moon.json",
+            "SWING_MACHINE=moon.json: no table can be read there (No such file",
+        ),
         ("NUMBA_DISABLE_JIT=1", "engine: plain, because NUMBA_DISABLE_JIT is set"),
     ],
 )

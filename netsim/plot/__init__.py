@@ -24,6 +24,7 @@ from netsim.plot.curves import (
 from netsim.plot.link_map import links
 from netsim.plot.style import size_axis, styles
 from netsim.rows import ResultRow, read_csv
+from swing.checks import unknown
 
 __all__ = [
     "FORMATS", "KINDS", "bound", "gain", "goodput", "links", "plot", "ratio", "runtime",
@@ -41,20 +42,20 @@ COLUMN_FONT = 8
 
 
 def plot(
-    paths: Sequence[Path],
-    out: Path,
+    paths: str | Path | Sequence[str | Path],
+    out: str | Path,
     kind: str = "",
     name: str = "",
     formats: Sequence[str] = ("svg", "png"),
     width: float | None = None,
-    bands: Sequence[Path] = (),
+    bands: Sequence[str | Path] = (),
 ) -> list[Path]:
     """Draw the rows of some CSV files in one figure.
 
     Args:
-        paths: files of ``netsim sweep --csv`` or ``mpi_bench --csv``, or one of ``netsim simulate
-            --links``. Of rows with the model ``paper``, only those for the topologies of the other
-            files are drawn.
+        paths: one or several files of ``netsim sweep --csv`` or ``mpi_bench --csv``, or one of
+            ``netsim simulate --links``. Of rows with the model ``paper``, only those for the
+            topologies of the other files are drawn.
         out: the folder for the files ``<name>.<format>``.
         kind: a key of `KINDS`; if empty, ``links`` or ``goodput``, as suits the first file.
         name: of the figure; if empty, the first file's, with the kind behind it unless it is the
@@ -69,13 +70,16 @@ def plot(
         The paths of the files, one for each format.
 
     Raises:
-        ValueError: a file is not of this kind, or has nothing to draw, or bands in another kind.
+        ValueError: a kind or format that does not exist, no file, one that is not of this kind or
+            has nothing to draw, or bands in another kind.
         OSError: a file cannot be read, or the folder cannot be written.
     """
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    _check(paths, kind, formats)
     tables = [read_csv(path, ["topology", "algorithm", "nbytes"]) for path in paths]
     suited = "links" if "direction" in tables[0][0] else "goodput"
     kind = kind or suited
-    name = name or paths[0].stem + (f"-{kind}" if kind != suited else "")
+    name = name or Path(paths[0]).stem + (f"-{kind}" if kind != suited else "")
     needs = ["src", "dst", "step", "bytes"] if kind == "links" else ["seconds"]
     for path, table in zip(paths, tables, strict=True):
         for column in needs:
@@ -96,11 +100,23 @@ def plot(
         figure = KINDS[kind](rows, width)
         if ranges:
             shade(figure, ranges, kind, list(dict.fromkeys(r["topology"] for r in rows)))
-        out.mkdir(parents=True, exist_ok=True)
-        files = [out / f"{name}.{suffix}" for suffix in formats]
+        folder = Path(out)
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [folder / f"{name}.{suffix}" for suffix in formats]
         for file in files:
             save(figure, file)
     return files
+
+
+def _check(paths: Sequence[str | Path], kind: str, formats: Sequence[str]) -> None:
+    """Raise the errors of `plot` that need no look into the files."""
+    if not paths:
+        raise ValueError("there is nothing to plot: pass at least one CSV file")
+    if kind and kind not in KINDS:
+        raise unknown("kind of figure", kind, KINDS)
+    for suffix in formats:
+        if suffix not in FORMATS:
+            raise unknown("format of figures", suffix, FORMATS)
 
 
 def text_sizes(width: float | None) -> AbstractContextManager[None]:

@@ -29,10 +29,8 @@ PANEL_INCHES = 2.2
 """Least width of one of several panels side by side."""
 NARROW = 4.0
 """Width in inches below which a panel has no room for a legend between the curves."""
-MAX_PAIR = 50
-"""Most characters of two labels that stand side by side in a narrow figure."""
 LINE_INCHES = 0.16
-"""Height of a line of the legend of a narrow figure."""
+"""Height of a line of a legend below the panels."""
 TICK_INCHES = 0.55
 """Width that the label of a size needs."""
 
@@ -81,7 +79,7 @@ def panels(count: int, width: float | None) -> tuple[Figure, list[Axes]]:
 def legend(figure: Figure) -> None:
     """Put short legends into the panels; if these are narrow, or it is long, one below them."""
     labelled = [axes.get_legend_handles_labels() for axes in figure.axes]
-    width, most = figure.get_figwidth(), max(len(labels) for _, labels in labelled)
+    most = max(len(labels) for _, labels in labelled)
     narrow = _panel_inches(figure.axes[0]) < NARROW
     if most <= MAX_INSIDE and not narrow:
         for axes in figure.axes:
@@ -90,15 +88,16 @@ def legend(figure: Figure) -> None:
     pairs = [pair for handles, labels in labelled for pair in zip(labels, handles, strict=True)]
     by_label = dict(reversed(pairs))
     names = list(dict.fromkeys(label for label, _ in pairs))
-    pair = sum(sorted(map(len, names))[-2:])
-    columns = 3 if width > 5 else 2 if pair <= MAX_PAIR else 1
-    if narrow:  # the panels keep their size
+    for columns in (3, 2, 1):  # as many as are not cut
         lines = -(-len(names) // columns)
-        figure.set_figheight(figure.get_figheight() + lines * LINE_INCHES)
-    figure.legend(
-        [by_label[name] for name in names], names, frameon=False, loc="outside lower center",
-        ncols=columns,
-    )  # fmt: skip
+        below = figure.legend(
+            [by_label[name] for name in names], names, frameon=False, loc="outside lower center",
+            ncols=-(-len(names) // lines),
+        )  # fmt: skip
+        if columns == 1 or below.get_window_extent().width <= figure.bbox.width:
+            break
+        below.remove()
+    figure.set_figheight(figure.get_figheight() + lines * LINE_INCHES)  # panels keep their size
 
 
 def size_axis(axes: Axes, sizes: Iterable[int]) -> None:

@@ -111,11 +111,12 @@ class Curves {
   draw() {
     const { sizes, seconds, lower_bound: bound } = DATA.curves;
     const width = Math.max(320, this.root.clientWidth || 900);
-    const height = Math.min(380, width * 0.62);
     const room = 24 + 7.4 * Math.max(...RUNS.map((run) => run.label.length), 11);
-    const aside = width > 620;
+    const aside = width > 620; // otherwise the labels stand above the curves
     const right = aside ? room : 20;
-    const [left, top, bottom] = [64, 10, height - 38];
+    const [left, top] = [64, aside ? 10 : 10 + 16 * (RUNS.length + (bound ? 1 : 0))];
+    const height = Math.min(380, width * 0.62) + top - 10;
+    const bottom = height - 38;
     const all = [...seconds.flat(), ...(bound ?? []), ...RUNS.map((run) => run.seconds)].filter((t) => t > 0);
     if (!all.length) all.push(1e-6); // one rank: nothing takes any time
     const [lo, hi] = [Math.floor(Math.log10(Math.min(...all))), Math.ceil(Math.log10(Math.max(...all)))];
@@ -152,7 +153,7 @@ class Curves {
     const over = Math.max(0, labels.at(-1).y - bottom);
     labels.forEach(({ words, y: at, name }, i) => children.push(aside
       ? text(width - right + 10, at - over + 4, words, `label ${name}`)
-      : label(left + 8, top + 12 + 16 * i, words, `label ${name}`, width - left - right - 8)));
+      : label(left, 12 + 16 * i, words, `label ${name}`, width - left - right)));
     this.cursor = line(0, top, 0, bottom, "cursor hidden");
     children.push(this.cursor);
     this.picture.setAttribute("viewBox", `0 0 ${width} ${height}`);

@@ -57,15 +57,23 @@ function fillTable(id, titles, rows) {
       make("tr", {}, ...row.map((value, i) => cell(i ? "td" : "th", value))))));
 }
 
+const FACTS = {
+  variant: (run) => run.variant,
+  ports: (run) => String(run.parts),
+  steps: (run) => String(run.steps.length),
+  time: (run) => secondsText(run.seconds),
+  goodput: (run) => (run.goodput_gbps === null ? "" : `${figures(run.goodput_gbps)} Gb/s`),
+  congestion: (run) => run.congestion.toFixed(4),
+  "busiest link, all steps": (run) => {
+    const whole = run.whole(-1);
+    return bytesText(whole[PLACE.busiest(whole).link] ?? 0);
+  },
+};
+
+/** The schedules side by side, like the panels. */
 function fillTables() {
-  fillTable("figures",
-    ["schedule", "variant", "ports", "steps", "time", "goodput", "congestion", "busiest link, all steps"],
-    RUNS.map((run) => {
-      const whole = run.whole(-1);
-      return [run.label, run.variant, String(run.parts), String(run.steps.length), secondsText(run.seconds),
-        run.goodput_gbps === null ? "" : `${figures(run.goodput_gbps)} Gb/s`, run.congestion.toFixed(4),
-        bytesText(whole[PLACE.busiest(whole).link] ?? 0)];
-    }));
+  fillTable("figures", ["schedule", ...RUNS.map((run) => run.label)],
+    Object.entries(FACTS).map(([what, value]) => [what, ...RUNS.map(value)]));
   const { sizes, seconds, variants, lower_bound: bound } = DATA.curves;
   const time = (k, i) => withMore(secondsText(seconds[k][i]), variants[k]?.[i]);
   fillTable("sizes", ["size", ...RUNS.map((run) => run.label), ...(bound ? ["lower bound"] : [])],

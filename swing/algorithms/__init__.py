@@ -42,6 +42,11 @@ DEFAULT = SWING.name
 
 def check_name(name: str) -> None:
     """Raise ValueError unless there is an algorithm of this name."""
+    first, comma, _ = name.partition(",") if isinstance(name, str) else (name, "", "")
+    if comma and first in ALGORITHMS:  # as commands write it
+        raise ValueError(
+            f"no algorithm {shown(name)}: pass {first!r}, and each option as an argument of its own"
+        )
     if not isinstance(name, str) or name not in ALGORITHMS:
         raise unknown("algorithm", name, [*ALGORITHMS, "auto"])
 

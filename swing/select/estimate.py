@@ -34,9 +34,10 @@ from swing.build.parallel import Parallel, Placed, originals
 from swing.byte_cache import ByteCache
 from swing.ring import distance, ring_load
 from swing.schedules.body import Body
+from swing.schedules.collectives import ALLREDUCE
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import LineRows, Step
-from swing.select.fluid import drained
+from swing.select.fluid import Run, drained
 from swing.torus import Array, Torus
 
 MAX_BYTES = 2**28
@@ -74,7 +75,7 @@ class Phase(NamedTuple):
         segments: the number of parts that send the same messages, each for its own bytes.
         peak: of segments, fraction of the vector on the busiest link in one step of all of them.
         in_order: like ``total``, if links do not share their bandwidth equally but take one message
-            of each part in turn.
+            of each part in turn; in an allreduce, whose halves balance each other, equal to it.
     """
 
     steps: int
@@ -162,7 +163,9 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
         queued = peak = 0.0
         if nsteps > 1 and (segments > 1 or schedule.lines(steps[0]) is not None):
             equal = [(len(list(same)), key) for key, same in itertools.groupby(keys)]
-            total, queued = _drained([(n, costs(first[key], key, False)) for n, key in equal])
+            alone = _over_links([(n, costs(first[key], key, False)) for n, key in equal])
+            total = drained(alone)
+            queued = total if schedule.collective == ALLREDUCE else drained(alone, in_order=True)
             peak = max(_together(row).peak for _, row in table)
         else:
             total = max(
@@ -229,10 +232,8 @@ def _peaks(costs: Sequence[_Cost]) -> list[float]:
     ]
 
 
-def _drained(steps: Sequence[tuple[int, Sequence[_Cost]]]) -> tuple[float, float]:
-    """Return the fluid model's times, for a vector that a link carries in one second.
-
-    The first is for equal shares of the links, the second for messages in order.
+def _over_links(steps: Sequence[tuple[int, Sequence[_Cost]]]) -> list[list[Run]]:
+    """List the steps of each part with their loads on all links.
 
     Args:
         steps: runs of equal steps: their number, and the cost of each part in one of them.
@@ -248,8 +249,7 @@ def _drained(steps: Sequence[tuple[int, Sequence[_Cost]]]) -> tuple[float, float
 
     links = {key: over_links(cost) for key, cost in costs.items()}
     runs = zip(*([(n, links[id(cost)]) for cost in each] for n, each in steps), strict=True)
-    parts = list(runs)
-    return drained(parts), drained(parts, in_order=True)
+    return list(map(list, runs))
 
 
 def _evened(load: np.ndarray) -> np.ndarray:

@@ -38,29 +38,29 @@ def drained(parts: Sequence[Sequence[Run]], in_order: bool = False) -> float:
     """
     later = [iter(steps) for steps in map(_merged, parts) if steps]
     now = [next(steps) for steps in later]
-    left = np.ones(len(now))  # of each part's present step
+    count, load = (np.array(column, dtype=float) for column in zip(*now, strict=True))
+    left = np.ones(len(load))  # of each part's present run of equal steps
     clock = 0.0
-    while len(now):
-        alone = _alone(now, in_order)
+    while len(load):
+        alone = _alone(count[:, None], load, in_order)
         passed = float((left * alone).min())
         clock += passed
         left -= passed / alone
         for i in np.flatnonzero(left <= DONE)[::-1].tolist():
             following = next(later[i], None)
             if following is None:
-                del later[i], now[i]
-                left = np.delete(left, i)
+                del later[i]
+                count, load, left = (np.delete(each, i, axis=0) for each in (count, load, left))
             else:
-                now[i], left[i] = following, 1.0
+                (count[i], load[i]), left[i] = following, 1.0
     return clock
 
 
-def _alone(runs: Sequence[Run], in_order: bool) -> np.ndarray:
+def _alone(count: np.ndarray, load: np.ndarray, in_order: bool) -> np.ndarray:
     """(parts,) time of each part's present run of steps, if all others stay in theirs."""
-    count, load = (np.array(column, dtype=float) for column in zip(*runs, strict=True))
     if in_order:
-        turns = (load / count[:, None]).sum(axis=0)  # one message of each part
-        time = count[:, None] * turns * (load > 0)
+        turns = (load / count).sum(axis=0)  # one message of each part
+        time = count * turns * (load > 0)
     else:
         time = load * (load > 0).sum(axis=0)
     longest: np.ndarray = time.max(axis=1)

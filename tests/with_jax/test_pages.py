@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -28,12 +29,29 @@ def run(*words, virtual=8, code=0):
 
 
 def test_the_programs_of_the_page_run(tmp_path):
-    programs = FENCE.findall((ROOT / "docs" / "jax.md").read_text())
-    assert programs
-    for program in programs:
-        file = tmp_path / "program.py"
-        file.write_text(program)
-        assert "1." in run(file)
+    """The second and third are parts of a program on a mesh of two axes, here without a TPU."""
+    whole, call, time = FENCE.findall((ROOT / "docs" / "jax.md").read_text())
+    around = f"""
+import netsim
+from swing.integrations.jax import explain, torus_of
+
+mesh = jax.make_mesh((4, 8), ("x", "y"))
+
+@jax.shard_map(mesh=mesh, in_specs=P(), out_specs=P())
+def summed(gradient):
+{indent(call, "    ")}
+    return total
+
+print(summed(np.full(3, 0.5, np.float32)))
+"""
+    kind = "mesh.devices.flat[0].device_kind"
+    assert kind in time
+    file = tmp_path / "program.py"
+    file.write_text(whole + around + time.replace(kind, "'TPU v4'"))
+    mean, total, seconds = run(file, virtual=32).splitlines()
+    assert mean == "[1. 1. 1. 1. 1.]"
+    assert total == "[16. 16. 16.]"
+    assert 0 < float(seconds) < 1
 
 
 def test_training_is_as_with_lax():

@@ -85,7 +85,7 @@ def operation(comm: MPI.Comm, op: MPI.Op | None) -> MPI.Op:
     if not isinstance(op, MPI.Op):
         raise TypeError(
             f"op is a {type(op).__name__}, not an MPI operation: "
-            "make one with MPI.Op.Create(function, commute=True)"
+            "pass one such as MPI.SUM, or make one with MPI.Op.Create(function, commute=True)"
         )
     if not op:
         raise ValueError("op is MPI.OP_NULL: pass an operation, such as MPI.SUM")

@@ -85,10 +85,15 @@ class Planner:
                 raise ValueError(f"'auto' chooses {names} itself: name an algorithm")
             try:
                 choice = choose(torus, nbytes, machine=self.machine)
-            except (ValueError, OSError) as error:
+            except ValueError as error:
                 if not MACHINE.get():
                     raise
                 raise ValueError(f"{MACHINE.name}={MACHINE.get()}: {error}") from None
+            except OSError as error:
+                raise ValueError(
+                    f"{MACHINE.name}={MACHINE.get()}: no table can be read there "
+                    f"({error.strerror}): give the whole path of one that netsim tune has written"
+                ) from None
             algorithm, options, why = choice.algorithm, tuple(choice.options.items()), choice.why
         return ResolvedSpec(algorithm, torus, consistent, options), why
 
