@@ -563,7 +563,7 @@ def test_parts_side_by_side_need_one_torus():
 @pytest.mark.parametrize("collective", ["allgather", "alltoall", "broadcast"])
 @pytest.mark.parametrize("nbytes", [2**20, 2**27])
 def test_auto_is_no_slower_than_the_usual_algorithms(dims, collective, nbytes):
-    """Bine trees and butterflies, binomial trees, halving and doubling, Bruck, pairwise exchange."""
+    """Bine trees and butterflies, binomial trees, halving, doubling, Bruck, pairwise exchange."""
     torus = Torus(dims)
     network = netsim.paper_network(torus.name)
     ways = [{}, {"chunks": 1}] if collective == "broadcast" else [{}]
