@@ -557,3 +557,21 @@ def test_parts_side_by_side_need_one_torus():
     parts = [swing.schedule("ring", Torus(d)) for d in (3, 4)]
     with pytest.raises(ValueError, match="need one torus, not 3 and 4"):
         parallel(parts)
+
+
+@pytest.mark.parametrize("dims", [(6, 6), (3, 7), (12,)])
+@pytest.mark.parametrize("collective", ["allgather", "alltoall", "broadcast"])
+@pytest.mark.parametrize("nbytes", [2**20, 2**27])
+def test_auto_is_no_slower_than_the_usual_algorithms(dims, collective, nbytes):
+    """Bine trees and butterflies, binomial trees, halving, doubling, Bruck, pairwise exchange."""
+    torus = Torus(dims)
+    network = netsim.paper_network(torus.name)
+    ways = [{}, {"chunks": 1}] if collective == "broadcast" else [{}]
+    rivals = [
+        swing.schedule(name, torus, collective=collective, **options)
+        for name in ("swing", "recursive_doubling", "bruck", "pairwise")
+        for options in ways
+    ]
+    ours = swing.choose(torus, nbytes, collective=collective).schedule(torus)
+    times = [netsim.simulate(each, network, nbytes, "flow").seconds for each in [ours, *rivals]]
+    assert times[0] <= min(times[1:]) * 1.0001

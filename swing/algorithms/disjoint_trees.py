@@ -29,10 +29,11 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from swing.algorithms.algorithm import Algorithm, always, never
+from swing.algorithms.algorithm import Algorithm, never
 from swing.build.combine import chain
 from swing.build.parallel import parallel
 from swing.build.reversal import reverse
@@ -136,8 +137,15 @@ def depths(toward: Array, root: int) -> Array:
     return depth
 
 
+def _others(torus: Torus) -> list[dict[str, Any]]:
+    # Of all trees together, 1280 chunks are five times a power of two, since a header makes a
+    # message of a power of two bytes one packet longer.
+    counts = (1, 4, 16, 64, 1280 // max(1, 2 * len(torus.active)), 1024)
+    return [{"chunks": count} for count in dict.fromkeys(counts)]
+
+
 DISJOINT_TREES = Algorithm(
     "disjoint_trees", disjoint_trees, source="Edmonds 1973; the decomposition is our own",
     makes=("allreduce", "broadcast", "reduce"), style=("#17BECF", "4"), family=never, rival=False,
-    others=always(*({"chunks": c} for c in (1, 4, 16, 64, 128, 192, 256, 384, 512, 1024))),
+    others=_others,
 )  # fmt: skip

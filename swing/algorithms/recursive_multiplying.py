@@ -52,6 +52,8 @@ MAX_MESSAGES_AT_ONCE = 2**18
 
 The step has no compact description by lines (`LineRows`), so models must read every message.
 """
+MANY_PEERS = 64
+"""Ranks up to which `swing.choose` considers messages straight along each dimension in segments."""
 
 
 def recursive_multiplying(
@@ -276,8 +278,10 @@ def _alike(d: int, nsteps: int) -> tuple[int, ...]:
 def _others(torus: Torus) -> list[dict[str, Any]]:
     trees = [{"chunks": 1}, {"chunks": 1, "ports": 1}]
     whole = steps_in_turn([(d,) * (d > 1) for d in torus.dims])  # straight along each dimension
-    cuts: list[dict[str, Any]] = [{}, {"segments": 4}] if whole else []
-    return [{}, *({"radices": whole} | cut for cut in cuts), *trees]
+    direct = [{"radices": whole}] if whole else []
+    # Among many peers, messages over several hops hold each other up.
+    cut = [{"radices": whole, "segments": 4}] if 1 < torus.size <= MANY_PEERS else []
+    return [{}, *direct, *cut, *trees]
 
 
 RECURSIVE_MULTIPLYING = Algorithm(

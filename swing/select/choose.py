@@ -37,13 +37,16 @@ NODE_LATENCY_BYTES = 32 * 1024
 steps. For other collectives on one node, estimates for `NODE` are compared."""
 
 IN_ORDER = 2 / 3
-"""Weight of messages in order when segments share links, see `swing.select.estimate.seconds`.
+"""Weight of messages in order when parts share links, see `swing.select.estimate.seconds`.
 
-Messages to one peer stay in order in the packet model, as on real networks, and flows share
-equally. On 16x4 an allgather of 8 MiB in segments takes 76 µs in one and 49 µs in the other; the
-weight avoids schedules that only one of them likes. The two halves of an allreduce nearly balance
-each other, so equal shares are right there.
+It is for collectives other than allreduce, up to `SHORT` bytes, for which tables are made with the
+packet model. There, as on real networks, messages to one peer stay in order, but flows share
+equally: on 16x4 an allgather of 8 MiB in segments takes 76 µs in one model and 49 µs in the other.
+The weight avoids schedules that only one of them likes. The two halves of an allreduce nearly
+balance each other.
 """
+SHORT = 2**23
+"""Bytes up to which tables are made with the packet model, and with the flow model beyond."""
 
 MOST_NAMES = 6
 """Tori of a table that an error names."""
@@ -187,7 +190,7 @@ def _ranked(
             f"estimated, since the nearest table, of machine {name!r}, is for messages whose costs "
             f"differ{far}"
         )
-    weight = 0.0 if collective == ALLREDUCE else IN_ORDER
+    weight = 0.0 if collective == ALLREDUCE or nbytes > SHORT else IN_ORDER
     times = [
         (seconds(phases, source, nbytes, weight), Candidate(name, options, ()))
         for (name, options), phases in _figures(torus, collective).items()

@@ -161,7 +161,7 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
         if nsteps > 1 and schedule.lines(steps[0]) is None:
             length, hops = _longest_chain(schedule, schedule.part(slowest), steps)
         queued = peak = 0.0
-        if nsteps > 1 and segments > 1:
+        if nsteps > 1 and (segments > 1 or schedule.lines(steps[0]) is not None):
             equal = [(len(list(same)), key) for key, same in itertools.groupby(keys)]
             alone = _over_links([(n, costs(first[key], key, False)) for n, key in equal])
             total = drained(alone)
