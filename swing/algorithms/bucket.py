@@ -70,11 +70,12 @@ def bucket(
 def family(torus: Torus) -> list[dict[str, Any]]:
     """Option sets that `tune` searches: the published algorithm, and numbers of segments.
 
-    >>> family(Torus((4, 4)))
+    >>> family(Torus((4, 4)))[:5]
     [{}, {'segments': 1}, {'segments': 2}, {'segments': 4}, {'segments': 6}]
     """
     dims = [torus.dims[j] for j in torus.active]
     options: list[dict[str, Any]] = [{}, *({"segments": count} for count in (1, 2, 4, 6))]
+    options += [{"ways": 2, "segments": count} for count in (4, 8)]
     if len(set(dims)) > 1:
         longest = max(dims)
         for few, many in ((1, 4), (1, 6), (2, 4), (2, 6), (3, 6)):
@@ -96,6 +97,6 @@ def _others(torus: Torus) -> list[dict[str, Any]]:
 
 BUCKET = Algorithm(
     "bucket", bucket, source="Jain, Sabharwal 2010", style=("#009E73", "^"), family=family,
-    published=always({}), shortlist=always({"segments": 1}, {"segments": 4}), rings=True,
-    standard=True, others=_others,
+    published=always({}), rings=True, standard=True, others=_others,
+    shortlist=always({"segments": 1}, {"segments": 4}, {"ways": 2, "segments": 8}),
 )  # fmt: skip
