@@ -500,3 +500,7 @@ def test_parts_on_links_of_their_own_do_not_wait(in_order):
     parts = [[(3, np.eye(4)[i])] for i in range(4)]
     assert drained(parts, in_order) == pytest.approx(3)
     assert drained([*parts, *parts], in_order) == pytest.approx(6)
+
+
+def test_parts_without_bytes_need_no_time():
+    assert drained([]) == drained([[], [(3, np.zeros(2))]]) == 0

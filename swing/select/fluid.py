@@ -16,7 +16,6 @@ import numpy as np
 DONE = 1e-12
 """The fraction of a step that rounding may leave of it."""
 
-
 Run = tuple[int, np.ndarray]
 """A number of equal steps, and the (nlinks,) time that every link needs for the bytes of each."""
 
@@ -37,6 +36,8 @@ def drained(parts: Sequence[Sequence[Run]], in_order: bool = False) -> float:
     4.0
     """
     later = [iter(steps) for steps in map(_merged, parts) if steps]
+    if not later:
+        return 0.0
     now = [next(steps) for steps in later]
     count, load = (np.array(column, dtype=float) for column in zip(*now, strict=True))
     left = np.ones(len(load))  # of each part's present run of equal steps
