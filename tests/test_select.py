@@ -329,7 +329,7 @@ def test_every_schedule_of_the_family_is_correct(name):
         *(("most", value) for value in (0, -1, 1.5, True, "8")),
         *(("keep", value) for value in (0.5, math.nan, math.inf, "a")),
         *(("packets", value) for value in (-1, 0, 2**51, 1e6)),
-        *(("leaders", value) for value in (0, 1.5, "3")),
+        *(("leaders", value) for value in (-1, 1.5, "3")),
         *(("jobs", value) for value in (0, 5000, True, None)),
         *(("enough", value) for value in (-1, math.nan, "a")),
     ],

@@ -47,8 +47,9 @@ search_options = joined(
     click.option("--keep", type=Number(1), default=2.0, show_default=True,
                  help="Start only from candidates that the analytic model estimates at "
                  "no more than this factor times the best."),
-    click.option("--leaders", type=click.IntRange(1), default=3, show_default=True,
-                 help="Number of fastest candidates per size whose neighbours are simulated."),
+    click.option("--leaders", type=click.IntRange(0), default=3, show_default=True,
+                 help="Number of fastest candidates per size whose neighbours are simulated; "
+                 "0 for none."),
     JOBS,
 )  # fmt: skip
 """The options of a search, for `search_of`."""

@@ -47,14 +47,15 @@ class Search:
         keep: candidates are simulated if their estimate is at most this factor times the best one.
         most: the maximum number of candidates simulated per size.
         enough: a time of at most this factor times the lower bound ends the search at a size.
-        leaders: the number of fastest candidates of each size whose neighbours are simulated.
+        leaders: the number of fastest candidates of each size whose neighbours are simulated; 0
+            for none.
         packets: the largest size, in bytes, for the packet model; above it the flow model is used.
         jobs: number of processes.
 
     Raises:
-        ValueError: ``keep`` is not a finite number from 1 up, ``most``, ``leaders`` or ``jobs`` is
-            not a whole number from 1 up, ``enough`` is not a number from 0 up, or ``packets`` is
-            not a size.
+        ValueError: ``keep`` is not a finite number from 1 up, ``most`` or ``jobs`` is not a
+            whole number from 1 up, ``leaders`` is not one from 0 up, ``enough`` is not a number
+            from 0 up, or ``packets`` is not a size.
     """
 
     keep: float = 3.0
@@ -68,7 +69,7 @@ class Search:
         check_factor("keep", self.keep)
         check_number("enough", self.enough)
         whole_number("most", self.most, 1, sys.maxsize)
-        whole_number("leaders", self.leaders, 1, sys.maxsize)
+        whole_number("leaders", self.leaders, 0, sys.maxsize)
         whole_number("packets", self.packets, 1, MAX_BYTES)
         whole_number("jobs", self.jobs, 1, MAX_JOBS)
 

@@ -19,6 +19,7 @@ from netsim.topologies.names import topology as topology_of
 from swing.checks import expect
 from swing.schedules.collectives import ALLREDUCE, BARRIER, check_collective
 from swing.select.candidates import Named, family, published
+from swing.select.neighbours import in_segments
 from swing.select.table import Entry, SelectionTable
 from swing.sizes import format_size
 
@@ -161,17 +162,19 @@ def find(
 ) -> None:
     """Add the times that a search finds on a network, and those of all published rivals.
 
-    From the fastest candidates of each size the search climbs to faster neighbours of theirs.
+    Candidates are tried whole and in segments. From the fastest ones of each size the search climbs
+    to faster neighbours of theirs.
     """
     torus, collective = network.topology.torus, asked.get("collective", ALLREDUCE)
     rivals = replace(search, enough=0.0)  # simulate every rival, for the comparison
+    whole = family(torus, collective)
     for candidates, limits in (
         (published(torus, collective, later=True), rivals),
-        (family(torus, collective), search),
+        ([*whole, *in_segments(torus, whole)], search),
     ):
         cases = [_case(network, named, asked) for named in candidates]
         explore(cases, sizes, limits, found, tell)
-    if collective != BARRIER:  # whose only size is 0
+    if search.leaders and collective != BARRIER:  # whose only size is 0
         climb(sizes, asked, search, found, tell)
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from swing.algorithms import ALGORITHMS, make
 from swing.algorithms.recursive_multiplying import MAX_MESSAGES_AT_ONCE, MAX_NODES_AT_ONCE, Radices
 from swing.schedules.collectives import ALLREDUCE
-from swing.select.candidates import spelled
+from swing.select.candidates import Named, spelled
 from swing.select.table import Options
 from swing.torus import Torus
 
@@ -65,6 +65,22 @@ def neighbours(
                 make(name, torus, **changed, **spelled(collective))
                 found[tuple((key, changed[key]) for key in takes if key in changed)] = None
     return list(found)
+
+
+def in_segments(torus: Torus, candidates: Sequence[Named]) -> list[Named]:
+    """List the candidates that can be cut into segments, in each number of `SEGMENTS`.
+
+    >>> len(in_segments(Torus((4, 4)), [("swing", ()), ("ring", (("segments", 2),))]))
+    7
+    """
+    return [
+        (name, (*options, ("segments", count)))
+        for name, options in candidates
+        for count in SEGMENTS[1:]
+        if "segments" in ALGORITHMS[name].options
+        and not {"segments", "chunks"} & set(dict(options))
+        and _messages(torus, {**dict(options), "segments": count}) <= MAX_MESSAGES_AT_ONCE
+    ]
 
 
 def _messages(torus: Torus, options: dict[str, Any]) -> float:
