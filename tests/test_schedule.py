@@ -336,3 +336,16 @@ def test_str_stays_short_and_the_table_is_whole():
             assert len(f"{value!r}") < 100
     whole = swing.schedule("swing", swing.Torus((8, 8))).table()
     assert whole.count("→") == sum(map(len, swing.schedule("swing", swing.Torus((8, 8)))))
+
+
+def test_equal_steps_of_bucket_both_ways_have_one_signature():
+    # Estimates and models look at each kind of step once, and a long ring has a thousand steps.
+    schedule = swing.schedule("bucket", swing.Torus((64, 5)), ways=2, segments=2)
+    kinds = {schedule.signature(s) for s in range(schedule.nsteps)}
+    assert schedule.nsteps == 2 * (32 + 2)
+    assert len(kinds) <= 8
+    for s in range(1, 31):
+        before, after = schedule.step(s), schedule.step(s + 1)
+        if schedule.signature(s) == schedule.signature(s + 1):
+            assert before.src.tolist() == after.src.tolist()
+            assert before.dst.tolist() == after.dst.tolist()

@@ -310,18 +310,24 @@ def circulant_pattern(
         count = np.full(d, len(offsets))
         return Blocks.sets(count, lambda x: np.sort(label[(x + sign[x] * offsets) % d]))
 
-    kept = [np.arange(d)]
-    for messages in moves:
-        sent = np.concatenate([offsets for _, offsets in messages])
-        kept.append(np.setdiff1d(kept[-1], sent % d))
+    # The step in which a coordinate passes on the block at each offset; its own stays.
+    leaves = np.full(d, len(moves))
+    for s, messages in enumerate(moves):
+        leaves[np.concatenate([offsets for _, offsets in messages]) % d] = s
 
     def step(s: int) -> PatternStep:
         sets = [around(offsets) for _, offsets in moves[s]]
         dst = np.concatenate([(nodes + sign * delta) % d for delta, _ in moves[s]])
         return PatternStep(np.tile(nodes, len(sets)), dst, Blocks.join(sets))
 
+    def pending(s: int) -> Blocks:
+        return around(np.flatnonzero(leaves >= s))
+
+    def signature(s: int) -> Hashable:
+        return tuple((delta % d, len(offsets)) for delta, offsets in moves[s])
+
     radices = (d, *(1,) * (len(moves) - 1)) if moves else ()
-    return RingPattern(d, radices, owner, step, lambda s: around(kept[s]))
+    return RingPattern(d, radices, owner, step, pending, signature=signature)
 
 
 def ring_line(d: int, direction: int = 1) -> RingPattern:
