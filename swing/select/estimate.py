@@ -76,6 +76,11 @@ class Phase(NamedTuple):
         peak: of segments, fraction of the vector on the busiest link in one step of all of them.
         in_order: like ``total``, if links do not share their bandwidth equally but take one message
             of each part in turn; in an allreduce, whose halves balance each other, equal to it.
+        arrivals: of a single step of a gather or a reduce, for each number of hops the fraction of
+            the vector that messages over as many hops or more bring over the busiest link. They
+            meet on the last links before the root, where the bytes from near ranks pass while those
+            from far ranks are on their way. (From a root, messages leave in the order in which they
+            are posted, whatever their hops.)
     """
 
     steps: int
@@ -87,6 +92,7 @@ class Phase(NamedTuple):
     segments: int = 1
     peak: float = 0.0
     in_order: float = 0.0
+    arrivals: tuple[tuple[int, float], ...] = ()
 
 
 class _Cost(NamedTuple):
@@ -178,10 +184,25 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
         sends = sum(n * c.busiest for n, c in run)
         every = [c._replace(sends=tuple(n * x for x in c.sends)) for run in runs for n, c in run]
         all_sends = _together(every).busiest if every else 0
+        to_root = schedule.collective in ("gather", "reduce")
+        arrivals = _arrivals(schedule, steps[0]) if nsteps == 1 and to_root else ()
+        in_order = queued or total
         phases.append(
-            Phase(length, hops, own, total, sends, all_sends, segments, peak, queued or total)
+            Phase(length, hops, own, total, sends, all_sends, segments, peak, in_order, arrivals)
         )
     return tuple(phases)
+
+
+def _arrivals(schedule: Schedule, s: int) -> tuple[tuple[int, float], ...]:
+    """Return `Phase.arrivals` of a step; nothing if all ranks of a line send alike."""
+    if schedule.lines(s) is not None:
+        return ()
+    step = schedule.step(s)
+    hops = _hops(schedule.torus, step)
+    return tuple(
+        (least, _rows_cost(schedule, step.take(np.flatnonzero(hops >= least))).peak)
+        for least in np.unique(hops).tolist()
+    )
 
 
 _KNOWN: WeakKeyDictionary[Schedule, ByteCache[_Cost]] = WeakKeyDictionary()
@@ -304,8 +325,9 @@ def seconds(
         phases: the costs of the schedule.
         machine: the costs of the network.
         nbytes: size of the vector on each rank, in bytes.
-        in_order: how links serve segments: 0 for equal shares, as in the flow model, 1 for messages
-            in order, or a weight between the two.
+        in_order: how links serve messages: 0 for equal shares, as in the flow model, 1 for one
+            after the other, or a weight between the two. It matters for segments, and for messages
+            to a root.
     """
     step, hop = machine.latency(0), machine.latency(1) - machine.latency(0)
     byte, message = nbytes / machine.bandwidth, overhead(machine)
@@ -316,8 +338,12 @@ def seconds(
         if p.segments > 1:
             # Segments begin together, so they all queue once, however small they are.
             drained = max(_queued(latency, drained, p.segments), latency + p.peak * byte)
+        moved = latency + p.own * byte
+        if p.arrivals:
+            arrived = max(step + hops * hop + load * byte for hops, load in p.arrivals)
+            moved += in_order * (arrived + p.sends * message - moved)
         last = step + hop if p.steps else 0.0  # the last message of the busiest sender, one hop
-        return max(latency + p.own * byte, drained, p.all_sends * message + last)
+        return max(moved, drained, p.all_sends * message + last)
 
     return sum(map(of_phase, phases))
 
