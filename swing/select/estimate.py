@@ -48,7 +48,8 @@ class CostModel(Protocol):
     """The properties of a network that an estimate needs; `netsim.Network` has them.
 
     A network may also have ``message_overhead`` and ``post_gap``: seconds that each message keeps
-    its sender busy.
+    its sender busy; and ``injection``: the rate at which messages leave a node, one after the
+    other, relative to that of all its links together.
     """
 
     @property
@@ -81,6 +82,10 @@ class Phase(NamedTuple):
             meet on the last links before the root, where the bytes from near ranks pass while those
             from far ranks are on their way. (From a root, messages leave in the order in which they
             are posted, whatever their hops.)
+        posted: of parts that do not wait for each other, the fraction of the vector that a rank has
+            to send in some of them before anything arrives, divided by the ports of a node. What it
+            passes on in other parts leaves it after that.
+        in_step: whether the segments are equally large, and so keep step with each other.
     """
 
     steps: int
@@ -93,6 +98,8 @@ class Phase(NamedTuple):
     peak: float = 0.0
     in_order: float = 0.0
     arrivals: tuple[tuple[int, float], ...] = ()
+    posted: float = 0.0
+    in_step: bool = False
 
 
 class _Cost(NamedTuple):
@@ -187,10 +194,32 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
         to_root = schedule.collective in ("gather", "reduce")
         arrivals = _arrivals(schedule, steps[0]) if nsteps == 1 and to_root else ()
         in_order = queued or total
-        phases.append(
-            Phase(length, hops, own, total, sends, all_sends, segments, peak, in_order, arrivals)
-        )
+        pipelined = nsteps > 1 and schedule.lines(steps[0]) is None
+        posted = _posted(schedule, steps) if pipelined and segments == 1 else 0.0
+        in_step = pipelined and segments > 1 and bool(np.ptp(schedule.part_shares) == 0)
+        phases.append(Phase(
+            length, hops, own, total, sends, all_sends, segments, peak, in_order, arrivals, posted,
+            in_step,
+        ))  # fmt: skip
     return tuple(phases)
+
+
+def _posted(schedule: Schedule, steps: Sequence[int]) -> float:
+    """Return `Phase.posted` of some steps: of the rank that posts most among those that receive."""
+    p = schedule.torus.size
+    posted, receives = np.zeros(p), np.zeros(p, dtype=bool)
+    for j in range(len(schedule.parts)):
+        body, passes_on = schedule.part(j), np.zeros(p, dtype=bool)
+        for _, run in itertools.groupby(steps, body.signature):
+            first, *more = run
+            step = body.step(first)
+            own = ~passes_on[step.src]
+            share = schedule.share(step)[own] * (1 + len(more))
+            posted += np.bincount(step.src[own], share, p)
+            passes_on[step.dst] = True
+        receives |= passes_on
+    ports = max(1, schedule.torus.ports)
+    return float(posted[receives].max(initial=0)) / ports
 
 
 def _arrivals(schedule: Schedule, s: int) -> tuple[tuple[int, float], ...]:
@@ -331,14 +360,21 @@ def seconds(
     """
     step, hop = machine.latency(0), machine.latency(1) - machine.latency(0)
     byte, message = nbytes / machine.bandwidth, overhead(machine)
+    injection: float | None = getattr(machine, "injection", None)
 
     def of_phase(p: Phase) -> float:
         latency = p.steps * step + p.hops * hop + p.sends * message
         drained = (p.total + in_order * (p.in_order - p.total)) * byte
         if p.segments > 1:
             # Segments begin together, so they all queue once, however small they are.
-            drained = max(_queued(latency, drained, p.segments), latency + p.peak * byte)
+            least = latency + p.peak * byte
+            queued = (
+                p.segments * p.own * byte if p.in_step else _queued(latency, drained, p.segments)
+            )
+            drained = max(queued, drained, least)
         moved = latency + p.own * byte
+        if injection:
+            moved += in_order * p.posted * byte / injection
         if p.arrivals:
             arrived = max(step + hops * hop + load * byte for hops, load in p.arrivals)
             moved += in_order * (arrived + p.sends * message - moved)
