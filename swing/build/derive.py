@@ -115,9 +115,22 @@ class Unreduced(Body):
         order = np.argsort(each)
         index = order[np.searchsorted(each, shifts, sorter=order)]
 
+        strides = np.cumprod([1, *torus.dims[:0:-1]])[::-1]
+        around = [np.arange(2 * d) % d * n for d, n in zip(torus.dims, strides, strict=True)]
+        ends = [
+            [(column % torus.dims).T for column in (row.origin, row.home) if column is not None]
+            for row in rows
+        ]
+
         def find(i: int) -> Array:
-            row = rows[index[i]]
-            origin, home = (torus.rank_at(at[i] + column) for column in (row.origin, row.home))
+            # Add coordinates by a look-up, since a message is listed for every rank and step.
+            x = at[i].tolist()
+            origin, home = (
+                torus.rank_of[
+                    sum(table[c:][o] for table, c, o in zip(around, x, offsets, strict=True))
+                ]
+                for offsets in ends[index[i]]
+            )
             return np.sort(origin * nblocks + label[home])
 
         blocks = Blocks.sets(np.array([row.nblocks for row in rows])[index], find)
