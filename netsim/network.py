@@ -231,6 +231,15 @@ class Network:
         return wire if own is None else np.where(np.isnan(own), wire, own)
 
     @property
+    def injection(self) -> float | None:
+        """Rate of the link from a node to its router, relative to that of all the node's links.
+
+        None if there is no such link, or if nodes have no links of their own.
+        """
+        rate, links = self.injection_bandwidth, self.node_rates[0]
+        return rate / links if rate is not None and links else None
+
+    @property
     def end_latency(self) -> float:
         """Seconds that every message takes at its ends: injection, the first router, ejection."""
         seconds = self.injection_latency + self.ejection_latency

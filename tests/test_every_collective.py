@@ -22,6 +22,7 @@ from swing.build.segments import segmented
 from swing.schedules.body import Body
 from swing.schedules.collectives import ALL, BARRIER, COLLECTIVES, has_root
 from swing.select.candidates import shortlist
+from swing.select.choose import PAPER
 from swing.select.estimate import figures, seconds
 from swing.torus import Torus
 
@@ -250,6 +251,52 @@ def test_disjoint_trees_use_every_link_once(dims):
         for tree in trees:
             assert (depths(tree, 0) >= 0).all()
     assert max(depths(t, 0).max() for t in one_way(dims)) <= sum(d - 1 for d in dims) + 1
+
+
+@pytest.mark.parametrize("collective", ["broadcast", "reduce", "allreduce"])
+@pytest.mark.parametrize(("chunks", "window"), [(7, 3), (6, 2), (2, 5), (1, 1)])
+def test_a_window_of_chunks_sends_the_same_messages(chunks, window, collective):
+    """Each link carries each chunk once, as without a window, and chunks are equally large."""
+    torus = Torus((3, 4))
+    whole, windowed = (
+        swing.schedule("disjoint_trees", torus, chunks=chunks, collective=collective, **more)
+        for more in ({}, {"window": window})
+    )
+    assert swing.verify(windowed).same_bits
+    assert len(windowed.parts) == min(window, chunks)
+    sent = [
+        Counter(
+            (int(src), int(dst), bool(reduces))
+            for step in schedule
+            for src, dst, reduces in zip(step.src, step.dst, step.reduces, strict=True)
+        )
+        for schedule in (whole, windowed)
+    ]
+    assert sent[0] == sent[1]
+    assert windowed.nblocks == whole.nblocks
+    assert windowed.shares is None or np.ptp(windowed.shares) == 0
+
+
+def test_a_window_is_a_whole_number_from_1_up():
+    with pytest.raises(ValueError, match="window must be a whole number from 1 up, not 0"):
+        swing.schedule("disjoint_trees", Torus(4), window=0, collective="reduce")
+
+
+@pytest.mark.parametrize("dims", [(5, 5), (4, 6), (3, 4, 4)])
+def test_a_window_keeps_the_card_free_for_what_a_reduce_passes_on(dims):
+    """At 8 MiB the window is simulated and estimated faster, and is what is chosen."""
+    torus, network = Torus(dims), netsim.paper_network("torus:" + "x".join(map(str, dims)))
+    choice = swing.choose(torus, 2**23, collective="reduce")
+    assert choice.options["window"] == 8
+    made = [
+        swing.schedule("disjoint_trees", torus, collective="reduce", **options)
+        for options in (choice.options, {"chunks": choice.options["chunks"]})
+    ]
+    ours, at_once = (netsim.simulate(each, network, 2**23, "packet").seconds for each in made)
+    assert ours < 0.95 * at_once
+    for each, simulated in zip(made, (ours, at_once), strict=True):
+        estimate = seconds(figures(each), PAPER, 2**23, in_order=1)
+        assert estimate == pytest.approx(simulated, rel=0.12)
 
 
 def test_disjoint_trees_are_shallow():

@@ -13,11 +13,12 @@ from netsim.rows import write_csv
 from netsim.search.case import Case
 from netsim.search.explore import Search, explore
 from netsim.search.sweep import processes
+from swing.algorithms import make
 from swing.algorithms.spelling import parse
 from swing.cli import invoke
 from swing.schedules.blocks import one_block
 from swing.schedules.step import Step
-from swing.select.candidates import family, published, shortlist
+from swing.select.candidates import family, published, shortlist, spelled
 from swing.select.choose import OVERHEAD, MachineModel
 from swing.select.choose import PAPER as PAPER_MODEL
 from swing.select.estimate import figures, seconds
@@ -504,3 +505,38 @@ def test_parts_on_links_of_their_own_do_not_wait(in_order):
 
 def test_parts_without_bytes_need_no_time():
     assert drained([]) == drained([[], [(3, np.zeros(2))]]) == 0
+
+
+@pytest.mark.parametrize("collective", ["broadcast", "reduce"])
+@pytest.mark.parametrize("dims", [(6, 6), (3, 2, 4), (9,), (5, 2)])
+def test_what_a_choice_leaves_out_is_slower_at_any_size(dims, collective):
+    """The rings that `shortlist` drops lose against what it keeps, from bytes to gigabytes."""
+    torus = swing.Torus(dims)
+    kept = shortlist(torus, collective)
+    listed = {
+        named: make(named[0], torus, **dict(named[1]), **spelled(collective))
+        for named in published(torus, collective)
+    }
+    dropped = [each for named, each in listed.items() if named not in kept]
+    assert dropped
+    for nbytes in 4 ** np.arange(2, 16):
+        best = min(seconds(figures(each), PAPER_MODEL, int(nbytes)) for each in kept.values())
+        assert all(seconds(figures(each), PAPER_MODEL, int(nbytes)) >= best for each in dropped)
+
+
+@pytest.mark.parametrize("collective", ["gather", "reduce"])
+@pytest.mark.parametrize("dims", [(7, 5), (6, 6), (2, 3, 4)])
+def test_messages_to_a_root_arrive_while_those_from_far_are_on_their_way(dims, collective):
+    """The estimate of messages straight to the root is below latency plus bytes, and above each."""
+    options = {"chunks": 1} if collective == "reduce" else {}
+    schedule = make("linear", swing.Torus(dims), collective=collective, **options)
+    (phase,) = figures(schedule)
+    nbytes = 2**13 if options else 2**18
+    in_order = seconds([phase], PAPER_MODEL, nbytes, in_order=1)
+    equal = seconds([phase], PAPER_MODEL, nbytes)
+    assert phase.total * nbytes / PAPER_MODEL.bandwidth < in_order < equal
+    assert PAPER_MODEL.latency(phase.hops) < in_order
+    simulated = netsim.simulate(
+        schedule, netsim.paper_network("torus:" + "x".join(map(str, dims))), nbytes, "packet"
+    ).seconds
+    assert abs(in_order - simulated) < abs(equal - simulated)

@@ -11,6 +11,11 @@ would be the link of another tree, so the node is reached over the last link rou
 local search (`swing.build.shorten_trees`) then exchanges links between trees until their depth is
 about the distance of the farthest node.
 
+In a reduce, a leaf has all its chunks from the start. If it posts them at once, then what it passes
+on in the other trees queues behind them at its network card. With a *window* of w chunks, a rank
+sends chunk i + w of a tree only when chunk i has arrived from all its children in all trees: links
+stay busy if w chunks take as long as a chunk's latency and its bytes.
+
 Restrictions: none; where a dimension does not wrap, messages go back through all of it.
 
 Cost: depth h = Σ⌊d_i/2⌋ + 1 or + 2 on squares and cubes, Σ(d_i - 1) + 1 at most. With c chunks of a
@@ -28,7 +33,7 @@ Source: the decomposition is our own; that one exists: Edmonds 1973.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -43,36 +48,59 @@ from swing.torus import Array, Torus
 
 
 def disjoint_trees(
-    torus: Torus, *, chunks: int = 1, collective: str = "allreduce", root: int = 0
+    torus: Torus,
+    *,
+    chunks: int = 1,
+    window: int | None = None,
+    collective: str = "allreduce",
+    root: int = 0,
 ) -> Schedule:
     """Send chunks one after the other along spanning trees that share no link.
 
     Args:
         torus: the ranks.
         chunks: number of chunks that follow each other along each tree.
+        window: number of chunks of a tree that a rank sends before it waits for others; all chunks
+            if None.
         collective: "broadcast", "reduce", or "allreduce" for both.
         root: the root of all trees.
 
     Raises:
-        ValueError: chunks below 1.
+        ValueError: chunks or a window below 1.
     """
-    if chunks < 1:
-        raise ValueError(f"chunks must be a whole number from 1 up, not {chunks}")
-    parts = []
-    for toward in parents(torus, root):
-        depth = depths(toward, root)
+    for name, count in (("chunks", chunks), ("window", 1 if window is None else window)):
+        if count < 1:
+            raise ValueError(f"{name} must be a whole number from 1 up, not {count}")
+    trees = [(toward, depths(toward, root)) for toward in parents(torus, root)]
+
+    def along(toward: Array, depth: Array, count: int) -> Schedule:
+        """Send chunks along one tree."""
         src = np.flatnonzero(toward != torus.ranks)
         when = depth.max() - depth[src]
-        part = reduce_to_root("disjoint_trees", torus, root, src, toward[src], when, chunks)
-        parts.append(
-            part if collective == "reduce" else reverse(part) if collective == "broadcast"
-            else chain(part, reverse(part))
-        )  # fmt: skip
-    return parallel(parts, lockstep=False)
+        part = reduce_to_root("disjoint_trees", torus, root, src, toward[src], when, count)
+        if collective == "reduce":
+            return part
+        return reverse(part) if collective == "broadcast" else chain(part, reverse(part))
+
+    if window is None:
+        return parallel([along(*tree, chunks) for tree in trees], lockstep=False)
+
+    @cache
+    def in_step(count: int) -> Schedule:
+        """Send chunks along all trees, each chunk after the one before it has arrived."""
+        return parallel([along(*tree, count) for tree in trees])
+
+    # Chunks follow each other at a distance of the window, and do not wait for those in between.
+    counts = [len(range(first, chunks, window)) for first in range(min(window, chunks))]
+    return parallel(list(map(in_step, counts)), lockstep=False)
 
 
 MAX_SEARCHED = 4096
 """Most ranks for which the trees are made shallower; the search takes a minute for so many."""
+
+
+WINDOW = 8
+"""A window that keeps links busy: 8 chunks of a packet or less take longer than its latency."""
 
 
 def parents(torus: Torus, root: int) -> list[Array]:
@@ -140,8 +168,10 @@ def depths(toward: Array, root: int) -> Array:
 def _others(torus: Torus) -> list[dict[str, Any]]:
     # Of all trees together, 1280 chunks are five times a power of two, since a header makes a
     # message of a power of two bytes one packet longer.
-    counts = (1, 4, 16, 64, 1280 // max(1, 2 * len(torus.active)), 1024)
-    return [{"chunks": count} for count in dict.fromkeys(counts)]
+    many = 1280 // max(1, 2 * len(torus.active))
+    at_once = [{"chunks": count} for count in dict.fromkeys((1, 4, 16, 64, many, 1024))]
+    # Equal numbers of chunks keep step with each other.
+    return [*at_once, {"chunks": many // WINDOW * WINDOW, "window": WINDOW}]
 
 
 DISJOINT_TREES = Algorithm(

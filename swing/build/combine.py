@@ -22,6 +22,7 @@ from swing.schedules.body import Body
 from swing.schedules.rank import RankMessages
 from swing.schedules.schedule import Schedule, expect_schedule
 from swing.schedules.step import LineRows, Step
+from swing.schedules.translates import Translates
 from swing.torus import Torus
 
 Order = Sequence[int | tuple[int, ...]]
@@ -80,6 +81,9 @@ class OverRanks(Body):
 
     def rank(self, rank: int) -> RankMessages:
         return self.row.rank(rank)
+
+    def translates(self, s: int) -> tuple[Translates, ...] | None:
+        return self.row.body.translates(s)  # ranks in order are alike, whatever their coordinates
 
     def signature(self, s: int) -> Hashable:
         return self.row.signature(s)

@@ -36,6 +36,7 @@ from swing.schedules.body import Body
 from swing.schedules.collectives import BARRIER, RankColumn
 from swing.schedules.schedule import Schedule
 from swing.schedules.step import LineRows, Step
+from swing.schedules.translates import Translates, coords_of, node_at
 from swing.torus import Array
 
 IN_CHUNKS = ("broadcast", "reduce")
@@ -64,8 +65,85 @@ class Unreduced(Body):
         """The paths of all contributions."""
         return Paths.of(self.forward)
 
+    def translates(self, s: int) -> tuple[Translates, ...] | None:
+        return self._followed[s] if self._followed is not None else None
+
+    @cached_property
+    def _followed(self) -> list[tuple[Translates, ...]] | None:
+        """The messages of all steps as translates; None if those of the reduce-scatter are not.
+
+        The block with offset o from its origin to its home is followed on its way. A message
+        carries it if the message of the reduce-scatter carries the block of the home.
+        """
+        torus = self.forward.torus
+        steps = [self.forward.body.translates(s) for s in range(self.nsteps)]
+        known = [rows for rows in steps if rows is not None]
+        if len(known) < len(steps):
+            return None
+        torus = next((row.torus for rows in known for row in rows), torus)
+        offset = coords_of(torus, np.arange(torus.size))
+        left = offset.copy()  # from the rank that has the block to its home
+        found = []
+        for rows in known:
+            carried = []
+            for row in rows:
+                assert row.home is not None
+                sent = np.zeros(torus.size, dtype=bool)
+                sent[node_at(torus, row.home)] = True
+                carried.append(np.flatnonzero(sent[node_at(torus, left)]))
+            found.append(tuple(
+                row._replace(reduces=False, origin=left[own] - offset[own], home=left[own])
+                for row, own in zip(rows, carried, strict=True)
+            ))  # fmt: skip
+            for row, own in zip(rows, carried, strict=True):
+                left[own] -= row.shift
+        return found
+
     def step(self, s: int) -> Step:
-        step, nblocks = self.forward.step(s), self.forward.nblocks
+        rows = self.translates(s)
+        step = self.forward.step(s)
+        return self._listed(step) if rows is None else self._translated(step, rows)
+
+    def _translated(self, step: Step, rows: tuple[Translates, ...]) -> Step:
+        """Make a step of the messages that are translates of each other."""
+        if not rows:
+            return step
+        torus, nblocks, label = rows[0].torus, self.forward.nblocks, self._label
+        at = torus.coords[step.src]
+        shifts = node_at(torus, torus.coords[step.dst] - at)
+        each = node_at(torus, np.stack([row.shift for row in rows]))
+        order = np.argsort(each)
+        index = order[np.searchsorted(each, shifts, sorter=order)]
+
+        strides = np.cumprod([1, *torus.dims[:0:-1]])[::-1]
+        around = [np.arange(2 * d) % d * n for d, n in zip(torus.dims, strides, strict=True)]
+        ends = [
+            [(column % torus.dims).T for column in (row.origin, row.home) if column is not None]
+            for row in rows
+        ]
+
+        def find(i: int) -> Array:
+            # Add coordinates by a look-up, since a message is listed for every rank and step.
+            x = at[i].tolist()
+            origin, home = (
+                torus.rank_of[
+                    sum(table[c:][o] for table, c, o in zip(around, x, offsets, strict=True))
+                ]
+                for offsets in ends[index[i]]
+            )
+            return np.sort(origin * nblocks + label[home])
+
+        blocks = Blocks.sets(np.array([row.nblocks for row in rows])[index], find)
+        return Step(False, step.src, step.dst, blocks, step.part)
+
+    @cached_property
+    def _label(self) -> Array:
+        """(p,) the block of the reduce-scatter that each rank gets, if each gets one."""
+        return np.argsort(np.asarray(self.forward.home))
+
+    def _listed(self, step: Step) -> Step:
+        """Make a step of messages that carry what the paths of all contributions bring them."""
+        nblocks = self.forward.nblocks
         row, block = step.blocks.flat()
         held = self.paths.size[block, step.src[row]]
         counts = np.bincount(row, held, len(step)).astype(np.int64)
@@ -74,8 +152,9 @@ class Unreduced(Body):
         @cache  # models need only the counts, so list the blocks when they are asked for
         def listed() -> Array:
             each, origin = self.paths.behind(block, step.src[row])
-            carried = origin * nblocks + block[each]
-            return carried[np.lexsort((carried, row[each]))]
+            # Sort by row, then by block, as one number.
+            total = self.forward.torus.size * nblocks
+            return np.sort(row[each] * total + origin * nblocks + block[each]) % total
 
         blocks = Blocks.sets(counts, lambda i: listed()[first[i] : first[i] + counts[i]])
         return Step(False, step.src, step.dst, blocks, step.part)

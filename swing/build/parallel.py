@@ -19,6 +19,7 @@ from swing.schedules.collectives import RankColumn
 from swing.schedules.rank import RankMessages
 from swing.schedules.schedule import Schedule, expect_schedule
 from swing.schedules.step import LineRows, Step
+from swing.schedules.translates import Translates
 from swing.torus import Array
 
 
@@ -68,6 +69,10 @@ class Placed(Body):
     def lines(self, s: int) -> tuple[LineRows, ...] | None:
         lines = self.schedule.lines(self._index[s]) if self.acts(s) else ()
         return lines and tuple(line._replace(part=self.j) for line in lines)
+
+    def translates(self, s: int) -> tuple[Translates, ...] | None:
+        rows = self.schedule.body.translates(self._index[s]) if self.acts(s) else ()
+        return rows and tuple(row._replace(part=self.j) for row in rows)
 
     def signature(self, s: int) -> Hashable:
         return self.schedule.signature(self._index[s]) if self.acts(s) else None
@@ -152,6 +157,11 @@ class Parallel(Body):
         described = [lines for lines in each if lines is not None]
         # Lines must describe all traffic of a step or none of it.
         return sum(described, ()) if len(described) == len(each) else None
+
+    def translates(self, s: int) -> tuple[Translates, ...] | None:
+        each = [part.translates(s) for part in self._active(s)]
+        known = [rows for rows in each if rows is not None]
+        return sum(known, ()) if len(known) == len(each) else None
 
     def signature(self, s: int) -> Hashable:
         return tuple(part.signature(s) for part in self._distinct)

@@ -138,6 +138,45 @@ class RingPattern:
         return RingPattern(self.d, radices, self.owner[cuts], step, pending, self.folds)
 
 
+def translates(pattern: RingPattern, s: int) -> list[tuple[int, Array]] | None:
+    """Return the messages of a step of a ring pattern as translates, after a check that they are.
+
+    Returns:
+        For each message of a coordinate x the distance δ to its receiver x + δ, and the distances
+        from x to the coordinates whose blocks it carries; None if coordinates send differently.
+
+    >>> translates(ring_line(4), 0)
+    [(1, array([3]))]
+    >>> translates(halving([np.array([1, 0, 3, 2]), np.array([3, 2, 1, 0])]), 0) is None
+    True
+    """
+    src, dst, sent = pattern.step(s)
+    shifts = (dst - src) % pattern.d
+    rows = [np.flatnonzero(shifts == shift) for shift in np.unique(shifts)]
+    found = [(int(shifts[row[0]]), _alike(pattern, src[row], sent.take(row))) for row in rows]
+    known = [(shift, offsets) for shift, offsets in found if offsets is not None]
+    return known if len(known) == len(found) else None
+
+
+def pending_offsets(pattern: RingPattern, s: int) -> Array | None:
+    """Return the distances from each coordinate to those whose blocks are pending before step s.
+
+    None if they differ from coordinate to coordinate.
+    """
+    return _alike(pattern, np.arange(pattern.d), pattern.pending(s))
+
+
+def _alike(pattern: RingPattern, nodes: Array, sets: Blocks) -> Array | None:
+    """Return the distances from each node to the owners of its set, if all nodes have the same."""
+    d = pattern.d
+    once = len(nodes) == d == pattern.nblocks == len(np.unique(nodes))
+    if not once or np.ptp(sets.counts) or len(np.unique(pattern.owner)) < d:
+        return None
+    row, label = sets.flat()
+    offsets = np.sort(((pattern.owner[label] - nodes[row]) % d).reshape(d, -1), axis=1)
+    return offsets[0] if (offsets == offsets[0]).all() else None
+
+
 def contributions(pattern: RingPattern) -> list[tuple[Array, Array]]:
     """Count the contributions that the coordinates of a ring pattern send and hold.
 
@@ -307,6 +346,10 @@ def circulant_pattern(
     label, nodes = np.argsort(owner), np.arange(d)
 
     def around(offsets: Array) -> Blocks:
+        if len(offsets) == 1:
+            return Blocks.ranges(label[(nodes + sign * offsets) % d], 1)
+        if len(offsets) == d:
+            return Blocks.ranges(np.zeros(d, dtype=np.int64), d)
         count = np.full(d, len(offsets))
         return Blocks.sets(count, lambda x: np.sort(label[(x + sign[x] * offsets) % d]))
 

@@ -18,12 +18,20 @@ from functools import cached_property, reduce
 
 import numpy as np
 
-from swing.build.pattern import NodeMessages, PatternStep, RingPattern, contributions
+from swing.build.pattern import (
+    NodeMessages,
+    PatternStep,
+    RingPattern,
+    contributions,
+    pending_offsets,
+    translates,
+)
 from swing.ring import distance
 from swing.schedules.blocks import Blocks
 from swing.schedules.body import Body
 from swing.schedules.rank import MessageTable, RankMessages, ReductionKeys, filtered
 from swing.schedules.step import LineRows, Step
+from swing.schedules.translates import Translates
 from swing.torus import Array, Torus
 
 
@@ -121,6 +129,25 @@ class Product(Body):
             )
             for line in lines
         )
+
+    def translates(self, s: int) -> tuple[Translates, ...] | None:
+        taken, dims = self.taken[s], self.order[s]
+        pending = [pending_offsets(*each) for each in zip(self.patterns, taken, strict=True)]
+        held = [offsets for offsets in pending if offsets is not None]
+        moves = [(j, translates(self.patterns[j], taken[j])) for j in dims]
+        if len(held) < len(pending) or len(moves) > 1:
+            return None
+        rows = []
+        for j, messages in moves:
+            if messages is None:
+                return None
+            for ahead, offsets in messages:
+                shift = np.zeros(len(held), dtype=np.int64)
+                shift[j] = ahead
+                grid = np.meshgrid(*held[:j], offsets, *held[j + 1 :], indexing="ij")
+                home = np.stack(grid, axis=-1).reshape(-1, len(held))
+                rows.append(Translates(self.torus, 0, True, shift, None, home))
+        return tuple(rows)
 
     @cached_property
     def _contributions(self) -> list[list[tuple[Array, Array]]]:

@@ -10,6 +10,7 @@ from swing.schedules.collectives import ALL
 from swing.schedules.rank import RankMessages
 from swing.schedules.schedule import Schedule, expect_schedule
 from swing.schedules.step import LineRows, Step
+from swing.schedules.translates import Translates
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,10 @@ class Reversed(Body):
             line._replace(src=line.dst, dst=line.src, reduces=line.reduces ^ self.flip)
             for line in lines
         )
+
+    def translates(self, s: int) -> tuple[Translates, ...] | None:
+        rows = self.forward.body.translates(self.nsteps - 1 - s)
+        return rows and tuple(row.reversed(self.flip) for row in rows)
 
     def signature(self, s: int) -> Hashable:
         return "back", self.forward.signature(self.nsteps - 1 - s)

@@ -17,6 +17,7 @@ import numpy as np
 
 from swing.schedules.rank import RankMessages, filtered
 from swing.schedules.step import LineRows, Step
+from swing.schedules.translates import Translates
 
 
 class Body(ABC):
@@ -47,6 +48,10 @@ class Body(ABC):
 
     def unreduced_lines(self, s: int) -> tuple[LineRows, ...] | None:
         """Return `lines` for messages that carry the contributions themselves, not their sums."""
+        return None
+
+    def translates(self, s: int) -> tuple[Translates, ...] | None:
+        """Return the messages of a step as translates; None if ranks are not known to be alike."""
         return None
 
     def signature(self, s: int) -> Hashable:

@@ -13,6 +13,7 @@ from typing import Any
 
 from swing.algorithms import ALGORITHMS, SHIPPED, make
 from swing.algorithms.algorithm import Algorithm
+from swing.build.derive import IN_CHUNKS
 from swing.build.segments import cut
 from swing.schedules.collectives import ALLREDUCE, has_root
 from swing.schedules.schedule import Schedule
@@ -81,7 +82,24 @@ def shortlist(torus: Torus, collective: str = ALLREDUCE) -> dict[Named, Schedule
         made = _made(torus, lambda a: a.others(torus), collective)
     if collective in ("gather", "scatter", "alltoall"):
         made = {named: each for named, each in made.items() if each.nsteps <= MANY_STEPS}
+    if collective in IN_CHUNKS:
+        made = {named: each for named, each in made.items() if not _late(named, each)}
     return dict(sorted(made.items(), key=lambda item: "segments" in dict(item[0][1])))
+
+
+def _late(named: Named, schedule: Schedule) -> bool:
+    """Return whether a broadcast or a reduce is slow at any size, because it takes many steps.
+
+    `disjoint_trees` bring a large vector at the full rate of all links, in about as many steps as
+    the farthest rank is hops away. What takes twice as many steps for a chunk, and shares links or
+    sends all bytes twice, takes longer. On 256 ranks these are the rings, whose estimates would
+    take half of the time of a choice.
+    """
+    torus = schedule.torus
+    farthest = sum(d // 2 if wrap else d - 1 for d, wrap in torus.sides)
+    chunks: int = dict(named[1]).get("chunks", 1)
+    late: bool = schedule.nsteps - (chunks - 1) > 2 * farthest + len(torus.active)
+    return late
 
 
 def _candidates(

@@ -64,19 +64,22 @@ class MachineModel:
         hop: seconds per hop.
         bandwidth: of a link, in bytes per second.
         message_overhead: seconds that each message keeps its sender busy.
+        injection: rate at which messages leave a node, one after the other, relative to that of all
+            its links together; None if there is no limit.
     """
 
     step: float
     hop: float
     bandwidth: float
     message_overhead: float = 0.0
+    injection: float | None = None
 
     def latency(self, hops: int) -> float:
         """Return the seconds until the first byte of a message arrives over ``hops`` hops."""
         return self.step + hops * self.hop
 
 
-PAPER = MachineModel(0.5102e-6, 0.4051e-6, 50e9, message_overhead=1.75e-9)
+PAPER = MachineModel(0.5102e-6, 0.4051e-6, 50e9, message_overhead=1.75e-9, injection=2.0)
 """The network of the Swing paper, §5, for which a table is shipped."""
 
 OVERHEAD = 0.5e-6

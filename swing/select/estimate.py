@@ -48,7 +48,8 @@ class CostModel(Protocol):
     """The properties of a network that an estimate needs; `netsim.Network` has them.
 
     A network may also have ``message_overhead`` and ``post_gap``: seconds that each message keeps
-    its sender busy.
+    its sender busy; and ``injection``: the rate at which messages leave a node, one after the
+    other, relative to that of all its links together.
     """
 
     @property
@@ -76,6 +77,15 @@ class Phase(NamedTuple):
         peak: of segments, fraction of the vector on the busiest link in one step of all of them.
         in_order: like ``total``, if links do not share their bandwidth equally but take one message
             of each part in turn; in an allreduce, whose halves balance each other, equal to it.
+        arrivals: of a single step of a gather or a reduce, for each number of hops the fraction of
+            the vector that messages over as many hops or more bring over the busiest link. They
+            meet on the last links before the root, where the bytes from near ranks pass while those
+            from far ranks are on their way. (From a root, messages leave in the order in which they
+            are posted, whatever their hops.)
+        posted: of parts that do not wait for each other, the fraction of the vector that a rank has
+            to send in some of them before anything arrives, divided by the ports of a node. What it
+            passes on in other parts leaves it after that.
+        in_step: whether the segments are equally large, and so keep step with each other.
     """
 
     steps: int
@@ -87,6 +97,9 @@ class Phase(NamedTuple):
     segments: int = 1
     peak: float = 0.0
     in_order: float = 0.0
+    arrivals: tuple[tuple[int, float], ...] = ()
+    posted: float = 0.0
+    in_step: bool = False
 
 
 class _Cost(NamedTuple):
@@ -178,10 +191,47 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
         sends = sum(n * c.busiest for n, c in run)
         every = [c._replace(sends=tuple(n * x for x in c.sends)) for run in runs for n, c in run]
         all_sends = _together(every).busiest if every else 0
-        phases.append(
-            Phase(length, hops, own, total, sends, all_sends, segments, peak, queued or total)
-        )
+        to_root = schedule.collective in ("gather", "reduce")
+        arrivals = _arrivals(schedule, steps[0]) if nsteps == 1 and to_root else ()
+        in_order = queued or total
+        pipelined = nsteps > 1 and schedule.lines(steps[0]) is None
+        posted = _posted(schedule, steps) if pipelined and segments == 1 else 0.0
+        in_step = pipelined and segments > 1 and bool(np.ptp(schedule.part_shares) == 0)
+        phases.append(Phase(
+            length, hops, own, total, sends, all_sends, segments, peak, in_order, arrivals, posted,
+            in_step,
+        ))  # fmt: skip
     return tuple(phases)
+
+
+def _posted(schedule: Schedule, steps: Sequence[int]) -> float:
+    """Return `Phase.posted` of some steps: of the rank that posts most among those that receive."""
+    p = schedule.torus.size
+    posted, receives = np.zeros(p), np.zeros(p, dtype=bool)
+    for j in range(len(schedule.parts)):
+        body, passes_on = schedule.part(j), np.zeros(p, dtype=bool)
+        for _, run in itertools.groupby(steps, body.signature):
+            first, *more = run
+            step = body.step(first)
+            own = ~passes_on[step.src]
+            share = schedule.share(step)[own] * (1 + len(more))
+            posted += np.bincount(step.src[own], share, p)
+            passes_on[step.dst] = True
+        receives |= passes_on
+    ports = max(1, schedule.torus.ports)
+    return float(posted[receives].max(initial=0)) / ports
+
+
+def _arrivals(schedule: Schedule, s: int) -> tuple[tuple[int, float], ...]:
+    """Return `Phase.arrivals` of a step; nothing if all ranks of a line send alike."""
+    if schedule.lines(s) is not None:
+        return ()
+    step = schedule.step(s)
+    hops = _hops(schedule.torus, step)
+    return tuple(
+        (least, _rows_cost(schedule, step.take(np.flatnonzero(hops >= least))).peak)
+        for least in np.unique(hops).tolist()
+    )
 
 
 _KNOWN: WeakKeyDictionary[Schedule, ByteCache[_Cost]] = WeakKeyDictionary()
@@ -304,20 +354,32 @@ def seconds(
         phases: the costs of the schedule.
         machine: the costs of the network.
         nbytes: size of the vector on each rank, in bytes.
-        in_order: how links serve segments: 0 for equal shares, as in the flow model, 1 for messages
-            in order, or a weight between the two.
+        in_order: how links serve messages: 0 for equal shares, as in the flow model, 1 for one
+            after the other, or a weight between the two. It matters for segments, and for messages
+            to a root.
     """
     step, hop = machine.latency(0), machine.latency(1) - machine.latency(0)
     byte, message = nbytes / machine.bandwidth, overhead(machine)
+    injection: float | None = getattr(machine, "injection", None)
 
     def of_phase(p: Phase) -> float:
         latency = p.steps * step + p.hops * hop + p.sends * message
         drained = (p.total + in_order * (p.in_order - p.total)) * byte
         if p.segments > 1:
             # Segments begin together, so they all queue once, however small they are.
-            drained = max(_queued(latency, drained, p.segments), latency + p.peak * byte)
+            least = latency + p.peak * byte
+            queued = (
+                p.segments * p.own * byte if p.in_step else _queued(latency, drained, p.segments)
+            )
+            drained = max(queued, drained, least)
+        moved = latency + p.own * byte
+        if injection:
+            moved += in_order * p.posted * byte / injection
+        if p.arrivals:
+            arrived = max(step + hops * hop + load * byte for hops, load in p.arrivals)
+            moved += in_order * (arrived + p.sends * message - moved)
         last = step + hop if p.steps else 0.0  # the last message of the busiest sender, one hop
-        return max(latency + p.own * byte, drained, p.all_sends * message + last)
+        return max(moved, drained, p.all_sends * message + last)
 
     return sum(map(of_phase, phases))
 

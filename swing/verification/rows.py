@@ -24,8 +24,6 @@ def read(schedule: Schedule) -> Report:
         raise ScheduleError(f"{schedule.nblocks} blocks, but {sum(schedule.parts)} in the parts")
     if schedule.is_traffic:
         raise ScheduleError("traffic has only the sizes of its messages, so nothing can be proven")
-    _check_column("origin", schedule.origin, schedule)
-    _check_column("home", schedule.home, schedule)
     sent, messages, out, into, contiguous = np.zeros(p, dtype=np.int64), 0, 0, 0, True
     for s, step in enumerate(schedule):
         _check_rows(schedule, s, step)
@@ -35,6 +33,12 @@ def read(schedule: Schedule) -> Report:
         into = max(into, int(np.bincount(step.dst, minlength=p).max()))
         contiguous = contiguous and _one_slice(step.blocks)
     return Report(True, contiguous, schedule.nsteps, messages, sent, (out, into))
+
+
+def check_columns(schedule: Schedule) -> None:
+    """Refuse an origin or a home that does not have `ALL` or one of the ranks for every block."""
+    _check_column("origin", schedule.origin, schedule)
+    _check_column("home", schedule.home, schedule)
 
 
 def _check_column(name: str, column: RankColumn, schedule: Schedule) -> None:
