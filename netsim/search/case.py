@@ -91,10 +91,8 @@ class Case:
         Args:
             nbytes: size of the vector on each rank, in bytes.
         """
-        topology = self.network.topology
-        # A torus whose links are all alike, and an algorithm that does not depend on the size.
-        plain = topology.name == topology.torus.name and self.network.uniform
-        if "collective" in dict(self.options) or (plain and self.algorithm != AUTO):
+        sized = self.algorithm == AUTO  # an algorithm that depends on the size
+        if "collective" in dict(self.options) or (is_plain(self.network) and not sized):
             return estimate.seconds(_figures(self), self.network, nbytes)
         return float(self.run(nbytes, "analytic")["seconds"])
 
@@ -112,6 +110,11 @@ class Case:
         if result["algorithm"] != self.label:
             result |= {"algorithm": self.label, "variant": self.variant}
         return result
+
+
+def is_plain(network: Network) -> bool:
+    """Whether a network is a torus whose links are all alike, for which estimates take no time."""
+    return network.topology.name == network.topology.torus.name and network.uniform
 
 
 def _received(network: bytes, *others: Any) -> Case:

@@ -11,7 +11,7 @@ from typing import Any
 
 from netsim.machine import Machine, columns
 from netsim.network import Network
-from netsim.search.case import Case, Where, asked_collective, networks_of
+from netsim.search.case import Case, Where, asked_collective, is_plain, networks_of
 from netsim.search.climb import climb
 from netsim.search.explore import Search, Seconds, Tell, explore, silent, simulate_pairs
 from netsim.search.sweep import listed_sizes
@@ -162,7 +162,7 @@ def find(
 ) -> None:
     """Add the times that a search finds on a network, and those of all published rivals.
 
-    Candidates are tried whole and in segments. From the fastest ones of each size the search climbs
+    Candidates are tried whole and, where estimates are quick, in segments. From the fastest ones of each size the search climbs
     to faster neighbours of theirs.
     """
     torus, collective = network.topology.torus, asked.get("collective", ALLREDUCE)
@@ -170,7 +170,7 @@ def find(
     whole = family(torus, collective)
     for candidates, limits in (
         (published(torus, collective, later=True), rivals),
-        ([*whole, *in_segments(torus, whole)], search),
+        ([*whole, *(in_segments(torus, whole) if is_plain(network) else [])], search),
     ):
         cases = [_case(network, named, asked) for named in candidates]
         explore(cases, sizes, limits, found, tell)
