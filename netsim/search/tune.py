@@ -162,8 +162,8 @@ def find(
 ) -> None:
     """Add the times that a search finds on a network, and those of all published rivals.
 
-    Candidates are tried whole and, where estimates are quick, in segments. From the fastest ones of each size the search climbs
-    to faster neighbours of theirs.
+    Candidates are tried whole and, where estimates are quick, in segments. From the fastest ones of
+    each size the search climbs to faster neighbours of theirs.
     """
     torus, collective = network.topology.torus, asked.get("collective", ALLREDUCE)
     rivals = replace(search, enough=0.0)  # simulate every rival, for the comparison
