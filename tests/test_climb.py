@@ -13,7 +13,7 @@ from netsim.search.climb import climb
 from netsim.search.explore import Search
 from netsim.search.tune import KEPT, shortened, tune
 from swing.select.candidates import family, published
-from swing.select.neighbours import neighbours
+from swing.select.neighbours import in_segments, neighbours
 from swing.torus import Torus
 
 START = [
@@ -74,6 +74,14 @@ def test_a_factor_moves_from_one_step_to_another_and_steps_are_swapped_joined_an
     assert ((1, 8), (2, 1), (4, 1)) in found  # swapped
     assert ((2, 8), (4, 1)) in found  # joined
     assert ((2, 1), (1, 2), (1, 4), (4, 1)) in found  # split
+
+
+def test_steps_with_very_many_peers_are_not_tried_in_segments():
+    radices = ((1, 4), (2, 1), (128, 1))
+    many = ("recursive_multiplying", (("radices", radices), ("variant", "hybrid"), ("k", 2)))
+    counts = [dict(options)["segments"] for _, options in in_segments(Torus((256, 4)), [many])]
+    assert counts == [2, 3, 4]  # 16 would take the models 20 GB
+    assert len(in_segments(Torus((8, 4)), [("swing", ()), ("ring", (("segments", 2),))])) == 7
 
 
 def test_a_climb_ends_at_a_case_that_no_neighbour_beats():

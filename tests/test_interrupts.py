@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -113,3 +114,22 @@ def test_rows_are_added_to_a_file_and_follow_each_other_in_a_pipe(tmp_path):
     assert file.read_text() == "a,b\n1,2\n3,4\n"
     assert os.read(reader, 100) == b"a,b\n1,2\n3,4\n"
     os.close(reader)
+
+
+def _killed(case, *_):
+    """Stands for a process that the operating system ends when memory runs out."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("where", ["explore", "sweep"])
+def test_a_process_that_is_killed_is_told_in_one_line(tmp_path, monkeypatch, capsys, where):
+    module = importlib.import_module(f"netsim.search.{where}")
+    name = {"explore": "_seconds", "sweep": "_run"}[where]
+    monkeypatch.setattr(module, name, _killed)
+    verb = {"explore": "tune", "sweep": "sweep"}[where]
+    file = {"explore": "--out", "sweep": "--csv"}[where]
+    words = ["--topology", "torus:2x2", "--sizes", "32B,1MiB", file, str(tmp_path / "out")]
+    words += ["--jobs", "2"]
+    assert invoke(main, "netsim", [verb, *words]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "a process ended abruptly, as when memory runs out" in error

@@ -77,7 +77,7 @@ def sweep_command(
     todo = {case: [n for n in some if case.key(n) not in known] for case, some in todo.items()}
     left_out: list[str] = []
     total, before = sum(map(len, todo.values())), len(rows)
-    interrupted = False
+    interrupted = ""
     saved = monotonic()
     with (
         closing(simulate_cases(todo, processes(jobs, model), left_out.append)) as simulated,
@@ -89,8 +89,8 @@ def sweep_command(
                 if path and not is_stream(path) and monotonic() - saved > SAVE_SECONDS:
                     write_csv(path, in_order(rows))
                     saved = monotonic()
-        except KeyboardInterrupt:
-            interrupted = True
+        except (KeyboardInterrupt, ChildProcessError) as error:
+            interrupted = str(error) or "interrupted"
     done = len(rows) - before
     rows = in_order(rows)
     if path and (rows or not interrupted):
@@ -111,7 +111,7 @@ def sweep_command(
             click.echo(_winners_table(of_network, title, notes, collective))
     if interrupted:
         kept = f"; {path} has them, and --resume goes on" if path and rows else ""
-        raise ValueError(f"interrupted after {done} of {total} rows{kept}")
+        raise ValueError(f"{interrupted} after {done} of {total} rows{kept}")
 
 
 def _tell_left_out(line: str) -> None:

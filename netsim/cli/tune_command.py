@@ -121,12 +121,13 @@ def tune_command(
                 wanted = sorted({*sizes, *(old.sizes if old else ())})
                 try:
                     find(network, wanted, asked, search, found, progress.show)
-                except KeyboardInterrupt:
+                except (KeyboardInterrupt, ChildProcessError) as error:
                     if not found:
                         raise
                     _store(out, SelectionTable(made, entries | {name: entry_of(wanted, found)}))
+                    why = str(error) or "interrupted"
                     raise ValueError(
-                        f"interrupted: {out} keeps what was found, and the same command goes on"
+                        f"{why}: {out} keeps what was found, and the same command goes on"
                     ) from None
                 found = shortened(network, asked, found)
         entries[name] = entry_of(wanted, found)

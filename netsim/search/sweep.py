@@ -15,6 +15,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import product, starmap
 from signal import SIG_IGN, SIGINT, signal
@@ -34,6 +35,7 @@ from swing.schedules.collectives import ALLREDUCE, check_collective
 from swing.sizes import parse_sizes
 
 DEFAULT_SIZES = "32B:128MiB:x4"
+ENDED = "a process ended abruptly, as when memory runs out (fewer --jobs need less)"
 
 
 def sweep(
@@ -263,7 +265,8 @@ def _run(case: Case, nbytes: int, model: str | None = None) -> ResultRow | str:
 def executor(jobs: int, models: Iterable[str]) -> Iterator[Executor]:
     """Provide a pool of processes; under ``python -m mpi4py.futures``, its other ranks.
 
-    An exception in the block, such as Ctrl-C, terminates the local processes at once.
+    An exception in the block, such as Ctrl-C, terminates the local processes at once. If one of
+    these has ended by itself, the exception becomes a ChildProcessError.
 
     Args:
         jobs: number of local processes.
@@ -281,12 +284,14 @@ def executor(jobs: int, models: Iterable[str]) -> Iterator[Executor]:
     pool = ProcessPoolExecutor(jobs, initializer=_worker)
     try:
         yield pool
-    except BaseException:
+    except BaseException as error:
         pool.shutdown(wait=False, cancel_futures=True)
         # The caller's own child processes are not ours to terminate.
         for child in multiprocessing.active_children():
             if child not in others:
                 child.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise ChildProcessError(ENDED) from None
         raise
     finally:
         pool.shutdown()

@@ -29,6 +29,8 @@ from swing.torus import Torus
 
 SEGMENTS = (1, 2, 3, 4, 6, 8, 12, 16)
 """The numbers of segments that a search tries, each a neighbour of the two beside it."""
+MAX_IN_SEGMENTS = 2**21
+"""Largest number of messages of a step in segments: the models need some kilobytes for each."""
 CHUNKS = tuple(sorted({first * 2**k for first in (2, 3) for k in range(10)} | {1}))
 """The numbers of chunks that a search tries, each a neighbour of the two on either side."""
 
@@ -80,17 +82,23 @@ def in_segments(torus: Torus, candidates: Sequence[Named]) -> list[Named]:
         if "segments" in ALGORITHMS[name].options
         and not {"segments", "chunks"} & set(dict(options))
         and _messages(torus, {**dict(options), "segments": count}) <= MAX_MESSAGES_AT_ONCE
+        and _messages(torus, {**dict(options), "segments": count}, least=1) <= MAX_IN_SEGMENTS
     ]
 
 
-def _messages(torus: Torus, options: dict[str, Any]) -> float:
-    """Return the most messages of a step that acts along several dimensions at once; 0 if none.
+def _messages(torus: Torus, options: dict[str, Any], least: int = 2) -> float:
+    """Return the most messages of a step that acts along some dimensions at once; 0 if none.
 
     The segments of all parts may be in this step at the same time.
+
+    Args:
+        torus: the ranks.
+        options: of the algorithm.
+        least: the least number of dimensions along which a step acts that counts.
     """
-    steps = options.get("radices") or ()
-    peers = max((math.prod(step) for step in steps if math.prod(step) > max(step)), default=0)
-    if peers > MAX_NODES_AT_ONCE:
+    steps = [step for step in options.get("radices") or () if sum(m > 1 for m in step) >= least]
+    peers = max(map(math.prod, steps), default=0)
+    if least > 1 and peers > MAX_NODES_AT_ONCE:
         return math.inf
     ports = options.get("ports") or 2 * len(torus.active)
     return torus.size * peers * ports * float(np.max(options.get("segments", 1)))
