@@ -49,7 +49,7 @@ search_options = joined(
                  "no more than this factor times the best."),
     click.option("--leaders", type=click.IntRange(0), default=3, show_default=True,
                  help="Number of fastest candidates per size whose neighbours are simulated; "
-                 "0 for none."),
+                 "0 for none, and all candidates in segments instead."),
     JOBS,
 )  # fmt: skip
 """The options of a search, for `search_of`."""

@@ -48,7 +48,7 @@ class Search:
         most: the maximum number of candidates simulated per size.
         enough: a time of at most this factor times the lower bound ends the search at a size.
         leaders: the number of fastest candidates of each size whose neighbours are simulated; 0
-            for none.
+            for none, but then all candidates are tried in segments, too.
         packets: the largest size, in bytes, for the packet model; above it the flow model is used.
         jobs: number of processes.
 

@@ -162,15 +162,17 @@ def find(
 ) -> None:
     """Add the times that a search finds on a network, and those of all published rivals.
 
-    Candidates are tried whole and, where estimates are quick, in segments. From the fastest ones of
-    each size the search climbs to faster neighbours of theirs.
+    From the fastest candidates of each size the search climbs to faster neighbours of theirs. If it
+    is not to climb, candidates are also tried in segments, where estimates are quick.
     """
     torus, collective = network.topology.torus, asked.get("collective", ALLREDUCE)
     rivals = replace(search, enough=0.0)  # simulate every rival, for the comparison
     whole = family(torus, collective)
+    # A climb comes to segments by itself.
+    cut = in_segments(torus, whole) if is_plain(network) and not search.leaders else []
     for candidates, limits in (
         (published(torus, collective, later=True), rivals),
-        ([*whole, *(in_segments(torus, whole) if is_plain(network) else [])], search),
+        ([*whole, *cut], search),
     ):
         cases = [_case(network, named, asked) for named in candidates]
         explore(cases, sizes, limits, found, tell)
