@@ -195,3 +195,18 @@ def test_a_block_may_take_two_ways():
     lost = replace(twice, body=Steps(twice.body, [0]))
     with pytest.raises(ScheduleError, match="block 0"):
         swing.verify(lost)
+
+
+@pytest.mark.parametrize("collective", COLLECTIVES)
+@pytest.mark.parametrize("block", [0, 7, 12, 100, -1])
+def test_a_false_origin_or_home_is_found_in_both_proofs(monkeypatch, collective, block):
+    """Also of a block that rank 0 neither sends nor receives."""
+    schedule = swing.schedule("bucket", swing.Torus((4, 6)), ways=2, collective=collective, ports=1)
+    name = "origin" if collective == "allgather" else "home"
+    ranks = np.array(getattr(schedule, name))
+    ranks[block % len(ranks)] = (ranks[block % len(ranks)] + 7) % 24
+    false = replace(schedule, **{name: ranks})
+    assert verdict(false) == "wrong"
+    monkeypatch.setattr(proof, "MAX_NAMED", 1)
+    assert verdict(false) == "wrong"
+    assert verdict(schedule) != "wrong"

@@ -7,7 +7,10 @@ these are p blocks instead of p². They make a schedule of their own, which is p
 
 That all ranks are alike is checked: `Body.translates` compares the coordinates of each ring, and
 here every row of the table has to be the translate of a row of rank 0, by its ends and its number
-of blocks, and the blocks of rank 0's rows have to be those that the translates name.
+of blocks, and the blocks that rank 0 sends and receives have to be those that the translates name.
+Each block of a reduce-scatter or an allgather is among these, but rank 0's own, and in an
+all-to-all each that begins or ends there. That the origin and the home of all other blocks go with
+these is checked for every block.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from swing.schedules.step import Step
 from swing.schedules.translates import Translates, node_at
 
 Rows = Sequence[Translates]
+CELLS = 2**18
+"""Blocks whose origin and home are compared at once, few enough for a processor's cache."""
 
 
 def representatives(schedule: Schedule) -> Schedule | None:
@@ -50,6 +55,7 @@ def representatives(schedule: Schedule) -> Schedule | None:
     if (
         named != [column.constant != ALL for column in (schedule.origin, schedule.home)]
         or any(count != size for count in schedule.parts)
+        or not _are_numbered(schedule, torus.size, all(named))
         or not all(_describe(rows, schedule, s) for s, rows in enumerate(known))
     ):
         return None
@@ -61,6 +67,30 @@ def representatives(schedule: Schedule) -> Schedule | None:
         schedule.name, schedule.torus, names * nparts, len(known), lambda s: _step(known[s], names),
         origin=at if named[0] else ALL, home=each if named[1] else ALL, parts=(names,) * nparts,
     )  # fmt: skip
+
+
+def _are_numbered(schedule: Schedule, p: int, pairs: bool) -> bool:
+    """Whether each part has a block for every rank, or for every pair in order of one of its ends.
+
+    The blocks of an all-to-all are numbered by their origin, then by their home, or in a reversed
+    one the other way round.
+    """
+    for part, count in enumerate(schedule.parts):
+        first = part * count
+        ends = [schedule.origin, schedule.home]
+        if ends[1].constant == ALL or ends[1][first] == ends[1][first + p - 1]:
+            ends.reverse()
+        order = ends[1][first : first + p]
+        if (np.sort(order) != np.arange(p)).any():
+            return False
+        batch = max(1, CELLS // p)
+        for lo in range(0, p if pairs else 0, batch):
+            hi = min(lo + batch, p)
+            blocks = slice(first + lo * p, first + hi * p)
+            one, other = (column[blocks].reshape(-1, p) for column in ends)
+            if (one != np.arange(lo, hi)[:, None]).any() or (other != order).any():
+                return False
+    return True
 
 
 def _describe(rows: Rows, schedule: Schedule, s: int) -> bool:
@@ -83,9 +113,8 @@ def _describe(rows: Rows, schedule: Schedule, s: int) -> bool:
         or (counts[index] != step.blocks.counts).any()
     ):
         return False
-    at = torus.coords[0]
-    for i in np.flatnonzero(step.src == 0).tolist():
-        row, block = rows[index[i]], step.blocks.members(i)
+    for i in np.flatnonzero((step.src == 0) | (step.dst == 0)).tolist():
+        row, block, at = rows[index[i]], step.blocks.members(i), torus.coords[step.src[i]]
         pairs = [(schedule.origin, row.origin), (schedule.home, row.home)]
         ends = [(c.find(block), torus.rank_at(at + x)) for c, x in pairs if x is not None]
         table, expected = (np.stack(ranks) for ranks in zip(*ends, strict=True))
