@@ -45,7 +45,7 @@ def chosen(torus: Torus, machine: str | CostModel | SelectionTable = "paper") ->
         machine: as for `swing.choose`.
 
     >>> chosen(Torus((8, 8)))[-1]
-    Rule(first=2097152, algorithm='windows')
+    Rule(first=1048576, algorithm='windows')
     """
     rules: list[Rule] = []
     for nbytes in (2**n for n in range(41)):
