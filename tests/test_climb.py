@@ -105,6 +105,14 @@ def test_tune_tries_the_fastest_in_segments(collective):
     swing.verify(swing.schedule(best.algorithm, Torus((4, 4)), **dict(best.options), **asked))
 
 
+def test_without_a_climb_candidates_are_tried_in_segments(monkeypatch):
+    monkeypatch.delattr("netsim.search.tune.climb")
+    network, n = netsim.paper_network("torus:2x4"), 2**21
+    table = tune(network, [n], search=Search(most=3, leaders=0))
+    best = table.entries["torus:2x4"].ranked(n)[0][1]
+    assert dict(best.options)["segments"] > 1
+
+
 def test_a_table_keeps_the_fastest_at_each_size_and_the_published():
     network = netsim.paper_network("torus:3")
     cases = [Case(network, *named) for named in family(Torus(3))]
