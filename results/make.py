@@ -39,8 +39,8 @@ TOPOLOGIES = [
 RATES = [100, 200, 400, 800, 1600, 3200]
 LIMIT = "8MiB"  # packet model up to this size, flow model above
 # Above it, the packet model is used at some of the paper's points: of rings, which take minutes; on
-# fig. 6's torus, where the flow model is worst; and elsewhere up to MOST bytes of all ranks together.
-# On tori all nodes of bucket are equivalent, so that it has the packet model everywhere.
+# the torus of fig. 6, where the flow model is worst; and elsewhere up to MOST bytes of all ranks
+# together. On tori all nodes of bucket are equivalent, so it has the packet model everywhere.
 RINGS = ("bucket", "hamiltonian")
 LONGEST = "torus:64x64"
 MOST = 2**37
