@@ -170,18 +170,20 @@ def _outer_windows(
         middles in units of r, and the cost of these steps.
     """
     windows = []
-    offsets = np.arange(-low, high + 1)
     for r in range(2, 2 * q + 2):
-        away = _away(offsets, q, r)
-        middles = (offsets - away) // r
-        away = np.abs(away)
-        furthest = int(away.max())
+        # As in `_away`, the middles are multiples of r, and the last one on either side is the one
+        # of the outermost offset.
+        below, above = (-(-max(0, end - q) // r) for end in (low, high))
+        inner_low = -max(-below, min((r // 2 - low) // r, above))
+        inner_high = max(-below, min((r // 2 + high) // r, above))
+        between = r // 2 if inner_low + inner_high else 0  # halfway from one middle to the next
+        furthest = max(abs(low - r * inner_low), abs(high - r * inner_high), between)
         # Skip windows with an end too far from its middle, or with a middle that is no offset.
-        if furthest > q or (away == 0).sum() <= middles[-1] - middles[0]:
+        if furthest > q or r * inner_low > low or r * inner_high > high:
             continue
-        kept = np.append(np.cumsum(np.bincount(away)), 0).astype(float)
-        cost = float(kept[furthest] ** ndim - kept[0] ** ndim)
-        windows.append((furthest, r, -int(middles[0]), int(middles[-1]), cost))
+        middles = inner_low + inner_high + 1
+        cost = float(low + high + 1) ** ndim - float(middles) ** ndim
+        windows.append((furthest, r, inner_low, inner_high, cost))
     return tuple(windows)
 
 
