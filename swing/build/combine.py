@@ -7,11 +7,10 @@ Each function returns a `Schedule` whose body is an instance of a small frozen c
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-
-import numpy as np
 
 from swing.build.pattern import RingPattern
 from swing.build.product import Exchange, Product
@@ -107,25 +106,27 @@ class Chain(Body):
 
     @cached_property
     def nsteps(self) -> int:  # type: ignore[override]
-        return sum(link.nsteps for link in self.links)
+        return self._starts[-1]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """The step in which each schedule begins, and at last the number of steps."""
+        return list(itertools.accumulate((link.nsteps for link in self.links), initial=0))
 
     def _locate(self, s: int) -> tuple[int, Schedule, int]:
         """The schedule that step s belongs to, with its index, and the step's index in it."""
-        for i, link in enumerate(self.links):
-            if s < link.nsteps:
-                return i, link, s
-            s -= link.nsteps
-        raise IndexError(f"the schedules have {self.nsteps} steps in all")
+        if not 0 <= s < self.nsteps:
+            raise IndexError(f"the schedules have {self.nsteps} steps in all")
+        i = bisect_right(self._starts, s) - 1
+        return i, self.links[i], s - self._starts[i]
 
     def step(self, s: int) -> Step:
         _, link, t = self._locate(s)
         return link.step(t)
 
     def rank(self, rank: int) -> RankMessages:
-        delays = np.cumsum([0] + [link.nsteps for link in self.links]).tolist()
-        return RankMessages.merge(
-            [link.rank(rank).later(n) for link, n in zip(self.links, delays, strict=False)]
-        )
+        each = zip(self.links, self._starts, strict=False)
+        return RankMessages.merge([link.rank(rank).later(start) for link, start in each])
 
     def lines(self, s: int) -> tuple[LineRows, ...] | None:
         _, link, t = self._locate(s)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property, lru_cache, reduce
 
 import numpy as np
 
@@ -105,14 +105,19 @@ class Product(Body):
 
     def _pending(self, s: int) -> list[Blocks]:
         """For each dimension, the labels that its coordinates have not passed on before step s."""
-        return [pattern.pending(t) for pattern, t in zip(self.patterns, self.taken[s], strict=True)]
+        return list(itertools.starmap(self._kept, enumerate(self.taken[s])))
+
+    @cached_property
+    def _kept(self) -> Callable[[int, int], Blocks]:
+        # While one dimension acts, the others keep their labels, so remember the last ones.
+        return lru_cache(maxsize=2 * len(self.patterns))(lambda j, t: self.patterns[j].pending(t))
 
     def _moves(self, s: int) -> dict[int, PatternStep]:
         """The pattern steps of the dimensions that act in step s."""
         return {j: self.patterns[j].step(self.taken[s][j]) for j in self.order[s]}
 
     def step(self, s: int) -> Step:
-        kept = {j: self.patterns[j].pending(self.taken[s + 1][j]) for j in self.order[s]}
+        kept = {j: self._kept(j, self.taken[s + 1][j]) for j in self.order[s]}
         return product_step(self.torus, self._moves(s), kept, self._pending(s), self.numbering)
 
     def lines(self, s: int) -> tuple[LineRows, ...] | None:

@@ -21,10 +21,9 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from functools import partial, reduce
+from functools import partial
 from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
@@ -106,28 +105,31 @@ class _Cost(NamedTuple):
     """The cost of a step, or of one part's messages in it."""
 
     hops: int
-    # Messages of each coordinate along each dimension, (d,), and at last of each rank, (p,). Of a
-    # step that is described by lines only the first are known, of others only the last.
-    sends: tuple[Array, ...]
+    # Messages of each coordinate along a dimension, (d,), or under ANY those of each rank, (p,).
+    sends: dict[int, Array]
     # Per dimension (lines, 2, d) fractions of the vector on the links of its lines, upwards and
-    # downwards; one line stands for all if they are alike.
-    loads: tuple[np.ndarray, ...]
+    # downwards; one line stands for all if they are alike. Dimensions without messages have none.
+    loads: dict[int, np.ndarray]
 
     @property
     def peak(self) -> float:
-        return max((float(load.max(initial=0)) for load in self.loads), default=0.0)
+        return max((float(load.max(initial=0)) for load in self.loads.values()), default=0.0)
 
     @property
     def busiest(self) -> int:
         """The messages of the busiest sender: its coordinates may be those with most messages."""
-        return sum(int(count.max()) for count in self.sends)
+        return sum(int(count.max()) for count in self.sends.values())
 
     @property
     def nbytes(self) -> int:
-        return sum(load.nbytes for load in self.loads)
+        return sum(load.nbytes for load in self.loads.values())
 
     def scaled(self, factor: float) -> _Cost:
-        return self._replace(loads=tuple(load * factor for load in self.loads))
+        return self._replace(loads={j: load * factor for j, load in self.loads.items()})
+
+
+ANY = -1
+"""Stands for all dimensions together in `_Cost.sends`."""
 
 
 def figures(schedule: Schedule) -> tuple[Phase, ...]:
@@ -181,16 +183,13 @@ def figures(schedule: Schedule) -> tuple[Phase, ...]:
             queued = total if schedule.collective == ALLREDUCE else drained(alone, in_order=True)
             peak = max(_together(row).peak for _, row in table)
         else:
-            total = max(
-                float(np.max(sum(n * c.loads[j] for run in runs for n, c in run), initial=0))
-                for j in range(len(schedule.torus.dims))
-            )
+            total = _together([c.scaled(n) for run in runs for n, c in run]).peak
         # Parts that are not segments meet on their links about as they would in lockstep.
         met = [[n * peak for peak in _peaks(row)] for n, row in table if segments == 1]
         own = max([sum(n * c.peak for n, c in run), *map(sum, zip(*met, strict=True))])
         sends = sum(n * c.busiest for n, c in run)
-        every = [c._replace(sends=tuple(n * x for x in c.sends)) for run in runs for n, c in run]
-        all_sends = _together(every).busiest if every else 0
+        posts = _summed({j: n * x for j, x in c.sends.items()} for run in runs for n, c in run)
+        all_sends = _Cost(0, posts, {}).busiest
         to_root = schedule.collective in ("gather", "reduce")
         arrivals = _arrivals(schedule, steps[0]) if nsteps == 1 and to_root else ()
         in_order = queued or total
@@ -252,7 +251,7 @@ def _scaled(placed: Placed, share: float, s: int) -> _Cost:
     """Return the cost of a part in a step of the whole."""
     own = placed.own_step(s)
     if own is None:
-        return _no_cost(placed.schedule.torus)
+        return _Cost(0, {}, {})
     known = _KNOWN.setdefault(placed.schedule, ByteCache[_Cost](MAX_BYTES, lambda c: c.nbytes))
     cost = known.get(
         placed.schedule.signature(own), lambda: _cost(placed.schedule, placed.schedule.body, own)
@@ -262,22 +261,24 @@ def _scaled(placed: Placed, share: float, s: int) -> _Cost:
 
 def _together(costs: Sequence[_Cost]) -> _Cost:
     """Return the cost of a step from those of its parts."""
-
-    def total(columns: Iterable[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
-        return tuple(reduce(operator.add, column) for column in zip(*columns, strict=True))
-
     hops = max((cost.hops for cost in costs), default=0)
-    return _Cost(hops, total(c.sends for c in costs), total(c.loads for c in costs))
+    return _Cost(hops, _summed(c.sends for c in costs), _summed(c.loads for c in costs))
+
+
+def _summed(each: Iterable[dict[int, np.ndarray]]) -> dict[int, np.ndarray]:
+    """Add up arrays key by key."""
+    total: dict[int, np.ndarray] = {}
+    for arrays in each:
+        for key, array in arrays.items():
+            total[key] = total[key] + array if key in total else array
+    return total
 
 
 def _peaks(costs: Sequence[_Cost]) -> list[float]:
     """Return the load of each part's busiest link, with what the other parts send over it."""
     together = _together(costs).loads
     return [
-        max(
-            float(np.where(own > 0, all_, 0).max())
-            for own, all_ in zip(c.loads, together, strict=True)
-        )
+        _Cost(0, {}, {j: np.where(own > 0, together[j], 0) for j, own in c.loads.items()}).peak
         for c in costs
     ]
 
@@ -288,14 +289,20 @@ def _over_links(steps: Sequence[tuple[int, Sequence[_Cost]]]) -> list[list[Run]]
     Args:
         steps: runs of equal steps: their number, and the cost of each part in one of them.
     """
-    ndim = len(steps[0][1][0].loads)
     costs = {id(cost): cost for _, each in steps for cost in each}
     # One line of a dimension stands for all, unless a step needs every line.
-    shapes = [np.broadcast_shapes(*(c.loads[j].shape for c in costs.values())) for j in range(ndim)]
+    shapes: dict[int, tuple[int, ...]] = {}
+    for cost in costs.values():
+        for j, load in cost.loads.items():
+            shapes[j] = np.broadcast_shapes(shapes.get(j, ()), load.shape)
+    size = {j: math.prod(shape) for j, shape in shapes.items()}
+    first = dict(zip(shapes, itertools.accumulate(size.values(), initial=0), strict=False))
 
     def over_links(cost: _Cost) -> np.ndarray:
-        each = zip(map(_evened, cost.loads), shapes, strict=True)
-        return np.concatenate([np.broadcast_to(load, shape).ravel() for load, shape in each])
+        links = np.zeros(sum(size.values()))
+        for j, load in cost.loads.items():
+            links[first[j] : first[j] + size[j]].reshape(shapes[j])[...] = _evened(load)
+        return links
 
     links = {key: over_links(cost) for key, cost in costs.items()}
     runs = zip(*([(n, links[id(cost)]) for cost in each] for n, each in steps), strict=True)
@@ -308,12 +315,6 @@ def _evened(load: np.ndarray) -> np.ndarray:
     The mirror image of a part sends more in one direction where the part sends less.
     """
     return np.where((load > 0).all(axis=1, keepdims=True), load.mean(axis=1, keepdims=True), load)
-
-
-def _no_cost(torus: Torus) -> _Cost:
-    """Return the cost of a step without messages."""
-    sends = (*(np.zeros(d, dtype=np.int64) for d in torus.dims), np.zeros(1, dtype=np.int64))
-    return _Cost(0, sends, tuple(np.zeros((1, 2, d)) for d in torus.dims))
 
 
 def _latency_and_bytes(run: Sequence[tuple[int, _Cost]]) -> tuple[int, float]:
@@ -413,17 +414,16 @@ def _cost(schedule: Schedule, body: Body, s: int) -> _Cost:
     lines = body.lines(s)
     if lines is None:
         return _rows_cost(schedule, body.step(s))
-    hops, sends, loads = 0, *map(list, _no_cost(torus)[1:])
+    each = []
     for line in lines:
         unit = schedule.unit(line.part)
         # The busiest line runs through the coordinates with most blocks in all other dimensions.
         others = np.prod([h.max() for j, h in enumerate(line.pending) if j != line.dim])
         weight = line.sent * float(others) * (1 / schedule.nblocks if unit is None else unit)
         farthest, load = _ring(torus, line.dim, line, weight)
-        loads[line.dim] = loads[line.dim] + load
-        sends[line.dim] = sends[line.dim] + np.bincount(line.src, minlength=torus.dims[line.dim])
-        hops = max(hops, farthest)
-    return _Cost(hops, tuple(sends), tuple(loads))
+        sends = np.bincount(line.src, minlength=torus.dims[line.dim])
+        each.append(_Cost(farthest, {line.dim: sends}, {line.dim: load[np.newaxis]}))
+    return _together(each)
 
 
 def _ring(torus: Torus, dim: int, line: LineRows, weight: np.ndarray) -> tuple[int, np.ndarray]:
@@ -457,7 +457,7 @@ def _upwards(d: int, wrap: bool, src: Array, dst: Array) -> np.ndarray:
 def _rows_cost(schedule: Schedule, step: Step) -> _Cost:
     """Return the cost of a step without lines: messages take one dimension after the other."""
     torus, share = schedule.torus, schedule.share(step)
-    at, loads = torus.coords[step.src], []
+    at, loads = torus.coords[step.src], {}
     for j, (d, wrap) in enumerate(torus.sides):
         src, dst = at[:, j].copy(), torus.coords[step.dst, j]
         hops = distance(d, wrap, src, dst)
@@ -469,10 +469,11 @@ def _rows_cost(schedule: Schedule, step: Step) -> _Cost:
         ends = np.concatenate([first.ravel(), (first + hops).ravel()])
         sent = np.concatenate([weight.ravel(), -weight.ravel()])
         changes = np.bincount(ends, sent, 4 * torus.size).reshape(-1, 2 * d)
-        loads.append(ring_load(changes).reshape(-1, 2, d))
+        if changes.any():
+            loads[j] = ring_load(changes).reshape(-1, 2, d)
         at[:, j] = dst
-    sends = (*_no_cost(torus).sends[:-1], np.bincount(step.src, minlength=torus.size))
-    return _Cost(int(_hops(torus, step).max(initial=0)), sends, tuple(loads))
+    sends = {ANY: np.bincount(step.src, minlength=torus.size)}
+    return _Cost(int(_hops(torus, step).max(initial=0)), sends, loads)
 
 
 def _line(torus: Torus, at: Array, dim: int) -> Array:
