@@ -29,8 +29,8 @@ from swing.torus import Torus
 
 SEGMENTS = (1, 2, 3, 4, 6, 8, 12, 16)
 """The numbers of segments that a search tries, each a neighbour of the two beside it."""
-MAX_IN_SEGMENTS = 2**21
-"""Largest number of messages of a step in segments: the models need some kilobytes for each."""
+MAX_IN_SEGMENTS = 2**19
+"""Largest number of messages of a step in segments: the models need ten kilobytes for each."""
 CHUNKS = tuple(sorted({first * 2**k for first in (2, 3) for k in range(10)} | {1}))
 """The numbers of chunks that a search tries, each a neighbour of the two on either side."""
 
