@@ -363,12 +363,19 @@ def product_step(
         hops = outer(np.add, [distance(*each) for each in ends])
         sent_rows = sent_rows[np.argsort(-hops.ravel()[sent_rows], kind="stable")]
     shape = [len(each) for each in sets]
+    # Messages of a row or a column carry the same labels in one dimension.
+    members = [lru_cache(maxsize=128)(each.members) for each in sets]
 
     def find(i: int) -> Array:
-        index = np.unravel_index(i, shape)
-        return _numbers([s.members(int(x)) for s, x in zip(sets, index, strict=True)], numbering)
+        index = zip(members, np.unravel_index(i, shape), strict=True)
+        return _numbers([of(int(x)) for of, x in index], numbering)
 
-    blocks = _ranges(sets, numbering, count, outer) or Blocks.sets(count, find)
+    def carries(block: int) -> np.ndarray:
+        labels = np.argwhere(outer(np.add, numbering) == block)[0].tolist()
+        masks = [each.carrying(label) for each, label in zip(sets, labels, strict=True)]
+        return outer(np.logical_and, masks).ravel()
+
+    blocks = _ranges(sets, numbering, count, outer) or Blocks.sets(count, find, carries)
     return Step(True, tails[sent_rows], heads[sent_rows], blocks.take(sent_rows))
 
 

@@ -72,7 +72,7 @@ def reduce_along(reduce_scatter: Schedule, block: int, chunks: int) -> Schedule:
     none = np.zeros(0, dtype=np.int64)
     found = [(none, none, none)]  # np.concatenate refuses an empty list
     for s, step in enumerate(reduce_scatter):
-        rows = step.blocks.rows_with(block)
+        rows = np.flatnonzero(step.blocks.carrying(block))
         found.append((step.src[rows], step.dst[rows], np.full(len(rows), s)))
     src, dst, when = map(np.concatenate, zip(*found, strict=True))
     torus, root = reduce_scatter.torus, int(reduce_scatter.home[block])

@@ -25,6 +25,8 @@ class Blocks:
         starts: (m,) first block of each message, or None.
         find: maps the row number of a message to the array of its blocks, in ascending order; used
             if ``starts`` is None.
+        carries: maps a block to the (m,) truth values of which messages carry it, where that is
+            known without making the lists.
 
     >>> Blocks.ranges(np.array([4, 0]), 2)[0]
     slice(4, 6, None)
@@ -33,6 +35,7 @@ class Blocks:
     counts: Array
     starts: Array | None
     find: Callable[[int], Array] | None = None
+    carries: Callable[[int], np.ndarray] | None = None
 
     @classmethod
     def ranges(cls, starts: Array, counts: Array | int) -> Blocks:
@@ -40,9 +43,14 @@ class Blocks:
         return cls(np.broadcast_to(counts, starts.shape), starts)
 
     @classmethod
-    def sets(cls, counts: Array, find: Callable[[int], Array]) -> Blocks:
+    def sets(
+        cls,
+        counts: Array,
+        find: Callable[[int], Array],
+        carries: Callable[[int], np.ndarray] | None = None,
+    ) -> Blocks:
         """Make lists of arbitrary blocks; ``find(i)`` returns the ``counts[i]`` blocks of row i."""
-        return cls(counts, None, find)
+        return cls(counts, None, find, carries)
 
     @classmethod
     def listed(cls, sets: Sequence[slice | Array]) -> Blocks:
@@ -73,7 +81,10 @@ class Blocks:
             t = int(np.searchsorted(first, i, side="right")) - 1
             return tables[t].members(i - int(first[t]))
 
-        return cls.sets(counts, find)
+        def carries(block: int) -> np.ndarray:
+            return np.concatenate([table.carrying(block) for table in tables])
+
+        return cls.sets(counts, find, carries)
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -94,18 +105,25 @@ class Blocks:
         lo = int(self.starts[i])
         return slice(lo, lo + int(self.counts[i]))
 
-    def rows_with(self, block: int) -> Array:
-        """Return the row numbers of the messages that carry a block."""
-        if self.starts is None:
-            found = [block in self.members(i) for i in range(len(self))]
-            return np.flatnonzero(np.array(found, dtype=bool))
-        return np.flatnonzero((self.starts <= block) & (block < self.starts + self.counts))
+    def carrying(self, block: int) -> np.ndarray:
+        """Return (m,) whether each message carries a block."""
+        if self.starts is not None:
+            mask: np.ndarray = (self.starts <= block) & (block < self.starts + self.counts)
+            return mask
+        if self.carries is not None:
+            return self.carries(block)
+        return np.array([block in self.members(i) for i in range(len(self))], dtype=bool)
 
     def take(self, rows: Array) -> Blocks:
         """Select the messages with the given row numbers."""
-        if self.starts is None:
-            return Blocks.sets(self.counts[rows], lambda i: self.members(int(rows[i])))
-        return Blocks(self.counts[rows], self.starts[rows])
+        if self.starts is not None:
+            return Blocks(self.counts[rows], self.starts[rows])
+        known = self.carries
+        return Blocks.sets(
+            self.counts[rows],
+            lambda i: self.members(int(rows[i])),
+            None if known is None else lambda block: known(block)[rows],
+        )
 
     def shift(self, offset: Array) -> Blocks:
         """Add ``offset[i]`` to the block numbers of every message i."""

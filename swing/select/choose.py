@@ -29,7 +29,7 @@ from swing.schedules.collectives import ALLREDUCE, check_collective, checked_roo
 from swing.schedules.schedule import Schedule
 from swing.select.candidates import shortlist, spelled
 from swing.select.estimate import CostModel, Phase, figures, overhead, seconds
-from swing.select.table import SHIPPED, Candidate, Entry, Options, SelectionTable, shipped, tuned
+from swing.select.table import SHIPPED, Candidate, Entry, Options, SelectionTable, shipped
 from swing.torus import Torus
 
 NODE_LATENCY_BYTES = 32 * 1024
@@ -241,7 +241,7 @@ def _entry_or_model(
     if isinstance(machine, str) and machine.endswith(".json"):
         machine = _read(machine)
     if isinstance(machine, SelectionTable):
-        if tuned(machine.collective) != tuned(collective):
+        if machine.collective != collective:
             raise ValueError(
                 f"the table is for {machine.collective}, not for {collective}: tune one for that"
             )

@@ -18,7 +18,7 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 from swing.algorithms.spelling import spell
-from swing.schedules.collectives import ALLREDUCE, KINDS, NAMES
+from swing.schedules.collectives import ALLREDUCE
 from swing.schedules.step import abridge
 
 VERSION = 1
@@ -159,31 +159,16 @@ def shipped(collective: str = ALLREDUCE, machine: str = PAPER) -> SelectionTable
     """Load a table that comes with the library.
 
     Args:
-        collective: the collective. It shares a table with its reverse, since the same messages take
-            as long in either direction.
+        collective: the collective. Its reverse has a table of its own: messages to a root meet on
+            the last links, those from a root do not.
         machine: a name in `SHIPPED`.
 
     Returns:
         The table; an empty one if no times are shipped.
     """
-    name = machine if collective == ALLREDUCE else f"{machine}-{tuned(collective)}"
+    name = machine if collective == ALLREDUCE else f"{machine}-{collective}"
     file = resources.files("swing.select") / "tables" / f"{name}.json"
     return SelectionTable.read(file.read_text()) if file.is_file() else SelectionTable({}, {})
-
-
-def tuned(collective: str) -> str:
-    """Return the collective whose times stand for one and for its reverse: those of copies.
-
-    >>> [tuned(name) for name in ("reduce", "broadcast", "scatter", "alltoall")]
-    ['broadcast', 'broadcast', 'gather', 'alltoall']
-    """
-    kinds = KINDS.get(collective)
-    return collective if kinds is None else max(collective, NAMES[kinds[::-1]], key=_copies)
-
-
-def _copies(collective: str) -> tuple[bool, bool]:
-    origin, home = KINDS[collective]
-    return origin != "ALL", home == "root"
 
 
 def _entry(name: str, data: Any) -> Entry:
