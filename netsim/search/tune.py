@@ -19,6 +19,7 @@ from netsim.topologies.names import topology as topology_of
 from swing.checks import expect
 from swing.schedules.collectives import ALLREDUCE, BARRIER, check_collective
 from swing.select.candidates import Named, family, published
+from swing.select.choose import estimated
 from swing.select.neighbours import in_segments
 from swing.select.table import Entry, SelectionTable
 from swing.sizes import format_size
@@ -162,16 +163,19 @@ def find(
 ) -> None:
     """Add the times that a search finds on a network, and those of all published rivals.
 
+    What `swing.choose` would take without a table is simulated, too, so that no table is slower.
     From the fastest candidates of each size the search climbs to faster neighbours of theirs. If it
     is not to climb, candidates are also tried in segments, where estimates are quick.
     """
     torus, collective = network.topology.torus, asked.get("collective", ALLREDUCE)
-    rivals = replace(search, enough=0.0)  # simulate every rival, for the comparison
+    every = replace(search, enough=0.0)  # simulate every rival, for the comparison
+    likely = [estimated(torus, n, network, collective)[0][1] for n in sizes]
+    untuned = dict.fromkeys((each.algorithm, each.options) for each in likely)
     whole = family(torus, collective)
     # A climb comes to segments by itself.
     cut = in_segments(torus, whole) if is_plain(network) and not search.leaders else []
     for candidates, limits in (
-        (published(torus, collective, later=True), rivals),
+        ([*published(torus, collective, later=True), *untuned], every),
         ([*whole, *cut], search),
     ):
         cases = [_case(network, named, asked) for named in candidates]

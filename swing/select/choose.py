@@ -193,12 +193,19 @@ def _ranked(
             f"estimated, since the nearest table, of machine {name!r}, is for messages whose costs "
             f"differ{far}"
         )
+    return how, estimated(torus, nbytes, source, collective)
+
+
+def estimated(
+    torus: Torus, nbytes: int, machine: CostModel, collective: str = ALLREDUCE
+) -> list[tuple[float, Candidate]]:
+    """Return the candidates of the short list with their estimated seconds, fastest first."""
     weight = 0.0 if collective == ALLREDUCE or nbytes > SHORT else IN_ORDER
     times = [
-        (seconds(phases, source, nbytes, weight), Candidate(name, options, ()))
+        (seconds(phases, machine, nbytes, weight), Candidate(name, options, ()))
         for (name, options), phases in _figures(torus, collective).items()
     ]
-    return how, sorted(times, key=lambda pair: pair[0])
+    return sorted(times, key=lambda pair: pair[0])
 
 
 def schedule(
