@@ -45,6 +45,8 @@ ON_4X4 = {"broadcast": {"chunks": 1}, "reduce": {"chunks": 1}}
 DRAWN = "8x8"
 MOST_PACKETS = 128
 """Ranks up to which the packet model is used, for sizes of up to 8 MiB."""
+MOST_COMPARED = 512
+"""Ranks up to which published schedules are simulated; on more they take hours."""
 MOST_STEPS = 63
 """Steps of a published schedule that is simulated; longer ones take minutes, and never win."""
 
@@ -79,7 +81,7 @@ def simulated(
     """
     torus, name = network.topology.torus, network.topology.name
     rivals = []
-    if any((name, collective, n) not in known for n in SIZES):
+    if torus.size <= MOST_COMPARED and any((name, collective, n) not in known for n in SIZES):
         rivals = [
             made(named, torus, collective) for named in published(torus, collective, later=True)
         ]

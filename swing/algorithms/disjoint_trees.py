@@ -2,7 +2,8 @@
 
 On a torus of D dimensions, each of the 2·D trees of a broadcast leaves the root through a link of
 its own, and carries its own share of the vector in chunks that follow each other. No two trees
-share a link, so every rank receives over all its links all the time. A reduce is the reverse.
+share a link, so every rank receives over all its links all the time. A reduce takes the same trees
+the other way.
 
 The tree of dimension j and direction + takes the dimensions in the order j, j + 1, …, and each of
 them only in direction +, all the way round. A node whose offset from the root has the coordinates x
@@ -76,11 +77,16 @@ def disjoint_trees(
     def along(toward: Array, depth: Array, count: int) -> Schedule:
         """Send chunks along one tree."""
         src = np.flatnonzero(toward != torus.ranks)
-        when = depth.max() - depth[src]
-        part = reduce_to_root("disjoint_trees", torus, root, src, toward[src], when, count)
-        if collective == "reduce":
-            return part
-        return reverse(part) if collective == "broadcast" else chain(part, reverse(part))
+
+        def tree(when: Array) -> Schedule:
+            return reduce_to_root("disjoint_trees", torus, root, src, toward[src], when[src], count)
+
+        # In a reduce, every rank sends as early as it can. So ranks that pass chunks on soon have
+        # something to wait for, and do not post all chunks of the trees in which they are leaves.
+        inwards, outwards = tree(heights(toward, depth)), reverse(tree(depth.max() - depth))
+        if collective == "allreduce":
+            return chain(inwards, outwards)
+        return inwards if collective == "reduce" else outwards
 
     if window is None:
         return parallel([along(*tree, chunks) for tree in trees], lockstep=False)
@@ -163,6 +169,15 @@ def depths(toward: Array, root: int) -> Array:
         depth += away
         at = toward[at]
     return depth
+
+
+def heights(toward: Array, depth: Array) -> Array:
+    """(p,) number of messages between every rank and the farthest rank below it in a tree."""
+    height = np.zeros_like(toward)
+    for level in range(int(depth.max(initial=0)), 0, -1):
+        at = np.flatnonzero(depth == level)
+        np.maximum.at(height, toward[at], height[at] + 1)
+    return height
 
 
 def _others(torus: Torus) -> list[dict[str, Any]]:
