@@ -77,9 +77,12 @@ def family(torus: Torus) -> list[dict[str, Any]]:
     options: list[dict[str, Any]] = [{}, *({"segments": count} for count in (1, 2, 4, 6))]
     options += [{"ways": 2, "segments": count} for count in (4, 8)]
     if len(set(dims)) > 1:
-        longest = max(dims)
+        longest, *_, shortest = sorted(set(dims), reverse=True)
         for few, many in ((1, 4), (1, 6), (2, 4), (2, 6), (3, 6)):
             options.append({"segments": tuple(few if d == longest else many for d in dims)})
+        for few, some, many in ((1, 3, 4), (1, 4, 4), (2, 6, 8)):
+            cuts = {longest: few, shortest: many}
+            options.append({"ways": 2, "segments": tuple(cuts.get(d, some) for d in dims)})
     return options
 
 
