@@ -44,9 +44,9 @@ SHOWN = [c for c in COLLECTIVES if c not in ("allreduce", "barrier")]
 ON_4X4 = {"broadcast": {"chunks": 1}, "reduce": {"chunks": 1}}
 DRAWN = "8x8"
 MOST_PACKETS = 128
-"""Ranks up to which the packet model is used, for sizes of up to 8 MiB."""
-MOST_COMPARED = 512
-"""Ranks up to which published schedules are simulated; on more they take hours."""
+"""Ranks up to which the packet model is used, for sizes of up to 8 MiB; always along trees."""
+MOST_COMPARED = 128
+"""Ranks up to which published schedules are simulated along with a new torus."""
 MOST_STEPS = 63
 """Steps of a published schedule that is simulated; longer ones take minutes, and never win."""
 
@@ -87,7 +87,8 @@ def simulated(
         ]
         rivals = [schedule for schedule in rivals if schedule.nsteps <= MOST_STEPS]
     for n in SIZES:
-        model = "packet" if n <= 2**23 and torus.size <= MOST_PACKETS else "flow"
+        few = torus.size <= MOST_PACKETS or collective in ("broadcast", "reduce")
+        model = "packet" if n <= 2**23 and few else "flow"
 
         def seconds(schedule: swing.Schedule, n: int = n, model: str = model) -> float:
             return netsim.simulate(schedule, network, n, model).seconds

@@ -1,9 +1,10 @@
 """Choose an algorithm for a torus, a vector size and a machine, from a table or by estimates.
 
 A selection table (`swing.select.table`) has the times of the candidates on the tori that it was
-tuned for. Two tables are shipped: for the network of the Swing paper, on which a message costs its
-sender nothing, and for the same network with messages that do. A network whose costs are within
-5 % of one of these has that table. For any other torus or network, each algorithm of a short list
+tuned for. Two tables of allreduces are shipped: for the network of the Swing paper, on which a
+message costs its sender nothing, and for the same network with messages that do. The other
+collectives have one table each, for the paper's network. A network whose costs are within 5 % of
+one of these has that table. For any other torus or network, each algorithm of a short list
 is estimated (`swing.select.estimate`). The estimate is exact if steps run in lockstep and all
 messages of a step use their links at the same time; otherwise it is rough. Nothing is simulated.
 
