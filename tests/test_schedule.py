@@ -319,6 +319,26 @@ def test_blocks_may_be_given_message_by_message():
             swing.Step(Op.COPY, src, dst, [unfit, slice(0, 1)])
 
 
+@pytest.mark.parametrize("dims", [(4, 3), (5,), (2, 2, 3)])
+def test_messages_tell_which_blocks_they_carry(dims):
+    for schedule in schedules(swing.Torus(dims)):
+        for step in list(schedule)[:3]:
+            lists = [step.blocks.members(i).tolist() for i in range(len(step))]
+            for block in range(0, schedule.nblocks, 1 + schedule.nblocks // 50):
+                assert step.blocks.carrying(block).tolist() == [block in each for each in lists]
+
+
+@pytest.mark.parametrize("dims", [(4, 4), (5, 3), (2, 2, 4), (7,)])
+def test_in_disjoint_trees_a_reduce_sends_as_early_as_it_can(dims):
+    schedule = swing.schedule("disjoint_trees", swing.Torus(dims), collective="reduce", root=1)
+    for j in range(len(schedule.parts)):
+        came = np.zeros(schedule.torus.size, dtype=int)  # steps that a rank has to wait for
+        for s in range(schedule.nsteps):
+            step = schedule.part(j).step(s)
+            assert (came[step.src] == s).all()
+            came[step.dst] = s + 1
+
+
 @given(st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=4))
 def test_every_torus_reads_back_from_its_name(axes):
     dims, wrap = zip(*axes, strict=True)
