@@ -76,11 +76,12 @@ def test_a_factor_moves_from_one_step_to_another_and_steps_are_swapped_joined_an
     assert ((2, 1), (1, 2), (1, 4), (4, 1)) in found  # split
 
 
-def test_steps_with_very_many_peers_are_not_tried_in_segments():
-    radices = ((1, 4), (2, 1), (128, 1))
-    many = ("recursive_multiplying", (("radices", radices), ("variant", "hybrid"), ("k", 2)))
-    counts = [dict(options)["segments"] for _, options in in_segments(Torus((256, 4)), [many])]
-    assert counts == [2, 3, 4]  # 16 would take the models 20 GB
+@pytest.mark.parametrize(("ports", "tried"), [(1, [2, 3, 4]), (4, [])])
+def test_steps_with_very_many_peers_are_not_tried_in_segments(ports, tried):
+    options = {"radices": ((1, 4), (2, 1), (128, 1)), "variant": "hybrid", "k": 2, "ports": ports}
+    many = ("recursive_multiplying", tuple(options.items()))
+    counts = [dict(each)["segments"] for _, each in in_segments(Torus((256, 4)), [many])]
+    assert counts == tried  # 16 on all ports would take the models 20 GB
     assert len(in_segments(Torus((8, 4)), [("swing", ()), ("ring", (("segments", 2),))])) == 7
 
 
