@@ -74,7 +74,7 @@ bench: .venv/.stamp  ## time build, verify, simulate, execute
 results: .venv/.stamp  ## every figure and table of results/
 	.venv/bin/python results/make.py
 
-best: .venv/.stamp  ## the selection table that ships, and results/BEST.md
+best: .venv/.stamp  ## the shipped tables of allreduces, and results/BEST.md
 	.venv/bin/python results/best.py
 
 optimal: .venv-optimal/.stamp  ## results/OPTIMAL.md: the fewest steps and rounds on small tori

@@ -1,6 +1,6 @@
 """``make best``: find the fastest schedule for every torus and size, and compare it with the bound.
 
-``python -m netsim tune`` fills the selection tables that ship with the library
+``python -m netsim tune`` fills the selection tables of allreduces that ship with the library
 (`swing/select/tables/`), one for the Swing paper's network and one for the same network with
 messages that cost their sender time; BEST.md and its figures are made from them. A torus that a
 table has already is not searched again: delete it from the table, or the file, to start over.

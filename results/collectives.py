@@ -44,9 +44,12 @@ SHOWN = [c for c in COLLECTIVES if c not in ("allreduce", "barrier")]
 ON_4X4 = {"broadcast": {"chunks": 1}, "reduce": {"chunks": 1}}
 DRAWN = "8x8"
 MOST_PACKETS = 128
-"""Ranks up to which the packet model is used, for sizes of up to 8 MiB; always along trees."""
+"""Ranks up to which the packet model is used, for sizes of up to 8 MiB.
+
+Broadcasts and reduces have it on any number of ranks.
+"""
 MOST_COMPARED = 128
-"""Ranks up to which published schedules are simulated along with a new torus."""
+"""Ranks up to which published broadcasts and reduces are simulated; on more they take hours."""
 MOST_STEPS = 63
 """Steps of a published schedule that is simulated; longer ones take minutes, and never win."""
 
@@ -81,14 +84,16 @@ def simulated(
     """
     torus, name = network.topology.torus, network.topology.name
     rivals = []
-    if torus.size <= MOST_COMPARED and any((name, collective, n) not in known for n in SIZES):
+    from_or_to_root = collective in ("broadcast", "reduce")
+    compared = torus.size <= MOST_COMPARED or not from_or_to_root
+    if compared and any((name, collective, n) not in known for n in SIZES):
         rivals = [
             made(named, torus, collective) for named in published(torus, collective, later=True)
         ]
         rivals = [schedule for schedule in rivals if schedule.nsteps <= MOST_STEPS]
     for n in SIZES:
-        few = torus.size <= MOST_PACKETS or collective in ("broadcast", "reduce")
-        model = "packet" if n <= 2**23 and few else "flow"
+        packets = torus.size <= MOST_PACKETS or from_or_to_root
+        model = "packet" if n <= 2**23 and packets else "flow"
 
         def seconds(schedule: swing.Schedule, n: int = n, model: str = model) -> float:
             return netsim.simulate(schedule, network, n, model).seconds

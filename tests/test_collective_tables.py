@@ -70,7 +70,7 @@ def test_a_sample_of_the_times_is_what_a_simulation_says_today(collective):
 
 
 def test_a_table_is_not_taken_for_the_reverse_of_its_collective():
-    """Messages to the root of a reduce meet on the last links; those of a broadcast do not."""
+    """A reduce and a broadcast take different times: their messages queue in other places."""
     table = SelectionTable.read(str(TABLES["broadcast"]))
     with pytest.raises(ValueError, match="is for broadcast, not for reduce"):
         swing.choose(swing.Torus((4, 4)), 1024, table, collective="reduce")

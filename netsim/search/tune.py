@@ -163,12 +163,13 @@ def find(
 ) -> None:
     """Add the times that a search finds on a network, and those of all published rivals.
 
-    What `swing.choose` would take without a table is simulated, too, so that no table is slower.
+    What `swing.choose` would take without a table is among the first candidates, so that a table is
+    hardly ever slower.
     From the fastest candidates of each size the search climbs to faster neighbours of theirs. If it
     is not to climb, candidates are also tried in segments, where estimates are quick.
     """
     torus, collective = network.topology.torus, asked.get("collective", ALLREDUCE)
-    every = replace(search, enough=0.0)  # simulate every rival, for the comparison
+    every = replace(search, enough=0.0)  # no early stop at rivals, for the comparison
     likely = [estimated(torus, n, network, collective)[0][1] for n in sizes]
     untuned = dict.fromkeys((each.algorithm, each.options) for each in likely)
     whole = family(torus, collective)

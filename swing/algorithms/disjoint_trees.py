@@ -3,7 +3,7 @@
 On a torus of D dimensions, each of the 2·D trees of a broadcast leaves the root through a link of
 its own, and carries its own share of the vector in chunks that follow each other. No two trees
 share a link, so every rank receives over all its links all the time. A reduce takes the same trees
-the other way.
+the other way, and every rank sends as soon as it has what it passes on.
 
 The tree of dimension j and direction + takes the dimensions in the order j, j + 1, …, and each of
 them only in direction +, all the way round. A node whose offset from the root has the coordinates x
@@ -81,8 +81,9 @@ def disjoint_trees(
         def tree(when: Array) -> Schedule:
             return reduce_to_root("disjoint_trees", torus, root, src, toward[src], when[src], count)
 
-        # In a reduce, every rank sends as early as it can. So ranks that pass chunks on soon have
-        # something to wait for, and do not post all chunks of the trees in which they are leaves.
+        # In a reduce, every rank sends as early as it can. With a window, a rank waits for chunks
+        # that it passes on. The sooner they come, the fewer chunks of trees in which it is a leaf
+        # are ahead of them at its network card.
         inwards, outwards = tree(heights(toward, depth)), reverse(tree(depth.max() - depth))
         if collective == "allreduce":
             return chain(inwards, outwards)

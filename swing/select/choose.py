@@ -3,10 +3,11 @@
 A selection table (`swing.select.table`) has the times of the candidates on the tori that it was
 tuned for. Two tables of allreduces are shipped: for the network of the Swing paper, on which a
 message costs its sender nothing, and for the same network with messages that do. The other
-collectives have one table each, for the paper's network. A network whose costs are within 5 % of
-one of these has that table. For any other torus or network, each algorithm of a short list
-is estimated (`swing.select.estimate`). The estimate is exact if steps run in lockstep and all
-messages of a step use their links at the same time; otherwise it is rough. Nothing is simulated.
+collectives but the barrier have one table each, for a few small tori and the paper's network. A
+network whose costs are within 5 % of those of a table's network has that table. For any other torus
+or network, each algorithm of a short list is estimated (`swing.select.estimate`). The estimate is
+exact if steps run in lockstep and all messages of a step use their links at the same time;
+otherwise it is rough. Nothing is simulated.
 
 On one node (machine "node"), ranks have no network links to share. An allreduce uses one port, and
 the latency-optimal variant up to `NODE_LATENCY_BYTES`; for other collectives, estimates for `NODE`
@@ -81,7 +82,7 @@ class MachineModel:
 
 
 PAPER = MachineModel(0.5102e-6, 0.4051e-6, 50e9, message_overhead=1.75e-9, injection=2.0)
-"""The network of the Swing paper, §5, for which a table is shipped."""
+"""The network of the Swing paper, §5, for which tables are shipped."""
 
 OVERHEAD = 0.5e-6
 """Seconds that a message keeps its sender busy on the machine "messages".

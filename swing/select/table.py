@@ -159,8 +159,8 @@ def shipped(collective: str = ALLREDUCE, machine: str = PAPER) -> SelectionTable
     """Load a table that comes with the library.
 
     Args:
-        collective: the collective. Its reverse has a table of its own: messages to a root meet on
-            the last links, those from a root do not.
+        collective: the collective. Its reverse has a table of its own: messages to a root come
+            from many senders and queue at its links; those from a root leave one after the other.
         machine: a name in `SHIPPED`.
 
     Returns:
