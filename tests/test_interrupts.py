@@ -95,9 +95,11 @@ def test_tune_keeps_the_times_it_has_found(tmp_path, monkeypatch, capsys):
     assert invoke(main, "netsim", words) == 0
     whole = SelectionTable.read(out.read_text()).entries["torus:2x2"]
     found = {c[:2]: c.seconds for c in whole.candidates}
-    assert kept
-    for named, seconds in kept.items():
-        assert all(t in (None, now) for t, now in zip(seconds, found[named], strict=True))
+    # Times twice as long may not be among the fastest, which the table keeps.
+    still = kept.keys() & found.keys()
+    assert len(still) > len(kept) / 2
+    for named in still:
+        assert all(t in (None, now) for t, now in zip(kept[named], found[named], strict=True))
     assert {c.algorithm for c in partial.candidates} < {c.algorithm for c in whole.candidates}
 
 
