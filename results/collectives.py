@@ -27,6 +27,7 @@ import netsim  # noqa: E402
 import swing  # noqa: E402
 from netsim import lower_bound, paper_network  # noqa: E402
 from swing.algorithms.spelling import spell  # noqa: E402
+from swing.build.derive import IN_CHUNKS  # noqa: E402
 from swing.display import schedule_html  # noqa: E402
 from swing.schedules.collectives import COLLECTIVES  # noqa: E402
 from swing.select.candidates import Named, published, spelled  # noqa: E402
@@ -84,15 +85,14 @@ def simulated(
     """
     torus, name = network.topology.torus, network.topology.name
     rivals = []
-    from_or_to_root = collective in ("broadcast", "reduce")
-    compared = torus.size <= MOST_COMPARED or not from_or_to_root
+    compared = torus.size <= MOST_COMPARED or collective not in IN_CHUNKS
     if compared and any((name, collective, n) not in known for n in SIZES):
         rivals = [
             made(named, torus, collective) for named in published(torus, collective, later=True)
         ]
         rivals = [schedule for schedule in rivals if schedule.nsteps <= MOST_STEPS]
     for n in SIZES:
-        packets = torus.size <= MOST_PACKETS or from_or_to_root
+        packets = torus.size <= MOST_PACKETS or collective in IN_CHUNKS
         model = "packet" if n <= 2**23 and packets else "flow"
 
         def seconds(schedule: swing.Schedule, n: int = n, model: str = model) -> float:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import netsim
 import swing
 from swing.algorithms.swing import swing_line
-from swing.algorithms.windows import plan, windows_line
+from swing.algorithms.windows import _away, _outer_windows, plan, windows_line
 
 
 def over_best(name, dims, **options):
@@ -60,6 +60,19 @@ def test_windows_bring_every_block_home(d, extra, ndim):
         moves = {int(src[i]): int(dst[i]) for i in range(len(src)) if 0 in sent.members(i)}
         at = np.array([moves.get(x, x) for x in at.tolist()])
     assert (at == 0).all()
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(1, 20))
+def test_the_ends_of_windows_are_those_of_every_offset_tried(low, high, q):
+    found = {r: (furthest, *ends) for furthest, r, *ends, _ in _outer_windows(low, high, q, 1)}
+    offsets = np.arange(-low, high + 1)
+    for r in range(2, 2 * q + 2):
+        away = _away(offsets, q, r)
+        middles = np.unique((offsets - away) // r)
+        # Every middle has to be an offset itself, and every offset up to q away from one.
+        fit = np.isin(r * middles, offsets).all() and abs(away).max() <= q
+        expected = (abs(away).max(), -middles[0], middles[-1]) if fit else None
+        assert found.get(r) == expected
 
 
 @pytest.mark.parametrize(

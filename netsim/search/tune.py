@@ -163,10 +163,9 @@ def find(
 ) -> None:
     """Add the times that a search finds on a network, and those of all published rivals.
 
-    What `swing.choose` would take without a table is among the first candidates, so that a table is
-    hardly ever slower.
-    From the fastest candidates of each size the search climbs to faster neighbours of theirs. If it
-    is not to climb, candidates are also tried in segments, where estimates are quick.
+    What `swing.choose` would take without a table is tried along with the rivals, within the same
+    limits. From the fastest candidates of each size the search climbs to faster neighbours of
+    theirs. If it is not to climb, candidates are also tried in segments, where estimates are quick.
     """
     torus, collective = network.topology.torus, asked.get("collective", ALLREDUCE)
     every = replace(search, enough=0.0)  # no early stop at rivals, for the comparison

@@ -80,9 +80,12 @@ def family(torus: Torus) -> list[dict[str, Any]]:
         longest, *_, shortest = sorted(set(dims), reverse=True)
         for few, many in ((1, 4), (1, 6), (2, 4), (2, 6), (3, 6)):
             options.append({"segments": tuple(few if d == longest else many for d in dims)})
-        for few, some, many in ((1, 3, 4), (1, 4, 4), (2, 6, 8)):
-            cuts = {longest: few, shortest: many}
-            options.append({"ways": 2, "segments": tuple(cuts.get(d, some) for d in dims)})
+        # As in `_others`, a part that starts in a long dimension is cut into fewer segments; of 28
+        # such choices these were the fastest on 32x8x4 at 128 MiB.
+        options += [
+            {"ways": 2, "segments": tuple({longest: 1, shortest: 4}.get(d, some) for d in dims)}
+            for some in ((3, 4) if len(set(dims)) > 2 else (4,))
+        ]
     return options
 
 
